@@ -1,0 +1,29 @@
+"""Checks that stop `split` before a model is trained on too little."""
+
+import pandas as pd
+
+from stages.cli.running import InputError
+
+
+def check_counts(index: pd.DataFrame, minimum: int) -> None:
+    """Raise an `InputError` if a class has fewer images than `minimum`."""
+    counts = index["class"].value_counts().sort_index()
+    few = counts[counts < minimum]
+    if len(few):
+        found = ", ".join(f"{name} {count}" for name, count in few.items())
+        raise InputError(
+            f"split.min_per_class: expected {minimum} images or more of every class. Received: "
+            f"{found}. Add images, take the class out, or lower split.min_per_class in params.yaml."
+        )
+
+
+def check_rejected(rejected: pd.DataFrame, count: int, most: float) -> None:
+    """Raise an `InputError` if more than the share `most` of `count` images was rejected."""
+    if len(rejected) > most * count:
+        rows = rejected.head(3).itertuples()
+        raise InputError(
+            f"data/raw: expected at most {most:.0%} unreadable images (split.max_rejected). "
+            f"Received: {len(rejected)} of {count}, e.g. "
+            + "; ".join(f"{row.id}: {row.reason}" for row in rows)
+            + ". Repair or remove them."
+        )

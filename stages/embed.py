@@ -1,0 +1,82 @@
+"""Run the frozen backbone once over all images: `python -m stages.embed`.
+
+Reads `data/split` and the weights of the backbone. Writes `data/embed/`: for training, validation
+and test an array of features float32 (images, views, D) and the ids of its rows. Views are the
+dihedral turns and mirror images. The head then trains on these in seconds, and a change of its
+parameters never runs the backbone again.
+
+On the default, 1,080 images in 8 views through MobileNetV2 0.35, about a minute on two cores.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from stages.cli.running import run_command
+from stages.dataset.files import replacing, write_table
+from stages.dataset.index import PARTS, read_part
+from stages.images.views import dihedral
+from stages.params.loading import load_params
+
+BATCH = 32
+
+
+def run(
+    *,
+    backbone: str,
+    weights: str,
+    sha256: str | None,
+    views: int,
+    seed: int,
+    threads: int,
+    split: Path = Path("data/split"),
+    out: Path = Path("data/embed"),
+) -> None:
+    """Embed every image of `split` in `views` views.
+
+    Raises:
+        ValueError: if the weights cannot be found or do not fit the backbone.
+    """
+    # TensorFlow takes seconds to import; a wrong parameter has been reported before.
+    from stages.models.backbones import build_backbone
+    from stages.models.runtime import set_up
+
+    set_up(seed=seed, threads=threads)
+    parts = {part: read_part(split, part) for part in PARTS}
+    image_size = parts["train"].images.shape[1]
+    network = build_backbone(backbone, image_size=image_size, weights=weights, sha256=sha256)
+    total = sum(len(part.images) for part in parts.values()) * views
+    with (
+        replacing(out) as partial,
+        tqdm(total=total, desc="embed", unit="view", disable=None) as progress,
+    ):
+        partial.mkdir()
+        for name, part in parts.items():
+            shape = (len(part.images), views, network.output_shape[-1])
+            array = np.lib.format.open_memmap(partial / f"{name}.npy", "w+", np.float32, shape)
+            for start in range(0, len(part.images), BATCH):
+                images = np.asarray(part.images[start : start + BATCH])
+                for view in range(views):
+                    features = network.predict_on_batch(dihedral(images, view))
+                    array[start : start + BATCH, view] = features
+                    progress.update(len(images))
+            array.flush()
+            write_table(part.index[["id"]], partial / f"{name}.csv")
+
+
+def main() -> None:
+    """Run the stage with the parameters of params.yaml."""
+    params = load_params()
+    run(
+        backbone=params.pretrained.backbone,
+        weights=params.pretrained.weights,
+        sha256=params.pretrained.sha256,
+        views=params.pretrained.views,
+        seed=params.seed,
+        threads=params.threads,
+    )
+
+
+if __name__ == "__main__":
+    run_command(main, name="embed", doc=__doc__)

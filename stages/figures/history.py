@@ -1,0 +1,76 @@
+"""Training curves: loss and accuracy by epoch, on training and on validation images."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from stages.figures.theme import INK, MODEL_COLOURS, MUTED, house_style, new_figure
+
+COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
+
+
+def history_figure(
+    frame: pd.DataFrame, *, title: str, colour: str = MODEL_COLOURS["pretrained"]
+) -> Figure:
+    """Draw loss (left) and accuracy (right); the epoch of lowest validation loss is marked.
+
+    Args:
+        frame: one row for each epoch, with the columns `epoch, loss, accuracy, val_loss,
+            val_accuracy`; others are ignored.
+        title: what was trained; the number of epochs is added.
+        colour: of the validation curve.
+
+    Raises:
+        ValueError: if a column is missing or there is no epoch.
+    """
+    missing = [column for column in COLUMNS if column not in frame.columns]
+    if missing or frame.empty:
+        raise ValueError(
+            f"Expected a training history with the columns {list(COLUMNS)} and at least one "
+            f"epoch. Received: {list(frame.columns)}, {len(frame)} rows."
+        )
+    best = int(frame["epoch"].iloc[int(frame["val_loss"].to_numpy().argmin())])
+    with house_style():
+        figure = new_figure(8.0, 3.2)
+        for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+            _draw_curves(axes, frame, quantity, colour)
+            axes.axvline(best, color=MUTED, linewidth=0.8, linestyle=(0, (2, 3)), zorder=0)
+            axes.set_xlabel("epoch")
+            axes.set_title(quantity)
+        figure.axes[1].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        figure.axes[1].set_ylim(0.0, 1.02)
+        figure.axes[0].set_ylim(bottom=0.0)
+        figure.axes[0].legend(loc="upper right", frameon=True, edgecolor="white", framealpha=1.0)
+        figure.suptitle(
+            f"{title} (n = {len(frame)} epochs; dotted: lowest validation loss, epoch {best})",
+            x=0.01,
+            ha="left",
+            fontsize=11,
+        )
+    return figure
+
+
+def _draw_curves(axes: Axes, frame: pd.DataFrame, quantity: str, colour: str) -> None:
+    """Training thin and dark, validation strong and coloured; a lone epoch shows as a point."""
+    marker = "o" if len(frame) == 1 else ""
+    axes.plot(
+        frame["epoch"],
+        frame[quantity],
+        color=INK,
+        linewidth=1.1,
+        linestyle="--",
+        marker=marker,
+        label="training",
+    )
+    axes.plot(
+        frame["epoch"],
+        frame[f"val_{quantity}"],
+        color=colour,
+        linewidth=2.0,
+        marker=marker,
+        label="validation",
+    )
+    axes.grid(axis="y", color="#E4E7EA", linewidth=0.6)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    axes.set_axisbelow(True)

@@ -1,0 +1,158 @@
+"""A joint two-dimensional embedding (t-SNE), drawn for one split or for several."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+
+from stages.figures.theme import INK, MUTED, PALE, class_style, house_style, new_figure
+
+NAMES_IN_PLOT = 15  # with more classes than this the names would hide the points
+
+
+def scatter_figure(
+    frame: pd.DataFrame,
+    *,
+    title: str,
+    splits: Sequence[str] = ("train", "test"),
+    background: bool = False,
+    x: str = "x",
+    y: str = "y",
+) -> Figure:
+    """Draw the chosen splits by class: training images filled, all others outlined.
+
+    Colours, markers and limits come from the whole frame, so that the drawings of train, test
+    and both can be laid over each other.
+
+    Args:
+        frame: one row for each image, with the columns `split`, `class` and the two coordinates.
+        title: what was embedded; the number of images shown of each split is added.
+        splits: which splits to draw, the first at the bottom.
+        background: also draw the images of all other splits, in pale grey.
+        x, y: the columns of the coordinates.
+
+    Raises:
+        ValueError: if a column is missing or no image belongs to the chosen splits.
+    """
+    _check(frame, splits, (x, y))
+    points = frame.rename(columns={x: "_x", y: "_y"})
+    names = sorted(points["class"].unique())
+    sizes = {split: int((points["split"] == split).sum()) for split in splits}
+    area = float(np.clip(18_000 / len(points), 4, 26))
+    with house_style():
+        figure = new_figure(6.6, 5.2)
+        axes = figure.add_subplot()
+        if background:
+            others = points[~points["split"].isin(splits)]
+            axes.scatter(others["_x"], others["_y"], s=area * 0.5, color=PALE, linewidths=0)
+        for split in splits:
+            _draw_split(axes, points[points["split"] == split], names, split, area)
+        if len(names) <= NAMES_IN_PLOT:
+            _write_names(axes, points[points["split"].isin(splits)])
+        _frame_limits(axes, points)
+        _add_legend(figure, names, splits)
+        counted = ", ".join(f"{n:,} {split}" for split, n in sizes.items())
+        figure.suptitle(
+            f"{title} (n = {counted})", x=0.01, ha="left", fontsize=10, fontweight="bold"
+        )
+    return figure
+
+
+def _check(frame: pd.DataFrame, splits: Sequence[str], coordinates: Sequence[str]) -> None:
+    missing = [c for c in ("split", "class", *coordinates) if c not in frame.columns]
+    if missing:
+        raise ValueError(
+            f"Expected the columns split, class, {', '.join(coordinates)}. "
+            f"Received: {list(frame.columns)}; missing {missing}."
+        )
+    if not frame["split"].isin(splits).any():
+        raise ValueError(
+            f"Expected images of the splits {list(splits)}. "
+            f"Received: {len(frame)} rows of {sorted(frame['split'].unique())}."
+        )
+
+
+def _draw_split(
+    axes: Axes, points: pd.DataFrame, names: list[str], split: str, area: float
+) -> None:
+    """One scatter for each class, since a scatter has one marker."""
+    filled = split == "train"
+    for position, name in enumerate(names):
+        colour, marker = class_style(position)
+        rows = points[points["class"] == name]
+        axes.scatter(
+            rows["_x"],
+            rows["_y"],
+            s=area if filled else area * 1.5,
+            marker=marker,
+            facecolors=colour if filled else "none",
+            edgecolors="white" if filled else colour,
+            linewidths=0.25 if filled else 1.1,
+            alpha=0.8 if filled else 1.0,
+        )
+
+
+def _write_names(axes: Axes, points: pd.DataFrame) -> None:
+    """Each class name at the median of its images, pushed apart where two would overlap."""
+    span_x, span_y = np.ptp(points["_x"]) or 1.0, np.ptp(points["_y"]) or 1.0
+    middle = points.groupby("class", sort=True)[["_x", "_y"]].median()
+    placed: list[tuple[float, float]] = []
+    for name, (px, py) in zip(middle.index, middle.to_numpy(), strict=True):
+        while any(
+            abs(px - qx) < 0.22 * span_x and abs(py - qy) < 0.04 * span_y for qx, qy in placed
+        ):
+            py += 0.01 * span_y
+        placed.append((px, py))
+        axes.text(
+            px,
+            py,
+            name,
+            ha="center",
+            va="center",
+            fontsize=8.5,
+            color=INK,
+            path_effects=[withStroke(linewidth=2.6, foreground=(1, 1, 1, 0.85))],
+        )
+
+
+def _frame_limits(axes: Axes, points: pd.DataFrame) -> None:
+    """The same square for every drawing of this frame; t-SNE axes carry no unit."""
+    centre = [(points[c].min() + points[c].max()) / 2 for c in ("_x", "_y")]
+    half = 0.53 * max(np.ptp(points["_x"]), np.ptp(points["_y"]), 1e-9)
+    axes.set_xlim(centre[0] - half, centre[0] + half)
+    axes.set_ylim(centre[1] - half, centre[1] + half)
+    axes.set_aspect("equal")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(True)
+    axes.spines[:].set_color(PALE)
+
+
+def _add_legend(figure: Figure, names: list[str], splits: Sequence[str]) -> None:
+    """Classes by colour and marker, then, if several splits are drawn, filled and outlined."""
+    handles = []
+    for position, name in enumerate(names):
+        colour, marker = class_style(position)
+        handles.append(
+            Line2D([], [], linestyle="", marker=marker, color=colour, markersize=6, label=name)
+        )
+    if len(splits) > 1:
+        handles += [
+            Line2D(
+                [],
+                [],
+                linestyle="",
+                marker="o",
+                markersize=6,
+                color=MUTED,
+                markerfacecolor=MUTED if split == "train" else "none",
+                label=f"{split}: {'filled' if split == 'train' else 'outlined'}",
+            )
+            for split in splits
+        ]
+    columns = 1 if len(handles) <= 28 else 2
+    figure.legend(handles=handles, loc="outside right upper", fontsize=8, ncols=columns)

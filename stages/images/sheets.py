@@ -1,0 +1,131 @@
+"""Contact sheets: many small images on one labelled picture."""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageDraw, ImageFont
+
+from stages.dataset.files import replacing
+
+GAP = 4  # pixels between tiles
+INK = (30, 34, 39)
+# Pixels of all tiles together; as 256 colours a sheet of tissue then stays below 1.5 MB.
+AREA_BUDGET = 1_250_000
+LARGEST_TILE, SMALLEST_TILE = 128, 40
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans as shipped with matplotlib: the same letters on every machine."""
+    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), size)
+
+
+def contact_sheet(
+    images: np.ndarray, labels: Sequence[str], *, columns: int, tile: int = LARGEST_TILE
+) -> Image.Image:
+    """Lay images out in rows, each with its label below, cut to the width of the tile.
+
+    Args:
+        images: uint8 (M, S, S, 3).
+        labels: M texts.
+        columns: tiles in a row.
+        tile: side of a tile in pixels.
+    """
+    if len(images) != len(labels):
+        raise ValueError(
+            f"Expected one label for each image. Received: {len(images)} images and "
+            f"{len(labels)} labels."
+        )
+    font = _font(max(9, tile // 10))
+    strip = round(font.size) + 6
+    rows = max(1, -(-len(images) // columns))
+    sheet = _white(columns * (tile + GAP) + GAP, rows * (tile + strip + GAP) + GAP)
+    draw = ImageDraw.Draw(sheet)
+    for position, (image, label) in enumerate(zip(images, labels, strict=True)):
+        left = GAP + position % columns * (tile + GAP)
+        top = GAP + position // columns * (tile + strip + GAP)
+        sheet.paste(_tile(image, tile), (left, top))
+        draw.text((left, top + tile + 1), _shorten(label, font, tile), fill=INK, font=font)
+    return sheet
+
+
+def sample_sheet(
+    images: np.ndarray, index: pd.DataFrame, *, per_class: int, seed: int
+) -> Image.Image:
+    """Draw a few samples of every class: a row for each class, its name and number at the left.
+
+    Samples come from as many different groups (donors) as possible. Only the rows drawn are
+    read, so `images` may be memory-mapped; the tile shrinks when there are many classes.
+
+    Args:
+        images: uint8 (N, S, S, 3), row i described by row i of `index`.
+        index: with the columns `id`, `class` and, if known, `group`.
+        per_class: the most samples to draw of a class.
+        seed: which ones.
+    """
+    if len(images) != len(index):
+        raise ValueError(
+            f"Expected one index row for each image. Received: {len(images)} images and "
+            f"{len(index)} rows."
+        )
+    names = sorted(index["class"].unique())
+    tile = _tile_side(len(names) * per_class, images.shape[1])
+    font = _font(max(11, round(tile * 0.165)))
+    numbers = index["class"].value_counts()
+    labels = {name: (name, f"n = {numbers[name]:,}") for name in names}
+    indent = 3 * GAP + max(
+        (int(font.getlength(text)) for pair in labels.values() for text in pair), default=0
+    )
+    sheet = _white(indent + per_class * (tile + GAP), len(names) * (tile + GAP) + GAP)
+    draw = ImageDraw.Draw(sheet)
+    for row, name in enumerate(names):
+        top = GAP + row * (tile + GAP)
+        draw.multiline_text((GAP, top + tile // 4), "\n".join(labels[name]), fill=INK, font=font)
+        for column, i in enumerate(_choose(index, name, per_class, [seed, row])):
+            sheet.paste(_tile(images[i], tile), (indent + column * (tile + GAP), top))
+    return sheet
+
+
+def save_sheet(sheet: Image.Image, path: Path | str) -> None:
+    """Write as PNG of 256 colours, a third of the size; `path` appears whole or not at all."""
+    few = sheet.quantize(256, dither=Image.Dither.FLOYDSTEINBERG)
+    with replacing(Path(path)) as partial:
+        few.save(partial, "PNG", optimize=True)
+
+
+def _choose(index: pd.DataFrame, name: str, number: int, seed: list[int]) -> list[int]:
+    """Positions of up to `number` images of a class, spread over its groups, sorted by id."""
+    rows = index.reset_index(drop=True)
+    rows = rows[rows["class"] == name].sort_values("id")
+    shuffled = rows.iloc[np.random.default_rng(seed).permutation(len(rows))]
+    if "group" in rows:
+        turn = shuffled.groupby("group").cumcount().sort_values(kind="stable")
+        shuffled = shuffled.loc[turn.index]
+    return shuffled.head(number).sort_values("id").index.tolist()
+
+
+def _tile_side(tiles: int, source: int) -> int:
+    """Side in pixels that keeps the sheet within its budget and enlarges no image."""
+    side = int((AREA_BUDGET / max(tiles, 1)) ** 0.5)
+    return min(source, LARGEST_TILE, max(side, SMALLEST_TILE))
+
+
+def _tile(image: np.ndarray, side: int) -> Image.Image:
+    return Image.fromarray(np.asarray(image)).resize((side, side), Image.Resampling.LANCZOS)
+
+
+def _white(width: int, height: int) -> Image.Image:
+    return Image.new("RGB", (width, height), "white")
+
+
+def _shorten(label: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+    """The label, cut with an ellipsis where it is wider than its tile."""
+    if font.getlength(label) <= width:
+        return label
+    while label and font.getlength(label + "…") > width:
+        label = label[:-1]
+    return label + "…"

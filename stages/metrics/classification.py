@@ -1,0 +1,153 @@
+"""Metrics of predictions: a table a model and, for the two models, a paired test."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+from sklearn.metrics import (
+    cohen_kappa_score,
+    f1_score,
+    recall_score,
+    top_k_accuracy_score,
+)
+
+from stages.metrics.atlas import SYSTEMS, TISSUES, is_atlas
+from stages.metrics.intervals import bootstrap, macro_f1, mean_interval
+
+CALIBRATION_BINS = 15
+
+
+def prediction_table(
+    index: pd.DataFrame, probabilities: NDArray[np.float32], *, split: str, classes: Sequence[str]
+) -> pd.DataFrame:
+    """Return id, split, class, predicted, confidence and p_<class> for each row of an index."""
+    chosen = probabilities.argmax(axis=1)
+    table = pd.DataFrame(
+        {
+            "id": index["id"].to_numpy(),
+            "split": split,
+            "class": index["class"].to_numpy(),
+            "predicted": np.asarray(classes)[chosen],
+            "confidence": probabilities.max(axis=1),
+        }
+    )
+    columns = {f"p_{name}": probabilities[:, label] for label, name in enumerate(classes)}
+    return table.assign(**columns)
+
+
+def accuracy(table: pd.DataFrame) -> float:
+    """Share of right predictions."""
+    return float((table["class"] == table["predicted"]).mean())
+
+
+def test_metrics(
+    table: pd.DataFrame, groups: pd.Series, *, classes: Sequence[str], resamples: int, seed: int
+) -> dict[str, Any]:
+    """Return the metrics of a prediction table of the test part.
+
+    Args:
+        table: as from `prediction_table`.
+        groups: the donor of each row, for the intervals.
+        classes: all class names; only those with test images count in macro means.
+        resamples: of donors, for the intervals.
+        seed: of the resampling.
+    """
+    actual, predicted = table["class"], table["predicted"]
+    present = [name for name in classes if (actual == name).any()]
+    right = (actual == predicted).to_numpy(float)
+    low, high = mean_interval(right, groups, resamples=resamples, seed=seed)
+    f1_low, f1_high = bootstrap(
+        _one_hot_confusions(table, classes), groups, macro_f1, resamples=resamples, seed=seed
+    )
+    recalls = recall_score(actual, predicted, labels=present, average=None, zero_division=0)
+    values = {
+        "n": len(table),
+        "accuracy": float(right.mean()),
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "macro_f1": float(f1_score(actual, predicted, average="macro", zero_division=0)),
+        "macro_f1_low": f1_low,
+        "macro_f1_high": f1_high,
+        "balanced_accuracy": float(recalls.mean()),
+        "kappa": float(cohen_kappa_score(actual, predicted)),
+        "ece": calibration_error(table),
+        "recall": dict(zip(present, map(float, recalls), strict=True)),
+    }
+    if len(classes) > 3:
+        probabilities = table[[f"p_{name}" for name in classes]]
+        values["top3_accuracy"] = float(
+            top_k_accuracy_score(actual, probabilities, k=3, labels=list(classes))
+        )
+    if is_atlas(classes):
+        values["accuracy_10_tissues"] = _joined_accuracy(table, TISSUES)
+        values["accuracy_8_systems"] = _joined_accuracy(table, SYSTEMS)
+    return values
+
+
+test_metrics.__test__ = False  # type: ignore[attr-defined]  # pytest: a function, not a test
+
+
+def calibration_error(table: pd.DataFrame) -> float:
+    """Expected calibration error: mean distance of confidence and accuracy over bins.
+
+    15 bins of equal width, as in Guo et al. 2017, arXiv 1706.04599.
+    """
+    right = (table["class"] == table["predicted"]).astype(float)
+    bins = np.minimum((table["confidence"] * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    gaps = (right - table["confidence"]).groupby(bins).sum().abs()
+    return float(gaps.sum() / len(table))
+
+
+def compare(
+    first: pd.DataFrame, second: pd.DataFrame, groups: pd.Series, *, resamples: int, seed: int
+) -> dict[str, Any]:
+    """Compare two models on the same images, `first` and `second` row by row.
+
+    The p-value is that of McNemar's exact test: among the images that only one model gets right,
+    are the two equally often right? The interval of the difference resamples donors.
+    """
+    a = (first["class"] == first["predicted"]).to_numpy()
+    b = (second["class"] == second["predicted"]).to_numpy()
+    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
+    difference = b.astype(float) - a.astype(float)
+    low, high = mean_interval(difference, groups, resamples=resamples, seed=seed)
+    differing = only_a + only_b
+    return {
+        "n": len(a),
+        "both_right": int((a & b).sum()),
+        "both_wrong": int((~a & ~b).sum()),
+        "only_scratch": only_a,
+        "only_pretrained": only_b,
+        "difference": float(difference.mean()),
+        "difference_low": low,
+        "difference_high": high,
+        "p_value": float(binomtest(only_a, differing).pvalue) if differing else 1.0,
+    }
+
+
+def confusions(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return model, actual, predicted, count, share of the actual class and its n, worst first."""
+    rows = []
+    for model, table in tables.items():
+        sizes = table["class"].value_counts()
+        wrong = table[table["class"] != table["predicted"]]
+        for (actual, predicted), count in wrong.groupby(["class", "predicted"]).size().items():
+            n = int(sizes[actual])
+            rows.append((model, actual, predicted, int(count), count / n, n))
+    frame = pd.DataFrame(rows, columns=["model", "actual", "predicted", "count", "share", "n"])
+    order = ["count", "share", "model", "actual", "predicted"]
+    ascending = [False, False, True, True, True]
+    return frame.sort_values(order, ascending=ascending, ignore_index=True)
+
+
+def _joined_accuracy(table: pd.DataFrame, names: Mapping[str, str]) -> float:
+    return float((table["class"].map(names) == table["predicted"].map(names)).mean())
+
+
+def _one_hot_confusions(table: pd.DataFrame, classes: Sequence[str]) -> NDArray[np.float64]:
+    labels = {name: label for label, name in enumerate(classes)}
+    cells = table["class"].map(labels) * len(classes) + table["predicted"].map(labels)
+    return np.eye(len(classes) ** 2)[cells.to_numpy()]

@@ -1,0 +1,73 @@
+"""Intervals that know that images of one donor are not independent."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+CONFIDENCE = 0.95
+Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+
+class Interval(NamedTuple):
+    """The bounds of a 95 % interval."""
+
+    low: float
+    high: float
+
+
+def bootstrap(
+    values: NDArray[np.float64],
+    groups: ArrayLike,
+    statistic: Statistic,
+    *,
+    resamples: int,
+    seed: int,
+) -> Interval:
+    """Percentile interval of a statistic of sums, resampling whole groups with replacement.
+
+    Field and Welsh, "Bootstrapping clustered data", J R Stat Soc B 2007.
+
+    Args:
+        values: (N, K), K additive values an image, e.g. right or wrong, and one.
+        groups: (N,) the donor of each image.
+        statistic: from sums (..., K) to the statistic (...).
+        resamples: number of resamples.
+        seed: of the resampling.
+    """
+    codes, names = pd.factorize(np.asarray(groups), sort=True)
+    sums = np.zeros((len(names), values.shape[1]))
+    np.add.at(sums, codes, values)
+    rng = np.random.default_rng(seed)
+    times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(statistic(times @ sums), [tail, 1 - tail])
+    return Interval(float(low), float(high))
+
+
+def mean(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean from sums (..., 2) of values and of ones."""
+    return sums[..., 0] / sums[..., 1]
+
+
+def mean_interval(values: ArrayLike, groups: ArrayLike, *, resamples: int, seed: int) -> Interval:
+    """Interval of the mean of values (N,), e.g. of right (1) and wrong (0) answers."""
+    column = np.asarray(values, float)
+    pairs = np.column_stack([column, np.ones_like(column)])
+    return bootstrap(pairs, groups, mean, resamples=resamples, seed=seed)
+
+
+def macro_f1(confusions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Macro-F1 from flattened confusion matrices (..., C * C), actual by predicted.
+
+    As in scikit-learn, over the classes that occur as actual or as predicted.
+    """
+    classes = round(confusions.shape[-1] ** 0.5)
+    matrix = confusions.reshape(*confusions.shape[:-1], classes, classes)
+    right = np.diagonal(matrix, axis1=-2, axis2=-1)
+    total = matrix.sum(-1) + matrix.sum(-2)
+    seen = total > 0
+    scores = np.where(seen, 2 * right / np.where(seen, total, 1), 0)
+    return scores.sum(-1) / seen.sum(-1)

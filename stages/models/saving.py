@@ -1,0 +1,63 @@
+"""Models saved so that the same weights make the same bytes."""
+
+import json
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from stages.cli.running import InputError
+from stages.dataset.files import replacing
+
+FIXED_DATE = "1980-01-01@00:00:00"
+
+
+def save_model(model: keras.Model, path: Path) -> None:
+    """Save a model in Keras' own format, with everything removed that differs from run to run.
+
+    Keras writes the date, the dates of the parts of the zip, and `id()`s as names of shared
+    objects; here the dates are fixed and the ids are numbered by first appearance.
+    """
+    with tempfile.TemporaryDirectory() as folder, replacing(path) as partial:
+        as_saved = Path(folder, "model.keras")
+        keras.saving.save_model(model, as_saved)
+        with zipfile.ZipFile(as_saved) as saved, zipfile.ZipFile(partial, "w") as fixed:
+            for name in sorted(saved.namelist()):
+                fixed.writestr(zipfile.ZipInfo(name), _fix(name, saved.read(name)))
+
+
+def load_model(path: Path) -> keras.Model:
+    """Load a saved model for inference; code inside the file is never run.
+
+    Raises:
+        ValueError: if the file is no such model.
+    """
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{path}: expected a model saved by Keras 3. Received: {error}. Run `dvc repro`."
+        ) from None
+
+
+def _fix(name: str, content: bytes) -> bytes:
+    if name == "metadata.json":
+        return json.dumps(json.loads(content) | {"date_saved": FIXED_DATE}, sort_keys=True).encode()
+    if name == "config.json":
+        return json.dumps(_renumber(json.loads(content), {}), sort_keys=True).encode()
+    return content
+
+
+def _renumber(value: Any, numbers: dict[int, int]) -> Any:
+    if isinstance(value, list):
+        return [_renumber(item, numbers) for item in value]
+    if isinstance(value, dict):
+        return {
+            key: numbers.setdefault(item, len(numbers))
+            if key == "shared_object_id"
+            else _renumber(item, numbers)
+            for key, item in value.items()
+        }
+    return value

@@ -1,0 +1,57 @@
+"""The small residual network that is trained from scratch."""
+
+import keras
+from keras import layers
+
+from stages.params.schema import Scratch
+
+
+def build_scratch(settings: Scratch, *, image_size: int, classes: int) -> keras.Model:
+    """Build the network: images in [0, 255] (N, S, S, 3) to class probabilities (N, classes).
+
+    Residual blocks (He et al. 2016, arXiv 1512.03385) of two 3x3 convolutions with batch
+    normalisation, each at half the side and twice the channels of the one before, then global
+    average pooling: at a thousand images a dense layer over the whole map learns it by heart.
+    """
+    images = keras.Input((image_size, image_size, 3), name="image")
+    shrink = layers.Resizing(
+        settings.input_size, settings.input_size, antialias=True, name="shrink"
+    )
+    x = shrink(images) if settings.input_size != image_size else images
+    x = layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(x)
+    x = _convolve(x, settings.width, kernel=5, strides=2, name="stem")
+    x = layers.MaxPooling2D(3, strides=2, padding="same", name="stem_pool")(x)
+    for block in range(settings.blocks):
+        strides = 1 if block == 0 else 2
+        x = _block(x, settings.width * 2**block, strides=strides, name=f"block{block + 1}")
+    x = layers.GlobalAveragePooling2D(name="features")(x)
+    x = layers.Dropout(settings.dropout, name="dropout")(x)
+    probabilities = layers.Dense(classes, activation="softmax", name="probabilities")(x)
+    return keras.Model(images, probabilities, name="scratch")
+
+
+def _block(x: keras.KerasTensor, filters: int, *, strides: int, name: str) -> keras.KerasTensor:
+    residual = _convolve(x, filters, kernel=3, strides=strides, name=f"{name}_a")
+    residual = _convolve(residual, filters, kernel=3, strides=1, name=f"{name}_b", activate=False)
+    if strides != 1 or x.shape[-1] != filters:
+        x = _convolve(x, filters, kernel=1, strides=strides, name=f"{name}_skip", activate=False)
+    x = layers.Add(name=f"{name}_add")([x, residual])
+    return layers.Activation("relu", name=f"{name}_relu")(x)
+
+
+def _convolve(
+    x: keras.KerasTensor,
+    filters: int,
+    *,
+    kernel: int,
+    strides: int,
+    name: str,
+    activate: bool = True,
+) -> keras.KerasTensor:
+    x = layers.Conv2D(
+        filters, kernel, strides=strides, padding="same", use_bias=False,
+        kernel_initializer="he_normal", name=f"{name}_conv",
+    )(x)  # fmt: skip
+    # 20 steps an epoch are too few for the default momentum of 0.99.
+    x = layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
+    return layers.Activation("relu", name=f"{name}_relu")(x) if activate else x

@@ -1,0 +1,147 @@
+"""Puts the page together: numbers into tables, pictures into data addresses, both into HTML."""
+
+import base64
+import struct
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from stages.figures.history import history_figure
+from stages.figures.saving import png_bytes
+from stages.figures.theme import MODEL_COLOURS
+from stages.page import data_tables, result_tables
+from stages.page.numbers import count, p_value, percent, points
+from stages.page.reading import MODELS, PARTS, Inputs
+from stages.page.tables import PART_NAMES
+from stages.page.wording import MODEL_NAMES, best_model, confused_pairs, verdict
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+class Picture(NamedTuple):
+    """A PNG as data address, with its size in pixels so that the page does not jump."""
+
+    address: str
+    width: int
+    height: int
+    alt: str
+
+
+def render(inputs: Inputs) -> str:
+    """The whole page as HTML; the same inputs give the same text."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.j2").render(context(inputs))
+
+
+def context(inputs: Inputs) -> dict[str, Any]:
+    """Everything the template shows."""
+    return {
+        "summary": summary(inputs),
+        "verdict": verdict(inputs),
+        "accuracies": accuracies(inputs),
+        "chance": 1 / len(inputs.classes),
+        "phantom": inputs.is_phantom,
+        "models": MODELS,
+        "model_names": MODEL_NAMES,
+        "pictures": pictures(inputs),
+        "results": result_tables.results_table(inputs),
+        "paired": result_tables.paired_table(inputs),
+        "difference": difference(inputs),
+        "recall": result_tables.recall_table(inputs),
+        "smallest_class": int(min(result_tables.test_counts(inputs, MODELS[0]).sum(axis=1))),
+        "matrices": {model: result_tables.confusion_table(inputs, model) for model in MODELS},
+        "confusions": {model: result_tables.confusions_table(inputs, model) for model in MODELS},
+        "group_rule": inputs.metrics["split"].get("group_rule", ""),
+        "split": data_tables.split_table(inputs),
+        "checks": data_tables.checks_table(inputs),
+        "rejected": data_tables.rejected_table(inputs),
+        "classes": data_tables.class_table(inputs),
+        "picture_measures": data_tables.picture_table(inputs),
+        "overlap": result_tables.overlap_table(inputs),
+        "params": inputs.params.rstrip(),
+        "versions": data_tables.versions_table(),
+        "files": data_tables.files_table(inputs),
+    }
+
+
+def summary(inputs: Inputs) -> str:
+    """One line on what was looked at: `1,080 images of 12 classes, drawn by the phantom`."""
+    number = sum(len(inputs.index[part]) for part in PARTS)
+    origin = ", drawn by the phantom" if inputs.is_phantom else ""
+    return f"{count(number)} images of {len(inputs.classes)} classes{origin}"
+
+
+def accuracies(inputs: Inputs) -> list[dict[str, Any]]:
+    """Test accuracy of each model with its interval, the better one first."""
+    best = best_model(inputs)
+    rows = []
+    for model in sorted(MODELS, key=lambda model: model != best):
+        test = inputs.metrics[model]["test"]
+        share = test["accuracy"]
+        low, high = test.get("accuracy_low", share), test.get("accuracy_high", share)
+        rows.append({"model": model, "share": share, "low": low, "high": high})
+    return rows
+
+
+def difference(inputs: Inputs) -> str:
+    """How much more often the pretrained net is right, in points, with its interval."""
+    paired = inputs.metrics["comparison"]["test"]
+    low, high = paired.get("difference_low"), paired.get("difference_high")
+    known = low is not None and high is not None
+    between = f", 95% interval {points(low)} to {points(high)}" if known else ""
+    return f"{points(paired['difference'])} points{between}; {p_value(paired['p_value'])}"
+
+
+def pictures(inputs: Inputs) -> dict[str, Picture]:
+    """Every picture of the page with its description for those who cannot see it."""
+    described = {name: picture(inputs.pictures[name], alt) for name, alt in alts(inputs).items()}
+    for model in MODELS:
+        history = inputs.histories[model]
+        drawn = history_figure(history, title=MODEL_NAMES[model], colour=MODEL_COLOURS[model])
+        last = history.iloc[-1]
+        described[f"history_{model}"] = picture(
+            png_bytes(drawn),
+            f"Loss and accuracy of the {MODEL_NAMES[model]} over {len(history)} epochs, ending at "
+            f"{percent(last['accuracy'])} on training and {percent(last['val_accuracy'])} on "
+            "validation images.",
+        )
+    return described
+
+
+def alts(inputs: Inputs) -> dict[str, str]:
+    """A description for each picture that another stage drew."""
+    names = ", ".join(inputs.classes)
+    described = {
+        f"samples_{part}": f"A few {PART_NAMES[part]} images of each class, one row for "
+        f"each of {names}."
+        for part in ("train", "test")
+    }
+    for model in MODELS:
+        tested = inputs.tested(model)
+        right = int((tested["class"] == tested["predicted"]).sum())
+        pairs = confused_pairs(tested)
+        lead = f"; most often confused: {pairs[0][0]} and {pairs[0][1]}" if pairs else ""
+        described[f"confusion_{model}"] = (
+            f"Confusion matrix of the {MODEL_NAMES[model]}: {right:,} of {len(tested):,} test "
+            f"images on the diagonal{lead}. The numbers follow as a table."
+        )
+    shown = {"train": "training images", "test": "test images", "joint": "training and test images"}
+    for name, which in shown.items():
+        described[f"tsne_{name}"] = (
+            f"t-SNE map of the deep features, {which} coloured by class; its axes have no unit."
+        )
+    described["tsne_pixels"] = "t-SNE map of the raw pixels for comparison, coloured by class."
+    return described
+
+
+def picture(png: bytes, alt: str) -> Picture:
+    """A PNG as data address; its size stands at a fixed place of its header."""
+    width, height = struct.unpack(">II", png[16:24])
+    return Picture("data:image/png;base64," + base64.b64encode(png).decode(), width, height, alt)

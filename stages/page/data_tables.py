@@ -1,0 +1,123 @@
+"""Tables of the data, and of what the page was made with."""
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+import pandas as pd
+
+from stages.page.numbers import count, spread
+from stages.page.reading import PARTS, Inputs
+from stages.page.tables import PART_NAMES, Table
+
+PACKAGES = ("tensorflow", "keras", "dvc", "numpy", "pandas", "scikit-learn", "pillow", "matplotlib")
+
+
+def split_table(inputs: Inputs) -> Table:
+    """Images, groups, donors, slides and original sizes of each part."""
+    rows = []
+    for part in PARTS:
+        index = inputs.index[part]
+        cells = [PART_NAMES[part], count(len(index)), count(index["group"].nunique())]
+        cells += [_known(index, column) for column in ("donor", "slide", "antibody")]
+        cells.append(_sizes(index))
+        rows.append(cells)
+    head = ["Part", "Images", "Groups", "Donors", "Slides", "Antibodies", "Original size, px"]
+    used = [i for i in range(len(head)) if i < 3 or any(row[i] for row in rows)]
+    return Table(
+        "The three parts of the data",
+        [head[i] for i in used],
+        [[row[i] or "not known" for i in used] for row in rows],
+    )
+
+
+def _known(index: pd.DataFrame, column: str) -> str:
+    """How many different values, or nothing where the source does not say."""
+    values = index[column] if column in index else pd.Series(dtype=str)
+    known = values[values != ""]
+    return count(known.nunique()) if len(known) else ""
+
+
+def _sizes(index: pd.DataFrame) -> str:
+    if not {"width", "height"} <= set(index.columns) or index.empty:
+        return ""
+    side = index[["width", "height"]].max(axis=1)
+    low, high = int(side.min()), int(side.max())
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def checks_table(inputs: Inputs) -> Table:
+    """Duplicates, shared groups and rejected images."""
+    split = inputs.metrics["split"]
+    duplicates, groups = split.get("duplicates", {}), split.get("groups", {})
+    found = [
+        ("Images that could not be read or used", split.get("rejected")),
+        ("Pairs of exact duplicates", duplicates.get("exact")),
+        ("Pairs of near duplicates", duplicates.get("near")),
+        ("Pairs of duplicates in different parts", duplicates.get("across_splits")),
+        ("Groups that stand in more than one part", groups.get("shared")),
+    ]
+    return Table(
+        "Checks of the data",
+        ["Check", "Found"],
+        [[name, count(value)] for name, value in found if isinstance(value, int)],
+    )
+
+
+def rejected_table(inputs: Inputs) -> Table | None:
+    """Why images were rejected, if any were."""
+    if inputs.rejected.empty:
+        return None
+    rows = [
+        [str(reason), rows["id"].iloc[0], count(len(rows))]
+        for reason, rows in inputs.rejected.groupby("reason", sort=True)
+    ]
+    rows.sort(key=lambda row: -int(row[2].replace(",", "")))
+    return Table("Rejected images", ["Reason", "Example", "Images"], rows[:10], texts=(1,))
+
+
+def class_table(inputs: Inputs) -> Table:
+    """Images of each class in each part."""
+    counts = {part: inputs.index[part]["class"].value_counts() for part in PARTS}
+    rows = [
+        [name, *(count(counts[part].get(name, 0)) for part in PARTS)] for name in inputs.classes
+    ]
+    return Table("Images of each class", ["Class", *(PART_NAMES[p] for p in PARTS)], rows)
+
+
+def picture_table(inputs: Inputs) -> Table | None:
+    """Simple measures of the pictures, part by part: a shift shows here first."""
+    measures = [
+        ("tissue_fraction", "Tissue, share of the image", 2),
+        ("haematoxylin", "Haematoxylin, optical density", 3),
+        ("dab", "DAB, optical density", 3),
+        ("blur", "Sharpness", 1),
+    ]
+    rows = [
+        [name, *(spread(inputs.index[part][column], digits) for part in PARTS)]
+        for column, name, digits in measures
+        if all(column in inputs.index[part] and len(inputs.index[part]) for part in PARTS)
+    ]
+    head = ["Measure", *(PART_NAMES[part] for part in PARTS)]
+    caption = "What the pictures are like: median (10th to 90th percentile)"
+    return Table(caption, head, rows) if rows else None
+
+
+def versions_table() -> Table:
+    """Python and the packages whose version can change a result."""
+    rows = [["python", platform.python_version()]]
+    for package in PACKAGES:
+        try:
+            rows.append([package, version(package)])
+        except PackageNotFoundError:  # dvc may live outside this environment
+            continue
+    return Table("Versions", ["Package", "Version"], rows)
+
+
+def files_table(inputs: Inputs) -> Table:
+    """The files this page was made from."""
+    return Table(
+        "Files this page was made from",
+        ["File", "Bytes", "SHA-256"],
+        [[name, count(size), sha256] for name, size, sha256 in inputs.digests],
+        texts=(2,),
+    )

@@ -1,0 +1,64 @@
+"""The one place where params.yaml is read."""
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from stages.cli.running import InputError
+from stages.params.schema import Params, known_keys
+
+
+def load_params(path: Path = Path("params.yaml")) -> Params:
+    """Read and check params.yaml.
+
+    It is read as YAML 1.2, as DVC reads and writes it, in which `1e-5` is a number.
+
+    Raises:
+        ValueError: naming each key that is unknown, missing, of the wrong type or out of range.
+    """
+    try:
+        values = YAML(typ="safe", pure=True).load(path)
+    except FileNotFoundError:
+        raise InputError(
+            f"{path}: expected the parameters in the folder the stage runs in. Received: no such "
+            f"file in {Path.cwd()}. Run the stage from the root of the repository."
+        ) from None
+    except YAMLError as error:
+        raise InputError(f"{path}: expected YAML. Received: {error}") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected keys and values. Received: {values!r}")
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        lines = sorted({_explain(problem, values) for problem in error.errors()})
+        raise InputError(f"{path}:\n  " + "\n  ".join(lines)) from None
+
+
+def _explain(problem: Any, values: dict[str, Any]) -> str:
+    # Pydantic names the alternatives of a union behind the key; the key ends where the file ends.
+    keys: list[str] = []
+    found: Any = values
+    known: Any = known_keys()
+    for part in problem["loc"]:
+        if not isinstance(found, dict) or (
+            isinstance(known, dict) and part not in {*known, *found}
+        ):
+            break
+        keys.append(str(part))
+        found = found.get(part)
+        siblings, known = known, known.get(part) if isinstance(known, dict) else None
+    key = ".".join(keys)
+    if problem["type"] == "missing":
+        return f"{key}: expected a value. Received: nothing. Add the key."
+    if problem["type"] == "extra_forbidden":
+        close = get_close_matches(keys[-1], siblings, n=1)
+        hint = f"Did you mean {close[0]}?" if close else f"Known here: {', '.join(siblings)}."
+        return f"{key}: unknown key. {hint}"
+    expected = problem["msg"]
+    for prefix in ("Input should be ", "a valid ", "Value error, "):
+        expected = expected.removeprefix(prefix)
+    return f"{key}: expected {expected}. Received: {found!r}"

@@ -1,0 +1,85 @@
+"""A whole run of the pipeline on a tiny phantom, in a clone, shared by all tests that need one."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.pipeline import ROOT
+
+TINY = {
+    "image_size": 48,
+    "fetch": {"phantom": {"train_per_class": 8, "test_per_class": 4, "size": 96}},
+    "scratch": {"input_size": 32, "width": 4, "blocks": 2, "epochs": 3, "views": 2},
+    "pretrained": {"views": 2, "epochs": 3},
+    "evaluate": {"bootstrap": 100},
+    "tsne": {"perplexity": 10, "random_splits": 20},
+}
+Run = Callable[..., str]
+
+
+def run(*command: str, cwd: Path, expect: int = 0) -> str:
+    """Run a command in the environment of the tests and return what it printed."""
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env=os.environ | {"PATH": path, "DVC_NO_ANALYTICS": "1", "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    printed = done.stdout + done.stderr
+    assert done.returncode == expect, f"{' '.join(command)}: {done.returncode}\n{printed}"
+    return printed
+
+
+def update_params(path: Path, changes: dict) -> None:
+    """Write changes into a params.yaml, as nested as it is."""
+    yaml = YAML()
+    params = yaml.load(path)
+
+    def merge(into: dict, values: dict) -> None:
+        for key, value in values.items():
+            if isinstance(value, dict) and isinstance(into.get(key), dict):
+                merge(into[key], value)
+            else:
+                into[key] = value
+
+    merge(params, changes)
+    yaml.dump(params, path)
+
+
+def copy_project(to: Path) -> Path:
+    """Copy the files that Git tracks or would track, as a repository of its own."""
+    listed = run("git", "ls-files", "-co", "--exclude-standard", "-z", cwd=ROOT)
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (to / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, to / name)
+    return to
+
+
+def commit(folder: Path, message: str) -> None:
+    """Commit everything in a folder."""
+    run("git", "add", "--all", cwd=folder)
+    author = ("-c", "user.name=Tester", "-c", "user.email=tester@example.org")
+    run("git", *author, "commit", "--quiet", "--message", message, cwd=folder)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone in which `dvc repro` has run on a tiny phantom; tests must leave it as it is."""
+    clone = copy_project(tmp_path_factory.mktemp("tiny") / "clone")
+    update_params(clone / "params.yaml", TINY)
+    (clone / "dvc.lock").unlink(missing_ok=True)
+    run("git", "init", "--quiet", "--initial-branch=main", cwd=clone)
+    commit(clone, "tiny phantom")
+    run("dvc", "repro", cwd=clone)
+    commit(clone, "results")
+    return clone

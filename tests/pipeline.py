@@ -1,0 +1,55 @@
+"""What dvc.yaml declares and what the code uses, for tests of one against the other."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[1]
+PIPELINE: dict[str, Any] = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")
+STAGES: dict[str, dict[str, Any]] = PIPELINE["stages"]
+ORDER = (
+    "fetch",
+    "split",
+    "embed",
+    "train_scratch",
+    "train_pretrained",
+    "evaluate",
+    "tsne",
+    "report",
+)
+
+
+def outputs(stage: str) -> list[str]:
+    """Paths of all outputs, metrics and plots of a stage."""
+    entries = [
+        entry for key in ("outs", "metrics", "plots") for entry in STAGES[stage].get(key, [])
+    ]
+    return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
+
+
+def local_imports(module: Path, seen: set[Path] | None = None) -> set[Path]:
+    """The module and all modules of this project that it imports, directly or not."""
+    seen = set() if seen is None else seen
+    if module in seen:
+        return seen
+    seen.add(module)
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            path = ROOT / (name.replace(".", "/") + ".py")
+            if path.is_file():
+                local_imports(path, seen)
+    return seen
+
+
+def code_of(stage: str) -> set[str]:
+    """Paths, relative to the root, of the code that a stage runs."""
+    return {
+        path.relative_to(ROOT).as_posix() for path in local_imports(ROOT / f"stages/{stage}.py")
+    }
