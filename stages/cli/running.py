@@ -1,6 +1,7 @@
 """How a stage runs as a command: `--help`, and errors that are told and not dumped."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 
@@ -21,6 +22,10 @@ def run_command(main: Callable[[], None], *, name: str, doc: str | None) -> None
         epilog="Parameters are read from params.yaml.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     ).parse_args()
+    # Both are read when TensorFlow and Keras are imported; the former's start-up notices would
+    # hide the messages of the stage.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
     try:
         main()
     except InputError as error:

@@ -148,8 +148,12 @@ def align(first: KeyPoints, second: KeyPoints) -> Similarity:
 
 
 def _detail(image: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
-    picture = ndimage.gaussian_filter(grey(image, side), 1.0, truncate=3)
-    return picture - ndimage.uniform_filter(picture, 11)
+    """Return fine detail of equal contrast everywhere: else the outlines of cores outweigh it."""
+    picture = ndimage.gaussian_filter(grey(image, side), 0.7, truncate=3)
+    fine = picture - ndimage.uniform_filter(picture, 7)
+    # Running sums may end a hair below zero.
+    contrast = np.sqrt(np.maximum(ndimage.uniform_filter(fine * fine, 15), 0))
+    return fine / (contrast + 2)
 
 
 def agreement(first: NDArray[np.uint8], second: NDArray[np.uint8], similarity: Similarity) -> float:

@@ -3,12 +3,6 @@
 The one module that names TensorFlow; all others are plain Keras 3.
 """
 
-import os
-
-# Its start-up notices would hide the messages of the stages.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ["KERAS_BACKEND"] = "tensorflow"
-
 import keras
 import tensorflow as tf
 

@@ -44,9 +44,7 @@ def _explain(problem: Any, values: dict[str, Any]) -> str:
     found: Any = values
     known: Any = known_keys()
     for part in problem["loc"]:
-        if not isinstance(found, dict) or (
-            isinstance(known, dict) and part not in {*known, *found}
-        ):
+        if not isinstance(found, dict) or part not in {*(known or ()), *found}:
             break
         keys.append(str(part))
         found = found.get(part)
