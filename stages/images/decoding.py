@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "MPO")
+# A JPEG file that holds further pictures (MPO) is opened as a JPEG one, too.
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
 Image.MAX_IMAGE_PIXELS = None  # `max_pixels` below takes its place
 
 

@@ -20,11 +20,11 @@ from scipy import ndimage
 SIDE = 128  # pixels a side of the grey picture that is searched
 MOST = 96  # key points kept of a picture, the strongest first
 SIGMAS = 1.4 * 2 ** (np.arange(7) / 2)
-RINGS = np.array([1.1, 2.0, 3.1, 4.3, 5.8, 7.6])  # radii, in standard deviations of the blob
-RING_BLUR = np.array([0, 0, 1, 1, 2, 2])  # levels of further smoothing: outer samples lie wider
+RINGS = np.array([1.2, 2.4, 4.0, 6.0, 8.5, 12.0])  # radii, in standard deviations of the blob
+RING_BLUR = np.array([0, 0, 1, 2, 2, 3])  # levels of further smoothing: outer samples lie wider
 ANGLES = 16
 ORDERS = 7  # orders of the Fourier series kept, the mean included
-MIN_CONTRAST = 1.0  # grey levels; fainter blobs are noise of the sensor or of JPEG
+MIN_CONTRAST = 0.6  # grey levels; fainter blobs are noise of the sensor or of JPEG
 HYPOTHESES = 24  # best matches whose pairs are tried as similarities
 TOLERANCE = 3.0  # pixels of SIDE that a mapped key point may miss by
 LARGEST_ZOOM = 2.5

@@ -3,9 +3,11 @@
 import gzip
 import hashlib
 import shutil
+import struct
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -16,6 +18,18 @@ from stages.cli.running import InputError
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 Reader = Callable[[], bytes]
+# What reading raises where an archive is damaged (OSError: an offset before its start), encrypted
+# (RuntimeError) or packed in a way that Python does not know (NotImplementedError, a RuntimeError).
+UNREADABLE = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
 
 
 def is_archive(path: Path) -> bool:
@@ -33,7 +47,7 @@ def open_archive(path: Path, *, closing: ExitStack) -> dict[str, Reader]:
         if path.name.lower().endswith(".zip"):
             return _open_zip(path, closing)
         return _open_tar(path, closing)
-    except (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, EOFError) as error:
+    except UNREADABLE as error:
         raise InputError(
             f"{path}: expected a readable {path.suffix} archive. Received: {error}. "
             "Is it whole? Fetch the file again."
@@ -49,8 +63,7 @@ def _open_zip(path: Path, closing: ExitStack) -> dict[str, Reader]:
 def _read_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> bytes:
     try:
         return archive.read(info)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
-        # RuntimeError: the member is encrypted; NotImplementedError: an unknown compression.
+    except UNREADABLE as error:
         raise InputError(
             f"{path}: expected to read {info.filename}. Received: {error}. Repack the archive."
         ) from None

@@ -1,0 +1,111 @@
+"""The drawn textures, their views, and the weights that were learnt from them."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from pretrain.batches import Targets, batches, stain_map
+from pretrain.pool import draw_pool
+from pretrain.textures import FAMILIES, draw, formula
+from pretrain.views import colour_histogram, view
+
+HERE = Path(__file__).parents[1] / "pretrain"
+WEIGHTS = HERE / "mobilenet_v2_035.weights.h5"
+VIEW = {"side": 32, "crop": [0.4, 0.8]}
+
+
+@pytest.mark.parametrize("index", range(len(FAMILIES)))
+def test_same_seed_same_texture(index: int) -> None:
+    spec = formula(index, seed=5)
+    first = draw(spec, size=64, seed=[5, 0])
+    assert first.shape == (64, 64, 3)
+    assert first.dtype == np.uint8
+    np.testing.assert_array_equal(first, draw(formula(index, seed=5), size=64, seed=[5, 0]))
+    assert np.any(first != draw(spec, size=64, seed=[5, 1]))
+
+
+def test_classes_differ() -> None:
+    values = np.stack([formula(index, seed=5).values() for index in range(50)])
+    assert len(np.unique(values.round(3), axis=0)) == 50
+    means = [draw(formula(i, seed=5), size=64, seed=[0]).mean((0, 1)) for i in range(10)]
+    assert len(np.unique(np.round(means, 2), axis=0)) == 10
+
+
+def test_other_seed_other_formulas() -> None:
+    assert np.any(formula(3, seed=5).values() != formula(3, seed=6).values())
+
+
+def test_pool_does_not_depend_on_the_number_of_processes(tmp_path: Path) -> None:
+    settings = {"classes": 2, "instances": 3, "size": 32, "seed": 5}
+    one = draw_pool(tmp_path / "one.npy", **settings, processes=1)
+    two = draw_pool(tmp_path / "two.npy", **settings, processes=2)
+    np.testing.assert_array_equal(one, two)
+
+
+def test_batches_repeat(tmp_path: Path) -> None:
+    pool = draw_pool(tmp_path / "pool.npy", classes=2, instances=2, size=64, seed=5, processes=1)
+    targets = Targets(pool, seed=5, settings=VIEW)
+    streams = [batches(pool, targets, batch_size=4, seed=5, settings=VIEW) for _ in range(2)]
+    for _ in range(2):
+        (images, expected), (again, repeated) = next(streams[0]), next(streams[1])
+        np.testing.assert_array_equal(images, again)
+        for name, values in expected.items():
+            np.testing.assert_array_equal(values, repeated[name])
+            assert np.isfinite(values).all()
+
+
+def test_view_shows_the_stains_it_reports() -> None:
+    empty = np.zeros((64, 64, 3), np.uint8)
+    for seed in range(10):
+        shown = view(empty, np.random.default_rng(seed), **VIEW)
+        assert shown.picture.shape == (32, 32, 3)
+        assert shown.picture.min() > 150  # nothing but light and noise
+        assert not shown.stains.any()
+
+
+def test_colour_histogram_sums_to_one() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    assert colour_histogram(picture).dtype == np.float32
+    np.testing.assert_allclose((colour_histogram(picture) ** 2).sum(), 1, rtol=1e-5)
+
+
+def test_stain_map_is_mean_and_deviation_of_cells() -> None:
+    stains = np.random.default_rng(0).random((2, 16, 16, 3), np.float32)
+    cell = stains[1, 8:16, 0:8]
+    found = stain_map(stains, 8)[1, 1, 0]
+    np.testing.assert_allclose(found[:3], 2 * cell.mean((0, 1)), rtol=1e-4)
+    np.testing.assert_allclose(found[3:], 2 * cell.std((0, 1)), rtol=1e-3)
+
+
+def test_weights_are_those_of_the_lock_file() -> None:
+    lock = yaml.safe_load((HERE / "dvc.lock").read_text())
+    outputs = {out["path"]: out for out in lock["stages"]["pretrain"]["outs"]}
+    for path in (WEIGHTS, HERE / "metrics.json"):
+        recorded = outputs[f"pretrain/{path.name}"]
+        assert recorded["md5"] == hashlib.md5(path.read_bytes()).hexdigest()
+    assert WEIGHTS.stat().st_size < 6e6
+
+
+def test_scripts_and_params_are_those_of_the_lock_file() -> None:
+    lock = yaml.safe_load((HERE / "dvc.lock").read_text())["stages"]["pretrain"]
+    params = yaml.safe_load((HERE / "params.yaml").read_text())
+    assert lock["params"]["pretrain/params.yaml"] == params
+    declared = {dep["path"] for dep in lock["deps"]}
+    assert {f"pretrain/{script.name}" for script in HERE.glob("*.py")} <= declared
+
+
+@pytest.mark.parametrize("side", [96, 224])
+def test_weights_load_at_any_size(side: int) -> None:
+    keras = pytest.importorskip("keras")
+    backbone = keras.applications.MobileNetV2(
+        input_shape=(side, side, 3), alpha=0.35, include_top=False, weights=None, pooling="avg"
+    )
+    backbone.load_weights(WEIGHTS)
+    images = np.random.default_rng(0).uniform(-1, 1, (2, side, side, 3)).astype(np.float32)
+    features = np.asarray(backbone(images, training=False))
+    assert features.shape == (2, 1280)
+    assert np.isfinite(features).all()
+    assert features.std() > 0
