@@ -68,13 +68,13 @@ def run(
         images = _close_gaps(array, kept)
         index = manifest.drop(columns="sha256").join(read).iloc[kept].reset_index(drop=True)
         check_counts(index, settings.min_per_class)
-        pairs = near_duplicate_pairs(images, prints[kept])
+        pairs = near_duplicate_pairs(images, prints[kept], progress=True)
         index, rule = divide(index, pairs, settings, seed)
         write_json(sorted(index["class"].unique()), partial / "classes.json")
         for part in PARTS:
             _write_part(images, index, partial, part)
         array.unlink()
-    write_json(summarise(index, pairs, rule, len(rejected)), metrics / "split.json")
+    write_json(summarise(index, rule, len(rejected)), metrics / "split.json")
     for part in ("train", "test"):
         sheet = sample_sheet(*read_part(out, part), per_class=SAMPLES_PER_CLASS, seed=seed)
         save_sheet(sheet, plots / f"samples_{part}.png")

@@ -110,7 +110,9 @@ def fetched(source: Path | list[Path] | str, out: Path, **kwargs: dict[str, str]
 class TestLayout:
     @pytest.mark.parametrize("prefix", ["", "anything/", "a/b/c/", "./"])
     def test_splits_and_classes_below_any_folder(self, prefix: str) -> None:
-        place = place_images([f"{prefix}train/liver/a.jpg"], source="x")[f"{prefix}train/liver/a.jpg"]
+        place = place_images([f"{prefix}train/liver/a.jpg"], source="x")[
+            f"{prefix}train/liver/a.jpg"
+        ]
         assert (place.id, place.split, place.class_name) == ("train/liver/a.jpg", "train", "liver")
 
     @pytest.mark.parametrize("prefix", ["", "anything/", "a/b/c/", "./"])
@@ -314,7 +316,9 @@ class TestSeveral:
         manifest = fetched(tmp_path / "parts", tmp_path / "raw")
         fetched(parts, tmp_path / "list")
         fetched(as_folder(tree(), tmp_path / "plain"), tmp_path / "expected")
-        shards = [(tmp_path / o / "images-000.zip").read_bytes() for o in ("raw", "list", "expected")]
+        shards = [
+            (tmp_path / o / "images-000.zip").read_bytes() for o in ("raw", "list", "expected")
+        ]
         assert shards[0] == shards[1] == shards[2]
         assert set(manifest["source"]) == {"1.zip", "2.tar", "3.tar.gz"}
 
@@ -322,7 +326,9 @@ class TestSeveral:
         # On its own the second would be classes without a test set.
         first = as_zip({"train/liver/a.png": picture(1)}, tmp_path / "1.zip")
         second = as_zip({"liver/b.png": picture(2)}, tmp_path / "2.zip")
-        with pytest.raises(InputError, match=r"1\.zip \+ .*2\.zip: .*elsewhere, e\.g\. liver/b\.png"):
+        with pytest.raises(
+            InputError, match=r"1\.zip \+ .*2\.zip: .*elsewhere, e\.g\. liver/b\.png"
+        ):
             read(first, second)
 
     def test_same_image_twice_is_merged(self, tmp_path: Path) -> None:

@@ -1,12 +1,13 @@
 """Each image's part (train, val or test), by whole groups, and what came out of it."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from stages.dataset.splitting import assign_groups, take_out
+from stages.dataset.splitting import assign_groups, missing_classes, take_out
 
 from stages.cli.running import InputError
 from stages.dataset.index import PARTS
@@ -32,7 +33,8 @@ def divide(
         The index with `group`, `part` (train, val or test) and `label`, and the name of the rule
         that gave the groups.
     """
-    index["group"], rule = assign_groups(index, clusters(len(index), pairs))
+    index["copies"] = clusters(len(index), np.concatenate([pairs, _same_pixels(index["sha256"])]))
+    index["group"], rule = assign_groups(index, index["copies"].to_numpy())
     test = (index["split"] == "test").to_numpy()
     if not test.any():
         test = take_out(index, settings.test_fraction, seed)
@@ -42,6 +44,12 @@ def divide(
     index.loc[rest[in_val], "part"] = "val"
     labels = {name: label for label, name in enumerate(sorted(index["class"].unique()))}
     return index.assign(label=index["class"].map(labels)), rule
+
+
+def _same_pixels(digests: pd.Series) -> NDArray[np.int64]:
+    # Blank images have nothing to compare but their digest.
+    rows = [rows for rows in digests.groupby(digests).indices.values() if len(rows) > 1]
+    return np.array([pair for same in rows for pair in pairwise(same)], np.int64).reshape(-1, 2)
 
 
 def read_donors(metadata: Path, ids: pd.Series) -> pd.Series:
@@ -69,28 +77,31 @@ def read_donors(metadata: Path, ids: pd.Series) -> pd.Series:
     return ids.map(groups)
 
 
-def summarise(
-    index: pd.DataFrame, pairs: NDArray[np.int64], rule: str, rejected: int
-) -> dict[str, Any]:
-    """Return what `metrics/split.json` holds."""
+def summarise(index: pd.DataFrame, rule: str, rejected: int) -> dict[str, Any]:
+    """Return what `metrics/split.json` holds, of the index that `divide` returned.
+
+    Duplicates are counted as the images that repeat an earlier one, exactly or changed, and as the
+    sets of copies that stand in several parts.
+    """
     groups = {part: set(index.loc[index["part"] == part, "group"]) for part in PARTS}
-    first, second = (index[column].to_numpy()[pairs] for column in ("sha256", "part"))
-    exact = first[:, 0] == first[:, 1]
+    exact = len(index) - index["sha256"].nunique()
     sources = index["source"].unique()
     return {
         "source": sources[0] if len(sources) == 1 else f"{len(sources)} archives or folders",
         "group_rule": rule,
         "images": {part: int((index["part"] == part).sum()) for part in PARTS},
         "classes": index["class"].nunique(),
+        "classes_missing": {
+            part: len(missing_classes(index, (index["part"] == part).to_numpy())) for part in PARTS
+        },
         "duplicates": {
-            "exact": int(exact.sum()),
-            "near": int((~exact).sum()),
-            "across_splits": int((second[:, 0] != second[:, 1]).sum()),
+            "exact": exact,
+            "near": len(index) - index["copies"].nunique() - exact,
+            "across_splits": int((index.groupby("copies")["part"].nunique() > 1).sum()),
         },
         "groups": {
             **{part: len(names) for part, names in groups.items()},
-            "shared": len((groups["train"] | groups["val"]) & groups["test"])
-            + len(groups["train"] & groups["val"]),
+            "shared": int((index.groupby("group")["part"].nunique() > 1).sum()),
         },
         "rejected": rejected,
     }

@@ -5,6 +5,8 @@ are two data sets.
 """
 
 import io
+import struct
+import zlib
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,19 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 # A JPEG file that holds further pictures (MPO) is opened as a JPEG one, too.
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
+# What Pillow raises at damaged files; the more exotic ones come from broken headers of TIFF files.
+DAMAGED = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    EOFError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+)
 Image.MAX_IMAGE_PIXELS = None  # `max_pixels` below takes its place
 
 
@@ -54,7 +69,7 @@ def decode(content: bytes, *, size: int, max_pixels: int) -> tuple[NDArray[np.ui
         raise UnreadableImageError("is not a JPEG, PNG, TIFF, BMP or WebP image") from None
     except UnreadableImageError:
         raise
-    except (OSError, SyntaxError, ValueError, EOFError, OverflowError, MemoryError) as error:
+    except DAMAGED as error:
         raise UnreadableImageError(str(error) or type(error).__name__) from None
 
 

@@ -51,9 +51,9 @@ def checks_table(inputs: Inputs) -> Table:
     duplicates, groups = split.get("duplicates", {}), split.get("groups", {})
     found = [
         ("Images that could not be read or used", split.get("rejected")),
-        ("Pairs of exact duplicates", duplicates.get("exact")),
-        ("Pairs of near duplicates", duplicates.get("near")),
-        ("Pairs of duplicates in different parts", duplicates.get("across_splits")),
+        ("Images that repeat an earlier one exactly", duplicates.get("exact")),
+        ("Images that are a changed copy of an earlier one", duplicates.get("near")),
+        ("Sets of copies that stand in several parts", duplicates.get("across_splits")),
         ("Groups that stand in more than one part", groups.get("shared")),
     ]
     return Table(
@@ -90,7 +90,7 @@ def picture_table(inputs: Inputs) -> Table | None:
         ("tissue_fraction", "Tissue, share of the image", 2),
         ("haematoxylin", "Haematoxylin, optical density", 3),
         ("dab", "DAB, optical density", 3),
-        ("blur", "Sharpness", 1),
+        ("blur", "Blur, from 0 (sharp) to 1", 2),
     ]
     rows = [
         [name, *(spread(inputs.index[part][column], digits) for part in PARTS)]
