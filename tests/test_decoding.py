@@ -294,12 +294,13 @@ class TestRefused:
         with pytest.raises(UnreadableImageError, match="3 pictures instead of one"):
             decoded(content)
 
-    def test_tiff_without_a_size(self) -> None:
-        # Pillow raises a TypeError here, and at nothing else above.
-        content = encode(smooth(16), "TIFF")
-        content = content.replace(struct.pack("<HHI", 256, 3, 1), struct.pack("<HHI", 250, 3, 1))
+    def test_tiff_with_a_second_page_of_no_size(self) -> None:
+        # The one damage at which Pillow is known to raise a TypeError.
+        content = encode(smooth(16), "TIFF", save_all=True, append_images=[smooth(16)])
+        width, unknown = struct.pack("<HHI", 256, 4, 1), struct.pack("<HHI", 250, 4, 1)
+        at = content.rindex(width)
         with pytest.raises(UnreadableImageError):
-            decoded(content)
+            decoded(content[:at] + unknown + content[at + len(unknown) :])
 
     def test_message_is_of_this_class_and_one_line(self) -> None:
         with pytest.raises(ValueError, match="is not a JPEG") as caught:

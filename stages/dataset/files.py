@@ -29,6 +29,9 @@ def replacing(path: Path) -> Iterator[Path]:
             path.replace(previous)
         partial.replace(path)
     finally:
+        if previous.exists() and not path.exists():
+            # Between the two moves something went wrong, now or when an earlier run was killed.
+            previous.replace(path)
         _remove(partial)
         _remove(previous)
 

@@ -101,11 +101,11 @@ def _candidates(tree: cKDTree, rows: NDArray[np.int64], neighbours: int) -> NDAr
 def same_tissue(support: int, correlation: float) -> bool:
     """Say whether two pictures show the same tissue, from key points that agree and from pixels.
 
-    Few key points need nearly equal pixels (5 and 0.8), many allow the blur and the shift of
-    another zoom (10 and 0.3). On drawn cores, of 5,000 candidate pairs that differ, at most 7
-    key points agreed, and pixels up to 0.6; copies had 8 or more (98 % of them), and 0.85.
+    Few key points need nearly equal pixels (5 and 0.9), many allow the blur and the shift of
+    another zoom (12 and 0.2). On drawn cores, of 5,000 candidate pairs that differ, at most 8
+    key points agreed, with pixels at 0.53; copies had 8 or more (98 % of them), and 0.85.
     """
-    return support >= MIN_SUPPORT and correlation >= max(MIN_AGREEMENT, 1.3 - support / 10)
+    return support >= MIN_SUPPORT and correlation >= max(MIN_AGREEMENT, 1.4 - support / 10)
 
 
 class _Comparison:
