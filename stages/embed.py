@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from stages.cli.running import run_command
+from stages.cli.running import quiet_import, run_command
 from stages.dataset.files import replacing, write_table
 from stages.dataset.index import PARTS, read_part
 from stages.images.views import dihedral
@@ -39,8 +39,9 @@ def run(
         ValueError: if the weights cannot be found or do not fit the backbone.
     """
     # TensorFlow takes seconds to import; a wrong parameter has been reported before.
+    with quiet_import():
+        from stages.models.runtime import set_up
     from stages.models.backbones import build_backbone
-    from stages.models.runtime import set_up
 
     set_up(seed=seed, threads=threads)
     parts = {part: read_part(split, part) for part in PARTS}

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stages.cli.running import run_command
+from stages.cli.running import quiet_import, run_command
 from stages.dataset.files import replacing, write_json, write_table
 from stages.dataset.index import (
     PARTS,
@@ -59,7 +59,8 @@ def run(
 ) -> None:
     """Evaluate both models on training, validation and test part."""
     # TensorFlow takes seconds to import; a wrong parameter has been reported before.
-    from stages.models.runtime import set_up
+    with quiet_import():
+        from stages.models.runtime import set_up
     from stages.models.saving import load_model
 
     set_up(seed=seed, threads=threads)

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stages.cli.running import run_command
+from stages.cli.running import quiet_import, run_command
 from stages.dataset.files import write_table
 from stages.dataset.index import Part, read_array, read_classes, read_index, read_part, rows_of
 from stages.params.loading import load_params
@@ -40,9 +40,10 @@ def run(
 ) -> None:
     """Train the head, fine-tune if asked to, and keep the weights best on validation."""
     # TensorFlow takes seconds to import; a wrong parameter has been reported before.
+    with quiet_import():
+        from stages.models.runtime import set_up
     from stages.models.backbones import build_backbone
     from stages.models.heads import build_head, join
-    from stages.models.runtime import set_up
     from stages.models.saving import save_model
     from stages.models.training import Batches, fit
 

@@ -6,7 +6,7 @@ takes images in [0, 255] and returns class probabilities, and `plots/scratch_his
 
 from pathlib import Path
 
-from stages.cli.running import run_command
+from stages.cli.running import quiet_import, run_command
 from stages.dataset.files import write_table
 from stages.dataset.index import read_classes, read_part
 from stages.params.loading import load_params
@@ -26,8 +26,9 @@ def run(
 ) -> None:
     """Train the network of `stages.models.scratch` and keep the weights best on validation."""
     # TensorFlow takes seconds to import; a wrong parameter has been reported before.
+    with quiet_import():
+        from stages.models.runtime import set_up
     from stages.models.augmentation import augment
-    from stages.models.runtime import set_up
     from stages.models.saving import save_model
     from stages.models.scratch import build_scratch
     from stages.models.training import Batches, fit

@@ -3,7 +3,9 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 
 class InputError(ValueError):
@@ -30,3 +32,25 @@ def run_command(main: Callable[[], None], *, name: str, doc: str | None) -> None
         main()
     except InputError as error:
         sys.exit(f"{name}: {error}")
+
+
+@contextmanager
+def quiet_import() -> Iterator[None]:
+    """Hold back what native libraries print to standard error while they are imported.
+
+    TensorFlow tells six lines about processors and missing graphics cards whatever its log level,
+    and they would hide the messages of the stages. After an error they are shown.
+    """
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(stderr, held.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)

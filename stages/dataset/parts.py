@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from stages.dataset.splitting import assign_groups, missing_classes, take_out
 
 from stages.cli.running import InputError
 from stages.dataset.index import PARTS
+from stages.dataset.splitting import assign_groups, missing_classes, take_out
 from stages.images.duplicates import clusters
 from stages.params.schema import Split
 
