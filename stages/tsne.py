@@ -14,20 +14,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
-from sklearn.manifold import TSNE
-from threadpoolctl import threadpool_limits
 
 from stages.cli.running import InputError, run_command
 from stages.dataset.files import write_json, write_table
 from stages.dataset.index import read_array, read_index, read_part, rows_of
-from stages.figures.saving import save_png
-from stages.figures.scatter import scatter_figure
-from stages.metrics.overlap import neighbour_mixing
 from stages.params.loading import load_params
 from stages.params.schema import Tsne
 
-COMPONENTS = 50
 THUMBNAIL = 28
 
 
@@ -45,6 +38,12 @@ def run(
     Raises:
         ValueError: if there are too few images for the perplexity.
     """
+    # scikit-learn takes a second to import; a wrong parameter has been reported before.
+    from threadpoolctl import threadpool_limits
+
+    from stages.metrics.overlap import neighbour_mixing
+    from stages.metrics.projection import principal_components, tsne
+
     index = _joint_index(split)
     if settings.perplexity >= len(index):
         raise InputError(
@@ -56,10 +55,11 @@ def run(
     # One thread: between many short sums several wait for each other longer than they work.
     with threadpool_limits(1):
         for name, values in spaces.items():
-            points = _reduce(values, seed)
-            map_ = TSNE(perplexity=settings.perplexity, init="pca", random_state=seed)
+            points = principal_components(values, seed=seed)
             prefix = "" if name == "features" else f"{name}_"
-            index[[f"{prefix}x", f"{prefix}y"]] = map_.fit_transform(points)
+            index[[f"{prefix}x", f"{prefix}y"]] = tsne(
+                points, perplexity=settings.perplexity, seed=seed
+            )
             measured[name] = neighbour_mixing(
                 points, index,
                 neighbours=settings.neighbours, random_splits=settings.random_splits, seed=seed,
@@ -104,12 +104,10 @@ def _pixels(index: pd.DataFrame, split: Path) -> NDArray[np.float32]:
     return np.array(thumbnails)
 
 
-def _reduce(values: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
-    components = min(COMPONENTS, *values.shape)
-    return PCA(components, svd_solver="full", random_state=seed).fit_transform(values)
-
-
 def _draw(index: pd.DataFrame, plots: Path) -> None:
+    from stages.figures.saving import save_png
+    from stages.figures.scatter import scatter_figure
+
     for part in ("train", "test"):
         figure = scatter_figure(index, title=f"t-SNE of features, {part}", splits=(part,))
         save_png(figure, plots / f"tsne_{part}.png")

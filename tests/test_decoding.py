@@ -343,13 +343,13 @@ def test_damaged_bytes_are_decoded_or_refused(data: st.DataObject) -> None:
         del content[data.draw(st.integers(0, len(content))) :]
     try:
         image, width, height = decode(bytes(content), size=16, max_pixels=10**6)
-    except UnreadableImageError as refused:
-        assert str(refused)
-    else:
-        assert image.shape == (16, 16, 3)
-        assert width * height <= 10**6
+    except UnreadableImageError:
+        return
+    assert image.shape == (16, 16, 3)
+    assert width * height <= 10**6
 
 
+@hypothesis_settings(deadline=None)
 @given(content=st.binary(max_size=300))
 @example(content=b"II*\0\x08\0\0\0\0\0\0\0\0\0")
 def test_any_bytes_are_refused(content: bytes) -> None:

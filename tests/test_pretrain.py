@@ -5,16 +5,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
+from ruamel.yaml import YAML
 
 from pretrain.batches import Targets, batches, stain_map
+from pretrain.formulas import FAMILIES, formula
 from pretrain.pool import draw_pool
-from pretrain.textures import FAMILIES, draw, formula
+from pretrain.textures import draw
 from pretrain.views import colour_histogram, view
 
 HERE = Path(__file__).parents[1] / "pretrain"
 WEIGHTS = HERE / "mobilenet_v2_035.weights.h5"
 VIEW = {"side": 32, "crop": [0.4, 0.8]}
+
+
+def read(name: str) -> dict:
+    return YAML(typ="safe", pure=True).load(HERE / name)
 
 
 @pytest.mark.parametrize("index", range(len(FAMILIES)))
@@ -81,7 +86,7 @@ def test_stain_map_is_mean_and_deviation_of_cells() -> None:
 
 
 def test_weights_are_those_of_the_lock_file() -> None:
-    lock = yaml.safe_load((HERE / "dvc.lock").read_text())
+    lock = read("dvc.lock")
     outputs = {out["path"]: out for out in lock["stages"]["pretrain"]["outs"]}
     for path in (WEIGHTS, HERE / "metrics.json"):
         recorded = outputs[f"pretrain/{path.name}"]
@@ -90,8 +95,8 @@ def test_weights_are_those_of_the_lock_file() -> None:
 
 
 def test_scripts_and_params_are_those_of_the_lock_file() -> None:
-    lock = yaml.safe_load((HERE / "dvc.lock").read_text())["stages"]["pretrain"]
-    params = yaml.safe_load((HERE / "params.yaml").read_text())
+    lock = read("dvc.lock")["stages"]["pretrain"]
+    params = read("params.yaml")
     assert lock["params"]["pretrain/params.yaml"] == params
     declared = {dep["path"] for dep in lock["deps"]}
     assert {f"pretrain/{script.name}" for script in HERE.glob("*.py")} <= declared

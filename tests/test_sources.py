@@ -203,9 +203,7 @@ class TestManifest:
     def test_describes_the_images_in_the_zip(self, tmp_path: Path) -> None:
         files = tree(per_class=3)
         manifest = fetched(as_zip(files, tmp_path / "a.zip"), tmp_path / "raw")
-        assert list(manifest.columns) == (
-            "id split class file source donor slide antibody sha256 bytes".split()
-        )
+        assert list(manifest.columns) == fetch.MANIFEST
         assert sorted(path.name for path in (tmp_path / "raw").iterdir()) == [
             "images-000.zip",
             "manifest.csv",
@@ -214,6 +212,7 @@ class TestManifest:
         with zipfile.ZipFile(tmp_path / "raw/images-000.zip") as archive:
             assert archive.namelist() == list(manifest["id"])
             assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
+            assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
             for row in manifest.itertuples():
                 content = archive.read(row.id)
                 assert content == files[row.id]
@@ -258,7 +257,7 @@ class TestManifest:
 
     def test_one_class_is_an_error(self, tmp_path: Path) -> None:
         source = as_folder({"liver/a.png": picture(1)}, tmp_path / "images")
-        with pytest.raises(InputError, match="expected two classes or more. Received: liver"):
+        with pytest.raises(InputError, match=r"expected two classes or more\. Received: liver"):
             fetched(source, tmp_path / "raw")
         assert not (tmp_path / "raw").exists()
 
@@ -381,7 +380,7 @@ class TestWrongSources:
     @pytest.mark.parametrize("name", ["a.7z", "a.jpg", "a"])
     def test_wrong_suffix(self, name: str, tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"x")
-        with pytest.raises(InputError, match="expected a folder or an archive .*Received: a file"):
+        with pytest.raises(InputError, match=r"expected a folder or an archive .*Received: a file"):
             read(tmp_path / name)
 
     def test_empty_folder(self, tmp_path: Path) -> None:

@@ -63,4 +63,5 @@ def write_json(value: Any, path: Path) -> None:
 def _rounded(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _rounded(item) for key, item in value.items()}
-    return round(float(value), 4) if isinstance(value, float) else value
+    # Adding zero turns -0.0, which would count as a change, into 0.0.
+    return round(float(value), 4) + 0.0 if isinstance(value, float) else value

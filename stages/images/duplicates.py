@@ -167,7 +167,7 @@ def near_duplicate_pairs(
     rows = np.arange(count)
     while len(rows) and neighbours <= MOST_NEIGHBOURS:
         pairs = _candidates(tree, rows, neighbours).tolist()
-        for i, j in tqdm(pairs, "near duplicates", unit="pair", disable=not progress):
+        for i, j in tqdm(pairs, "near duplicates", unit="pair", disable=None if progress else True):
             comparison.compare(i, j)
         size = np.array([comparison.joined.subset_size(row) for row in range(count)])
         rows = np.flatnonzero(size > neighbours / 2)

@@ -38,9 +38,36 @@ def prediction_table(
     return table.assign(**columns)
 
 
-def accuracy(table: pd.DataFrame) -> float:
-    """Share of right predictions."""
-    return float((table["class"] == table["predicted"]).mean())
+def measure(
+    table: pd.DataFrame,
+    groups: pd.Series,
+    *,
+    classes: Sequence[str],
+    parameters: int,
+    resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Return all metrics of a model, nested as in `metrics/<model>.json`.
+
+    Args:
+        table: predictions of training, validation and test part, as from `prediction_table`.
+        groups: the donor of each test image, in the order of the table.
+        classes: all class names.
+        parameters: number of weights of the model.
+        resamples: of donors, for the intervals.
+        seed: of the resampling.
+    """
+    right = table["class"] == table["predicted"]
+    accuracy = {part: float(rows.mean()) for part, rows in right.groupby(table["split"])}
+    test = test_metrics(
+        table[table["split"] == "test"], groups, classes=classes, resamples=resamples, seed=seed
+    )
+    return {
+        "train": {"accuracy": accuracy["train"]},
+        "val": {"accuracy": accuracy["val"]},
+        "test": test,
+        "parameters": parameters,
+    }
 
 
 def test_metrics(

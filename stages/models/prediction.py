@@ -1,10 +1,14 @@
 """Class probabilities of images, averaged over their dihedral views."""
 
+from collections.abc import Mapping
+from pathlib import Path
+
 import keras
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from stages.dataset.index import Part, read_array, read_index, rows_of
 from stages.images.views import dihedral
 
 BATCH = 32
@@ -35,3 +39,32 @@ def predict_features(head: keras.Model, features: NDArray[np.float32]) -> NDArra
 def is_fine_tuned(model: keras.Model) -> bool:
     """Whether the backbone inside a model was trained, so that cached features are not its own."""
     return bool(model.get_layer("backbone").trainable_weights)
+
+
+def predict_parts(
+    model: keras.Model, parts: Mapping[str, Part], *, views: int
+) -> dict[str, NDArray[np.float32]]:
+    """Return the probabilities of each part from its images."""
+    return {
+        name: predict_images(model, part.images, views=views, name=f"{model.name} {name}")
+        for name, part in parts.items()
+    }
+
+
+def predict_embedded_parts(
+    model: keras.Model, parts: Mapping[str, Part], embed: Path
+) -> dict[str, NDArray[np.float32]]:
+    """Return the probabilities of each part from its cached features, where they are the model's.
+
+    A fine-tuned backbone has features of its own: then its images are read, in as many views.
+    """
+    cached = {name: read_array(embed / f"{name}.npy") for name in parts}
+    if is_fine_tuned(model):
+        return predict_parts(model, parts, views=cached["train"].shape[1])
+    head = model.get_layer("head")
+    probabilities = {}
+    for name, part in parts.items():
+        index = read_index(embed / f"{name}.csv")
+        rows = rows_of(part.index["id"], index, what=f"{embed}/{name}")
+        probabilities[name] = predict_features(head, cached[name][rows])
+    return probabilities

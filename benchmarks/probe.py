@@ -1,0 +1,113 @@
+"""Frozen linear probe: how far a backbone's features go with nothing but a linear classifier.
+
+Reads the train and test parts written by `split`. Standardised pooled features of one view, then
+logistic regression; its strength is chosen by cross-validation inside the training part, by group,
+so that no test image has a say.
+
+Run: python -m benchmarks.probe --data data/split --weights embedded random
+Expected on the default phantom and on real tiles: see docs/pretraining.md.
+"""
+
+import argparse
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegressionCV
+from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from tqdm import tqdm
+
+from stages.metrics.intervals import Interval, mean_interval
+
+STRENGTHS = (1e-3, 1e-2, 1e-1)  # inverse regularisation, tried in this order
+
+
+class Part(NamedTuple):
+    """The images of one part, uint8 (N, S, S, 3), with their labels and groups, each (N,)."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    groups: NDArray[np.str_]
+
+
+def read_part(folder: Path, name: str) -> Part:
+    """Return the part `name` of a folder written by `split`."""
+    rows = pd.read_csv(folder / f"{name}.csv")
+    images = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+    if len(rows) != len(images):
+        raise ValueError(
+            f"{folder}: expected as many rows in {name}.csv as images in {name}.npy. "
+            f"Received: {len(rows)} and {len(images)}. Run `dvc repro split`."
+        )
+    groups = rows["group"].astype(str).fillna("").to_numpy(dtype=str)
+    return Part(images, rows["label"].to_numpy(np.int64), groups)
+
+
+def embed(images: NDArray[np.uint8], *, backbone: str, weights: str) -> NDArray[np.float32]:
+    """Return the pooled features of every image, float32 (N, D)."""
+    import keras
+
+    from stages.models.backbones import build_backbone
+
+    keras.utils.set_random_seed(0)  # the random weights to compare with
+    network = build_backbone(backbone, image_size=images.shape[1], weights=weights)
+    starts = tqdm(range(0, len(images), 32), desc=Path(weights).name, unit="batch")
+    batches = [network.predict_on_batch(images[i : i + 32].astype(np.float32)) for i in starts]
+    return np.concatenate(batches)
+
+
+def fit(features: NDArray[np.float32], part: Part) -> Pipeline:
+    """Return the fitted linear classifier."""
+    folds = min(4, len(np.unique(part.groups)))
+    splits = StratifiedGroupKFold(folds).split(features, part.labels, part.groups)
+    classifier = LogisticRegressionCV(
+        Cs=list(STRENGTHS),
+        cv=list(splits),
+        l1_ratios=(0.0,),
+        max_iter=100,
+        tol=1e-2,
+        use_legacy_attributes=False,
+    )
+    return make_pipeline(StandardScaler(), classifier).fit(features, part.labels)
+
+
+def probe(data: Path, *, backbone: str, weights: str) -> tuple[float, Interval, int]:
+    """Return the test part's accuracy, its 95 % interval by group, and its number of images."""
+    train, test = read_part(data, "train"), read_part(data, "test")
+    settings = {"backbone": backbone, "weights": weights}
+    classifier = fit(embed(train.images, **settings), train)
+    right = classifier.predict(embed(test.images, **settings)) == test.labels
+    interval = mean_interval(right, test.groups, resamples=1000, seed=17)
+    return float(right.mean()), interval, len(right)
+
+
+def main() -> None:
+    """Print one line a set of weights."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, default=Path("data/split"), help="what `split` wrote")
+    parser.add_argument("--backbone", default="mobilenet_v2_035", help="a key of the backbones")
+    parser.add_argument(
+        "--weights",
+        nargs="+",
+        default=["random", "embedded"],
+        help="embedded, random, imagenet or paths of .weights.h5 files",
+    )
+    arguments = parser.parse_args()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    lines = []
+    for weights in arguments.weights:
+        accuracy, (low, high), count = probe(
+            arguments.data, backbone=arguments.backbone, weights=weights
+        )
+        lines.append(f"{weights:<50} {accuracy:8.3f} {low:8.3f} {high:8.3f} {count:6d}")
+    print(f"{'weights':<50} {'accuracy':>8} {'low':>8} {'high':>8} {'n':>6}")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
