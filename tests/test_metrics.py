@@ -13,13 +13,13 @@ from sklearn import metrics as sk
 from stages.metrics import intervals
 from stages.metrics.atlas import SYSTEMS, TISSUES, is_atlas
 from stages.metrics.classification import (
-    accuracy,
     calibration_error,
     compare,
     confusions,
+    measure,
+    measure_test_part,
     prediction_table,
 )
-from stages.metrics.classification import test_metrics as measure
 from stages.metrics.overlap import neighbour_mixing
 
 CLASSES = ["a", "b", "c", "d", "e"]
@@ -41,7 +41,9 @@ def predictions(
 
 def measured(table: pd.DataFrame, classes: list[str] = CLASSES, **changes: Any) -> dict[str, Any]:
     groups = pd.Series(np.arange(len(table)) // 3)
-    return measure(table, groups, classes=classes, **{"resamples": 200, "seed": 1, **changes})
+    return measure_test_part(
+        table, groups, classes=classes, **{"resamples": 200, "seed": 1, **changes}
+    )
 
 
 class TestTable:
@@ -62,7 +64,28 @@ class TestTable:
         assert list(table["predicted"]) == ["a", "b"]
         assert list(table["split"]) == ["val", "val"]
         assert table["confidence"].tolist() == pytest.approx([0.7, 0.9])
-        assert accuracy(table) == 0.5
+
+    def test_each_part_is_measured_on_its_own_rows(self) -> None:
+        parts = []
+        for split, right in (("train", 4), ("val", 3), ("test", 2)):
+            table = predictions(1, classes=["a", "b"]).head(4).assign(split=split)
+            other = {"a": "b", "b": "a"}
+            wrong = table["class"].map(other)
+            table["predicted"] = table["class"].where(np.arange(4) < right, wrong)
+            parts.append(table)
+        table = pd.concat(parts, ignore_index=True)
+        values = measure(
+            table,
+            pd.Series(["d1", "d1", "d2", "d2"]),
+            classes=["a", "b"],
+            parameters=7,
+            resamples=100,
+            seed=0,
+        )
+        accuracies = [values[part]["accuracy"] for part in ("train", "val", "test")]
+        assert accuracies == [1.0, 0.75, 0.5]
+        assert values["test"]["n"] == 4
+        assert values["parameters"] == 7
 
 
 class TestAgainstScikitLearn:

@@ -59,7 +59,7 @@ def measure(
     """
     right = table["class"] == table["predicted"]
     accuracy = {part: float(rows.mean()) for part, rows in right.groupby(table["split"])}
-    test = test_metrics(
+    test = measure_test_part(
         table[table["split"] == "test"], groups, classes=classes, resamples=resamples, seed=seed
     )
     return {
@@ -70,7 +70,7 @@ def measure(
     }
 
 
-def test_metrics(
+def measure_test_part(
     table: pd.DataFrame, groups: pd.Series, *, classes: Sequence[str], resamples: int, seed: int
 ) -> dict[str, Any]:
     """Return the metrics of a prediction table of the test part.
@@ -112,9 +112,6 @@ def test_metrics(
         values["accuracy_10_tissues"] = _joined_accuracy(table, TISSUES)
         values["accuracy_8_systems"] = _joined_accuracy(table, SYSTEMS)
     return values
-
-
-test_metrics.__test__ = False  # type: ignore[attr-defined]  # pytest: a function, not a test
 
 
 def calibration_error(table: pd.DataFrame) -> float:
