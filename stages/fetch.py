@@ -1,6 +1,7 @@
 """Bring the images in: `python -m stages.fetch`.
 
-Reads the source named by `fetch.source`: the phantom, a folder, an archive or a list of these.
+Reads the source named by `fetch.source`: the phantom, the Human Protein Atlas, or folders and
+archives here, on web servers, in buckets, on file servers or in Google Drive.
 Writes `data/raw/`: the images as they are, in zip files without compression of up to 1 GB each, so
 that few files pass between stages; and `manifest.csv`, a row an image.
 
@@ -10,8 +11,7 @@ The default, 1,080 drawn cores of 448 px, takes about a minute on two cores and 
 import hashlib
 import os
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,9 +21,8 @@ from tqdm import tqdm
 from stages.cli.running import InputError, run_command
 from stages.dataset.files import replacing, write_table
 from stages.params.loading import load_params
-from stages.params.schema import Fetch, Phantom
-from stages.sources import phantom
-from stages.sources.local import list_images
+from stages.params.schema import Fetch
+from stages.sources.choosing import Row, open_source
 
 MANIFEST = [
     "id",
@@ -37,8 +36,9 @@ MANIFEST = [
     "sha256",
     "bytes",
 ]
+PROVENANCE = ["url", "licence", "release", "credit"]  # where the source tells it
+UNWATCHED = "stages/sources"  # fetch.watch, as long as it names nothing but the code of fetch
 SHARD_BYTES = 1_000_000_000
-Row = dict[str, str | int]
 
 
 def run(settings: Fetch, *, seed: int, workers: int, out: Path = Path("data/raw")) -> None:
@@ -48,60 +48,20 @@ def run(settings: Fetch, *, seed: int, workers: int, out: Path = Path("data/raw"
         ValueError: if the source cannot be read as images of two classes or more.
     """
     with ExitStack() as closing, replacing(out) as partial:
-        if settings.source == "phantom":
-            rows, contents = _phantom(settings.phantom, seed, workers, closing)
-        else:
-            names = [settings.source] if isinstance(settings.source, str) else settings.source
-            rows, contents = _local(names, settings.sha256, closing)
-        classes = sorted({str(row["class"]) for row in rows})
+        source = open_source(settings, seed=seed, workers=workers, closing=closing)
+        classes = sorted({str(row["class"]) for row in source.rows})
         if len(classes) < 2:
             raise InputError(
                 f"{settings.source}: expected two classes or more. Received: {', '.join(classes)}."
             )
         partial.mkdir()
-        _write(rows, contents, partial)
-    print(f"fetch: {len(rows)} images of {len(classes)} classes from {settings.source}")
-
-
-def _phantom(
-    settings: Phantom, seed: int, workers: int, closing: ExitStack
-) -> tuple[list[Row], Iterable[bytes]]:
-    cores = phantom.cores(
-        train_per_class=settings.train_per_class,
-        test_per_class=settings.test_per_class,
-        size=settings.size,
-        seed=seed,
-    )
-    rows: list[Row] = [
-        {
-            "id": core.id,
-            "split": core.split,
-            "class": core.class_name,
-            "source": "phantom",
-            "donor": core.donor,
-            "slide": core.slide,
-            "antibody": core.antibody,
-        }
-        for core in cores
-    ]
-    pool = closing.enter_context(ProcessPoolExecutor(workers))
-    return rows, pool.map(phantom.draw, cores, chunksize=8)
-
-
-def _local(
-    names: Sequence[str], sha256: Mapping[str, str], closing: ExitStack
-) -> tuple[list[Row], Iterable[bytes]]:
-    images = list_images(names, sha256=sha256, closing=closing)
-    rows: list[Row] = [
-        {
-            "id": image.place.id,
-            "split": image.place.split,
-            "class": image.place.class_name,
-            "source": image.origin,
-        }
-        for image in images
-    ]
-    return rows, (image.read() for image in images)
+        _write(source.rows, source.contents, partial)
+    print(f"fetch: {len(source.rows)} images of {len(classes)} classes from {settings.source}")
+    if settings.watch == UNWATCHED and settings.source not in ("phantom", ["phantom"]):
+        print(
+            "fetch: DVC does not see changes there. Set fetch.watch to the folder, archive or URL, "
+            "or run `dvc repro --force fetch` after a change"
+        )
 
 
 def _write(rows: list[Row], contents: Iterable[bytes], out: Path) -> None:
@@ -120,7 +80,8 @@ def _write(rows: list[Row], contents: Iterable[bytes], out: Path) -> None:
             row["sha256"] = hashlib.sha256(content).hexdigest()
             row["bytes"] = len(content)
             written += len(content)
-    write_table(pd.DataFrame(rows, columns=MANIFEST), out / "manifest.csv")
+    told = [column for column in PROVENANCE if column in rows[0]]
+    write_table(pd.DataFrame(rows, columns=MANIFEST + told), out / "manifest.csv")
 
 
 def main() -> None:

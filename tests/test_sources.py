@@ -16,11 +16,16 @@ from PIL import Image
 
 from stages import fetch
 from stages.cli.running import InputError
+from stages.params.loading import load_params
 from stages.params.schema import Fetch, Phantom
 from stages.sources.archives import is_archive
-from stages.sources.layout import is_image, place_images
+from stages.sources.layout import place_images
 from stages.sources.local import list_images
+from stages.sources.names import is_image
+from tests.pipeline import ROOT
 
+DEFAULT = load_params(ROOT / "params.yaml").fetch
+LIMITS = DEFAULT.limits
 CLASSES = ["colon", "kidney", "liver"]
 Tree = dict[str, bytes]
 
@@ -83,7 +88,7 @@ FORMS: dict[str, Callable[[Tree, Path], Path]] = {
 def read(*sources: Path, sha256: dict[str, str] | None = None) -> Tree:
     """Ids and bytes of the images of sources, in the order in which they are listed."""
     with ExitStack() as closing:
-        images = list_images(map(str, sources), sha256=sha256 or {}, closing=closing)
+        images = list_images(map(str, sources), sha256=sha256 or {}, limits=LIMITS, closing=closing)
         return {image.place.id: image.read() for image in images}
 
 
@@ -99,7 +104,9 @@ def snapshot(folder: Path) -> dict[str, tuple[bytes, int]]:
 def settings(source: Path | list[Path] | str, sha256: dict[str, str] | None = None) -> Fetch:
     names = [str(path) for path in source] if isinstance(source, list) else str(source)
     drawn = Phantom(train_per_class=2, test_per_class=1, size=32)
-    return Fetch(source=names, sha256=sha256 or {}, phantom=drawn)
+    return DEFAULT.model_copy(
+        update={"source": names, "sha256": sha256 or {}, "phantom": drawn},
+    )
 
 
 def fetched(source: Path | list[Path] | str, out: Path, **kwargs: dict[str, str]) -> pd.DataFrame:
@@ -450,7 +457,8 @@ class TestWrongSources:
     def test_names_that_climb_out_of_the_archive_write_nothing(self, tmp_path: Path) -> None:
         files = tree() | {"../../outside/liver/a.png": picture(7)}
         source = as_zip(files, tmp_path / "deep/down/a.zip")
-        read(source)
+        with pytest.raises(InputError, match=r"a\.zip: .*'\.\./\.\./outside/liver/a\.png'.*attack"):
+            read(source)
         assert list(snapshot(tmp_path)) == ["deep/down/a.zip"]
 
     def test_source_that_cannot_be_written_to(self, tmp_path: Path) -> None:
@@ -471,7 +479,7 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 @pytest.mark.skipif(not SHARED.is_dir(), reason="no shared data here")
 def test_real_tiles_in_several_zips() -> None:
     with ExitStack() as closing:
-        images = list_images([str(SHARED / "tiles")], sha256={}, closing=closing)
+        images = list_images([str(SHARED / "tiles")], sha256={}, limits=LIMITS, closing=closing)
         assert len({image.origin for image in images}) > 1
         assert len({image.place.class_name for image in images}) > 2
         with Image.open(io.BytesIO(images[0].read())) as image:

@@ -1,9 +1,12 @@
 """How a stage runs as a command: `--help`, and errors that are told and not dumped."""
 
 import argparse
+import errno
+import multiprocessing
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -12,11 +15,31 @@ class InputError(ValueError):
     """Something given by the user is wrong; the message says what was expected and what to do."""
 
 
+def is_disk_full(error: BaseException) -> bool:
+    """Whether a file could not be written for lack of space, or grew past a limit on its size."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def exit_with_parent() -> None:
+    """End this process when the one that started it has ended: the initializer of a process pool.
+
+    The processes of a pool do not notice that their parent was killed, and would wait for ever.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "called in a process of a pool"
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def run_command(main: Callable[[], None], *, name: str, doc: str | None) -> None:
     """Run the main function of a module without arguments.
 
-    An `InputError` ends it with its message and exit status 1. Any other error is ours and keeps
-    its traceback.
+    An `InputError` or a full disk ends it with a message and exit status 1. Any other error is ours
+    and keeps its traceback.
     """
     argparse.ArgumentParser(
         prog=f"python -m stages.{name}",
@@ -32,6 +55,13 @@ def run_command(main: Callable[[], None], *, name: str, doc: str | None) -> None
         main()
     except InputError as error:
         sys.exit(f"{name}: {error}")
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        sys.exit(
+            f"{name}: expected space for what it writes. Received: {error}. No output was changed: "
+            "free some space and run it again."
+        )
 
 
 @contextmanager

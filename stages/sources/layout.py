@@ -1,29 +1,26 @@
 """From the paths of a source's files to images with a class and, where given, a split."""
 
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from stages.cli.running import InputError
+from stages.sources.names import IMAGE_SUFFIXES, check_text, is_image
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
 SPLITS = ("train", "test")
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where an image stands: its id (`train/colon/a.jpg` or `colon/a.jpg`), split and class."""
+    """Where an image stands: its id (`train/colon/a.jpg` or `colon/a.jpg`), split and class.
+
+    Ids are in Unicode's composed form (NFC), in which macOS does not write them.
+    """
 
     id: str
     split: str
     class_name: str
-
-
-def is_image(path: str) -> bool:
-    """Whether a path names an image, and is not hidden or a resource fork of macOS."""
-    parts = PurePosixPath(path).parts
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
-    return not hidden and PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES
 
 
 def place_images(paths: Iterable[str], *, source: str) -> dict[str, Place]:
@@ -33,7 +30,8 @@ def place_images(paths: Iterable[str], *, source: str) -> dict[str, Place]:
     `[anything/]<class>/<image>` with no test set.
 
     Raises:
-        ValueError: if there is no image, or an image that fits neither layout.
+        InputError: if there is no image, an image that fits neither layout, a name that is no
+            text, or a class that is spelled in two ways.
     """
     images = sorted(path for path in paths if is_image(path))
     if not images:
@@ -42,6 +40,8 @@ def place_images(paths: Iterable[str], *, source: str) -> dict[str, Place]:
             f"[train|test]/<class>/<image>. Received: none. Check fetch.source in params.yaml."
         )
     with_splits = any(_names_split(path) for path in images)
+    for path in images:
+        check_text(path, source=source)
     places = {path: _place(path, with_splits=with_splits) for path in images}
     misplaced = [path for path, place in places.items() if place is None]
     if misplaced:
@@ -52,7 +52,20 @@ def place_images(paths: Iterable[str], *, source: str) -> dict[str, Place]:
             f"{source}: expected every image as {wanted}. Received: {len(misplaced)} elsewhere, "
             f"e.g. {', '.join(misplaced[:3])}. Move them or take them out."
         )
-    return {path: place for path, place in places.items() if place is not None}
+    found = {path: place for path, place in places.items() if place is not None}
+    _check_spelling({place.class_name for place in found.values()}, source)
+    return found
+
+
+def _check_spelling(classes: set[str], source: str) -> None:
+    spelled: dict[str, str] = {}
+    for name in sorted(classes):
+        other = spelled.setdefault(name.casefold(), name)
+        if other != name:
+            raise InputError(
+                f"{source}: expected one spelling of each class. Received: {other} and {name}. "
+                "Rename one of the folders."
+            )
 
 
 def _names_split(path: str) -> bool:
@@ -61,7 +74,7 @@ def _names_split(path: str) -> bool:
 
 
 def _place(path: str, *, with_splits: bool) -> Place | None:
-    parts = PurePosixPath(path).parts
+    parts = PurePosixPath(unicodedata.normalize("NFC", path)).parts
     if with_splits:
         if not _names_split(path):
             return None

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.cli.running import InputError
-from stages.sources.archives import Reader, check_digest, is_archive, open_archive
-from stages.sources.layout import Place, is_image, place_images
+from stages.params.schema import Limits
+from stages.sources.archives import Member, Reader, check_digest, is_archive, open_archive
+from stages.sources.folders import open_folder
+from stages.sources.layout import Place, place_images
+from stages.sources.names import is_image, left_out
 
 
 @dataclass(frozen=True)
@@ -20,13 +23,16 @@ class Image:
 
 
 def list_images(
-    sources: Iterable[str], *, sha256: Mapping[str, str], closing: ExitStack
+    sources: Iterable[str], *, sha256: Mapping[str, str], limits: Limits, closing: ExitStack
 ) -> list[Image]:
     """List the images of folders and archives, merged into one tree and sorted by id.
+
+    Prints what else is in them, in one line.
 
     Args:
         sources: folders and archives; a folder with archives and no image stands for its archives.
         sha256: expected digests of archives by file name.
+        limits: of what is in the archives.
         closing: closes the archives when the images have been read.
 
     Raises:
@@ -36,23 +42,38 @@ def list_images(
     paths = [path for source in sources for path in _archives_or_folder(Path(source))]
     _check_digests(paths, sha256)
     files = [
-        (path, name, read) for path in paths for name, read in sorted(_open(path, closing).items())
+        (path, member)
+        for path in paths
+        for member in sorted(_open(path, limits, closing), key=lambda member: member.name)
     ]
+    _tell_left_out(member for _, member in files)
     # Two parts of one tree may each hold a share of it, so the layout is read off all together.
-    places = place_images({name for _, name, _ in files}, source=" + ".join(map(str, paths)))
+    names = {member.name for _, member in files if not member.kind}
+    places = place_images(names, source=" + ".join(map(str, paths)))
     images: dict[str, Image] = {}
-    for path, name, read in files:
-        if name in places:
-            image = Image(places[name], path.name, read)
-            _check_same(image, images.setdefault(image.place.id, image))
-    return [images[id_] for id_ in sorted(images)]
+    for path, member in files:
+        if member.name in places and not member.kind:
+            image = Image(places[member.name], path.name, member.read)
+            # Where upper and lower case are one, one of the two files would replace the other.
+            _check_same(image, images.setdefault(image.place.id.casefold(), image))
+    return sorted(images.values(), key=lambda image: image.place.id)
+
+
+def _tell_left_out(members: Iterable[Member]) -> None:
+    names: dict[str, list[str]] = {}
+    for member in members:
+        if kind := member.kind or left_out(member.name):
+            names.setdefault(kind, []).append(member.name)
+    if names:
+        told = (f"{len(of)} x {kind} (e.g. {of[0]!r})" for kind, of in sorted(names.items()))
+        print(f"left out: {', '.join(told)}")
 
 
 def _check_same(image: Image, other: Image) -> None:
     if image is not other and image.read() != other.read():
         raise InputError(
             f"{image.origin}: expected one image a name. Received: a {image.place.id} that differs "
-            f"from the one in {other.origin}. Rename one of them."
+            f"from {other.place.id} in {other.origin}. Rename one of them."
         )
 
 
@@ -92,8 +113,7 @@ def _check_digests(paths: list[Path], sha256: Mapping[str, str]) -> None:
             check_digest(path, sha256[path.name])
 
 
-def _open(path: Path, closing: ExitStack) -> dict[str, Reader]:
+def _open(path: Path, limits: Limits, closing: ExitStack) -> list[Member]:
     if path.is_dir():
-        files = (file for file in path.rglob("*") if file.is_file())
-        return {file.relative_to(path).as_posix(): file.read_bytes for file in files}
-    return open_archive(path, closing=closing)
+        return open_folder(path, limits=limits)
+    return open_archive(path, limits=limits, closing=closing)

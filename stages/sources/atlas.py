@@ -1,0 +1,170 @@
+"""Tissue images of the Human Protein Atlas, with training and test divided by donor.
+
+The XML files of the genes name the images, their tissues and donors; from these a set is chosen and
+downloaded, slowly enough for a public server. What is there is not asked for again.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import requests
+from tqdm import tqdm
+
+from stages.cli.running import InputError
+from stages.dataset.splitting import take_out
+from stages.params.schema import Hpa
+from stages.sources.atlas_xml import Picture, read_pictures
+from stages.sources.cache import Shelf
+from stages.sources.web import download, open_session
+
+LICENCE = "/about/licence"
+CREDIT = "Image credit: Human Protein Atlas"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A downloaded image of the atlas, and the part of the data it belongs to."""
+
+    split: str
+    picture: Picture
+    path: Path
+
+    def row(self, licence: str) -> dict[str, str | int]:
+        """Return the row of the manifest."""
+        picture = self.picture
+        return {
+            "id": f"{self.split}/{picture.class_name}/{picture.file_name}",
+            "split": self.split,
+            "class": picture.class_name,
+            "source": "hpa",
+            "donor": picture.donor,
+            "slide": picture.slide,
+            "antibody": picture.antibody,
+            "url": picture.url,
+            "licence": licence,
+            "release": picture.release,
+            "credit": f"{CREDIT}, {picture.url}",
+        }
+
+
+def bring(settings: Hpa, *, seed: int, cache: Path) -> list[Chosen]:
+    """Choose and download images, sorted by id.
+
+    The choice depends on the seed and the genes; it holds about as many images of each donor, and
+    no donor stands in training and in test. Fewer images than asked for are taken where the genes
+    have no more, and said.
+
+    Raises:
+        ValueError: if a gene is not in the atlas, or a class has no image.
+    """
+    shelf = Shelf.of(cache, settings.url)
+    with open_session(per_second=settings.requests_per_second, contact=settings.contact) as session:
+        pictures = _read_genes(settings, session, shelf)
+        table = _divide(pictures, settings, seed)
+        chosen = _download(pictures, table, settings, session, shelf)
+    _tell(chosen, settings)
+    return sorted(chosen, key=lambda image: str(image.row("")["id"]))
+
+
+def _read_genes(settings: Hpa, session: requests.Session, shelf: Shelf) -> list[Picture]:
+    found: dict[tuple[str, str], Picture] = {}
+    for gene in tqdm(settings.genes, desc="genes", unit="gene", disable=None):
+        path = _get(f"{settings.url.rstrip('/')}/{gene}.xml", session, shelf)
+        if path is None:
+            raise InputError(
+                f"fetch.hpa.genes: expected genes of the atlas. Received: {gene}, which "
+                f"{settings.url} does not know. Take it out of params.yaml."
+            )
+        for picture in _read_gene(path):
+            # An antibody may stand for two genes; a name is that of one image in its class.
+            found.setdefault((picture.class_name, picture.file_name), picture)
+    return [found[key] for key in sorted(found)]
+
+
+def _read_gene(path: Path) -> list[Picture]:
+    try:
+        return read_pictures(path)
+    except InputError:
+        path.unlink()  # or the next run would read the same file
+        raise
+
+
+def _get(url: str, session: requests.Session, shelf: Shelf) -> Path | None:
+    """Return the file at an address, from the cache if it is there; None if the server has none."""
+    slot = shelf.slot(hashlib.sha256(url.encode()).hexdigest())
+    if not slot.path.is_file() and not download(session, url, slot):
+        slot.path.parent.mkdir(parents=True, exist_ok=True)
+        slot.path.touch()  # an empty file: the server was asked, and has none
+    return slot.path if slot.path.stat().st_size else None
+
+
+def _divide(pictures: list[Picture], settings: Hpa, seed: int) -> pd.DataFrame:
+    """Return `class`, `donor`, `split` and `turn` of each picture, in the order they are tried."""
+    table = pd.DataFrame(
+        {"class": [p.class_name for p in pictures], "group": [p.donor for p in pictures]}
+    )
+    classes = table["class"].nunique()
+    if classes < 2:
+        raise InputError(
+            f"fetch.hpa.genes: expected genes with images of two tissues or more. Received: images "
+            f"of {classes} in {len(settings.genes)} genes. Add genes to params.yaml."
+        )
+    wanted = settings.train_per_class + settings.test_per_class
+    test = take_out(table, settings.test_per_class / wanted, seed)
+    table["split"] = np.where(test, "test", "train")
+    order = np.random.default_rng([seed, len(table)]).permutation(len(table))
+    table = table.iloc[order]
+    # Every donor's first image comes before any donor's second one.
+    table["turn"] = table.groupby(["class", "split", "group"]).cumcount()
+    return table.sort_values("turn", kind="stable")
+
+
+def _download(
+    pictures: list[Picture],
+    table: pd.DataFrame,
+    settings: Hpa,
+    session: requests.Session,
+    shelf: Shelf,
+) -> list[Chosen]:
+    wanted = _wanted(settings)
+    parts = [(split, rows) for (_, split), rows in table.groupby(["class", "split"])]
+    total = sum(min(wanted[split], len(rows)) for split, rows in parts)
+    chosen: list[Chosen] = []
+    with tqdm(total=total, desc="atlas", unit="image", disable=None) as progress:
+        for split, rows in parts:
+            images = _available([pictures[row] for row in rows.index], session, shelf)
+            for _, (picture, path) in zip(range(wanted[split]), images, strict=False):
+                chosen.append(Chosen(split, picture, path))
+                progress.update()
+    return chosen
+
+
+def _available(
+    pictures: list[Picture], session: requests.Session, shelf: Shelf
+) -> Iterator[tuple[Picture, Path]]:
+    for picture in pictures:
+        path = _get(picture.url, session, shelf)
+        if path is not None:
+            yield picture, path
+
+
+def _wanted(settings: Hpa) -> dict[str, int]:
+    return {"train": settings.train_per_class, "test": settings.test_per_class}
+
+
+def _tell(chosen: list[Chosen], settings: Hpa) -> None:
+    counts = Counter((image.picture.class_name, image.split) for image in chosen)
+    for class_name in sorted({image.picture.class_name for image in chosen}):
+        for split, wanted in _wanted(settings).items():
+            found = counts[class_name, split]
+            if found < wanted:
+                print(f"hpa: {found} of {wanted} images of {class_name} for {split}; add genes")
+    print(
+        f"hpa: the images are those of the Human Protein Atlas, with the terms of the release they "
+        f"come from.\n     Read {settings.url.rstrip('/')}{LICENCE} before you use or pass them on."
+    )

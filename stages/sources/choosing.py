@@ -1,0 +1,88 @@
+"""From `fetch.source` to the rows of the manifest and the bytes of the images."""
+
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from stages.cli.running import InputError, exit_with_parent
+from stages.params.schema import Fetch, Phantom
+from stages.sources import phantom
+from stages.sources.local import list_images
+from stages.sources.remote import bring
+
+Row = dict[str, str | int]
+ALONE = ("phantom", "hpa")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is known of each image, sorted by id, and their bytes in the same order."""
+
+    rows: list[Row]
+    contents: Iterable[bytes]
+
+
+def open_source(settings: Fetch, *, seed: int, workers: int, closing: ExitStack) -> Source:
+    """Find the images of the source; `closing` closes what reads them.
+
+    Raises:
+        ValueError: if the source cannot be read.
+    """
+    names = [settings.source] if isinstance(settings.source, str) else settings.source
+    for name in ALONE:
+        if name in names and len(names) > 1:
+            raise InputError(
+                f"fetch.source: expected {name} to stand alone. Received: {', '.join(names)}."
+            )
+    if names == ["phantom"]:
+        return _phantom(settings.phantom, seed, workers, closing)
+    if names == ["hpa"]:
+        return _atlas(settings, seed)
+    return _local(bring(names, settings), settings, closing)
+
+
+def _phantom(settings: Phantom, seed: int, workers: int, closing: ExitStack) -> Source:
+    cores = phantom.cores(
+        train_per_class=settings.train_per_class,
+        test_per_class=settings.test_per_class,
+        size=settings.size,
+        seed=seed,
+    )
+    rows: list[Row] = [
+        {
+            "id": core.id,
+            "split": core.split,
+            "class": core.class_name,
+            "source": "phantom",
+            "donor": core.donor,
+            "slide": core.slide,
+            "antibody": core.antibody,
+        }
+        for core in cores
+    ]
+    pool = closing.enter_context(ProcessPoolExecutor(workers, initializer=exit_with_parent))
+    return Source(rows, pool.map(phantom.draw, cores, chunksize=8))
+
+
+def _atlas(settings: Fetch, seed: int) -> Source:
+    from stages.sources import atlas  # half a second that no other source needs
+
+    images = atlas.bring(settings.hpa, seed=seed, cache=Path(settings.cache))
+    rows = [image.row(settings.hpa.url.rstrip("/") + atlas.LICENCE) for image in images]
+    return Source(rows, (image.path.read_bytes() for image in images))
+
+
+def _local(paths: list[str], settings: Fetch, closing: ExitStack) -> Source:
+    images = list_images(paths, sha256=settings.sha256, limits=settings.limits, closing=closing)
+    rows: list[Row] = [
+        {
+            "id": image.place.id,
+            "split": image.place.split,
+            "class": image.place.class_name,
+            "source": image.origin,
+        }
+        for image in images
+    ]
+    return Source(rows, (image.read() for image in images))

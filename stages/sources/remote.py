@@ -1,0 +1,90 @@
+"""Sources elsewhere, brought to this machine: from then on they are folders and archives."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from tqdm import tqdm
+
+from stages.cli.running import InputError
+from stages.params.schema import Fetch
+from stages.sources import drive, storage
+from stages.sources.archives import check_digest, is_archive
+from stages.sources.cache import Shelf, Slot
+from stages.sources.layout import is_image
+from stages.sources.web import download, open_session
+
+
+def is_remote(source: str) -> bool:
+    """Whether a source has to be downloaded."""
+    return "://" in source or source.startswith("gdrive:")
+
+
+def bring(sources: Iterable[str], settings: Fetch) -> list[str]:
+    """Download what is remote among `sources`, and return the local paths of all.
+
+    Raises:
+        ValueError: if something cannot be downloaded, or has not the digest it should have.
+    """
+    paths: list[str] = []
+    for source in sources:
+        if not is_remote(source):
+            paths.append(source)
+            continue
+        found = (
+            drive.bring(source, cache=Path(settings.cache))
+            if source.startswith("gdrive:")
+            else [_bring_url(source, settings)]
+        )
+        _check_digests(found, settings.sha256)
+        paths += map(str, found)
+    return paths
+
+
+def _bring_url(url: str, settings: Fetch) -> Path:
+    shelf = Shelf.of(Path(settings.cache), url)
+    # The last part of the address names the folder or archive, as it would on this machine.
+    parts = urlsplit(url)
+    name = unquote(parts.path).rstrip("/").rpartition("/")[2] or parts.netloc
+    if is_archive(Path(name)) and parts.scheme in ("http", "https"):
+        _download_web({name: url}, {name: shelf.slot(name)})
+        return shelf.files / name
+    fs, root = storage.connect(url, settings.storage_options)
+    files = {
+        path: info
+        for path, info in storage.find(fs, root, url=url).items()
+        if is_image(f"{name}/{path}") or is_archive(Path(path))
+    }
+    if not files:
+        raise InputError(f"{url}: expected images or archives. Received: none there.")
+    if is_archive(Path(name)):
+        slots = {name: shelf.slot(name)}
+    else:
+        slots = {path: shelf.slot(f"{name}/{_local(path, parts.scheme)}") for path in files}
+    shelf.keep_only({slot.path for slot in slots.values()})
+    if parts.scheme in ("http", "https"):
+        _download_web({path: info["name"] for path, info in files.items()}, slots)
+    else:
+        storage.download_all(fs, files, slots, url=url)
+    return shelf.files / name
+
+
+def _local(path: str, scheme: str) -> str:
+    return unquote(path) if scheme in ("http", "https") else path
+
+
+def _download_web(urls: Mapping[str, str], slots: Mapping[str, Slot]) -> None:
+    with open_session() as session:
+        for name, url in tqdm(urls.items(), desc="download", unit="file", disable=None):
+            if not download(session, url, slots[name]):
+                raise InputError(f"{url}: expected a file. Received: HTTP status 404 or 410.")
+
+
+def _check_digests(paths: Iterable[Path], sha256: Mapping[str, str]) -> None:
+    files = (file for path in paths for file in ([path] if path.is_file() else path.rglob("*")))
+    for file in sorted(file for file in files if file.name in sha256 and is_archive(file)):
+        try:
+            check_digest(file, sha256[file.name])
+        except InputError:
+            file.unlink()  # or the next run would take it for a file that is already there
+            raise

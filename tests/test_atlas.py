@@ -1,0 +1,263 @@
+"""The Human Protein Atlas as a source, from a server on this machine that has its form."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from hashlib import sha256
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from stages import fetch
+from stages.cli.running import InputError
+from stages.params.schema import Fetch, Hpa
+from stages.sources import web
+from stages.sources.atlas_xml import read_pictures
+from tests.conftest import update_params
+from tests.pipeline import ROOT
+from tests.servers import Site, serving
+from tests.test_sources import DEFAULT, picture, snapshot
+
+GENES = ["ENSG00000000001", "ENSG00000000002"]
+TISSUES = ["Colon", "Endometrium 2", "lymph node"]
+Images = dict[str, list[tuple[str, str]]]  # of each tissue: donor and address
+
+
+def gene_xml(
+    gene: str,
+    images: Images,
+    *,
+    root: str = "proteinAtlas",
+    namespace: str = "",
+    assay: str = "tissue",
+) -> bytes:
+    """XML of a gene, of the form of the atlas."""
+    data = "".join(
+        f'<data><tissue organ="Somewhere">{tissue}</tissue><level type="staining">high</level>'
+        + "".join(
+            f"<patient><sex>Female</sex><age>40</age><patientId>{donor}</patientId><sample>"
+            '<snomedParameters><snomed snomedCode="T-1" tissueDescription="x"/></snomedParameters>'
+            f"<assayImage><image><imageUrl>{url}</imageUrl></image></assayImage></sample></patient>"
+            for donor, url in patients
+        )
+        + "</data>"
+        for tissue, patients in images.items()
+    )
+    selected = (
+        f'<tissueExpression assayType="{assay}"><image imageType="selected"><imageUrl>x/0_A_1_1.jpg'
+        "</imageUrl></image><data><tissue>Liver</tissue></data></tissueExpression>"
+    )
+    cancer = (
+        '<tissueExpression assayType="cancer"><data><tissue>Colon</tissue><patient><patientId>9'
+        "</patientId><sample><assayImage><image><imageUrl>x/9_A_1_1.jpg</imageUrl></image>"
+        "</assayImage></sample></patient></data></tissueExpression>"
+    )
+    entry = (
+        f'<entry version="23.0"{namespace if root == "entry" else ""}><name>{gene}</name>{selected}'
+        f'<antibody id="HPA{gene[-3:]}">{cancer}<tissueExpression assayType="{assay}">{data}'
+        "</tissueExpression></antibody></entry>"
+    )
+    whole = entry if root == "entry" else f"<{root}{namespace}>{entry}</{root}>"
+    return f'<?xml version="1.0" encoding="UTF-8"?>{whole}'.encode()
+
+
+def fill(site: Site, *, donors: int = 4) -> None:
+    """Put two genes, with an image a tissue and donor each, on a server."""
+    for number, gene in enumerate(GENES):
+        images: Images = {}
+        for row, tissue in enumerate(TISSUES):
+            for donor in range(donors):
+                path = f"/images/{number}/{70 + number}_A_{donor + 1}_{row + 1}.jpg"
+                site.files[path] = picture(100 * number + 10 * row + donor, "JPEG")
+                images.setdefault(tissue, []).append((f"{row}{donor}", site.url + path))
+        site.files[f"/{gene}.xml"] = gene_xml(gene, images)
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with serving(Site({})) as served:
+        fill(served)
+        yield served
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web, "BACK_OFF", 0.01)
+
+
+def settings(site: Site, cache: Path, **changes: Any) -> Fetch:
+    hpa = DEFAULT.hpa.model_copy(
+        update={
+            "genes": GENES, "train_per_class": 4, "test_per_class": 2, "url": site.url,
+            "requests_per_second": 1000.0, **changes,
+        }
+    )  # fmt: skip
+    return DEFAULT.model_copy(update={"source": "hpa", "cache": str(cache), "hpa": hpa})
+
+
+def fetched(site: Site, tmp_path: Path, **changes: Any) -> pd.DataFrame:
+    chosen = settings(site, tmp_path / "cache", **changes)
+    fetch.run(chosen, seed=1, workers=1, out=tmp_path / "raw")
+    return pd.read_csv(tmp_path / "raw/manifest.csv", dtype=str, keep_default_na=False)
+
+
+class TestXml:
+    def read(self, content: bytes, tmp_path: Path) -> list[tuple[str, ...]]:
+        (tmp_path / "a.xml").write_bytes(content)
+        found = read_pictures(tmp_path / "a.xml")
+        return [(p.class_name, p.url, p.donor, p.antibody, p.release, p.slide) for p in found]
+
+    @pytest.mark.parametrize("root", ["proteinAtlas", "entry"])
+    @pytest.mark.parametrize("namespace", ["", ' xmlns="http://example.org/atlas"'])
+    @pytest.mark.parametrize("tissue", ["Endometrium 2", "endometrium 2"])
+    def test_forms(self, root: str, namespace: str, tissue: str, tmp_path: Path) -> None:
+        url = "http://images.example.org/1/4821_A_3_5.jpg"
+        content = gene_xml(GENES[0], {tissue: [("7", url)]}, root=root, namespace=namespace)
+        assert self.read(content, tmp_path) == [
+            ("endometrium_2", url, "7", "HPA001", "23.0", "4821")
+        ]
+
+    def test_left_out(self, tmp_path: Path) -> None:
+        images = {"Testis": [("1", "a/1_A_1_1.jpg")], "Colon": [("", "a/2_A_1_1.jpg"), ("1", "")]}
+        assert self.read(gene_xml(GENES[0], images), tmp_path) == []
+        pathology = gene_xml(GENES[0], {"Colon": [("1", "a/1_A_1_1.jpg")]}, assay="pathology")
+        assert self.read(pathology, tmp_path) == []
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"",
+            b"<html>busy",
+            b'<!DOCTYPE a [<!ENTITY b "bb"><!ENTITY c "&b;&b;">]><entry>&c;</entry>',
+            b'<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><entry>&b;</entry>',
+        ],
+    )
+    def test_hostile(self, content: bytes, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="expected the XML of a gene"):
+            self.read(content, tmp_path)
+
+
+class TestChoice:
+    def test_manifest(self, site: Site, tmp_path: Path) -> None:
+        manifest = fetched(site, tmp_path)
+        assert set(manifest["class"]) == {"colon", "endometrium_2", "lymph_node"}
+        assert list(manifest.columns) == [*fetch.MANIFEST, *fetch.PROVENANCE]
+        row = manifest.iloc[0]
+        assert row["url"].endswith(Path(row["id"]).name)
+        assert row["licence"] == f"{site.url}/about/licence"
+        assert (row["release"], row["source"]) == ("23.0", "hpa")
+        assert row["credit"] == f"Image credit: Human Protein Atlas, {row['url']}"
+        assert row["slide"] == Path(row["id"]).name.partition("_")[0]
+        assert all(manifest["donor"])
+        assert all(manifest["antibody"])
+
+    def test_no_donor_on_both_sides_in_any_class(self, site: Site, tmp_path: Path) -> None:
+        fill(site, donors=9)
+        manifest = fetched(site, tmp_path, train_per_class=50, test_per_class=25)
+        assert (manifest.groupby("donor")["split"].nunique() == 1).all()
+        counts = manifest.groupby(["class", "split"]).size().unstack()
+        assert (counts["test"] == 6).all()
+        assert (counts["train"] == 12).all()
+
+    def test_no_more_than_asked_for(self, site: Site, tmp_path: Path) -> None:
+        fill(site, donors=9)
+        manifest = fetched(site, tmp_path, train_per_class=3, test_per_class=2)
+        assert set(manifest.groupby(["class", "split"]).size().unstack()["train"]) == {3}
+        assert len(site.asked) == len(manifest) + len(GENES)
+        # Three of a class come from three donors.
+        assert (manifest.groupby(["class", "split"])["donor"].nunique() >= 2).all()
+
+    def test_order_of_genes_does_not_matter(self, site: Site, tmp_path: Path) -> None:
+        one = fetched(site, tmp_path / "1")
+        two = fetched(site, tmp_path / "2", genes=GENES[::-1])
+        pd.testing.assert_frame_equal(one, two)
+
+    def test_notice_and_shortage_are_told(
+        self, site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        fetched(site, tmp_path, train_per_class=90)
+        printed = capsys.readouterr().out
+        assert f"Read {site.url}/about/licence before you use" in printed
+        assert "of 90 images of colon for train; add genes" in printed
+
+    def test_missing_image_is_replaced_and_asked_for_once(self, site: Site, tmp_path: Path) -> None:
+        first = fetched(site, tmp_path / "1", train_per_class=2, test_per_class=1)
+        gone = next(row.url for row in first.itertuples() if row.split == "train")
+        del site.files[gone.removeprefix(site.url)]
+        for _ in range(2):
+            second = fetched(site, tmp_path / "2", train_per_class=2, test_per_class=1)
+            assert len(second) == len(first)
+        assert site.paths().count(gone.removeprefix(site.url)) == 2
+
+    def test_unknown_gene(self, site: Site, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=r"ENSG00000000009, which .* does not know"):
+            fetched(site, tmp_path, genes=["ENSG00000000009"])
+
+    def test_broken_xml_is_asked_for_again(self, site: Site, tmp_path: Path) -> None:
+        path = f"/{GENES[0]}.xml"
+        whole, site.files[path] = site.files[path], b"<html>"
+        with pytest.raises(InputError, match="expected the XML"):
+            fetched(site, tmp_path)
+        site.files[path] = whole
+        assert len(fetched(site, tmp_path)) > 0
+
+
+def test_faults_are_survived(site: Site, tmp_path: Path) -> None:
+    expected = fetched(site, tmp_path / "1")
+    faults = [429, (429, "0"), 500, "cut"]
+    draw = random.Random(1)
+    site.faults = {path: draw.sample(faults, draw.randrange(4)) for path in sorted(site.files)}
+    pd.testing.assert_frame_equal(fetched(site, tmp_path / "2"), expected)
+    assert not any(site.faults[path] for path in set(site.paths()))
+
+
+@pytest.mark.parametrize("rate", [2.5, 0])
+def test_rate_above_two_is_refused(rate: float) -> None:
+    with pytest.raises(ValueError, match="requests_per_second"):
+        Hpa.model_validate(DEFAULT.hpa.model_dump() | {"requests_per_second": rate})
+
+
+def test_killed_three_times(site: Site, tmp_path: Path) -> None:
+    """No finished file is asked for twice, the rate holds, and the bytes are the same."""
+    fetched(site, tmp_path / "undisturbed", train_per_class=2, test_per_class=1)
+    expected = snapshot(tmp_path / "undisturbed/raw")
+    site.asked.clear()
+    site.finished.clear()
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    hpa = {"genes": GENES, "train_per_class": 2, "test_per_class": 1, "url": site.url}
+    update_params(tmp_path / "params.yaml", {"seed": 1, "fetch": {"source": "hpa", "hpa": hpa}})
+    command = [sys.executable, "-m", "stages.fetch"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    draw = random.Random(7)
+    finished: list[tuple[int, set[str]]] = []
+    for kill in range(3):
+        process = subprocess.Popen(command, cwd=tmp_path, env=environment)
+        before = len(site.asked)
+        while len(site.asked) < before + 2 and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(draw.uniform(0, 0.6))
+        assert process.poll() is None, f"kill {kill} came too late"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        whole = {path.name for path in (tmp_path / ".dvc/tmp/fetch").glob("*/files/*")}
+        digests = {sha256((site.url + path).encode()).hexdigest(): path for path in site.files}
+        finished.append((len(site.asked), {digests[name] for name in whole & set(digests)}))
+        assert not (tmp_path / "data/raw").exists()
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True)
+    got = snapshot(tmp_path / "data/raw")
+    assert {name: content for name, (content, _) in got.items()} == {
+        name: content for name, (content, _) in expected.items()
+    }
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["raw"]
+    assert len(finished[-1][1]) >= 5
+    for asked, paths in finished:
+        assert not paths & set(site.paths()[asked:])
+    times = [when for when, _, _ in site.asked]
+    assert min(later - earlier for earlier, later in pairwise(times)) >= 0.5

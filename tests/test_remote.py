@@ -1,0 +1,262 @@
+"""Sources on servers: the same bytes as from a folder, in spite of faults."""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+
+from stages import fetch
+from stages.cli.running import InputError
+from stages.params.schema import Fetch
+from stages.sources import storage, web
+from stages.sources.cache import Shelf
+from tests.servers import Site, serving
+from tests.test_sources import DEFAULT, as_folder, as_tar, as_zip, snapshot, tree
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web, "BACK_OFF", 0.01)
+    monkeypatch.setattr(storage, "BACK_OFF", 0.01)
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with serving(Site({})) as served:
+        yield served
+
+
+def settings(source: str | list[str], cache: Path, **changes: Any) -> Fetch:
+    return DEFAULT.model_copy(update={"source": source, "cache": str(cache), **changes})
+
+
+def fetched(source: str | list[str], tmp_path: Path, **changes: Any) -> dict[str, bytes]:
+    """What fetch writes, without the times."""
+    chosen = settings(source, tmp_path / "cache", **changes)
+    fetch.run(chosen, seed=1, workers=1, out=tmp_path / "raw")
+    return {name: content for name, (content, _) in snapshot(tmp_path / "raw").items()}
+
+
+def from_disk(source: Path, tmp_path: Path) -> dict[str, bytes]:
+    return fetched(str(source), tmp_path / "expected")
+
+
+def index_page(names: list[str]) -> bytes:
+    links = "".join(f'<a href="{name}">{name}</a>' for name in names)
+    return f"<html><body>{links}</body></html>".encode()
+
+
+class TestHttp:
+    @pytest.mark.parametrize("make", [as_zip, as_tar])
+    def test_archive(self, make: Any, site: Site, tmp_path: Path) -> None:
+        (tmp_path / "made").mkdir()
+        archive = make(tree(), tmp_path / "made" / ("a.zip" if make is as_zip else "a.tar.gz"))
+        site.files[f"/x/{archive.name}"] = archive.read_bytes()
+        got = fetched(f"{site.url}/x/{archive.name}", tmp_path)
+        assert got == from_disk(archive, tmp_path)
+
+    def test_folder(self, site: Site, tmp_path: Path) -> None:
+        files = tree()
+        folder = as_folder(files, tmp_path / "made" / "images")
+        site.files |= {f"/images/{name}": content for name, content in files.items()}
+        folders = {str(Path(name).parent) for name in files} | {"", "train", "test"}
+        for inner in folders - {"."}:
+            below = {
+                name.removeprefix(inner).lstrip("/").partition("/") for name in files
+                if name.startswith(f"{inner}/" if inner else "")
+            }  # fmt: skip
+            page = index_page(sorted({a + b for a, b, _ in below}))
+            site.files[f"/images/{inner}/".replace("//", "/")] = page
+        assert fetched(f"{site.url}/images/", tmp_path) == from_disk(folder, tmp_path)
+
+    def test_several_parts(self, site: Site, tmp_path: Path) -> None:
+        files = tree()
+        names = sorted(files)
+        one = as_zip({name: files[name] for name in names[::2]}, tmp_path / "made/1.zip")
+        two = as_zip({name: files[name] for name in names[1::2]}, tmp_path / "made/2.zip")
+        site.files["/1.zip"] = one.read_bytes()
+        got = fetched([f"{site.url}/1.zip", str(two)], tmp_path)
+        assert got == fetched([str(one), str(two)], tmp_path / "expected")
+
+    @pytest.mark.parametrize("fault", [429, (429, "0"), (429, "soon"), 500, "cut"])
+    def test_faults_are_survived(self, fault: Any, site: Site, tmp_path: Path) -> None:
+        archive = as_zip(tree(), tmp_path / "made/a.zip")
+        site.files["/a.zip"] = archive.read_bytes()
+        site.faults["/a.zip"] = [fault, fault]
+        assert fetched(f"{site.url}/a.zip", tmp_path) == from_disk(archive, tmp_path)
+        assert len(site.asked) == 3
+
+    def test_cut_body_is_resumed(
+        self, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(web, "PIECE", 64)
+        archive = as_zip(tree(), tmp_path / "made/a.zip")
+        site.files["/a.zip"] = archive.read_bytes()
+        site.faults["/a.zip"] = ["cut"]
+        assert fetched(f"{site.url}/a.zip", tmp_path) == from_disk(archive, tmp_path)
+        assert site.asked[1][2]["Range"] == f"bytes={archive.stat().st_size // 2 // 64 * 64}-"
+
+    @pytest.mark.parametrize("lacking", ["ranges", "tags"])
+    def test_cut_body_is_redone_where_it_cannot_be_resumed(
+        self, lacking: str, site: Site, tmp_path: Path
+    ) -> None:
+        archive = as_zip(tree(), tmp_path / "made/a.zip")
+        site.files["/a.zip"] = archive.read_bytes()
+        site.faults["/a.zip"] = ["cut"]
+        setattr(site, lacking, False)
+        assert fetched(f"{site.url}/a.zip", tmp_path) == from_disk(archive, tmp_path)
+
+    def test_halves_of_two_versions_are_not_joined(self, site: Site, tmp_path: Path) -> None:
+        old = as_zip(tree(per_class=2), tmp_path / "made/old.zip").read_bytes()
+        archive = as_zip(tree(per_class=3), tmp_path / "made/a.zip")
+        site.files["/a.zip"] = old
+        site.faults["/a.zip"] = ["cut", *[503] * web.ATTEMPTS]
+        with pytest.raises(InputError, match="What has arrived is kept"):
+            fetched(f"{site.url}/a.zip", tmp_path)
+        assert not (tmp_path / "raw").exists()
+        site.faults.clear()
+        site.files["/a.zip"] = archive.read_bytes()
+        assert fetched(f"{site.url}/a.zip", tmp_path) == from_disk(archive, tmp_path)
+
+    def test_unchanged_file_is_not_sent_again(self, site: Site, tmp_path: Path) -> None:
+        site.files["/a.zip"] = as_zip(tree(), tmp_path / "made/a.zip").read_bytes()
+        first = fetched(f"{site.url}/a.zip", tmp_path)
+        assert fetched(f"{site.url}/a.zip", tmp_path) == first
+        assert site.finished == ["/a.zip"]
+
+    def test_changed_file_is_fetched(self, site: Site, tmp_path: Path) -> None:
+        site.files["/a.zip"] = as_zip(tree(), tmp_path / "made/a.zip").read_bytes()
+        fetched(f"{site.url}/a.zip", tmp_path)
+        archive = as_zip(tree(per_class=3), tmp_path / "made/a.zip")
+        site.files["/a.zip"] = archive.read_bytes()
+        assert fetched(f"{site.url}/a.zip", tmp_path) == from_disk(archive, tmp_path)
+
+    def test_retry_after_is_respected(self, site: Site, tmp_path: Path) -> None:
+        site.files["/a.zip"] = as_zip(tree(), tmp_path / "made/a.zip").read_bytes()
+        site.faults["/a.zip"] = [(429, "1")]
+        fetched(f"{site.url}/a.zip", tmp_path)
+        assert site.asked[1][0] - site.asked[0][0] >= 1
+
+    def test_very_long_retry_after_is_told(self, site: Site, tmp_path: Path) -> None:
+        site.faults["/a.zip"] = [(429, "7200")]
+        with pytest.raises(InputError, match="come back in 7200 s"):
+            fetched(f"{site.url}/a.zip", tmp_path)
+
+    @pytest.mark.parametrize("status", [401, 403, 404])
+    def test_refusal_is_told_at_once(self, status: int, site: Site, tmp_path: Path) -> None:
+        site.faults["/a.zip"] = [status]
+        with pytest.raises(InputError, match=str(status)):
+            fetched(f"{site.url}/a.zip", tmp_path)
+        assert len(site.asked) == 1
+
+    def test_no_server(self, site: Site, tmp_path: Path) -> None:
+        with serving(Site({})) as gone:
+            url = gone.url
+        with pytest.raises(InputError, match="Connection refused"):
+            fetched(f"{url}/a.zip", tmp_path)
+
+    def test_wrong_digest_is_told_and_fetched_again(self, site: Site, tmp_path: Path) -> None:
+        site.files["/a.zip"] = b"something else"
+        archive = as_zip(tree(), tmp_path / "made/a.zip")
+        sha256 = {"a.zip": hashlib.sha256(archive.read_bytes()).hexdigest()}
+        with pytest.raises(InputError, match="expected sha256"):
+            fetched(f"{site.url}/a.zip", tmp_path, sha256=sha256)
+        assert not (tmp_path / "raw").exists()
+        site.files["/a.zip"] = archive.read_bytes()
+        got = fetched(f"{site.url}/a.zip", tmp_path, sha256=sha256)
+        assert got == from_disk(archive, tmp_path)
+
+
+class TestRate:
+    def test_holds_for_redirections_and_further_attempts(self, site: Site, tmp_path: Path) -> None:
+        site.files["/b"] = b"content"
+        site.redirects["/a"] = "/b"
+        site.faults["/b"] = [500, "cut"]
+        start = time.monotonic()
+        with web.open_session(per_second=20, contact="me@example.org") as session:
+            assert web.download(session, f"{site.url}/a", Shelf(tmp_path).slot("a"))
+        times = [start, *(when for when, _, _ in site.asked)]
+        assert site.paths() == ["/a", "/b"] * 3
+        assert min(b - a for a, b in pairwise(times)) >= 1 / 20
+        assert "me@example.org" in site.asked[0][2]["User-Agent"]
+
+
+class TestShelf:
+    @pytest.mark.parametrize("name", ["../a", "/a", "a/../../b", "", "a\0b"])
+    def test_names_that_lead_out(self, name: str, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="leads out of the download cache"):
+            Shelf(tmp_path).slot(name)
+
+
+class TestStorage:
+    @pytest.fixture
+    def bucket(self) -> Iterator[Any]:
+        fs = fsspec.filesystem("memory")
+        fs.store.clear()
+        yield fs
+        fs.store.clear()
+
+    @pytest.mark.parametrize("form", ["folder", "archive", "folder of archives"])
+    def test_same_bytes_as_local(self, form: str, bucket: Any, tmp_path: Path) -> None:
+        files = tree()
+        local = tmp_path / "made" / "images"
+        if form == "folder":
+            as_folder(files, local)
+        else:
+            local = as_zip(files, local / "a.zip")
+            local = local.parent if form == "folder of archives" else local
+        bucket.put(str(local), "/store/" + local.name, recursive=True)
+        assert fetched(f"memory://store/{local.name}", tmp_path) == from_disk(local, tmp_path)
+
+    def test_files_taken_away_there_go_here(self, bucket: Any, tmp_path: Path) -> None:
+        local = as_folder(tree(), tmp_path / "made" / "images")
+        bucket.put(str(local), "/images", recursive=True)
+        fetched("memory://images", tmp_path)
+        bucket.rm("/images/train/colon/0.png")
+        (local / "train/colon/0.png").unlink()
+        assert fetched("memory://images", tmp_path) == from_disk(local, tmp_path)
+
+    def test_nothing_there(self, bucket: Any, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="memory://nowhere"):
+            fetched("memory://nowhere", tmp_path)
+
+    def test_interrupted_download_goes_on(
+        self, bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        archive = as_zip(tree(), tmp_path / "made/a.zip")
+        bucket.put(str(archive), "/a.zip")
+        monkeypatch.setattr(storage, "PIECE", 100)
+        pieces, whole = [], fsspec.implementations.memory.MemoryFile.read
+
+        def read(self: Any, size: int = -1) -> bytes:
+            pieces.append(size)
+            if len(pieces) == 5:
+                raise ConnectionResetError("dropped")
+            return whole(self, size)
+
+        monkeypatch.setattr(fsspec.implementations.memory.MemoryFile, "read", read)
+        got = fetched("memory://a.zip", tmp_path)
+        monkeypatch.undo()
+        assert len(pieces) == archive.stat().st_size // 100 + 3
+        assert got == from_disk(archive, tmp_path)
+
+    def test_unknown_protocol(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="nosuch"):
+            fetched("nosuch://a.zip", tmp_path)
+
+    def test_missing_library_is_named(self, tmp_path: Path) -> None:
+        if "gcsfs" in fsspec.available_protocols():
+            pytest.skip("gcsfs is installed")
+        with pytest.raises(InputError, match=r"pip install -r requirements-gcs\.txt"):
+            fetched("gs://bucket/a.zip", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["phantom", "hpa"])
+def test_drawn_and_atlas_images_stand_alone(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"expected {name} to stand alone"):
+        fetched([name, "a.zip"], tmp_path)

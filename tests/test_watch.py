@@ -1,0 +1,76 @@
+"""Changes of a source that DVC is told to watch: picked up by `dvc repro`, and free without one."""
+
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from stages.sources import web
+from tests.conftest import commit, run, update_params
+from tests.pipeline import ROOT, STAGES
+from tests.servers import Site, serving
+from tests.test_sources import as_folder, as_zip, picture, tree
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A repository with the stage `fetch` alone."""
+    work = tmp_path / "work"
+    for path in (ROOT / "stages").rglob("*.py"):
+        target = work / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    for name in ("params.yaml", ".gitignore", ".dvcignore"):
+        (work / name).write_bytes((ROOT / name).read_bytes())
+    stages = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")["stages"]
+    YAML().dump({"stages": {"fetch": stages["fetch"]}}, work / "dvc.yaml")
+    run("git", "init", "--quiet", cwd=work)
+    run("dvc", "init", "--quiet", cwd=work)
+    return work
+
+
+def ran(project: Path) -> bool:
+    return "Running stage 'fetch'" in run("dvc", "repro", cwd=project)
+
+
+def watch(project: Path, source: str) -> None:
+    update_params(project / "params.yaml", {"fetch": {"source": source, "watch": source}})
+
+
+def test_dependency_is_a_parameter() -> None:
+    assert "stages/sources" in STAGES["fetch"]["deps"]
+
+
+def test_folder(project: Path, tmp_path: Path) -> None:
+    source = as_folder(tree(), tmp_path / "images")
+    watch(project, str(source))
+    assert ran(project)
+    commit(project, "fetched")
+    assert not ran(project)
+    assert "up to date" in run("dvc", "status", cwd=project)
+    (source / "train/colon/new.png").write_bytes(picture(99))
+    assert "/images" in run("dvc", "status", cwd=project)
+    assert ran(project)
+    assert "new.png" in (project / "data/raw/manifest.csv").read_text()
+    assert not ran(project)
+    assert run("git", "status", "--porcelain", cwd=project).split() == ["M", "dvc.lock"]
+
+
+def test_url(project: Path, tmp_path: Path) -> None:
+    site = Site({"/a.zip": as_zip(tree(), tmp_path / "a.zip").read_bytes()})
+    with serving(site):
+        watch(project, f"{site.url}/a.zip")
+        assert ran(project)
+        assert not ran(project)
+        # DVC asks for the head of the file only; fetch downloaded it once.
+        agents = [headers["User-Agent"] for _, _, headers in site.asked]
+        assert sum(web.USER_AGENT in agent for agent in agents) == 1
+        site.files["/a.zip"] = as_zip(tree(per_class=3), tmp_path / "a.zip").read_bytes()
+        assert ran(project)
+        assert not ran(project)
+
+
+def test_unwatched_source_is_told(project: Path, tmp_path: Path) -> None:
+    source = as_folder(tree(), tmp_path / "images")
+    update_params(project / "params.yaml", {"fetch": {"source": str(source)}})
+    assert "DVC does not see changes there" in run("dvc", "repro", cwd=project)
