@@ -7,7 +7,10 @@ from typing import Any
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
-PIPELINE: dict[str, Any] = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")
+PARAMS: dict[str, Any] = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
+PIPELINE: dict[str, Any] = YAML(typ="safe", pure=True).load(
+    (ROOT / "dvc.yaml").read_text().replace("${fetch.watch}", PARAMS["fetch"]["watch"])
+)
 STAGES: dict[str, dict[str, Any]] = PIPELINE["stages"]
 ORDER = (
     "fetch",

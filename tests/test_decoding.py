@@ -291,7 +291,7 @@ class TestRefused:
     def test_more_than_one_picture(self, kind: str) -> None:
         frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue", "green")]
         content = encode(frames[0], kind, save_all=True, append_images=frames[1:])
-        with pytest.raises(UnreadableImageError, match="3 pictures instead of one"):
+        with pytest.raises(UnreadableImageError, match=r"(3|several) pictures instead of one"):
             decoded(content)
 
     def test_tiff_with_a_second_page_of_no_size(self) -> None:

@@ -33,7 +33,7 @@ CLASSES = [
 ]
 PAIRS = {"skin_1": "skin_2", "endometrium_1": "endometrium_2", "lymph_node": "spleen"}
 PER_CLASS = {"train": 48, "val": 12, "test": 30}
-SIZE = {"samples": (700, 900), "confusion": (1400, 1350), "tsne": (1200, 960)}
+SIZE = {"samples": (700, 900), "data": (932, 1500), "confusion": (1400, 1350), "tsne": (1200, 960)}
 
 
 def make_results(root: Path, classes: list[str], *, source: str = "phantom") -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from stages.dataset.splitting import assign_groups, missing_classes, take_out
+from stages.dataset.splitting import missing_classes, take_out
 
 
 def index_of(rows: list[tuple[str, str]]) -> pd.DataFrame:
@@ -89,43 +89,3 @@ def test_nothing_to_take_is_an_error_that_says_what_to_do():
     index = index_of([("a", "1"), ("a", "1"), ("b", "2")])
     with pytest.raises(ValueError, match=r"Received: 2 groups.*Add images"):
         take_out(index, 0.2, 1)
-
-
-def table_of(**columns: list[str]) -> pd.DataFrame:
-    return pd.DataFrame({"id": ["d", "c", "b", "a"], **columns})
-
-
-ALONE = np.arange(4)
-
-
-def test_groups_are_donors_where_every_image_has_one():
-    index = table_of(donor=["7", "7", "8", "9"], slide=["1", "2", "3", "4"])
-    group, rule = assign_groups(index, ALONE)
-    assert rule == "donor"
-    assert group.tolist() == ["7", "7", "8", "9"]
-
-
-def test_groups_are_slides_where_a_donor_is_missing():
-    index = table_of(donor=["7", "", "8", "9"], slide=["1", "1", "3", "4"])
-    group, rule = assign_groups(index, ALONE)
-    assert rule == "slide"
-    assert group.tolist() == ["1", "1", "3", "4"]
-
-
-@pytest.mark.parametrize("columns", [{}, {"donor": [""] * 4, "slide": ["1", "", "3", "4"]}])
-def test_groups_are_clusters_named_after_their_first_id_otherwise(columns):
-    group, rule = assign_groups(table_of(**columns), np.array([0, 1, 0, 2]))
-    assert rule == "near-duplicate cluster"
-    assert group.tolist() == ["b", "c", "b", "a"]
-
-
-def test_donors_that_share_a_copy_become_one_group():
-    index = table_of(donor=["7", "8", "8", "9"], slide=["1", "2", "3", "4"])
-    group, _ = assign_groups(index, np.array([0, 0, 1, 2]))
-    assert group.tolist() == ["7", "7", "7", "9"]
-
-
-def test_groups_keep_the_rows_of_any_index():
-    index = table_of(donor=["7", "7", "8", "9"]).set_index(pd.Index([5, 3, 9, 1]))
-    group, _ = assign_groups(index, ALONE)
-    assert group.index.tolist() == [5, 3, 9, 1]

@@ -1,23 +1,40 @@
 """Each image's part (train, val or test), by whole groups, and what came out of it."""
 
 from itertools import pairwise
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stages.cli.running import InputError
+from stages.dataset.grouping import assign_groups, name_groups
 from stages.dataset.index import PARTS
-from stages.dataset.splitting import assign_groups, missing_classes, take_out
+from stages.dataset.leaks import check_leaks, find_leaks
+from stages.dataset.splitting import missing_classes, take_out
 from stages.images.duplicates import clusters
 from stages.params.schema import Split
 
+DROPPED = "dropped"
+BLANK = 0.02  # share of tissue below which a picture counts as blank
+
+
+class Division(NamedTuple):
+    """The index with `copies`, `group`, `part` and `label`; dropped rows have that as part."""
+
+    index: pd.DataFrame
+    rule: str
+    leaks: dict[str, int]
+    leaked: pd.DataFrame
+
+    @property
+    def kept(self) -> pd.DataFrame:
+        """The rows that are handed on."""
+        return self.index[self.index["part"] != DROPPED]
+
 
 def divide(
-    index: pd.DataFrame, pairs: NDArray[np.int64], settings: Split, seed: int
-) -> tuple[pd.DataFrame, str]:
+    index: pd.DataFrame, pairs: NDArray[np.int64], settings: Split, *, seed: int, given: str = ""
+) -> Division:
     """Give each image its group, part and label.
 
     A test set that the source gives stays as it is; otherwise one is taken. Validation is taken
@@ -26,24 +43,39 @@ def divide(
     Args:
         index: a row an image, with `split` (train, test or empty) and `class`.
         pairs: near-duplicates as row numbers (P, 2).
-        settings: the fractions.
+        settings: the fractions, where groups come from, and what becomes of leaks.
         seed: of the choice.
+        given: where the donors are from, if not from the source.
 
-    Returns:
-        The index with `group`, `part` (train, val or test) and `label`, and the name of the rule
-        that gave the groups.
+    Raises:
+        InputError: if no group can be taken, or a leak is to stop the run.
     """
-    index["copies"] = clusters(len(index), np.concatenate([pairs, _same_pixels(index["sha256"])]))
-    index["group"], rule = assign_groups(index, index["copies"].to_numpy())
+    same = np.concatenate([pairs, _same_pixels(index["sha256"])])
+    index = index.assign(copies=clusters(len(index), same), part=DROPPED)
+    names, rule = name_groups(index, index["copies"].to_numpy(), given=given)
     test = (index["split"] == "test").to_numpy()
+    leaks = find_leaks(index, names, test)
+    check_leaks(leaks, settings)
+    drop = settings.on_leak == "drop"
+    kept = ~leaks.training if drop else np.ones(len(index), bool)
+    index["group"] = names
+    index.loc[kept, "group"] = assign_groups(names[kept], index.loc[kept, "copies"].to_numpy())
+    index.loc[kept, "part"] = _parts(index[kept].reset_index(drop=True), test[kept], settings, seed)
+    labels = {name: label for label, name in enumerate(sorted(index.loc[kept, "class"].unique()))}
+    index["label"] = index["class"].map(labels)
+    return Division(index, rule, leaks.counts(dropped=drop), leaks.table)
+
+
+def _parts(
+    index: pd.DataFrame, test: NDArray[np.bool_], settings: Split, seed: int
+) -> NDArray[np.object_]:
     if not test.any():
         test = take_out(index, settings.test_fraction, seed)
     rest = np.flatnonzero(~test)
     in_val = take_out(index.iloc[rest].reset_index(drop=True), settings.val_fraction, seed)
-    index["part"] = np.where(test, "test", "train")
-    index.loc[rest[in_val], "part"] = "val"
-    labels = {name: label for label, name in enumerate(sorted(index["class"].unique()))}
-    return index.assign(label=index["class"].map(labels)), rule
+    part = np.where(test, "test", "train").astype(object)
+    part[rest[in_val]] = "val"
+    return part
 
 
 def _same_pixels(digests: pd.Series) -> NDArray[np.int64]:
@@ -52,56 +84,62 @@ def _same_pixels(digests: pd.Series) -> NDArray[np.int64]:
     return np.array([pair for same in rows for pair in pairwise(same)], np.int64).reshape(-1, 2)
 
 
-def read_donors(metadata: Path, ids: pd.Series) -> pd.Series:
-    """Return the donor (or slide) of each image, from a CSV with the columns path and group.
+def list_duplicates(index: pd.DataFrame) -> pd.DataFrame:
+    """Return the images that have copies, set by set: `set,id,class,part,exact,relabelled`.
 
-    Raises:
-        InputError: if the file or a column is missing, or an image has no group.
+    `exact` says that another image of the set has the same pixels, `relabelled` that the set has
+    several classes. Sets are numbered in the order of their first ids.
     """
-    if not metadata.is_file():
-        raise InputError(
-            f"split.metadata: expected a CSV file. Received: {metadata}, which does not exist."
-        )
-    table = pd.read_csv(metadata, dtype=str, keep_default_na=False)
-    if not {"path", "group"} <= set(table.columns):
-        raise InputError(
-            f"{metadata}: expected the columns path and group. Received: {', '.join(table.columns)}"
-        )
-    groups = dict(zip(table["path"], table["group"], strict=True))
-    missing = [id_ for id_ in ids if not groups.get(id_)]
-    if missing:
-        raise InputError(
-            f"{metadata}: expected a group for every image. Received: none for {len(missing)}, "
-            f"e.g. {', '.join(missing[:3])}. Paths are ids: [train|test]/<class>/<image>."
-        )
-    return ids.map(groups)
+    sets = index.groupby("copies")
+    rows = index.assign(
+        exact=index.groupby(["copies", "sha256"])["id"].transform("size") > 1,
+        relabelled=sets["class"].transform("nunique") > 1,
+        first=sets["id"].transform("min"),
+    )[sets["id"].transform("size") > 1].sort_values(["first", "id"])
+    rows["set"] = rows["first"].factorize()[0] + 1
+    return rows[["set", "id", "class", "part", "exact", "relabelled"]]
 
 
-def summarise(index: pd.DataFrame, rule: str, rejected: int) -> dict[str, Any]:
-    """Return what `metrics/split.json` holds, of the index that `divide` returned.
+def summarise(division: Division, rejected: int) -> dict[str, Any]:
+    """Return what `metrics/split.json` holds, of what is handed on; `leaks` is what was found.
 
     Duplicates are counted as the images that repeat an earlier one, exactly or changed, and as the
-    sets of copies that stand in several parts.
+    sets of copies that stand in several parts, or carry several classes.
     """
-    groups = {part: set(index.loc[index["part"] == part, "group"]) for part in PARTS}
+    index = division.kept
+    of = {part: index[index["part"] == part] for part in PARTS}
     exact = len(index) - index["sha256"].nunique()
     sources = index["source"].unique()
     return {
         "source": sources[0] if len(sources) == 1 else f"{len(sources)} archives or folders",
-        "group_rule": rule,
-        "images": {part: int((index["part"] == part).sum()) for part in PARTS},
+        "group_rule": division.rule,
+        "images": {part: len(rows) for part, rows in of.items()},
+        "images_per_class": {part: _balance(rows, index["class"]) for part, rows in of.items()},
         "classes": index["class"].nunique(),
         "classes_missing": {
             part: len(missing_classes(index, (index["part"] == part).to_numpy())) for part in PARTS
         },
+        "blank": int((index["tissue_fraction"] < BLANK).sum()),
         "duplicates": {
             "exact": exact,
             "near": len(index) - index["copies"].nunique() - exact,
-            "across_splits": int((index.groupby("copies")["part"].nunique() > 1).sum()),
+            "across_splits": _sets_with_several(index, "copies", "part"),
+            "relabelled": _sets_with_several(index, "copies", "class"),
         },
+        "leaks": division.leaks,
         "groups": {
-            **{part: len(names) for part, names in groups.items()},
-            "shared": int((index.groupby("group")["part"].nunique() > 1).sum()),
+            **{part: rows["group"].nunique() for part, rows in of.items()},
+            "shared": _sets_with_several(index, "group", "part"),
+            "largest": int(index["group"].value_counts().max()),
         },
         "rejected": rejected,
     }
+
+
+def _sets_with_several(index: pd.DataFrame, key: str, column: str) -> int:
+    return int((index.groupby(key)[column].nunique() > 1).sum())
+
+
+def _balance(rows: pd.DataFrame, classes: pd.Series) -> dict[str, int]:
+    counts = rows["class"].value_counts().reindex(classes.unique(), fill_value=0)
+    return {"fewest": int(counts.min()), "most": int(counts.max())}

@@ -1,56 +1,13 @@
-"""Which images belong together, and which groups of them are held out.
-
-Images of one donor, and copies of one picture, are not independent: with one in training and the
-other in the test, a score measures memory. So they form a group, and a group is never divided.
-"""
+"""Which groups of images are held out, so that every class has its share on either side."""
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from stages.cli.running import InputError
 
 ATTEMPTS = 32  # orders of the groups that are tried
 STEPS = 20_000  # groups looked at in all attempts together; many groups need few attempts
-
-
-def assign_groups(index: pd.DataFrame, clusters: NDArray[np.int64]) -> tuple[pd.Series, str]:
-    """Return the group of each image, and the rule that gave it.
-
-    The rule is the first that applies: `donor` or `slide`, where every image has one, else
-    `near-duplicate cluster`. Near-duplicates share a group under each rule: where a copy carries
-    another donor's name, both donors become one group, since a division between them would put
-    the same picture on both sides. A group is named after the first of its donors or slides,
-    else after the id of its first image, in the order of names.
-
-    Args:
-        index: a row an image, with `id`, `donor` and `slide`, empty where unknown.
-        clusters: number of the near-duplicate cluster of each image, int64 (N,).
-    """
-    for rule in ("donor", "slide"):
-        if rule in index and len(index) and (index[rule].fillna("") != "").all():
-            names = index[rule].astype(str).to_numpy()
-            return _first_names(names, _joined(names, clusters), index.index), rule
-    return _first_names(index["id"].to_numpy(), clusters, index.index), "near-duplicate cluster"
-
-
-def _joined(names: NDArray[np.object_], clusters: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return a number a row, the same for rows that names or clusters join, even through others."""
-    code, known = pd.factorize(names)
-    size = len(known) + int(clusters.max()) + 1
-    ends = (code, clusters + len(known))
-    links = coo_array((np.ones(len(code), np.int8), ends), (size, size))
-    _, part = connected_components(links, directed=False)
-    return part[code]
-
-
-def _first_names(
-    names: NDArray[np.object_], numbers: NDArray[np.int64], rows: pd.Index
-) -> pd.Series:
-    """Return for each row the first, in order, of the names that share its number."""
-    return pd.Series(names, rows).groupby(numbers).transform("min")
 
 
 def take_out(index: pd.DataFrame, fraction: float, seed: int) -> NDArray[np.bool_]:

@@ -34,7 +34,9 @@ class UnreadableImageError(ValueError):
     """An image file that cannot be used; the message says why."""
 
 
-def decode(content: bytes, *, size: int, max_pixels: int) -> tuple[NDArray[np.uint8], int, int]:
+def decode(
+    content: bytes, *, size: int, max_pixels: int, min_side: int = 1, max_aspect: float = np.inf
+) -> tuple[NDArray[np.uint8], int, int]:
     """Decode an image file and shrink it, whole, to a square.
 
     JPEG files are decoded at the smallest of libjpeg's scales that is still twice as large as
@@ -46,6 +48,8 @@ def decode(content: bytes, *, size: int, max_pixels: int) -> tuple[NDArray[np.ui
         content: a JPEG, PNG, TIFF, BMP or WebP file; grey, RGB, palette or CMYK, 8 or 16 bit.
         size: side of the result, in pixels.
         max_pixels: the most pixels that are decoded.
+        min_side: the fewest pixels a side.
+        max_aspect: the most that the longer side may be of the shorter one.
 
     Returns:
         The image, uint8 (size, size, 3), and the width and height of the original in pixels.
@@ -56,21 +60,44 @@ def decode(content: bytes, *, size: int, max_pixels: int) -> tuple[NDArray[np.ui
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             width, height = image.size
-            if width * height > max_pixels:
-                raise UnreadableImageError(
-                    f"{width} x {height} pixels are more than split.max_pixels ({max_pixels})"
-                )
-            pictures = getattr(image, "n_frames", 1)
-            if pictures > 1 and image.format != "MPO":
-                raise UnreadableImageError(f"holds {pictures} pictures instead of one")
+            _check_shape(width, height, max_pixels, min_side, max_aspect)
+            _check_single(image)
             image.draft(None, (2 * size, 2 * size))
-            return _fit(_to_rgb(ImageOps.exif_transpose(image)), size), width, height
+            # In place, as below: a copy of the largest image allowed takes 300 MB or more.
+            ImageOps.exif_transpose(image, in_place=True)
+            return _fit(_to_rgb(image), size), width, height
     except UnidentifiedImageError:
         raise UnreadableImageError("is not a JPEG, PNG, TIFF, BMP or WebP image") from None
     except UnreadableImageError:
         raise
     except DAMAGED as error:
         raise UnreadableImageError(str(error) or type(error).__name__) from None
+
+
+def _check_shape(
+    width: int, height: int, max_pixels: int, min_side: int, max_aspect: float
+) -> None:
+    shape = f"{width} x {height} pixels"
+    if width * height > max_pixels:
+        raise UnreadableImageError(f"{shape} are more than split.max_pixels ({max_pixels})")
+    if min(width, height) < min_side:
+        raise UnreadableImageError(f"{shape} are less than split.min_side ({min_side})")
+    if max(width, height) > max_aspect * min(width, height):
+        raise UnreadableImageError(f"{shape} are longer than split.max_aspect ({max_aspect:g})")
+
+
+def _check_single(image: Image.Image) -> None:
+    # Counting the pages of a TIFF file reads the header of each; whether there are two is enough.
+    if image.format == "TIFF":
+        try:
+            image.seek(1)
+        except EOFError:
+            image.seek(0)
+            return
+        raise UnreadableImageError("holds several pictures instead of one")
+    pictures = getattr(image, "n_frames", 1)
+    if pictures > 1 and image.format != "MPO":
+        raise UnreadableImageError(f"holds {pictures} pictures instead of one")
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -85,7 +112,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _fit(image: Image.Image, size: int) -> NDArray[np.uint8]:

@@ -8,6 +8,7 @@ orientation and at up to 2.5 times the scale.
 
 import hashlib
 from collections import Counter
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,10 +109,18 @@ def same_tissue(support: int, correlation: float) -> bool:
     return support >= MIN_SUPPORT and correlation >= max(MIN_AGREEMENT, 1.4 - support / 10)
 
 
+class Images(Protocol):
+    """An array uint8 (N, S, S, 3), or what gives its rows like one."""
+
+    def __getitem__(self, row: int, /) -> NDArray[np.uint8]:
+        """Return one image, uint8 (S, S, 3)."""
+        ...
+
+
 class _Comparison:
     """What is known of the rows while pairs of them are compared."""
 
-    def __init__(self, images: NDArray[np.uint8], count: int) -> None:
+    def __init__(self, images: Images, count: int) -> None:
         self.images = images
         self.joined = DisjointSet(range(count))
         self.found: list[tuple[int, int]] = []
@@ -144,7 +153,7 @@ class _Comparison:
 
 
 def near_duplicate_pairs(
-    images: NDArray[np.uint8],
+    images: Images,
     fingerprints: NDArray[np.float32],
     *,
     neighbours: int = NEIGHBOURS,
@@ -152,8 +161,8 @@ def near_duplicate_pairs(
 ) -> NDArray[np.int64]:
     """Return int64 (P, 2), i < j, sorted: the pairs of rows that show the same tissue.
 
-    images is uint8 (N, S, S, 3), perhaps memory-mapped: rows are read one at a time, and about
-    5 kB of key points a row are kept. fingerprints is float32 (N, D) of `fingerprint`.
+    Rows of images, uint8 (N, S, S, 3), are read one at a time, and about 5 kB of key
+    points a row are kept. fingerprints is float32 (N, D) of `fingerprint`.
 
     Pairs that others already join are not compared: what comes back is just enough to make the
     clusters, one pair fewer than images in each. An image with about as many copies as it was

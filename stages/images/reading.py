@@ -2,8 +2,8 @@
 
 import zipfile
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
-from functools import partial
+from concurrent.futures.process import BrokenProcessPool
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from stages.cli.running import InputError, exit_with_parent
 from stages.images.decoding import UnreadableImageError, decode
 from stages.images.duplicates import exact_digest, fingerprint
 from stages.images.quality import measure
@@ -20,7 +21,15 @@ CHUNK = 32
 
 
 def read_images(
-    manifest: pd.DataFrame, raw: Path, array: Path, *, size: int, max_pixels: int, workers: int
+    manifest: pd.DataFrame,
+    raw: Path,
+    array: Path,
+    *,
+    size: int,
+    max_pixels: int,
+    min_side: int,
+    max_aspect: float,
+    workers: int,
 ) -> tuple[pd.DataFrame, NDArray[np.float32]]:
     """Decode the images of a manifest into a new array file and measure each.
 
@@ -32,57 +41,70 @@ def read_images(
         array: file to write, uint8 (N, size, size, 3); rows of unreadable images stay black.
         size: side in pixels.
         max_pixels: images with more are not decoded.
+        min_side: images with fewer pixels a side are not decoded.
+        max_aspect: images longer than this, against their shorter side, are not decoded.
         workers: number of processes.
 
     Returns:
         A table, row i of image i, with `reason` (why it is unreadable, or empty), `sha256` of the
         pixels, `width`, `height` and the measures of quality; and the fingerprints (N, D).
+
+    Raises:
+        InputError: if the system ends a process, as it does when memory runs out.
     """
     np.lib.format.open_memmap(array, "w+", np.uint8, (len(manifest), size, size, 3)).flush()
     starts = range(0, len(manifest), CHUNK)
     chunks = [manifest.iloc[start : start + CHUNK][["id", "file"]] for start in starts]
-    work = partial(_read_chunk, raw=raw, array=array, max_pixels=max_pixels)
+    limits = {"max_pixels": max_pixels, "min_side": min_side, "max_aspect": max_aspect}
+    work = partial(_read_chunk, raw=raw, array=array, limits=limits)
     rows: list[dict[str, Any]] = []
     with (
-        ProcessPoolExecutor(workers) as pool,
+        ProcessPoolExecutor(workers, initializer=exit_with_parent) as pool,
         tqdm(total=len(manifest), desc="split", unit="image", disable=None) as progress,
     ):
-        for chunk in pool.map(work, starts, chunks):
-            rows.extend(chunk)
-            progress.update(len(chunk))
+        try:
+            for chunk in pool.map(work, starts, chunks):
+                rows.extend(chunk)
+                progress.update(len(chunk))
+        except BrokenProcessPool:
+            raise InputError(
+                f"{raw}: expected to decode the images. Received: a process that the system ended "
+                f"at one of the {CHUNK * workers} images from {manifest['id'].iloc[len(rows)]} on. "
+                "Is memory short? Lower split.max_pixels, or take the image out."
+            ) from None
     blank = np.zeros_like(next((r["fingerprint"] for r in rows if "fingerprint" in r), np.zeros(1)))
     prints = np.array([row.pop("fingerprint", blank) for row in rows], np.float32)
     return pd.DataFrame(rows), prints
 
 
+@lru_cache(maxsize=8)
+def _shard(path: Path) -> zipfile.ZipFile:
+    # Open as long as the process: reading the list of members for every chunk would be quadratic.
+    return zipfile.ZipFile(path)
+
+
 def _read_chunk(
-    start: int, chunk: pd.DataFrame, *, raw: Path, array: Path, max_pixels: int
+    start: int, chunk: pd.DataFrame, *, raw: Path, array: Path, limits: dict[str, Any]
 ) -> list[dict[str, Any]]:
     images = np.load(array, mmap_mode="r+", allow_pickle=False)
     rows: list[dict[str, Any]] = []
-    with ExitStack() as closing:
-        shards = {
-            file: closing.enter_context(zipfile.ZipFile(raw / file))
-            for file in chunk["file"].unique()
-        }
-        for row, id_, file in zip(
-            range(start, start + len(chunk)), chunk["id"], chunk["file"], strict=True
-        ):
-            content = shards[file].read(id_)
-            try:
-                image, width, height = decode(content, size=images.shape[1], max_pixels=max_pixels)
-            except UnreadableImageError as error:
-                rows.append({"reason": str(error)})
-                continue
-            images[row] = image
-            rows.append(
-                {
-                    "reason": "",
-                    "sha256": exact_digest(image),
-                    "width": width,
-                    "height": height,
-                    "fingerprint": fingerprint(image),
-                    **measure(image),
-                }
-            )
+    places = zip(range(start, start + len(chunk)), chunk["id"], chunk["file"], strict=True)
+    for row, id_, file in places:
+        content = _shard(raw / file).read(id_)
+        try:
+            image, width, height = decode(content, size=images.shape[1], **limits)
+        except UnreadableImageError as error:
+            rows.append({"reason": str(error)})
+            continue
+        images[row] = image
+        rows.append(
+            {
+                "reason": "",
+                "sha256": exact_digest(image),
+                "width": width,
+                "height": height,
+                "fingerprint": fingerprint(image),
+                **measure(image),
+            }
+        )
     return rows

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
@@ -87,6 +88,34 @@ def sample_sheet(
         draw.multiline_text((GAP, top + tile // 4), "\n".join(labels[name]), fill=INK, font=font)
         for column, i in enumerate(_choose(index, name, per_class, [seed, row])):
             sheet.paste(_tile(images[i], tile), (indent + column * (tile + GAP), top))
+    return sheet
+
+
+class Row(NamedTuple):
+    """Images uint8 (S, S, 3) in a row below a title, each above two lines of text."""
+
+    title: str
+    images: Sequence[np.ndarray]
+    labels: Sequence[tuple[str, str]]
+
+
+def titled_sheet(rows: Sequence[Row], *, columns: int, tile: int = 112) -> Image.Image:
+    """Lay out rows of at most `columns` images; a row without any shows its title alone."""
+    font, bold = _font(11), _font(13)
+    line, head = 14, 24
+    heights = [head + (tile + 2 * line + 2 * GAP if row.images else 0) for row in rows]
+    sheet = _white(columns * (tile + GAP) + GAP, sum(heights) + GAP)
+    draw = ImageDraw.Draw(sheet)
+    top = 0
+    for row, height in zip(rows, heights, strict=True):
+        draw.text((GAP, top + GAP), row.title, fill=INK, font=bold)
+        for column, (image, label) in enumerate(zip(row.images, row.labels, strict=True)):
+            left = GAP + column * (tile + GAP)
+            sheet.paste(_tile(image, tile), (left, top + head))
+            for number, text in enumerate(label):
+                place = (left, top + head + tile + 1 + number * line)
+                draw.text(place, _shorten(text, font, tile), fill=INK, font=font)
+        top += height
     return sheet
 
 

@@ -123,6 +123,10 @@ def alts(inputs: Inputs) -> dict[str, str]:
         f"each of {names}."
         for part in ("train", "test")
     }
+    described["data_checks"] = (
+        "What the checks of the data found: copies of one picture, and the images with the least "
+        "tissue, the most blur, the weakest and the strongest stains."
+    )
     for model in MODELS:
         tested = inputs.tested(model)
         right = int((tested["class"] == tested["predicted"]).sum())

@@ -49,12 +49,19 @@ def checks_table(inputs: Inputs) -> Table:
     """Duplicates, shared groups and rejected images."""
     split = inputs.metrics["split"]
     duplicates, groups = split.get("duplicates", {}), split.get("groups", {})
+    leaks = split.get("leaks", {})
     found = [
         ("Images that could not be read or used", split.get("rejected")),
         ("Images that repeat an earlier one exactly", duplicates.get("exact")),
         ("Images that are a changed copy of an earlier one", duplicates.get("near")),
         ("Sets of copies that stand in several parts", duplicates.get("across_splits")),
+        ("Sets of copies with different classes", duplicates.get("relabelled")),
         ("Groups that stand in more than one part", groups.get("shared")),
+        ("Images of the largest group", groups.get("largest")),
+        ("Training images with a copy or donor in the test", leaks.get("images")),
+        ("Test images with a copy or donor in training", leaks.get("test_images")),
+        ("Training images dropped for that", leaks.get("dropped")),
+        ("Images with nearly no tissue", split.get("blank")),
     ]
     return Table(
         "Checks of the data",

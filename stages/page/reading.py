@@ -15,6 +15,7 @@ MODELS = ("scratch", "pretrained")
 PICTURES = (
     "samples_train",
     "samples_test",
+    "data_checks",
     "confusion_scratch",
     "confusion_pretrained",
     "tsne_train",
@@ -36,9 +37,12 @@ MADE_BY = {
     "plots/confusions.csv": "evaluate",
     "metrics/tsne.json": "tsne",
     **{
-        f"plots/{name}.png": {"samples": "split", "confusion": "evaluate", "tsne": "tsne"}[
-            name.split("_")[0]
-        ]
+        f"plots/{name}.png": {
+            "samples": "split",
+            "data": "split",
+            "confusion": "evaluate",
+            "tsne": "tsne",
+        }[name.split("_")[0]]
         for name in PICTURES
     },
 }

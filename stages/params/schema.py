@@ -3,15 +3,18 @@
 Every key is required, so that what a run used is written in the file and nowhere else.
 """
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 OpenShare = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Gene = Annotated[str, Field(pattern="^ENSG[0-9]{11}$")]
 Views = Annotated[int, Field(ge=1, le=8)]
 
 
@@ -19,6 +22,30 @@ def _check_weights(value: str) -> str:
     if value in ("embedded", "imagenet") or value.endswith(".weights.h5"):
         return value
     raise ValueError("embedded, imagenet or the path to a .weights.h5 file")
+
+
+def _check_pattern(value: str) -> str:
+    try:
+        groups = re.compile(value).groups
+    except re.error as error:
+        raise ValueError(f"a regular expression ({error})") from None
+    if groups != 1:
+        raise ValueError("a regular expression with one group in round brackets")
+    return value
+
+
+def _check_no_secret(value: dict[str, Any]) -> dict[str, Any]:
+    secret = re.compile("key|secret|token|passw|passphrase|connection_string|credential", re.I)
+    found = [name for name in value if secret.search(name)]
+    if found:
+        # params.yaml is in Git; the value must not get into the message either.
+        raise PydanticCustomError(
+            "secret",
+            "no credentials in a file that Git tracks; give {name} as the library's environment "
+            "variable or in its file",
+            {"name": found[0]},
+        )
+    return value
 
 
 class Section(BaseModel):
@@ -35,12 +62,37 @@ class Phantom(Section):
     size: Annotated[int, Field(ge=32, le=4096)]
 
 
+class Limits(Section):
+    """The most that a source may hold before it counts as an attack or a mistake."""
+
+    members: Count
+    member_bytes: Count
+    archive_bytes: Count
+    ratio: Count
+
+
+class Hpa(Section):
+    """Which images of the Human Protein Atlas, and how they are asked for."""
+
+    genes: Annotated[list[Gene], Field(min_length=1)]
+    train_per_class: Count
+    test_per_class: Count
+    requests_per_second: Annotated[float, Field(gt=0, le=2)]
+    contact: str
+    url: Annotated[str, Field(pattern="^https?://[^/]+")]
+
+
 class Fetch(Section):
     """Where the images come from."""
 
     source: str | list[str]
+    watch: str
     sha256: dict[str, Digest]
+    cache: Annotated[str, Field(min_length=1)]
+    storage_options: Annotated[dict[str, Any], AfterValidator(_check_no_secret)]
     phantom: Phantom
+    limits: Limits
+    hpa: Hpa
 
 
 class Split(Section):
@@ -51,7 +103,11 @@ class Split(Section):
     min_per_class: Count
     max_rejected: Share
     max_pixels: Count
+    min_side: Count
+    max_aspect: Annotated[float, Field(ge=1)]
     metadata: str | None
+    group_pattern: Annotated[str, AfterValidator(_check_pattern)] | None
+    on_leak: Literal["report", "drop", "fail"]
 
 
 class Scratch(Section):

@@ -1,0 +1,130 @@
+"""Which images belong together: of one donor, of one slide, or copies of one picture.
+
+Images of one donor, and copies of one picture, are not independent: with one in training and the
+other in the test, a score measures memory. So they form a group, and a group is never divided.
+"""
+
+import re
+import unicodedata
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from stages.cli.running import InputError
+from stages.params.schema import Split
+
+# <slide>_<A|B>_<column>_<row>, as the Human Protein Atlas names the images of its arrays.
+ATLAS_NAME = re.compile(r"(\d+)_[AB]_\d+_\d+")
+CLUSTERS = "near-duplicate cluster"
+
+
+def read_metadata(path: Path, ids: pd.Series) -> pd.Series:
+    """Return the donor (or slide) of each image, from a CSV with the columns path and group.
+
+    Raises:
+        InputError: if the file or a column is missing, or an image has no group.
+    """
+    if not path.is_file():
+        raise InputError(
+            f"split.metadata: expected a CSV file. Received: {path}, which does not exist."
+        )
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    except (ValueError, OSError) as error:
+        raise InputError(
+            f"{path}: expected a CSV file in UTF-8. Received: {error}. Repair it."
+        ) from None
+    if not {"path", "group"} <= set(table.columns):
+        raise InputError(
+            f"{path}: expected the columns path and group. Received: {', '.join(table.columns)}"
+        )
+    table["path"] = [unicodedata.normalize("NFC", place) for place in table["path"]]
+    table = table.drop_duplicates(["path", "group"])
+    twice = table.loc[table["path"].duplicated(), "path"]
+    if len(twice):
+        raise InputError(
+            f"{path}: expected one group an image. Received: several for {twice.iloc[0]}. Keep one."
+        )
+    groups = dict(zip(table["path"], table["group"], strict=True))
+    missing = [id_ for id_ in ids if not groups.get(id_)]
+    if missing:
+        raise InputError(
+            f"{path}: expected a group for every image. Received: none for {len(missing)}, "
+            f"e.g. {', '.join(missing[:3])}. Paths are ids: [train|test]/<class>/<image>."
+        )
+    return ids.map(groups)
+
+
+def with_given_groups(index: pd.DataFrame, settings: Split) -> tuple[pd.DataFrame, str]:
+    """Return the index with the user's groups as donors, and where they are from, or nothing.
+
+    Raises:
+        InputError: if an image has no group in `split.metadata` or by `split.group_pattern`.
+    """
+    if settings.metadata is not None:
+        donors = read_metadata(Path(settings.metadata), index["id"])
+        return index.assign(donor=donors), "metadata"
+    if settings.group_pattern is not None:
+        donors = _by_pattern(index["id"], settings.group_pattern)
+        return index.assign(donor=donors), "group_pattern"
+    return index, ""
+
+
+def name_groups(
+    index: pd.DataFrame, clusters: NDArray[np.int64], *, given: str = ""
+) -> tuple[pd.Series, str]:
+    """Return the donor, slide or cluster of each image, and the rule that gave it.
+
+    The rule is the first that applies: `given`, if the donors are the user's; `donor` and `slide`,
+    where the source says one for every image; `slide in file name`, where all are named as the
+    atlas names them; else `near-duplicate cluster`, named after its first id.
+
+    Args:
+        index: a row an image, with `id`, `donor` and `slide`, empty where unknown.
+        clusters: number of the near-duplicate cluster of each image, int64 (N,).
+        given: `metadata` or `group_pattern`, or empty.
+    """
+    if given:
+        return index["donor"], given
+    for rule in ("donor", "slide"):
+        if rule in index and len(index) and (index[rule].fillna("") != "").all():
+            return index[rule].astype(str), rule
+    slides = [ATLAS_NAME.fullmatch(PurePosixPath(id_).stem) for id_ in index["id"]]
+    if slides and all(slides):
+        return pd.Series([name[1] for name in slides if name], index.index), "slide in file name"
+    return first_names(index["id"], clusters), CLUSTERS
+
+
+def _by_pattern(ids: pd.Series, pattern: str) -> pd.Series:
+    found = [re.search(pattern, id_) for id_ in ids]
+    missed = [id_ for id_, match in zip(ids, found, strict=True) if not (match and match[1])]
+    if missed:
+        raise InputError(
+            f"split.group_pattern: expected {pattern!r} to name the group of every id. Received: "
+            f"nothing for {len(missed)}, e.g. {', '.join(missed[:3])}. Correct it in params.yaml."
+        )
+    return pd.Series([match[1] for match in found if match], ids.index)
+
+
+def first_names(names: pd.Series, numbers: NDArray[np.int64]) -> pd.Series:
+    """Return for each row the first, in order, of the names that share its number."""
+    return names.groupby(numbers).transform("min")
+
+
+def assign_groups(names: pd.Series, clusters: NDArray[np.int64]) -> pd.Series:
+    """Return the group of each image: its donor, slide or cluster, joined through copies.
+
+    Where a copy carries another donor's name, both donors become one group, since a division
+    between them would put the same picture on both sides. A group is called by the first of its
+    names, in order.
+    """
+    code, known = pd.factorize(names)
+    size = len(known) + int(clusters.max(initial=0)) + 1
+    ends = (code, clusters + len(known))
+    links = coo_array((np.ones(len(code), np.int8), ends), (size, size))
+    _, part = connected_components(links, directed=False)
+    return first_names(names, part[code])

@@ -1,0 +1,413 @@
+"""A corpus of broken and malicious files and archives, made on the fly.
+
+`ARCHIVES` and `IMAGES` give, by name, how to make a case and what has to be said about it: a
+pattern that the error message, the reason of the rejection or the printed line has to match.
+`python -m tests.hostile <folder>` makes all archives and fetches each, in one process of its own
+whose memory can be told apart, and prints what came of them.
+"""
+
+import contextlib
+import gzip
+import io
+import json
+import os
+import resource
+import stat
+import struct
+import sys
+import tarfile
+import time
+import traceback
+import warnings
+import zipfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from stages import fetch
+from stages.cli.running import InputError
+from stages.params.loading import load_params
+
+ROOT = Path(__file__).parents[1]
+FETCH = load_params(ROOT / "params.yaml").fetch
+Image.MAX_IMAGE_PIXELS = None
+
+
+def picture(seed: int = 0, kind: str = "JPEG", side: int = 48, **options: Any) -> bytes:
+    """An image file of random blots, readable."""
+    small = np.random.default_rng(seed).integers(60, 256, (6, 6, 3), dtype=np.uint8)
+    image = Image.fromarray(small).resize((side, side), Image.Resampling.BICUBIC)
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def good() -> dict[str, bytes]:
+    """The images that every archive of the corpus also holds."""
+    return {"liver/0.jpg": picture(1), "skin/0.jpg": picture(2)}
+
+
+class Case(NamedTuple):
+    """How to make a source in a folder, and what has to be said: as an error, or beside success."""
+
+    make: Callable[[Path], Path]
+    error: str = ""
+    left_out: str = ""
+
+
+def zipped(
+    *entries: tuple[str | zipfile.ZipInfo, bytes],
+    compression: int = zipfile.ZIP_DEFLATED,
+    change: Callable[[bytes], bytes] = lambda content: content,
+) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        path = folder / "hostile.zip"
+        with warnings.catch_warnings(), zipfile.ZipFile(path, "w", compression) as archive:
+            warnings.simplefilter("ignore")  # of duplicate names
+            for name, content in [*good().items(), *entries]:
+                archive.writestr(name, content)
+        path.write_bytes(change(path.read_bytes()))
+        return path
+
+    return make
+
+
+def tarred(
+    *entries: tuple[tarfile.TarInfo, bytes],
+    name: str = "hostile.tar",
+    change: Callable[[bytes], bytes] = lambda content: content,
+) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as archive:
+            for each, content in good().items():
+                archive.addfile(member(each, size=len(content)), io.BytesIO(content))
+            for info, content in entries:
+                archive.addfile(info, io.BytesIO(content))
+        content = buffer.getvalue()
+        path = folder / name
+        path.write_bytes(change(gzip.compress(content) if name.endswith("gz") else content))
+        return path
+
+    return make
+
+
+def member(name: str, **values: Any) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    for key, value in values.items():
+        setattr(info, key, value)
+    return info
+
+
+def info(name: str, mode: int = 0, **values: Any) -> zipfile.ZipInfo:
+    made = zipfile.ZipInfo(name)
+    made.external_attr = mode << 16
+    for key, value in values.items():
+        setattr(made, key, value)
+    return made
+
+
+def flagged(content: bytes) -> bytes:
+    """Set the bit for encryption of the last member."""
+    changed = bytearray(content)
+    changed[content.rindex(b"PK\3\4") + 6] |= 1
+    changed[content.rindex(b"PK\1\2") + 8] |= 1
+    return bytes(changed)
+
+
+def with_method(method: int) -> Callable[[bytes], bytes]:
+    def change(content: bytes) -> bytes:
+        changed = bytearray(content)
+        struct.pack_into("<H", changed, content.rindex(b"PK\3\4") + 8, method)
+        struct.pack_into("<H", changed, content.rindex(b"PK\1\2") + 10, method)
+        return bytes(changed)
+
+    return change
+
+
+def with_size(size: int) -> Callable[[bytes], bytes]:
+    """State another unpacked size of the last member than it has."""
+
+    def change(content: bytes) -> bytes:
+        changed = bytearray(content)
+        struct.pack_into("<I", changed, content.rindex(b"PK\3\4") + 22, size)
+        struct.pack_into("<I", changed, content.rindex(b"PK\1\2") + 24, size)
+        return bytes(changed)
+
+    return change
+
+
+def overlapping(folder: Path) -> Path:
+    """A directory of 2,000 members that are all the same bytes of the file."""
+    path = zipped(("liver/zeros.bmp", bytes(9_000_000)))(folder)
+    content = path.read_bytes()
+    start = content.rindex(b"PK\1\2")
+    entry = content[start : start + 46 + len("liver/zeros.bmp")]
+    directory = b"".join(entry[:46] + f"liver/{number:05d}.bmp".encode() for number in range(2_000))
+    end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 2_000, 2_000, len(directory), start, 0)
+    path.write_bytes(content[:start] + directory + end)
+    return path
+
+
+def sparse(folder: Path) -> Path:
+    """A GNU sparse member: 512 bytes that say they are a terabyte."""
+    header = bytearray(member("liver/huge.jpg", type=tarfile.GNUTYPE_SPARSE).tobuf())
+    real = 1 << 40
+    header[124:136] = b"00000000000\0"
+    header[483:495] = b"\x80" + real.to_bytes(11, "big")
+    header[148:156] = b" " * 8
+    header[148:156] = f"{sum(header):06o}\0 ".encode()
+    path = tarred()(folder)
+    content = path.read_bytes().rstrip(b"\0")
+    content += bytes(-len(content) % 512) + bytes(header) + bytes(1024)
+    path.write_bytes(content)
+    return path
+
+
+def header_bomb(content: bytes) -> bytes:
+    """Put a header before all that says that a name of 8 GB follows."""
+    long = member("././@LongLink", type=tarfile.GNUTYPE_LONGNAME, size=8_000_000_000)
+    return long.tobuf() + content
+
+
+def directory(build: Callable[[Path], None]) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        path = folder / "images"
+        for name, content in good().items():
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            (path / name).write_bytes(content)
+        build(path)
+        return path
+
+    return make
+
+
+def grown(path: Path) -> None:
+    with (path / "liver/huge.jpg").open("wb") as file:
+        file.truncate(FETCH.limits.member_bytes + 1)
+
+
+JPEG = picture(7)
+OTHER = picture(8)
+ZEROS = bytes(60_000_000)
+LINK = stat.S_IFLNK | 0o777
+COMPOSED, DECOMPOSED = "liver/caf\N{LATIN SMALL LETTER E WITH ACUTE}.jpg", "liver/cafe\u0301.jpg"
+OUT = "leads out of it"
+ARCHIVES: dict[str, Case] = {
+    "climbing": Case(zipped(("../../liver/x.jpg", JPEG)), rf"'\.\./\.\./liver/x\.jpg'.*{OUT}"),
+    "climbing inside": Case(zipped(("a/../../liver/x.jpg", JPEG)), OUT),
+    "climbing backslashes": Case(zipped(("..\\..\\liver\\x.jpg", JPEG)), OUT),
+    "climbing other file": Case(zipped(("../../.bashrc", b"x")), rf"\.bashrc.*{OUT}"),
+    "climbing folder": Case(zipped(("../outside/", b"")), OUT),
+    "absolute": Case(zipped(("/tmp/liver/x.jpg", JPEG)), rf"'/tmp/liver/x\.jpg'.*{OUT}"),
+    "network share": Case(zipped(("\\\\host\\share\\x.jpg", JPEG)), OUT),
+    "drive letter": Case(zipped(("C:\\liver\\x.jpg", JPEG)), rf"'C:/liver/x\.jpg'.*{OUT}"),
+    "climbing tar": Case(tarred((member("../liver/x.jpg"), b"")), rf"\.\./liver.*{OUT}"),
+    "absolute tar": Case(tarred((member("/etc/liver/x.jpg"), b"")), OUT),
+    "symbolic link zip": Case(
+        zipped((info("liver/x.jpg", LINK), b"/etc/passwd")), left_out=r"1 x link .*liver/x\.jpg"
+    ),
+    "symbolic link tar": Case(
+        tarred((member("liver/x.jpg", type=tarfile.SYMTYPE, linkname="/etc/passwd"), b"")),
+        left_out=r"1 x link .*liver/x\.jpg",
+    ),
+    "hard link tar": Case(
+        tarred((member("liver/x.jpg", type=tarfile.LNKTYPE, linkname="liver/0.jpg"), b"")),
+        left_out=r"1 x link .*liver/x\.jpg",
+    ),
+    "device tar": Case(
+        tarred((member("liver/x.jpg", type=tarfile.CHRTYPE, devmajor=1, devminor=5), b"")),
+        left_out=r"1 x device .*liver/x\.jpg",
+    ),
+    "pipe tar": Case(
+        tarred((member("liver/x.jpg", type=tarfile.FIFOTYPE), b"")), left_out="1 x device"
+    ),
+    "pipe zip": Case(
+        zipped((info("liver/x.jpg", stat.S_IFIFO | 0o644), b"")), left_out="1 x device"
+    ),
+    "duplicate": Case(
+        zipped(("liver/x.jpg", JPEG), ("liver/x.jpg", OTHER)), r"one image a name.*liver/x\.jpg"
+    ),
+    "duplicate tar": Case(
+        tarred((member("liver/x.jpg", size=len(JPEG)), JPEG), (member("liver/x.jpg"), b"")),
+        r"one image a name.*liver/x\.jpg",
+    ),
+    "same twice": Case(zipped(("liver/x.jpg", JPEG), ("liver/x.jpg", JPEG))),
+    "case": Case(zipped(("liver/x.jpg", JPEG), ("liver/X.JPG", OTHER)), r"liver/X\.JPG|x\.jpg"),
+    "class case": Case(zipped(("Liver/x.jpg", JPEG)), "one spelling of each class.*Liver.*liver"),
+    "composed and not": Case(zipped((COMPOSED, JPEG), (DECOMPOSED, OTHER)), "one image a name"),
+    "encrypted": Case(zipped(("liver/x.jpg", JPEG), change=flagged), r"liver/x\.jpg.*encrypted"),
+    "unknown method": Case(
+        zipped(("liver/x.jpg", JPEG), change=with_method(99)), r"liver/x\.jpg.*not supported"
+    ),
+    "nested": Case(
+        zipped(("more.zip", b"PK"), ("a/more.tar.gz", b"x")),
+        left_out=r"2 x archive inside \(e\.g\. 'a/more",
+    ),
+    "macos": Case(
+        zipped(("__MACOSX/liver/._x.jpg", b"x"), ("liver/.DS_Store", b"x")),
+        left_out="2 x hidden file",
+    ),
+    "other files": Case(zipped(("liver/x.exe", b"MZ")), left_out=r"1 x other file .*liver/x\.exe"),
+    "other script": Case(zipped(("肝臓/図.jpg", JPEG), ("כבד/א.jpg", OTHER))),
+    "control character": Case(zipped(("liver/a\nb.jpg", JPEG)), r"control characters.*a\\nb"),
+    "long name": Case(zipped((f"liver/{'x' * 5000}.jpg", JPEG)), "at most 1000 characters"),
+    "not utf-8 tar": Case(tarred((member("liver/\udcff\udcfe.jpg"), b"")), "in UTF-8"),
+    "ratio": Case(zipped(("liver/x.bmp", ZEROS)), r"200 times.*liver/x\.bmp"),
+    "many small ratios": Case(
+        zipped(*((f"liver/{number}.bmp", ZEROS[:9_000_000]) for number in range(20))),
+        "200 times.*all up to",
+    ),
+    "overlapping": Case(overlapping, "200 times|differ"),
+    "says it is small": Case(
+        zipped(("liver/x.bmp", ZEROS), change=with_size(1000)), r"liver/x\.bmp.*Bad CRC"
+    ),
+    "says it is larger": Case(
+        zipped(("liver/x.jpg", JPEG), change=with_size(len(JPEG) + 1)), r"liver/x\.jpg.*instead of"
+    ),
+    "too large": Case(
+        zipped(("liver/x.jpg", JPEG), change=with_size(600_000_000)), r"at most.*liver/x\.jpg"
+    ),
+    "ratio tar.gz": Case(
+        tarred((member("liver/x.bmp", size=len(ZEROS)), ZEROS), name="hostile.tgz"), "200 times"
+    ),
+    "sparse tar": Case(sparse, r"at most .*liver/huge\.jpg with 1099511627776"),
+    "header bomb tar": Case(tarred(change=header_bomb), r"hostile\.tar.*8000000\d+ bytes"),
+    "truncated zip": Case(zipped(change=lambda c: c[: len(c) // 2]), r"hostile\.zip.*not a zip"),
+    "truncated tar": Case(tarred(change=lambda c: c[:2000]), r"hostile\.tar: .*"),
+    "truncated tar between members": Case(
+        tarred(change=lambda c: c.rstrip(b"\0") + bytes(-len(c.rstrip(b"\0")) % 512)), "no end"
+    ),
+    "truncated tgz": Case(tarred(name="hostile.tgz", change=lambda c: c[:-30]), r"hostile\.tgz"),
+    "damaged tar header": Case(
+        tarred((member("liver/x.jpg", size=len(JPEG)), JPEG),
+               change=lambda c: c.replace(b"liver/x.jpg", b"liver/y.jpg")),
+        "damage at byte",
+    ),
+    "empty zip": Case(zipped(change=lambda c: b""), r"hostile\.zip: expected a readable"),
+    "not a zip": Case(zipped(change=lambda c: b"<html>Sign in</html>"), "not a zip file"),
+    "text as tgz": Case(tarred(name="hostile.tgz", change=lambda c: b"<html>"), "gzip"),
+    "broken link in folder": Case(
+        directory(lambda path: (path / "liver/x.jpg").symlink_to("nowhere")), left_out="1 x link"
+    ),
+    "link to itself in folder": Case(
+        directory(lambda path: (path / "again").symlink_to(path)), left_out="1 x link .*again"
+    ),
+    "pipe in folder": Case(
+        directory(lambda path: os.mkfifo(path / "liver/x.jpg")), left_out="1 x device"
+    ),
+    "too large in folder": Case(directory(grown), r"at most .*huge\.jpg"),
+}  # fmt: skip
+
+
+def damaged(kind: str, **options: Any) -> bytes:
+    content = bytearray(picture(3, kind, **options))
+    content[2:30] = bytes(28)
+    return bytes(content)
+
+
+def blank(kind: str, mode: str, width: int, height: int, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    Image.new(mode, (width, height)).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def stated(width: int, height: int) -> bytes:
+    """A PNG of a few bytes that says it is larger."""
+    content = bytearray(picture(3, "PNG"))
+    struct.pack_into(">2I", content, 16, width, height)
+    struct.pack_into(">I", content, 29, zipfile.crc32(bytes(content[12:29])))
+    return bytes(content)
+
+
+def several(kind: str, count: int = 3) -> bytes:
+    frames = [Image.new("RGB", (32, 32), (n * 20, 90, 60)) for n in range(count)]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, kind, save_all=True, append_images=frames[1:])
+    return buffer.getvalue()
+
+
+NO_IMAGE = "not a JPEG, PNG, TIFF, BMP or WebP"
+# Name in the source, how to make it, and the reason of its rejection; empty if it is readable.
+IMAGES: dict[str, tuple[Callable[[], bytes], str]] = {
+    "zero bytes.jpg": (lambda: b"", NO_IMAGE),
+    "one byte.jpg": (lambda: b"\xff", NO_IMAGE),
+    "truncated.jpg": (lambda: picture(1)[:-200], "truncated|Truncated"),
+    "truncated.png": (lambda: picture(1, "PNG")[:-400], "."),
+    "truncated.webp": (lambda: picture(1, "WEBP")[:-40], "."),
+    "truncated.tif": (lambda: picture(1, "TIFF")[:-400], "."),
+    "truncated.bmp": (lambda: picture(1, "BMP")[:-400], "truncated"),
+    "header.jpg": (lambda: damaged("JPEG"), "."),
+    "header.png": (lambda: damaged("PNG"), NO_IMAGE),
+    "header.tif": (lambda: damaged("TIFF"), "."),
+    "header.bmp": (lambda: damaged("BMP"), "."),
+    "text.jpg": (lambda: b"no image at all" * 50, NO_IMAGE),
+    "page.png": (lambda: b"<!DOCTYPE html><title>Sign in</title>", NO_IMAGE),
+    "vector.png": (lambda: b"<svg xmlns='http://www.w3.org/2000/svg'/>", NO_IMAGE),
+    "program.jpg": (lambda: b"\x7fELF" + bytes(200), NO_IMAGE),
+    "archive.jpg": (lambda: b"PK\5\6" + bytes(18), NO_IMAGE),
+    "animated gif.png": (lambda: several("GIF"), NO_IMAGE),
+    "animated.png": (lambda: several("PNG"), "3 pictures"),
+    "animated.webp": (lambda: several("WEBP"), "3 pictures"),
+    "pages.tif": (lambda: several("TIFF", 200), "several pictures"),
+    "postscript.tif": (lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", NO_IMAGE),
+    "1x1.png": (lambda: blank("PNG", "RGB", 1, 1), "1 x 1 pixels are less"),
+    "flat.png": (lambda: blank("PNG", "RGB", 400, 1), "400 x 1 pixels are less"),
+    "wide.png": (lambda: blank("PNG", "RGB", 50_000, 20), "50000 x 20 pixels are longer"),
+    "wide.jpg": (lambda: blank("JPEG", "L", 50_000, 2000), "50000 x 2000 pixels are longer"),
+    "tall.png": (lambda: blank("PNG", "1", 20, 50_000), "20 x 50000 pixels are longer"),
+    "bomb.png": (lambda: blank("PNG", "1", 12_000, 12_000), "12000 x 12000 .*max_pixels"),
+    "bomb.tif": (
+        lambda: blank("TIFF", "1", 12_000, 12_000, compression="group4"),
+        "12000 x 12000 .*max_pixels",
+    ),
+    "stated bomb.png": (lambda: stated(2**31 - 1, 2**31 - 1), "max_pixels|not a JPEG"),
+    "stated larger.png": (lambda: stated(4000, 4000), "."),
+    "floating.tif": (lambda: blank("TIFF", "F", 32, 32), "floating-point"),
+    "large alpha.png": (lambda: blank("PNG", "RGBA", 4000, 4000), ""),
+    "really png.jpg": (lambda: picture(21, "PNG"), ""),
+    "really jpeg.tif": (lambda: picture(22), ""),
+    "cmyk.jpg": (lambda: blank("JPEG", "CMYK", 40, 40), ""),
+    "図 é.jpg": (lambda: picture(23), ""),
+}
+
+
+@cache
+def image_file(name: str) -> bytes:
+    """The content of one of IMAGES."""
+    return IMAGES[name][0]()
+
+
+def attempt(case: Case, folder: Path) -> dict[str, Any]:
+    """Fetch one source of the corpus; say what came of it, and how long it took."""
+    folder.mkdir(parents=True)
+    source = case.make(folder)
+    before = set(folder.parent.rglob("*"))
+    settings = FETCH.model_copy(update={"source": str(source)})
+    printed, outcome = io.StringIO(), {"error": "", "traceback": ""}
+    start = time.perf_counter()
+    with contextlib.redirect_stdout(printed):
+        try:
+            fetch.run(settings, seed=1, workers=1, out=folder / "raw")
+        except InputError as error:
+            outcome["error"] = str(error)
+        except Exception:  # noqa: BLE001 what it may not do
+            outcome["traceback"] = traceback.format_exc()
+    written = {path for path in folder.parent.rglob("*") if folder / "raw" not in path.parents}
+    return {
+        **outcome,
+        "seconds": time.perf_counter() - start,
+        "printed": printed.getvalue(),
+        "written": sorted(map(str, written - before - {folder / "raw"})),
+        "output": (folder / "raw").exists(),
+    }
+
+
+if __name__ == "__main__":
+    told = {name: attempt(case, Path(sys.argv[1]) / name) for name, case in ARCHIVES.items()}
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"cases": told, "memory": memory}))
