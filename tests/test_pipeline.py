@@ -129,7 +129,8 @@ def test_a_changed_parameter_reruns_exactly_the_stages_it_concerns(key: str, tin
         value = {part: value}
     try:
         update_params(tiny / "params.yaml", value)
-        changed = set(json.loads(run("dvc", "status", "--json", cwd=tiny)))
+        # One line of JSON, then what DVC says of the frozen stage.
+        changed = set(json.loads(run("dvc", "status", "--json", cwd=tiny).splitlines()[0]))
     finally:
         (tiny / "params.yaml").write_bytes(before)
     assert downstream(changed) == expected
@@ -159,7 +160,7 @@ def test_learning_rates_are_experiments_that_never_run_the_backbone(
     assert "lr" in run("dvc", "params", "diff", cwd=clone)
     assert "test.accuracy" in run("dvc", "metrics", "diff", "--all", cwd=clone)
     assert "index.html" in run("dvc", "plots", "show", cwd=clone)
-    assert "lr" in run("dvc", "exp", "show", "--only-changed", cwd=clone)
+    assert ",lr" in run("dvc", "exp", "show", "--only-changed", "--csv", cwd=clone)
 
 
 def test_results_hold_what_is_promised(tiny: Path) -> None:
