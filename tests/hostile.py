@@ -119,26 +119,26 @@ def flagged(content: bytes) -> bytes:
     return bytes(changed)
 
 
-def with_method(method: int) -> Callable[[bytes], bytes]:
+def with_field(kind: str, offset: int, value: int) -> Callable[[bytes], bytes]:
+    """Overwrite a field of the last member, at `offset` of its header and 2 on in the directory."""
+
     def change(content: bytes) -> bytes:
         changed = bytearray(content)
-        struct.pack_into("<H", changed, content.rindex(b"PK\3\4") + 8, method)
-        struct.pack_into("<H", changed, content.rindex(b"PK\1\2") + 10, method)
+        struct.pack_into(kind, changed, content.rindex(b"PK\3\4") + offset, value)
+        struct.pack_into(kind, changed, content.rindex(b"PK\1\2") + offset + 2, value)
         return bytes(changed)
 
     return change
+
+
+def with_method(method: int) -> Callable[[bytes], bytes]:
+    """State another compression of the last member than it has."""
+    return with_field("<H", 8, method)
 
 
 def with_size(size: int) -> Callable[[bytes], bytes]:
     """State another unpacked size of the last member than it has."""
-
-    def change(content: bytes) -> bytes:
-        changed = bytearray(content)
-        struct.pack_into("<I", changed, content.rindex(b"PK\3\4") + 22, size)
-        struct.pack_into("<I", changed, content.rindex(b"PK\1\2") + 24, size)
-        return bytes(changed)
-
-    return change
+    return with_field("<I", 22, size)
 
 
 def overlapping(folder: Path) -> Path:
