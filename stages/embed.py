@@ -18,6 +18,7 @@ from stages.dataset.files import replacing, write_table
 from stages.dataset.index import PARTS, read_part
 from stages.images.views import dihedral
 from stages.params.loading import load_params
+from stages.params.schema import Onnx
 
 BATCH = 32
 
@@ -27,6 +28,7 @@ def run(
     backbone: str,
     weights: str,
     sha256: str | None,
+    onnx: Onnx,
     views: int,
     seed: int,
     threads: int,
@@ -41,12 +43,19 @@ def run(
     # TensorFlow takes seconds to import; a wrong parameter has been reported before.
     with quiet_import():
         from stages.models.runtime import set_up
-    from stages.models.backbones import build_backbone
+    from stages.models.embedding import load_embedder
 
     set_up(seed=seed, threads=threads)
     parts = {part: read_part(split, part) for part in PARTS}
     image_size = parts["train"].images.shape[1]
-    network = build_backbone(backbone, image_size=image_size, weights=weights, sha256=sha256)
+    network = load_embedder(
+        backbone,
+        image_size=image_size,
+        weights=weights,
+        sha256=sha256,
+        onnx=onnx,
+        threads=threads,
+    )
     total = sum(len(part.images) for part in parts.values()) * views
     with (
         replacing(out) as partial,
@@ -73,6 +82,7 @@ def main() -> None:
         backbone=params.pretrained.backbone,
         weights=params.pretrained.weights,
         sha256=params.pretrained.sha256,
+        onnx=params.pretrained.onnx,
         views=params.pretrained.views,
         seed=params.seed,
         threads=params.threads,

@@ -2,7 +2,8 @@
 
 Reads the training and validation part of `data/embed`, the labels in `data/split` and the weights
 of the backbone. Writes `data/models/pretrained.keras`, backbone and head in one file, which takes
-images in [0, 255] and returns class probabilities, and `plots/pretrained_history.csv`.
+images in [0, 255] and returns class probabilities, and `plots/pretrained_history.csv`. With a
+backbone from an ONNX file the model is the head alone, which takes its features.
 
 With `pretrained.fine_tune_epochs` above 0 the top of the backbone is trained after the head, on
 the images themselves and with its batch normalisation frozen. On the default the head takes about
@@ -63,13 +64,16 @@ def run(
         patience=settings.patience,
         name="train_pretrained",
     )
-    backbone = build_backbone(
-        settings.backbone,
-        image_size=train.images.shape[1],
-        weights=settings.weights,
-        sha256=settings.sha256,
-    )
-    network = join(backbone, head)
+    if settings.backbone.endswith(".onnx"):
+        network = head  # Keras cannot hold such a backbone
+    else:
+        backbone = build_backbone(
+            settings.backbone,
+            image_size=train.images.shape[1],
+            weights=settings.weights,
+            sha256=settings.sha256,
+        )
+        network = join(backbone, head)
     if settings.fine_tune_epochs:
         fine_tuning = _fine_tune(
             network, train, val, settings, seed=seed, lr=lr, batch_size=batch_size

@@ -36,9 +36,14 @@ def predict_features(head: keras.Model, features: NDArray[np.float32]) -> NDArra
     return np.concatenate(batches)
 
 
+def head_of(model: keras.Model) -> keras.Model:
+    """Return the head of a model, which is the model itself where the backbone is an ONNX file."""
+    return model if model.name == "head" else model.get_layer("head")
+
+
 def is_fine_tuned(model: keras.Model) -> bool:
     """Whether the backbone inside a model was trained, so that cached features are not its own."""
-    return bool(model.get_layer("backbone").trainable_weights)
+    return model.name != "head" and bool(model.get_layer("backbone").trainable_weights)
 
 
 def predict_parts(
@@ -61,7 +66,7 @@ def predict_embedded_parts(
     cached = {name: read_array(embed / f"{name}.npy") for name in parts}
     if is_fine_tuned(model):
         return predict_parts(model, parts, views=cached["train"].shape[1])
-    head = model.get_layer("head")
+    head = head_of(model)
     probabilities = {}
     for name, part in parts.items():
         index = read_index(embed / f"{name}.csv")
