@@ -440,7 +440,10 @@ def saved_weights(key: str, path: Path) -> Path:
     return path
 
 
-SHARED_WEIGHTS = ROOT.parent / "shared" / "weights" / "mobilenet_v2_0.35_224_no_top.weights.h5"
+SHARED_WEIGHTS = {
+    "mobilenet_v2_035": "mobilenet_v2_0.35_224_no_top.weights.h5",
+    "mobilenet_v2": "mobilenet_v2_1.0_224_no_top.weights.h5",
+}
 
 
 class TestBackbones:
@@ -522,18 +525,21 @@ class TestBackbones:
     def test_download_of_unknown_digest_needs_one(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        path = saved_weights("mobilenet_v2", tmp_path / "a.weights.h5")
+        path = saved_weights("mobilenet_v2_050", tmp_path / "a.weights.h5")
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         monkeypatch.setattr(keras.utils, "get_file", self.download(path))
         with pytest.raises(InputError, match=rf"pretrained\.sha256: expected .*{digest}"):
-            build_backbone("mobilenet_v2", image_size=SIDE, weights="imagenet")
-        build_backbone("mobilenet_v2", image_size=SIDE, weights="imagenet", sha256=digest)
+            build_backbone("mobilenet_v2_050", image_size=SIDE, weights="imagenet")
+        build_backbone("mobilenet_v2_050", image_size=SIDE, weights="imagenet", sha256=digest)
 
-    @pytest.mark.skipif(not SHARED_WEIGHTS.is_file(), reason="no shared weights here")
-    def test_values_of_imagenet_are_known(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(keras.utils, "get_file", self.download(SHARED_WEIGHTS))
-        network = build_backbone("mobilenet_v2_035", image_size=SIDE, weights="imagenet")
-        expected = backbones.BACKBONES["mobilenet_v2_035"].values_sha256
+    @pytest.mark.parametrize("key", SHARED_WEIGHTS)
+    def test_values_of_imagenet_are_known(self, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = ROOT.parent / "shared" / "weights" / SHARED_WEIGHTS[key]
+        if not path.is_file():
+            pytest.skip("no shared weights here")
+        monkeypatch.setattr(keras.utils, "get_file", self.download(path))
+        network = build_backbone(key, image_size=SIDE, weights="imagenet")
+        expected = backbones.BACKBONES[key].values_sha256
         assert values_digest(network) == expected
 
     @pytest.mark.skipif(
@@ -577,7 +583,8 @@ class TestOrderOfRows:
 
     def embed(self, at: Path, weights: Path) -> None:
         embed.run(
-            backbone="mobilenet_v2_035", weights=str(weights), sha256=None, views=2, seed=1,
+            backbone="mobilenet_v2_035", weights=str(weights), sha256=None,
+            onnx=PARAMS.pretrained.onnx, views=2, seed=1,
             threads=PARAMS.threads, split=at / "split", out=at / "embed",
         )  # fmt: skip
 

@@ -198,21 +198,21 @@ def _open(path: Path, threads: int) -> Any:
 
 def _find_input(session: Any, path: Path, image_size: int) -> Input:
     inputs = session.get_inputs()
-    first = inputs[0] if inputs else None
-    shape = first.shape if first is not None else []
-    wanted = f"one float32 input (N, 3, {image_size}, {image_size}) or with the 3 at the end"
-    received = ", ".join(f"{item.name} {item.type} {item.shape}" for item in inputs) or "none"
-    fits = len(inputs) == 1 and first.type == "tensor(float)" and len(shape) == 4
-    if fits and 3 in (shape[1], shape[3]):
-        channels_first = shape[1] == 3
-        sides = shape[2:] if channels_first else shape[1:3]
-        # A name instead of a number is a size that may vary.
-        if all(not isinstance(side, int) or side == image_size for side in sides):
-            batch = shape[0] if isinstance(shape[0], int) else None
-            return Input(first.name, channels_first, batch)
+    if len(inputs) == 1 and inputs[0].type == "tensor(float)" and len(inputs[0].shape) == 4:
+        batch, *shape = inputs[0].shape
+        for channels_first in (True, False):
+            channels, sides = (shape[0], shape[1:]) if channels_first else (shape[2], shape[:2])
+            # A name instead of a number is a size that may vary.
+            if channels == 3 and all(
+                side in (image_size, None) or isinstance(side, str) for side in sides
+            ):
+                return Input(
+                    inputs[0].name, channels_first, batch if isinstance(batch, int) else None
+                )
+    received = ", ".join(f"{item.name} {item.type} {item.shape}" for item in inputs)
     raise InputError(
-        f"{path}: expected {wanted}. Received: {received}. Export it so, or set image_size to its "
-        "size."
+        f"{path}: expected one input float32 (N, 3, {image_size}, {image_size}), or with the 3 at "
+        f"the end. Received: {received or 'none'}. Export it so, or set image_size to its size."
     )
 
 
