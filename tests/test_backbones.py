@@ -18,11 +18,14 @@ from stages.models import backbones
 from stages.models.backbones import BACKBONES, build_backbone, values_digest
 from stages.models.heads import build_head, join, unfreeze
 from stages.models.prediction import is_fine_tuned
+from stages.models.runtime import set_up
 from stages.models.saving import load_model, save_model
 from stages.params import schema
+from stages.params.loading import load_params
 
 # Keras asks NumPy in the way of its first version.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+ROOT = Path(__file__).parents[1]
 SIDE = 32
 IMAGES = np.random.default_rng(1).integers(0, 256, (2, SIDE, SIDE, 3)).astype(np.float32)
 MODULES = {
@@ -49,6 +52,11 @@ SAVED = (
 def module_of(key: str) -> str:
     """The module of keras.applications that holds a backbone."""
     return MODULES[max((name for name in MODULES if key.startswith(name)), key=len)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _runtime() -> None:
+    set_up(seed=1, threads=load_params(ROOT / "params.yaml").threads)  # before the first operation
 
 
 @pytest.fixture(scope="module", params=list(BACKBONES))
