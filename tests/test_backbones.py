@@ -73,6 +73,8 @@ def inner(backbone: keras.Model) -> keras.Model:
 
 def test_keys_are_those_of_the_parameters() -> None:
     assert tuple(BACKBONES) == schema.BACKBONES
+    documented = (ROOT / "docs/backbones.md").read_text(encoding="utf-8")
+    assert all(f"| {key} |" in documented for key in BACKBONES)
 
 
 def standardised(images: np.ndarray) -> np.ndarray:
