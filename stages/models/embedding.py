@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.images.views import dihedral
 from stages.params.schema import Onnx
 
 
@@ -45,3 +46,31 @@ def load_embedder(
     from stages.models.backbones import build_backbone
 
     return build_backbone(backbone, image_size=image_size, weights=weights, sha256=sha256)
+
+
+def embed_batch(
+    network: Embedder,
+    images: NDArray[np.uint8],
+    crops: NDArray[np.uint8] | None,
+    *,
+    views: int,
+) -> NDArray[np.float32]:
+    """Return features float32 (N, views, D), or (N, views, 2 D) with crops.
+
+    The first D are those of the whole image in its dihedral views; the others the mean over the
+    crops, the same in each view: crops differ enough to need no turning.
+
+    Args:
+        network: from images to features.
+        images: uint8 (N, S, S, 3).
+        crops: uint8 (N, C, S, S, 3), or None.
+        views: number of dihedral views.
+    """
+    whole = np.stack(
+        [network.predict_on_batch(dihedral(images, view)) for view in range(views)], axis=1
+    )
+    if crops is None:
+        return whole
+    each = [network.predict_on_batch(crops[:, crop]) for crop in range(crops.shape[1])]
+    pooled = np.mean(each, axis=0)[:, None]
+    return np.concatenate([whole, np.repeat(pooled, views, axis=1)], axis=2)

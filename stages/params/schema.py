@@ -118,6 +118,22 @@ class Fetch(Section):
     hpa: Hpa
 
 
+class Crops(Section):
+    """The crops that are kept beside each whole image."""
+
+    count: Annotated[int, Field(ge=0)]
+    zoom: Annotated[int, Field(ge=2, le=16)]
+
+    @model_validator(mode="after")
+    def _fit_into_the_image(self) -> "Crops":
+        if self.count > self.zoom**2:
+            raise ValueError(
+                f"count: at most zoom * zoom = {self.zoom**2}, which fill the image; "
+                f"here it is {self.count}"
+            )
+        return self
+
+
 class Split(Section):
     """How images are checked and divided."""
 
@@ -128,6 +144,7 @@ class Split(Section):
     max_pixels: Count
     min_side: Count
     max_aspect: Annotated[float, Field(ge=1)]
+    crops: Crops
     metadata: str | None
     group_pattern: Annotated[str, AfterValidator(_check_pattern)] | None
     on_leak: Literal["report", "drop", "fail"]
@@ -165,6 +182,7 @@ class Pretrained(Section):
     sha256: Digest | None
     onnx: Onnx
     views: Views
+    hidden: Annotated[int, Field(ge=0)]
     epochs: Count
     patience: Count
     dropout: Share
@@ -172,6 +190,7 @@ class Pretrained(Section):
     fine_tune_epochs: Annotated[int, Field(ge=0)]
     fine_tune_layers: Count
     fine_tune_lr_factor: Positive
+    fine_tune_decay: Annotated[float, Field(gt=0, le=1)]
 
     @model_validator(mode="after")
     def _embedded_weights_fit_one_backbone(self) -> "Pretrained":
