@@ -10,8 +10,10 @@ def build_scratch(settings: Scratch, *, image_size: int, classes: int) -> keras.
     """Build the network: images in [0, 255] (N, S, S, 3) to class probabilities (N, classes).
 
     Residual blocks (He et al. 2016, arXiv 1512.03385) of two 3x3 convolutions with batch
-    normalisation, each at half the side and twice the channels of the one before, then global
-    average pooling: at a thousand images a dense layer over the whole map learns it by heart.
+    normalisation, each at half the side and twice the channels of the one before, up to
+    `max_width`, then global pooling: at a thousand images a dense layer over the whole map learns
+    it by heart. With `all_blocks` the averages of the maps of all blocks are classified together,
+    and the maxima of the last: fine texture beside coarse structure.
     """
     images = keras.Input((image_size, image_size, 3), name="image")
     shrink = layers.Resizing(
@@ -21,13 +23,25 @@ def build_scratch(settings: Scratch, *, image_size: int, classes: int) -> keras.
     x = layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(x)
     x = _convolve(x, settings.width, kernel=5, strides=2, name="stem")
     x = layers.MaxPooling2D(3, strides=2, padding="same", name="stem_pool")(x)
+    maps = []
     for block in range(settings.blocks):
-        strides = 1 if block == 0 else 2
-        x = _block(x, settings.width * 2**block, strides=strides, name=f"block{block + 1}")
-    x = layers.GlobalAveragePooling2D(name="features")(x)
+        filters = min(settings.width * 2**block, settings.max_width)
+        x = _block(x, filters, strides=1 if block == 0 else 2, name=f"block{block + 1}")
+        maps.append(x)
+    x = _pool(maps, settings.pooling)
     x = layers.Dropout(settings.dropout, name="dropout")(x)
     probabilities = layers.Dense(classes, activation="softmax", name="probabilities")(x)
     return keras.Model(images, probabilities, name="scratch")
+
+
+def _pool(maps: list[keras.KerasTensor], pooling: str) -> keras.KerasTensor:
+    if pooling == "average":
+        return layers.GlobalAveragePooling2D(name="features")(maps[-1])
+    averaged = maps if pooling == "all_blocks" else maps[-1:]
+    pooled = [layers.GlobalMaxPooling2D(name="maximum")(maps[-1])]
+    for number, x in enumerate(averaged, start=1):
+        pooled.append(layers.GlobalAveragePooling2D(name=f"average{number}")(x))
+    return layers.Concatenate(name="features")(pooled)
 
 
 def _block(x: keras.KerasTensor, filters: int, *, strides: int, name: str) -> keras.KerasTensor:
