@@ -34,7 +34,7 @@ from stages.params.schema import Params
 CHANGES: dict[str, dict[str, Any]] = {
     "default": {},
 }
-COLOURS = 12  # clusters of a class
+COLOURS = 12  # clusters of a class, where it has twice as many images
 COLUMNS = "change accuracy spread loss difference low high seconds parameters"
 
 
@@ -114,7 +114,8 @@ def _colours(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> NDArray[np
     groups = np.empty(len(labels), dtype="U16")
     for label in np.unique(labels):
         of_class = labels == label
-        clusters = KMeans(COLOURS, n_init=3, random_state=0).fit_predict(colours[of_class])
+        count = min(COLOURS, int(of_class.sum()) // 2)
+        clusters = KMeans(count, n_init=3, random_state=0).fit_predict(colours[of_class])
         groups[of_class] = [f"{label}/{cluster}" for cluster in clusters]
     return groups
 

@@ -97,7 +97,7 @@ def answers_of(method: str, data: Path, *, params: Path, seed: int, weights: str
         "guide": lambda: baselines.guide(train, test, network=network, seed=seed),
         "histogram_svm": lambda: baselines.histogram_svm(train, test),
     }
-    return {name: tuple(answer) for name, answer in run[method]().items()}
+    return {name: (labels, seconds) for name, (labels, seconds) in run[method]().items()}
 
 
 def measure(

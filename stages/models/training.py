@@ -33,7 +33,8 @@ class AveragedWeights(keras.callbacks.Callback):
         if epoch < self.first:
             return
         weights = [np.asarray(values, np.float64) for values in self.model.get_weights()]
-        self.sums = [a + b for a, b in zip(self.sums, weights, strict=True)] or weights
+        before = self.sums or [np.zeros_like(values) for values in weights]
+        self.sums = [a + b for a, b in zip(before, weights, strict=True)]
         self.count += 1
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
