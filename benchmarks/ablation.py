@@ -33,6 +33,28 @@ from stages.params.schema import Params
 
 CHANGES: dict[str, dict[str, Any]] = {
     "default": {},
+    "lr_factor 1": {"lr_factor": 1.0},
+    "batches of 16": {"batch_size": 16},
+    "one stem layer": {"stem_layers": 1},
+    "three stem layers": {"stem_layers": 3},
+    "stem of 32": {"stem_width": 32},
+    "width 16": {"width": 16},
+    "up to 256 channels": {"max_width": 256},
+    "average and maximum": {"pooling": "average_max"},
+    "all blocks pooled": {"pooling": "all_blocks"},
+    "input 96": {"input_size": 96},
+    "input 144": {"input_size": 144},
+    "half the epochs": {"epochs": 20},
+    "no dropout": {"dropout": 0.0},
+    "no zoom": {"zoom": 0.0},
+    "zoom 0.5": {"zoom": 0.5},
+    "no stain jitter": {"stain_jitter": 0.0},
+    "stain jitter 0.4": {"stain_jitter": 0.4},
+    "mixup 0.2": {"mixup": 0.2},
+    "no smoothing": {"label_smoothing": 0.0},
+    "weight decay 0.05": {"weight_decay": 0.05},
+    "best epoch": {"average": 0, "patience": 40},
+    "one view": {"views": 1},
 }
 COLOURS = 12  # clusters of a class, where it has twice as many images
 COLUMNS = "change accuracy spread loss difference low high seconds parameters"

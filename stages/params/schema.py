@@ -114,6 +114,8 @@ class Scratch(Section):
     """The network trained from scratch, and its training."""
 
     input_size: Annotated[int, Field(ge=16, le=1024)]
+    stem_width: Count
+    stem_layers: Annotated[int, Field(ge=1, le=4)]
     width: Count
     max_width: Count
     blocks: Annotated[int, Field(ge=1, le=6)]
