@@ -154,13 +154,22 @@ class Scratch(Section):
     """The network trained from scratch, and its training."""
 
     input_size: Annotated[int, Field(ge=16, le=1024)]
+    stem_width: Count
+    stem_layers: Annotated[int, Field(ge=1, le=4)]
     width: Count
+    max_width: Count
     blocks: Annotated[int, Field(ge=1, le=6)]
+    pooling: Literal["average", "average_max", "all_blocks"]
     dropout: Share
     epochs: Count
+    warm_up: Annotated[int, Field(ge=0)]
+    lr_factor: Positive
+    weight_decay: Annotated[float, Field(ge=0, lt=1)]
+    average: Annotated[int, Field(ge=0)]
     patience: Count
     zoom: Share
     stain_jitter: Annotated[float, Field(ge=0, le=2)]
+    mixup: Annotated[float, Field(ge=0, le=2)]
     label_smoothing: Share
     views: Views
 
