@@ -76,8 +76,8 @@ def run(
         )
         network = join(backbone, head, crops=0 if train.crops is None else train.crops.shape[1])
     if settings.fine_tune_epochs:
-        tuning = {"seed": seed, "lr": lr, "batch_size": batch_size}
-        table = pd.concat([table, fine_tune(network, train, val, settings, **tuning)])
+        tuned = fine_tune(network, train, val, settings, seed=seed, lr=lr, batch_size=batch_size)
+        table = pd.concat([table, tuned])
         table["epoch"] = np.arange(1, len(table) + 1)
         seen = predict_views(network, val.images, val.crops, views=views, name="calibrate")
     else:
