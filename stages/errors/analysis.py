@@ -22,10 +22,10 @@ from stages.errors.causes import (
 )
 from stages.errors.neighbours import nearest_images
 from stages.errors.sentences import sentence
-from stages.errors.space import novelty, project, scaling
+from stages.errors.space import SMALLEST, novelty, project, scaling
 from stages.errors.summary import count_suspects, summarise
 from stages.errors.suspects import out_of_sample, suspect_labels
-from stages.errors.table import ERROR_COLUMNS, MEASURES, NONE_FOUND
+from stages.errors.table import ERROR_COLUMNS, MEASURES, NEIGHBOUR_COLUMNS, NONE_FOUND
 
 
 class Analysis(NamedTuple):
@@ -151,7 +151,10 @@ def _rows(model: str, wrong: pd.DataFrame, images: Images, quality: Quality) -> 
     rows = pd.concat([rows, near], axis=1)
     labels = rows["label"].to_numpy(int)
     deviation = quality.deviation(rows, labels)
-    rows["usual_tissue"] = np.exp(quality.usual[labels, 0])
+    rows["usual_tissue"] = np.exp(quality.usual[labels, 0]) - SMALLEST
+    names = images.train.set_index("id")["class"]
+    same = [near[column].map(names) == rows["class"] for column in NEIGHBOUR_COLUMNS]
+    rows["agreeing"] = np.sum(same, axis=0)
     rows["stain_side"] = np.where(deviation[:, 2:].sum(axis=1) > 0, "darker", "paler")
     rows["sentence"] = [sentence(row) for row in rows.to_dict("records")]
     rows["confusable"] = rows["confusable"].astype("Int64")

@@ -22,7 +22,8 @@ def sentence(error: dict[str, Any]) -> str:
 
     Args:
         error: a row of the table of errors, and `usual_tissue`, the median share of tissue in
-            training images of the true class.
+            training images of the true class; `stain_side`, darker or paler than these; and
+            `agreeing`, how many of the nearest training images are of the true class.
     """
     names = {key: spoken(error[key]) for key in ("class", "predicted")}
     opening = OPENING.format(confidence=error["confidence"], **names)
@@ -32,7 +33,7 @@ def sentence(error: dict[str, Any]) -> str:
 def _reason(error: dict[str, Any], names: dict[str, str]) -> str:
     rare = f"{rarity(error['strength'])} correctly classified images"
     own, other = names["class"], names["predicted"]
-    count = str(error["neighbour_classes"]).split(" ").count(error["class"])
+    count = error["agreeing"]
     agreeing = ("none", "one", "two", "three", "four", "five")[count]
     agreeing += f" of its five nearest training images {'is' if count == 1 else 'are'} {own}"
     reasons = {

@@ -162,6 +162,7 @@ class Tsne(Section):
     perplexity: Positive
     neighbours: Count
     random_splits: Annotated[int, Field(ge=20)]
+    max_images: Annotated[int, Field(ge=100)]
 
 
 class Params(Section):
