@@ -1,9 +1,24 @@
 """Whether the cause that is named is the cause that was planted: `python -m benchmarks.causes`.
 
-Reads `data/split`, `data/embed` and `data/models` of the phantom, changes nothing there.
+Reads `data/split`, `data/embed` and `data/models` of the phantom, changes nothing there. In 5 % of
+the test images each, it plants blur, loss of most of the tissue, stains four to five times as
+strong, fat in place of the tissue (which no class holds), and the label of another class; runs
+both models on them and the error analysis; and prints for each kind how many were misclassified
+and for which share of these the planted cause is named.
+
+Then it plants 5 % of wrong labels in all parts and prints how many images of the head of the list
+of suspects are wrong, where it holds four in five of all that were planted.
+
+Expected on the default phantom: the planted cause is named for 0.8 or more of the misclassified;
+precision of about 0.8 at a recall of 0.8. Three drawings take about three minutes on two cores.
 """
 
+import argparse
+import os
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -11,17 +26,30 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from stages.cli.running import quiet_import
+from stages.dataset.features import mean_features
+from stages.dataset.index import PARTS, Part, read_classes, read_part
+from stages.errors.analysis import analyse
+from stages.errors.space import QUALITY, project, scaling
+from stages.errors.suspects import out_of_sample
 from stages.images.quality import measure
 from stages.images.stains import scale
+from stages.metrics.classification import prediction_table
+from stages.params.loading import load_params
 from stages.phantom.architectures import ARCHITECTURES
 from stages.phantom.cellular import cells
 from stages.phantom.core import picture
 from stages.phantom.plan import Core
 from stages.phantom.tissue import Tissue
 
+if TYPE_CHECKING:
+    import keras
+
 Picture = NDArray[np.uint8]
-QUALITY = ["tissue_fraction", "blur", "haematoxylin", "dab"]
-SHARE = 0.05  # of the test images, for each kind
+SPLIT, EMBED, MODELS = Path("data/split"), Path("data/embed"), Path("data/models")
+SHARE = 0.05  # of the images, for each kind
+RECALL = 0.8
+DRAWINGS = 3
 
 
 def fat(tissue: Tissue, donor: np.random.Generator) -> None:
@@ -105,3 +133,118 @@ def plant(
     relabel(index, rows, classes, seed)
     planted[rows] = "suspect_label"
     return images, index, planted
+
+
+def embed(backbone: "keras.Model", images: Picture, views: int) -> NDArray[np.float32]:
+    """Return features float32 (N, views, D) of images."""
+    from stages.images.views import dihedral
+
+    each = [backbone.predict(dihedral(images, view), verbose=0) for view in range(views)]
+    return np.stack(each, axis=1)
+
+
+def explained(
+    networks: dict[str, "keras.Model"], parts: dict[str, Part], classes: list[str], *, seed: int
+) -> pd.DataFrame:
+    """Plant into the test part and return the errors of both models, with what was planted."""
+    from stages.models.prediction import predict_features, predict_images
+
+    test = parts["test"]
+    images, index, planted = plant(test.images, test.index, classes, share=SHARE, seed=seed)
+    features = np.load(EMBED / "test.npy")
+    other = np.flatnonzero(planted.isin(list(CHANGES)))
+    backbone = networks["pretrained"].get_layer("backbone")
+    features[other] = embed(backbone, images[other], features.shape[1])
+    changed = parts | {"test": Part(images, index)}
+    with tempfile.TemporaryDirectory() as folder:
+        for part in PARTS:
+            for ending in ("csv", "npy"):
+                source = (EMBED / f"{part}.{ending}").resolve()
+                if (part, ending) != ("test", "npy"):
+                    Path(folder, source.name).symlink_to(source)
+        np.save(Path(folder, "test.npy"), features)
+        head = networks["pretrained"].get_layer("head")
+        held = {part: np.load(Path(folder, f"{part}.npy")) for part in ("val", "test")}
+        probabilities = {
+            "pretrained": {part: predict_features(head, held[part]) for part in held},
+            "scratch": {
+                part: predict_images(networks["scratch"], changed[part].images, views=2, name=part)
+                for part in held
+            },
+        }
+        tables = {
+            model: pd.concat(
+                prediction_table(changed[part].index, values, split=part, classes=classes)
+                for part, values in by_part.items()
+            )
+            for model, by_part in probabilities.items()
+        }
+        analysis = analyse(tables, changed, Path(folder), classes=classes, resamples=100, seed=seed)
+    return analysis.errors.merge(index.assign(planted=planted)[["id", "planted"]], on="id")
+
+
+def named_table(errors: pd.DataFrame) -> pd.DataFrame:
+    """Return for each model and planted kind the number of errors, and how many name it."""
+    errors = errors[errors["planted"] != ""]
+    hits = (errors["planted"] == errors["cause"]).groupby([errors["model"], errors["planted"]])
+    table = hits.agg(["size", "sum", "mean"]).set_axis(["errors", "named", "share"], axis=1)
+    return table.reset_index()
+
+
+def suspect_precision(
+    parts: dict[str, Part], classes: list[str], *, seed: int
+) -> tuple[float, float]:
+    """Return precision at a recall of 0.8 of planted wrong labels, in all images and in test."""
+    rng = np.random.default_rng(seed)
+    tables, wrong = {}, {}
+    for part, (_, index) in parts.items():
+        tables[part] = index.copy()
+        rows = rng.permutation(len(index))[: round(SHARE * len(index))]
+        relabel(tables[part], rows, classes, seed)
+        wrong[part] = np.isin(np.arange(len(index)), rows)
+    features = {part: mean_features(table, part, EMBED) for part, table in tables.items()}
+    scale = scaling(features["train"])
+    points = project({part: scale(values) for part, values in features.items()}, seed=seed)
+    probabilities = out_of_sample(points, tables, classes=len(classes), seed=seed)
+    own = {
+        part: values[np.arange(len(values)), tables[part]["label"]]
+        for part, values in probabilities.items()
+    }
+    everywhere = [np.concatenate([values[part] for part in PARTS]) for values in (own, wrong)]
+    return precision(*everywhere), precision(own["test"], wrong["test"])
+
+
+def precision(quality: NDArray[np.float64], wrong: NDArray[np.bool_]) -> float:
+    """Return the share of wrong labels among the lowest quality, down to a recall of 0.8."""
+    found = np.cumsum(wrong[np.argsort(quality, kind="stable")])
+    count = int(np.searchsorted(found, RECALL * wrong.sum())) + 1
+    return float(found[count - 1] / count)
+
+
+def main() -> None:
+    """Plant, analyse and print both tables."""
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
+    os.environ["TF_CPP_MIN_LOG_LEVEL"], os.environ["KERAS_BACKEND"] = "3", "tensorflow"
+    with quiet_import():
+        from stages.models.runtime import set_up
+    from stages.models.saving import load_model
+
+    params = load_params()
+    set_up(seed=params.seed, threads=params.threads)
+    classes = read_classes(SPLIT)
+    parts = {part: read_part(SPLIT, part) for part in PARTS}
+    networks = {name: load_model(MODELS / f"{name}.keras") for name in ("scratch", "pretrained")}
+    errors = [explained(networks, parts, classes, seed=seed) for seed in range(DRAWINGS)]
+    table = named_table(pd.concat(errors))
+    print(table.to_string(index=False, float_format="{:.2f}".format))
+    for model, rows in table.groupby("model"):
+        print(f"{model}: {rows['named'].sum() / rows['errors'].sum():.2f} of all")
+    for seed in range(DRAWINGS):
+        everywhere, tested = suspect_precision(parts, classes, seed=seed)
+        print(f"precision at recall {RECALL}: {everywhere:.2f} of all images, {tested:.2f} of test")
+
+
+if __name__ == "__main__":
+    main()
