@@ -1,7 +1,7 @@
 """Decode, check and divide the images: `python -m stages.split`.
 
 Reads `data/raw`. Writes `data/split/`: for training, validation and test an array of images and a
-table that describes its rows; the class names; lists of the images that cannot be used, of copies,
+table that describes its rows; crops of the images at a higher magnification; the class names; lists of the images that cannot be used, of copies,
 and of training images that share a picture or donor with the test. Writes `metrics/split.json`,
 sheets of samples of training and test, and one of what the checks found.
 
@@ -61,7 +61,8 @@ def run(
         array = partial / "all.npy"
         read, prints = read_images(
             manifest, raw, array,
-            size=image_size, max_pixels=settings.max_pixels, min_side=settings.min_side,
+            size=image_size, crops=settings.crops, crops_array=partial / "all_crops.npy",
+            max_pixels=settings.max_pixels, min_side=settings.min_side,
             max_aspect=settings.max_aspect, workers=workers,
         )  # fmt: skip
         rejected = manifest[["id"]].join(read["reason"])[read["reason"] != ""]
@@ -75,11 +76,15 @@ def run(
         division = divide(index, pairs, settings, seed=seed, given=rule)
         check_counts(division.kept, settings.min_per_class)
         _write(division, images, partial)
+        if settings.crops.count:
+            crops = StoredImages(partial / "all_crops.npy", kept, closing=closing)
+            _write_crops(division, crops, partial)
         save_sheet(data_checks(images, division.index), plots / "data_checks.png")
-        array.unlink()
+        for whole in partial.glob("all*.npy"):
+            whole.unlink()
     write_json(summarise(division, len(rejected)), metrics / "split.json")
     for part in ("train", "test"):
-        sheet = sample_sheet(*read_part(out, part), per_class=SAMPLES_PER_CLASS, seed=seed)
+        sheet = sample_sheet(*read_part(out, part)[:2], per_class=SAMPLES_PER_CLASS, seed=seed)
         save_sheet(sheet, plots / f"samples_{part}.png")
     _tell(division, len(rejected))
 
@@ -92,6 +97,12 @@ def _write(division: Division, images: StoredImages, out: Path) -> None:
         rows = division.kept[division.kept["part"] == part]
         write_rows(out / f"{part}.npy", images, rows.index)
         write_table(rows[COLUMNS], out / f"{part}.csv")
+
+
+def _write_crops(division: Division, crops: StoredImages, out: Path) -> None:
+    for part in PARTS:
+        rows = division.kept[division.kept["part"] == part]
+        write_rows(out / f"{part}_crops.npy", crops, rows.index)
 
 
 def _tell(division: Division, rejected: int) -> None:

@@ -5,12 +5,18 @@ takes images in [0, 255] and returns class probabilities, and `plots/scratch_his
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from stages.cli.running import quiet_import, run_command
 from stages.dataset.files import write_table
-from stages.dataset.index import read_classes, read_part
+from stages.dataset.index import Part, read_classes, read_part
 from stages.params.loading import load_params
 from stages.params.schema import Scratch
+
+if TYPE_CHECKING:
+    import keras
 
 
 def run(
@@ -24,40 +30,71 @@ def run(
     model: Path = Path("data/models/scratch.keras"),
     history: Path = Path("plots/scratch_history.csv"),
 ) -> None:
-    """Train the network of `stages.models.scratch` and keep the weights best on validation."""
+    """Train the network of `stages.models.scratch` and save it with its history."""
     # TensorFlow takes seconds to import; a wrong parameter has been reported before.
     with quiet_import():
         from stages.models.runtime import set_up
-    from stages.models.augmentation import augment
     from stages.models.saving import save_model
-    from stages.models.scratch import build_scratch
-    from stages.models.training import Batches, fit
 
     set_up(seed=seed, threads=threads)
-    train, val = read_part(split, "train"), read_part(split, "val")
-    classes = len(read_classes(split))
-    network = build_scratch(settings, image_size=train.images.shape[1], classes=classes)
-    table = fit(
-        network,
-        Batches(
-            train.images,
-            train.labels,
-            classes=classes,
-            batch_size=batch_size,
-            seed=seed,
-            change=lambda images, rng: augment(
-                images, rng, zoom=settings.zoom, stain_jitter=settings.stain_jitter
-            ),
-        ),
-        Batches(val.images, val.labels, classes=classes, batch_size=batch_size),
+    network, table = train(
+        settings,
+        read_part(split, "train"),
+        read_part(split, "val"),
+        classes=len(read_classes(split)),
+        seed=seed,
         lr=lr,
-        epochs=settings.epochs,
-        patience=settings.patience,
-        label_smoothing=settings.label_smoothing,
-        name="train_scratch",
+        batch_size=batch_size,
     )
     save_model(network, model)
     write_table(table, history)
+
+
+def train(
+    settings: Scratch,
+    train: Part,
+    val: Part,
+    *,
+    classes: int,
+    seed: int,
+    lr: float,
+    batch_size: int,
+) -> tuple["keras.Model", pd.DataFrame]:
+    """Return the trained network, which takes images of the size of `train`, and its history.
+
+    It is trained on images that are already small: they are cheaper to change and to feed.
+    """
+    from stages.models.augmentation import augment, shrink
+    from stages.models.scratch import build_scratch
+    from stages.models.training import Batches, fit
+
+    size = settings.input_size
+    small = build_scratch(settings, image_size=size, classes=classes)
+    table = fit(
+        small,
+        Batches(
+            train.images, train.labels, classes=classes, batch_size=batch_size, seed=seed,
+            change=lambda images, rng: augment(
+                images, rng, zoom=settings.zoom, stain_jitter=settings.stain_jitter, size=size
+            ),
+            mixup=settings.mixup,
+        ),
+        Batches(
+            val.images, val.labels, classes=classes, batch_size=batch_size,
+            change=lambda images, _: shrink(images, size),
+        ),
+        lr=lr * settings.lr_factor,
+        epochs=settings.epochs,
+        patience=settings.patience,
+        label_smoothing=settings.label_smoothing,
+        weight_decay=settings.weight_decay,
+        warm_up=settings.warm_up,
+        average=settings.average,
+        name="train_scratch",
+    )  # fmt: skip
+    network = build_scratch(settings, image_size=train.images.shape[1], classes=classes)
+    network.set_weights(small.get_weights())
+    return network, table
 
 
 def main() -> None:

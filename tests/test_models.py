@@ -20,12 +20,13 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 import keras
 from keras import layers
 
-from stages import embed, evaluate, train_pretrained
+from stages import embed, evaluate, train_pretrained, train_scratch
 from stages.cli.running import InputError
 from stages.dataset.files import write_json, write_table
+from stages.dataset.index import Part
 from stages.images.views import dihedral
 from stages.models import backbones
-from stages.models.augmentation import augment
+from stages.models.augmentation import augment, mix, shrink
 from stages.models.backbones import build_backbone, values_digest
 from stages.models.heads import build_head, join, unfreeze
 from stages.models.prediction import is_fine_tuned, predict_features, predict_images
@@ -117,6 +118,61 @@ class TestScratch:
         model = build_scratch(larger, image_size=SIDE, classes=4)
         assert model.count_params() > scratch().count_params()
         assert model.get_layer("block2_add").output.shape[-1] == 8 * 2
+
+    def test_channels_double_up_to_the_most(self) -> None:
+        settings = SCRATCH.model_copy(update={"blocks": 3, "width": 4, "max_width": 8})
+        model = build_scratch(settings, image_size=SIDE, classes=4)
+        blocks = [model.get_layer(f"block{number}_add").output.shape[-1] for number in (1, 2, 3)]
+        assert blocks == [4, 8, 8]
+
+    @pytest.mark.parametrize(
+        ("pooling", "features"), [("average", 8), ("average_max", 16), ("all_blocks", 20)]
+    )
+    def test_pooling_of_the_last_or_of_all_maps(self, pooling: str, features: int) -> None:
+        update = {"blocks": 2, "width": 4, "pooling": pooling}
+        model = build_scratch(SCRATCH.model_copy(update=update), image_size=SIDE, classes=4)
+        assert model.get_layer("features").output.shape[-1] == features
+
+    def test_network_for_whole_images_is_the_one_that_was_trained(self) -> None:
+        images, labels = four_classes(16)
+        part = Part(images, pd.DataFrame({"label": labels}))
+        network, table = train_scratch.train(
+            SCRATCH.model_copy(update={"epochs": 2}), part, part,
+            classes=4, seed=1, lr=0.01, batch_size=8,
+        )  # fmt: skip
+        assert network.input_shape == (None, SIDE, SIDE, 3)
+        small = build_scratch(SCRATCH, image_size=SCRATCH.input_size, classes=4)
+        small.set_weights(network.get_weights())
+        shrunk = shrink(images, SCRATCH.input_size)
+        assert np.allclose(
+            network.predict_on_batch(images), small.predict_on_batch(shrunk), atol=0.01
+        )
+        assert len(table) == 2
+
+    def test_averaged_weights_are_the_mean_of_the_last_epochs(self) -> None:
+        images, labels = four_classes(16)
+        ends: list[list[NDArray[np.float32]]] = []
+
+        def train(average: int) -> keras.Model:
+            set_up(seed=3, threads=PARAMS.threads)
+            model = scratch()
+            compile_and_fit = model.fit
+
+            def spy(*args: object, callbacks: list, **kwargs: object) -> object:
+                note = keras.callbacks.LambdaCallback(
+                    on_epoch_end=lambda epoch, logs: ends.append(model.get_weights())
+                )
+                return compile_and_fit(*args, callbacks=[*callbacks, note], **kwargs)
+
+            model.fit = spy
+            train = Batches(images, labels, classes=4, batch_size=8, seed=1)
+            fit(model, train, train, lr=0.01, epochs=4, patience=1, average=average)
+            return model
+
+        model = train(3)
+        assert len(ends) == 4
+        for values, *last in zip(model.get_weights(), *ends[1:], strict=True):
+            assert np.allclose(values, np.mean(last, axis=0), atol=1e-6)
 
     def test_learns_four_obvious_classes(self) -> None:
         images, labels = four_classes(32)
@@ -223,6 +279,23 @@ class TestBatches:
         one.on_epoch_end()
         assert len({*drawn, *(float(one[number][0][0, 0]) for number in range(5))}) == 10
 
+    def test_mixed_rows_have_mixed_labels(self) -> None:
+        images = np.repeat(np.uint8([0, 80, 160]), 4)[:, None, None, None] * np.ones(
+            (1, 4, 4, 3), np.uint8
+        )
+        labels = np.repeat(np.arange(3), 4)
+        mixed, targets = mix(
+            images, np.eye(3, dtype=np.float32)[labels], np.random.default_rng(1), 1.0
+        )
+        assert mixed.dtype == np.uint8
+        assert np.allclose(targets.sum(axis=1), 1)
+        assert (targets.max(axis=1) < 0.99).any()
+        # Grey levels and labels are mixed by the same share and with the same partner.
+        assert np.allclose(targets @ [0, 80, 160], mixed[:, 0, 0, 0], atol=0.51)
+        batches = Batches(images, labels, classes=3, batch_size=12, seed=1, mixup=1.0)
+        served, of_served = batches[0]
+        assert np.allclose(of_served @ [0, 80, 160], served[:, 0, 0, 0], atol=0.51)
+
     def test_memory_mapped_images(self, tmp_path: Path) -> None:
         images, labels = four_classes(10)
         np.save(tmp_path / "a.npy", images)
@@ -280,6 +353,18 @@ class TestAugment:
                 assert min(gaps) <= 1
                 found.add(int(np.argmin(gaps)))
         assert found == set(range(8))
+
+    def test_size_is_given(self) -> None:
+        rng = np.random.default_rng(1)
+        changed = augment(self.IMAGES, rng, zoom=0.3, stain_jitter=0.2, size=9)
+        assert changed.shape == (len(self.IMAGES), 9, 9, 3)
+
+    def test_shrunk_as_by_the_layer_of_the_network(self) -> None:
+        images, _ = four_classes(5)
+        layer = layers.Resizing(12, 12, antialias=True)(images.astype(np.float32))
+        gaps = np.abs(np.asarray(layer) - shrink(images, 12))
+        assert gaps.max() <= 1
+        assert np.array_equal(shrink(images, SIDE), images)
 
     def test_zoom_shows_a_part_only(self) -> None:
         # A frame of another colour is cropped away unless the factor is close to one.
@@ -440,7 +525,10 @@ def saved_weights(key: str, path: Path) -> Path:
     return path
 
 
-SHARED_WEIGHTS = ROOT.parent / "shared" / "weights" / "mobilenet_v2_0.35_224_no_top.weights.h5"
+SHARED_WEIGHTS = {
+    "mobilenet_v2_035": "mobilenet_v2_0.35_224_no_top.weights.h5",
+    "mobilenet_v2": "mobilenet_v2_1.0_224_no_top.weights.h5",
+}
 
 
 class TestBackbones:
@@ -522,18 +610,21 @@ class TestBackbones:
     def test_download_of_unknown_digest_needs_one(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        path = saved_weights("mobilenet_v2", tmp_path / "a.weights.h5")
+        path = saved_weights("mobilenet_v2_050", tmp_path / "a.weights.h5")
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         monkeypatch.setattr(keras.utils, "get_file", self.download(path))
         with pytest.raises(InputError, match=rf"pretrained\.sha256: expected .*{digest}"):
-            build_backbone("mobilenet_v2", image_size=SIDE, weights="imagenet")
-        build_backbone("mobilenet_v2", image_size=SIDE, weights="imagenet", sha256=digest)
+            build_backbone("mobilenet_v2_050", image_size=SIDE, weights="imagenet")
+        build_backbone("mobilenet_v2_050", image_size=SIDE, weights="imagenet", sha256=digest)
 
-    @pytest.mark.skipif(not SHARED_WEIGHTS.is_file(), reason="no shared weights here")
-    def test_values_of_imagenet_are_known(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(keras.utils, "get_file", self.download(SHARED_WEIGHTS))
-        network = build_backbone("mobilenet_v2_035", image_size=SIDE, weights="imagenet")
-        expected = backbones.BACKBONES["mobilenet_v2_035"].values_sha256
+    @pytest.mark.parametrize("key", SHARED_WEIGHTS)
+    def test_values_of_imagenet_are_known(self, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = ROOT.parent / "shared" / "weights" / SHARED_WEIGHTS[key]
+        if not path.is_file():
+            pytest.skip("no shared weights here")
+        monkeypatch.setattr(keras.utils, "get_file", self.download(path))
+        network = build_backbone(key, image_size=SIDE, weights="imagenet")
+        expected = backbones.BACKBONES[key].values_sha256
         assert values_digest(network) == expected
 
     @pytest.mark.skipif(
@@ -577,7 +668,8 @@ class TestOrderOfRows:
 
     def embed(self, at: Path, weights: Path) -> None:
         embed.run(
-            backbone="mobilenet_v2_035", weights=str(weights), sha256=None, views=2, seed=1,
+            backbone="mobilenet_v2_035", weights=str(weights), sha256=None,
+            onnx=PARAMS.pretrained.onnx, views=2, seed=1,
             threads=PARAMS.threads, split=at / "split", out=at / "embed",
         )  # fmt: skip
 

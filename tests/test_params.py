@@ -169,8 +169,13 @@ def test_other_good_values(load: Load, key: str, written: str) -> None:
         ("split.min_per_class", "six", "integer", "'six'"),
         ("scratch.views", "9", "less than or equal to 8", "9"),
         ("scratch.blocks", "0", "greater than or equal to 1", "0"),
-        ("pretrained.backbone", "vgg16", "mobilenet_v2", "'vgg16'"),
+        ("pretrained.backbone", "vgg16", "mobilenet_v2, mobilenet_v2_075,", "'vgg16'"),
+        ("pretrained.backbone", "vgg16", "densenet121, or the path to an .onnx file", "'vgg16'"),
+        ("pretrained.backbone", "a.pt", "or the path to an .onnx file", "'a.pt'"),
         ("pretrained.weights", "random", ".weights.h5", "'random'"),
+        ("pretrained.onnx.mean", "[0.5, 0.5]", "3 items", "[0.5, 0.5]"),
+        ("pretrained.onnx.std", "[1, 0, 1]", "greater than 0", "[1, 0, 1]"),
+        ("pretrained.onnx.tokens", "first", "'class' or 'mean'", "'first'"),
         ("pretrained.sha256", "abc", "match", "'abc'"),
         ("evaluate.bootstrap", "3", "greater than or equal to 100", "3"),
         ("tsne.perplexity", "-5", "greater than 0", "-5"),
@@ -203,6 +208,35 @@ def test_section_that_is_no_section(load: Load) -> None:
 def test_embedded_weights_fit_one_backbone(load: Load) -> None:
     with pytest.raises(InputError, match=r"pretrained: expected weights that fit the backbone"):
         load(changed("pretrained.backbone", "mobilenet_v2"))
+
+
+def onnx(**values: object) -> str:
+    """The committed text with a backbone in an ONNX file and further values below pretrained."""
+    text = COMMITTED.replace("backbone: mobilenet_v2_035", "backbone: models/uni.onnx")
+    for key, value in {"weights": "onnx", **values}.items():
+        text = re.sub(rf"(?<=\n  ){key}: \S+", f"{key}: {value}", text)
+    return text
+
+
+def test_backbone_in_an_onnx_file(load: Load) -> None:
+    pretrained = load(onnx()).pretrained
+    assert (pretrained.backbone, pretrained.weights) == ("models/uni.onnx", "onnx")
+
+
+@pytest.mark.parametrize("weights", ["embedded", "imagenet", "a.weights.h5"])
+def test_onnx_file_holds_its_weights(load: Load, weights: str) -> None:
+    with pytest.raises(InputError, match=r"pretrained: expected weights"):
+        load(onnx(weights=weights))
+
+
+def test_weights_in_an_onnx_file_need_one(load: Load) -> None:
+    with pytest.raises(InputError, match=r"pretrained: expected weights: onnx with an \.onnx"):
+        load(changed("pretrained.weights", "onnx"))
+
+
+def test_onnx_file_cannot_be_fine_tuned(load: Load) -> None:
+    with pytest.raises(InputError, match=r"pretrained: expected fine_tune_epochs: 0 with an \.on"):
+        load(onnx(fine_tune_epochs=1))
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,8 @@ RERUNS: dict[str, tuple[Any, set[str]]] = {
     "scratch.views": (3, {"train_scratch", "evaluate", "report"}),
     "pretrained.backbone": ("mobilenet_v2", FROM_EMBED),
     "pretrained.weights": ("imagenet", FROM_EMBED),
+    "pretrained.sha256": ("0" * 64, FROM_EMBED),
+    "pretrained.onnx.tokens": ("mean", FROM_EMBED),
     "pretrained.views": (3, FROM_EMBED),
     "pretrained.epochs": (4, PRETRAINED),
     "pretrained.fine_tune_epochs": (1, PRETRAINED),

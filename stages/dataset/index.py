@@ -16,10 +16,14 @@ TEXT_COLUMNS = ("id", "class", "group", "sha256", "source", "donor", "slide", "a
 
 
 class Part(NamedTuple):
-    """Images uint8 (N, S, S, 3), memory-mapped, and the table whose row i describes image i."""
+    """Images uint8 (N, S, S, 3), memory-mapped, and the table whose row i describes image i.
+
+    `crops` are uint8 (N, C, S, S, 3), or None where `split` kept none.
+    """
 
     images: NDArray[np.uint8]
     index: pd.DataFrame
+    crops: NDArray[np.uint8] | None = None
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -45,7 +49,8 @@ def read_part(folder: Path, part: str) -> Part:
             f"{folder / part}: expected as many images as rows in the table. Received: "
             f"{len(images)} and {len(index)}. Run `dvc repro split`."
         )
-    return Part(images, index)
+    crops = folder / f"{part}_crops.npy"
+    return Part(images, index, read_array(crops) if crops.exists() else None)
 
 
 def read_array(path: Path) -> NDArray[Any]:

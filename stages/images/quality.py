@@ -44,6 +44,15 @@ def _blur(density: NDArray[np.float32], tissue: NDArray[np.bool_]) -> float:
     return least
 
 
+def tissue_mask(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return where a picture, RGB uint8 (S, S, 3), shows tissue: bool (S, S)."""
+    return _tissue(_densities(image).mean(0))
+
+
+def _tissue(density: NDArray[np.float32]) -> NDArray[np.bool_]:
+    return ndimage.uniform_filter(density, 3) > TISSUE_DENSITY
+
+
 def measure(image: NDArray[np.uint8]) -> dict[str, float]:
     """Return the quality measures of one picture, RGB uint8 (S, S, 3).
 
@@ -54,7 +63,7 @@ def measure(image: NDArray[np.uint8]) -> dict[str, float]:
     """
     density = _densities(image)
     grey = density.mean(0)
-    tissue = ndimage.uniform_filter(grey, 3) > TISSUE_DENSITY
+    tissue = _tissue(grey)
     if not tissue.any():
         return {"tissue_fraction": 0.0, "blur": 1.0, "haematoxylin": 0.0, "dab": 0.0}
     stains = np.maximum(density[:, tissue].mean(1, dtype=np.float64) @ DENSITY_TO_STAIN, 0)

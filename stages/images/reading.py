@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from stages.cli.running import InputError, exit_with_parent
-from stages.images.decoding import UnreadableImageError, decode
+from stages.images.crops import choose_crops
+from stages.images.decoding import UnreadableImageError, decode_sizes
 from stages.images.duplicates import exact_digest, fingerprint
 from stages.images.quality import measure
+from stages.params.schema import Crops
 
 CHUNK = 32
 
@@ -26,6 +28,8 @@ def read_images(
     array: Path,
     *,
     size: int,
+    crops: Crops,
+    crops_array: Path,
     max_pixels: int,
     min_side: int,
     max_aspect: float,
@@ -40,6 +44,8 @@ def read_images(
         raw: folder of the zips.
         array: file to write, uint8 (N, size, size, 3); rows of unreadable images stay black.
         size: side in pixels.
+        crops: how many crops are kept of each image, and at which magnification.
+        crops_array: file to write them to, uint8 (N, count, size, size, 3), unless there are none.
         max_pixels: images with more are not decoded.
         min_side: images with fewer pixels a side are not decoded.
         max_aspect: images longer than this, against their shorter side, are not decoded.
@@ -53,10 +59,14 @@ def read_images(
         InputError: if the system ends a process, as it does when memory runs out.
     """
     np.lib.format.open_memmap(array, "w+", np.uint8, (len(manifest), size, size, 3)).flush()
+    if crops.count:
+        shape = (len(manifest), crops.count, size, size, 3)
+        np.lib.format.open_memmap(crops_array, "w+", np.uint8, shape).flush()
     starts = range(0, len(manifest), CHUNK)
     chunks = [manifest.iloc[start : start + CHUNK][["id", "file"]] for start in starts]
     limits = {"max_pixels": max_pixels, "min_side": min_side, "max_aspect": max_aspect}
-    work = partial(_read_chunk, raw=raw, array=array, limits=limits)
+    arrays = (array, crops_array if crops.count else None)
+    work = partial(_read_chunk, raw=raw, arrays=arrays, zoom=crops.zoom, limits=limits)
     rows: list[dict[str, Any]] = []
     with (
         ProcessPoolExecutor(workers, initializer=exit_with_parent) as pool,
@@ -84,19 +94,31 @@ def _shard(path: Path) -> zipfile.ZipFile:
 
 
 def _read_chunk(
-    start: int, chunk: pd.DataFrame, *, raw: Path, array: Path, limits: dict[str, Any]
+    start: int,
+    chunk: pd.DataFrame,
+    *,
+    raw: Path,
+    arrays: tuple[Path, Path | None],
+    zoom: int,
+    limits: dict[str, Any],
 ) -> list[dict[str, Any]]:
-    images = np.load(array, mmap_mode="r+", allow_pickle=False)
+    images, crops = (
+        np.load(path, mmap_mode="r+", allow_pickle=False) if path else None for path in arrays
+    )
+    size = images.shape[1]
+    sizes = (size,) if crops is None else (size, size * zoom)
     rows: list[dict[str, Any]] = []
     places = zip(range(start, start + len(chunk)), chunk["id"], chunk["file"], strict=True)
     for row, id_, file in places:
         content = _shard(raw / file).read(id_)
         try:
-            image, width, height = decode(content, size=images.shape[1], **limits)
+            (image, *larger), width, height = decode_sizes(content, sizes=sizes, **limits)
         except UnreadableImageError as error:
             rows.append({"reason": str(error)})
             continue
         images[row] = image
+        for crop_source in larger:
+            crops[row] = choose_crops(crop_source, count=crops.shape[1], zoom=zoom)
         rows.append(
             {
                 "reason": "",

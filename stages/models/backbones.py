@@ -2,36 +2,100 @@
 
 import hashlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
+import h5py
 import keras
+import numpy as np
+from keras import layers
 
 from stages.cli.running import InputError
 
 EMBEDDED_WEIGHTS = Path("pretrain/mobilenet_v2_035.weights.h5")
-KERAS_FILES = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
+KERAS_FILES = "https://storage.googleapis.com/tensorflow/keras-applications/"
+IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])  # of R, G, B in [0, 1], as is the deviation
+IMAGENET_STD = np.array([0.229, 0.224, 0.225])
+CAFFE_MEAN_BGR = np.array([103.939, 116.779, 123.68])  # in [0, 255]
 
 
 class Backbone(NamedTuple):
-    """MobileNetV2 (Sandler et al. 2018, arXiv 1801.04381) of one width.
+    """A network of `keras.applications`, what it wants as input, and where its weights lie.
 
-    Keras downloads its weights without a check. `values_sha256` is the digest of their values, in
-    the order of `get_weights`; where it is not known, the user has to give that of the file.
+    `scaling` has the names that Keras gives them: `tf` is [-1, 1]; `torch` standardises R, G, B;
+    `caffe` swaps them to B, G, R and subtracts their means; `inside` is [0, 255], since the
+    network scales by itself.
+
+    Keras checks a download against `file_hash`, where it publishes one. `values_sha256` is the
+    digest of the values of the weights, in the order of `get_weights`. Where neither is known, the
+    user has to give the digest of the file.
     """
 
-    alpha: float
+    application: str
+    scaling: Literal["tf", "torch", "caffe", "inside"]
     file: str
-    values_sha256: str | None
+    file_hash: str | None = None
+    values_sha256: str | None = None
+    options: dict[str, Any] = {}  # noqa: RUF012  never changed
+
+
+def _mobilenet_v2(alpha: float, values_sha256: str | None = None) -> Backbone:
+    file = f"mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{alpha}_224_no_top.h5"
+    return Backbone("MobileNetV2", "tf", file, None, values_sha256, {"alpha": alpha})
+
+
+def _mobilenet_v3(size: str, file_hash: str) -> Backbone:
+    file = f"mobilenet_v3/weights_mobilenet_v3_{size}_224_1.0_float_no_top_v2.h5"
+    return Backbone(f"MobileNetV3{size.title()}", "inside", file, file_hash)
+
+
+def _efficientnet_v2(size: str, file_hash: str) -> Backbone:
+    name = f"efficientnetv2-{size}"
+    file = f"efficientnet_v2/{name}_notop.h5"
+    # Keras chooses how the network scales by what follows the hyphen in its name.
+    options = {"name": name}
+    return Backbone(f"EfficientNetV2{size.upper()}", "inside", file, file_hash, None, options)
 
 
 BACKBONES = {
-    "mobilenet_v2_035": Backbone(
-        0.35,
-        "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5",
-        "cea55efc9877ca3885be4994427a90914d259e7e8d759d90f36f7bb16e1725a7",
+    # Howard et al. 2017, arXiv 1704.04861
+    "mobilenet": Backbone("MobileNet", "tf", "mobilenet/mobilenet_1_0_224_tf_no_top.h5"),
+    # Sandler et al. 2018, arXiv 1801.04381
+    "mobilenet_v2": _mobilenet_v2(
+        1.0, "b9d928a8bb8d2adb71dc39665a69a142c76ec59015908ea72c2099b3af0a4a8b"
     ),
-    "mobilenet_v2": Backbone(
-        1.0, "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5", None
+    "mobilenet_v2_075": _mobilenet_v2(0.75),
+    "mobilenet_v2_050": _mobilenet_v2(0.5),
+    "mobilenet_v2_035": _mobilenet_v2(
+        0.35, "cea55efc9877ca3885be4994427a90914d259e7e8d759d90f36f7bb16e1725a7"
+    ),
+    # Howard et al. 2019, arXiv 1905.02244
+    "mobilenet_v3_small": _mobilenet_v3("small", "d3e8ec802a04aa4fc771ee12a9a9b836"),
+    "mobilenet_v3_large": _mobilenet_v3("large", "07fb09a5933dd0c8eaafa16978110389"),
+    # Tan and Le 2021, arXiv 2104.00298
+    "efficientnet_v2_b0": _efficientnet_v2("b0", "893217f2bb855e2983157299931e43ff"),
+    "efficientnet_v2_b1": _efficientnet_v2("b1", "0e80663031ca32d657f9caa404b6ec37"),
+    "efficientnet_v2_b2": _efficientnet_v2("b2", "1dfe2e7a5d45b6632553a8961ea609eb"),
+    "efficientnet_v2_b3": _efficientnet_v2("b3", "f6abf7b5849ac99a89b50dd3fd532856"),
+    # Liu et al. 2022, arXiv 2201.03545
+    "convnext_tiny": Backbone(
+        "ConvNeXtTiny",
+        "inside",
+        "convnext/convnext_tiny_notop.h5",
+        "d547c096cabd03329d7be5562c5e14798aa39ed24b474157cef5e85ab9e49ef1",
+    ),
+    # He et al. 2016, arXiv 1512.03385
+    "resnet50": Backbone(
+        "ResNet50",
+        "caffe",
+        "resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "4d473c1dd8becc155b73f8504c6f6626",
+    ),
+    # Huang et al. 2017, arXiv 1608.06993
+    "densenet121": Backbone(
+        "DenseNet121",
+        "torch",
+        "densenet/densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "30ee3e1110167f948a6b9946edeeb738",
     ),
 }
 
@@ -50,21 +114,37 @@ def build_backbone(
     Raises:
         ValueError: if the weights cannot be found, do not fit, or are not the expected ones.
     """
-    network = keras.applications.MobileNetV2(
+    spec = BACKBONES[key]
+    network = getattr(keras.applications, spec.application)(
         input_shape=(image_size, image_size, 3),
-        alpha=BACKBONES[key].alpha,
         include_top=False,
         weights=None,
         pooling="avg",
-        name=key,
+        **{"name": key, **spec.options},
     )
     if weights != "random":
         _load(network, key, weights, sha256)
     network.trainable = False
     images = keras.Input((image_size, image_size, 3), name="image")
-    scaled = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(images)
     # training=False keeps batch normalisation frozen, also while the network is fine-tuned.
-    return keras.Model(images, network(scaled, training=False), name="backbone")
+    features = network(_scale(images, spec.scaling), training=False)
+    return keras.Model(images, features, name="backbone")
+
+
+def _scale(images: keras.KerasTensor, scaling: str) -> keras.KerasTensor:
+    # With layers that any Keras loads without running code from the file.
+    if scaling == "tf":
+        return layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(images)
+    if scaling == "torch":
+        scale = (1 / (255 * IMAGENET_STD)).tolist()
+        offset = (-IMAGENET_MEAN / IMAGENET_STD).tolist()
+        return layers.Rescaling(scale, offset=offset, name="scale")(images)
+    if scaling == "caffe":
+        swap = layers.Conv2D(3, 1, trainable=False, name="scale")
+        scaled = swap(images)
+        swap.set_weights([np.eye(3)[::-1][None, None], -CAFFE_MEAN_BGR])
+        return scaled
+    return images
 
 
 def values_digest(network: keras.Model) -> str:
@@ -79,7 +159,7 @@ def _load(network: keras.Model, key: str, weights: str, sha256: str | None) -> N
     named = weights in ("embedded", "imagenet")
     path = Path(weights) if not named else EMBEDDED_WEIGHTS
     if weights == "imagenet":
-        path = _download(BACKBONES[key].file)
+        path = _download(BACKBONES[key])
     if not path.is_file():
         raise InputError(
             f"pretrained.weights: expected embedded, imagenet or a .weights.h5 file. Received: "
@@ -89,6 +169,7 @@ def _load(network: keras.Model, key: str, weights: str, sha256: str | None) -> N
         _check_file(path, sha256)
     try:
         network.load_weights(path)
+        _check_count(network, path)
     except (ValueError, OSError, KeyError) as error:
         raise InputError(
             f"{path}: expected weights of {key} without its top. Received: {error}. "
@@ -98,14 +179,33 @@ def _load(network: keras.Model, key: str, weights: str, sha256: str | None) -> N
         _check_values(network, key, path)
 
 
-def _download(file: str) -> Path:
+def _check_count(network: keras.Model, path: Path) -> None:
+    # Keras looks for what the network needs, and would pass over all that a larger one has besides.
+    if not path.name.endswith(".weights.h5"):
+        return
+    arrays: list[str] = []
+    with h5py.File(path) as file:
+        file.visititems(
+            lambda name, item: arrays.append(name) if isinstance(item, h5py.Dataset) else None
+        )
+    if len(arrays) != len(network.variables):
+        raise ValueError(f"{len(arrays)} arrays instead of {len(network.variables)}")
+
+
+def _download(spec: Backbone) -> Path:
+    name = Path(spec.file).name
     try:
-        return Path(keras.utils.get_file(file, KERAS_FILES + file, cache_subdir="models"))
+        return Path(
+            keras.utils.get_file(
+                name, KERAS_FILES + spec.file, cache_subdir="models", file_hash=spec.file_hash
+            )
+        )
     except Exception as error:  # noqa: BLE001  Keras raises no narrower class
         raise InputError(
-            f"pretrained.weights: expected to download {KERAS_FILES}{file}. Received: {error}. "
-            "Without a network, fetch that file elsewhere and put it into the folder models of "
-            "KERAS_HOME (by default ~/.keras), or set pretrained.weights to embedded or to a file."
+            f"pretrained.weights: expected to download {KERAS_FILES}{spec.file}. Received: "
+            f"{error}. Without a network, fetch that file elsewhere and put it into the folder "
+            "models of KERAS_HOME (by default ~/.keras), or set pretrained.weights to embedded or "
+            "to a file."
         ) from None
 
 
@@ -121,6 +221,8 @@ def _check_file(path: Path, expected: str) -> None:
 
 def _check_values(network: keras.Model, key: str, path: Path) -> None:
     expected = BACKBONES[key].values_sha256
+    if BACKBONES[key].file_hash is not None:
+        return  # Keras has checked the file
     if expected is None:
         with path.open("rb") as file:
             received = hashlib.file_digest(file, "sha256").hexdigest()

@@ -5,44 +5,56 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
+from stages.params.schema import Pretrained
+
 
 def build_head(
-    features: NDArray[np.float32], *, classes: int, dropout: float, l2: float, seed: int
+    features: NDArray[np.float32], settings: Pretrained, *, classes: int, seed: int
 ) -> keras.Model:
-    """Build a softmax regression on standardised features: (N, D) to probabilities (N, classes).
+    """Build a classifier of standardised features: (N, D) to probabilities (N, classes).
+
+    Softmax regression or, with `hidden` above 0, a network with one hidden layer.
 
     Args:
         features: training features float32 (M, D), for their mean and variance.
+        settings: the size of the hidden layer, dropout and L2.
         classes: number of classes.
-        dropout: share of features dropped in training.
-        l2: weight of the squared coefficients in the loss.
         seed: of the initial coefficients and of dropout.
     """
     standardise = layers.Normalization(name="standardise")
     standardise.adapt(features)
     inputs = keras.Input((features.shape[1],), name="features")
     x = standardise(inputs)
-    x = layers.Dropout(dropout, seed=seed, name="dropout")(x)
-    probabilities = layers.Dense(
-        classes,
-        activation="softmax",
+    x = layers.Dropout(settings.dropout, seed=seed, name="dropout")(x)
+    if settings.hidden:
+        x = _dense(settings.hidden, "relu", settings.l2, seed=seed + 1, name="hidden")(x)
+        x = layers.Dropout(settings.dropout, seed=seed + 1, name="hidden_dropout")(x)
+    x = _dense(classes, "softmax", settings.l2, seed=seed, name="probabilities")(x)
+    return keras.Model(inputs, x, name="head")
+
+
+def _dense(units: int, activation: str, l2: float, *, seed: int, name: str) -> layers.Dense:
+    return layers.Dense(
+        units,
+        activation=activation,
         kernel_initializer=keras.initializers.GlorotUniform(seed),
         kernel_regularizer=keras.regularizers.L2(l2),
-        name="probabilities",
-    )(x)
-    return keras.Model(inputs, probabilities, name="head")
+        name=name,
+    )
 
 
-def join(backbone: keras.Model, head: keras.Model) -> keras.Model:
-    """Return one model from images in [0, 255] (N, S, S, 3) to class probabilities."""
+def join(backbone: keras.Model, head: keras.Model, *, crops: int) -> keras.Model:
+    """Return one model from images in [0, 255] (N, S, S, 3) to class probabilities.
+
+    With `crops` above 0 it takes a second input, crops in [0, 255] (N, crops, S, S, 3), and the
+    head sees the mean of their features after those of the whole image.
+    """
     images = keras.Input(backbone.input_shape[1:], name="image")
-    return keras.Model(images, head(backbone(images)), name="pretrained")
-
-
-def unfreeze(backbone: keras.Model, count: int) -> None:
-    """Make the top `count` layers of a backbone trainable; batch normalisation stays frozen."""
-    network = next(layer for layer in backbone.layers if isinstance(layer, keras.Model))
-    network.trainable = True
-    for position, layer in enumerate(reversed(network.layers)):
-        frozen = position >= count or isinstance(layer, layers.BatchNormalization)
-        layer.trainable = not frozen
+    features = backbone(images)
+    if not crops:
+        return keras.Model(images, head(features), name="pretrained")
+    magnified = keras.Input((crops, *backbone.input_shape[1:]), name="crops")
+    each = layers.TimeDistributed(backbone, name="crop_features")(magnified)
+    pooled = layers.GlobalAveragePooling1D(name="pooled_crops")(each)
+    both = layers.Concatenate(name="both_scales")([features, pooled])
+    return keras.Model([images, magnified], head(both), name="pretrained")

@@ -1,10 +1,11 @@
-"""Class probabilities of images, averaged over their dihedral views."""
+"""Class probabilities of images, of each dihedral view or their mean."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -14,39 +15,62 @@ from stages.images.views import dihedral
 BATCH = 32
 
 
-def predict_images(
-    model: keras.Model, images: NDArray[np.uint8], *, views: int, name: str
+def predict_views(
+    model: keras.Model,
+    images: NDArray[np.uint8],
+    crops: NDArray[np.uint8] | None = None,
+    *,
+    views: int,
+    name: str,
 ) -> NDArray[np.float32]:
-    """Return probabilities float32 (N, classes) of images uint8 (N, S, S, 3), mean of the views."""
+    """Return probabilities float32 (N, views, classes) of images uint8 (N, S, S, 3).
+
+    Args:
+        model: takes images, or images and crops.
+        images: whole images; they are turned.
+        crops: uint8 (N, C, S, S, 3), as they are; used where the model takes them.
+        views: number of dihedral views.
+        name: in front of the progress bar.
+    """
     batches = []
     for start in tqdm(range(0, len(images), BATCH), desc=name, unit="batch", disable=None):
-        batch = np.asarray(images[start : start + BATCH])
-        turned = [model.predict_on_batch(dihedral(batch, view)) for view in range(views)]
-        batches.append(np.mean(turned, axis=0))
+        rows = slice(start, start + BATCH)
+        whole = np.asarray(images[rows])
+        magnified = [np.asarray(crops[rows])] if crops is not None and _takes_crops(model) else []
+        turned = [[dihedral(whole, view), *magnified] for view in range(views)]
+        each = [model.predict_on_batch(x if magnified else x[0]) for x in turned]
+        batches.append(np.stack(each, axis=1))
     return np.concatenate(batches)
 
 
 def predict_features(head: keras.Model, features: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return probabilities float32 (N, classes) of features (N, views, D), mean of the views."""
+    """Return probabilities float32 (N, views, classes) of features (N, views, D)."""
     batches = []
     for start in range(0, len(features), BATCH):
         batch = np.asarray(features[start : start + BATCH])
         each = head.predict_on_batch(batch.reshape(-1, batch.shape[-1]))
-        batches.append(each.reshape(*batch.shape[:2], -1).mean(axis=1))
+        batches.append(each.reshape(*batch.shape[:2], -1))
     return np.concatenate(batches)
+
+
+def head_of(model: keras.Model) -> keras.Model:
+    """Return the head of a model, which is the model itself where the backbone is an ONNX file."""
+    return model if model.name == "head" else model.get_layer("head")
 
 
 def is_fine_tuned(model: keras.Model) -> bool:
     """Whether the backbone inside a model was trained, so that cached features are not its own."""
-    return bool(model.get_layer("backbone").trainable_weights)
+    return model.name != "head" and bool(model.get_layer("backbone").trainable_weights)
 
 
 def predict_parts(
     model: keras.Model, parts: Mapping[str, Part], *, views: int
 ) -> dict[str, NDArray[np.float32]]:
-    """Return the probabilities of each part from its images."""
+    """Return the probabilities of each part from its images, mean of the views."""
     return {
-        name: predict_images(model, part.images, views=views, name=f"{model.name} {name}")
+        name: predict_views(
+            model, part.images, part.crops, views=views, name=f"{model.name} {name}"
+        ).mean(axis=1)
         for name, part in parts.items()
     }
 
@@ -61,10 +85,19 @@ def predict_embedded_parts(
     cached = {name: read_array(embed / f"{name}.npy") for name in parts}
     if is_fine_tuned(model):
         return predict_parts(model, parts, views=cached["train"].shape[1])
-    head = model.get_layer("head")
-    probabilities = {}
-    for name, part in parts.items():
-        index = read_index(embed / f"{name}.csv")
-        rows = rows_of(part.index["id"], index, what=f"{embed}/{name}")
-        probabilities[name] = predict_features(head, cached[name][rows])
-    return probabilities
+    return {
+        name: predict_features(head_of(model), read_features(embed, name, part.index["id"])).mean(
+            axis=1
+        )
+        for name, part in parts.items()
+    }
+
+
+def read_features(embed: Path, name: str, ids: pd.Series) -> NDArray[np.float32]:
+    """Return the cached features float32 (N, views, D) of a part, in the order of `ids`."""
+    rows = rows_of(ids, read_index(embed / f"{name}.csv"), what=f"{embed}/{name}")
+    return read_array(embed / f"{name}.npy")[rows]
+
+
+def _takes_crops(model: keras.Model) -> bool:
+    return len(model.inputs) > 1

@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+import textwrap
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,12 @@ def load_model(path: Path) -> keras.Model:
     """
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
+    except (ValueError, TypeError, OSError, zipfile.BadZipFile) as error:
+        # What went wrong comes last, then all of the configuration.
+        reason = textwrap.shorten(str(error).rpartition("Exception encountered: ")[2], 400)
         raise InputError(
-            f"{path}: expected a model saved by Keras 3. Received: {error}. Run `dvc repro`."
+            f"{path}: expected a model saved by Keras 3 and made of its own layers alone. "
+            f"Received: {reason}. Run `dvc repro`."
         ) from None
 
 

@@ -9,9 +9,13 @@ from stages.params.schema import Scratch
 def build_scratch(settings: Scratch, *, image_size: int, classes: int) -> keras.Model:
     """Build the network: images in [0, 255] (N, S, S, 3) to class probabilities (N, classes).
 
+    A stem of 3x3 convolutions, the first of which halves the side, and a maximum that halves it
+    again: tissue is told apart by fine texture, which one coarse convolution would blur.
     Residual blocks (He et al. 2016, arXiv 1512.03385) of two 3x3 convolutions with batch
-    normalisation, each at half the side and twice the channels of the one before, then global
-    average pooling: at a thousand images a dense layer over the whole map learns it by heart.
+    normalisation, each at half the side and twice the channels of the one before, up to
+    `max_width`, then global pooling: at a thousand images a dense layer over the whole map learns
+    it by heart. With `all_blocks` the averages of the maps of all blocks are classified together,
+    and the maxima of the last: fine texture beside coarse structure.
     """
     images = keras.Input((image_size, image_size, 3), name="image")
     shrink = layers.Resizing(
@@ -19,22 +23,39 @@ def build_scratch(settings: Scratch, *, image_size: int, classes: int) -> keras.
     )
     x = shrink(images) if settings.input_size != image_size else images
     x = layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(x)
-    x = _convolve(x, settings.width, kernel=5, strides=2, name="stem")
-    x = layers.MaxPooling2D(3, strides=2, padding="same", name="stem_pool")(x)
+    x = _convolve(x, settings.stem_width, kernel=3, strides=2, name="stem1")
+    for number in range(2, settings.stem_layers + 1):
+        x = _convolve(x, settings.stem_width, kernel=3, strides=1, name=f"stem{number}")
+    x = layers.MaxPooling2D(2, name="stem_pool")(x)
+    maps = []
     for block in range(settings.blocks):
-        strides = 1 if block == 0 else 2
-        x = _block(x, settings.width * 2**block, strides=strides, name=f"block{block + 1}")
-    x = layers.GlobalAveragePooling2D(name="features")(x)
+        filters = min(settings.width * 2**block, settings.max_width)
+        x = _block(x, filters, strides=1 if block == 0 else 2, name=f"block{block + 1}")
+        maps.append(x)
+    x = _pool(maps, settings.pooling)
     x = layers.Dropout(settings.dropout, name="dropout")(x)
     probabilities = layers.Dense(classes, activation="softmax", name="probabilities")(x)
     return keras.Model(images, probabilities, name="scratch")
 
 
+def _pool(maps: list[keras.KerasTensor], pooling: str) -> keras.KerasTensor:
+    if pooling == "average":
+        return layers.GlobalAveragePooling2D(name="features")(maps[-1])
+    averaged = maps if pooling == "all_blocks" else maps[-1:]
+    pooled = [layers.GlobalMaxPooling2D(name="maximum")(maps[-1])]
+    for number, x in enumerate(averaged, start=1):
+        pooled.append(layers.GlobalAveragePooling2D(name=f"average{number}")(x))
+    return layers.Concatenate(name="features")(pooled)
+
+
 def _block(x: keras.KerasTensor, filters: int, *, strides: int, name: str) -> keras.KerasTensor:
     residual = _convolve(x, filters, kernel=3, strides=strides, name=f"{name}_a")
     residual = _convolve(residual, filters, kernel=3, strides=1, name=f"{name}_b", activate=False)
-    if strides != 1 or x.shape[-1] != filters:
-        x = _convolve(x, filters, kernel=1, strides=strides, name=f"{name}_skip", activate=False)
+    if strides != 1:
+        # A strided 1x1 convolution would skip three of four pixels (He et al. 2019, 1812.01187).
+        x = layers.AveragePooling2D(strides, padding="same", name=f"{name}_shrink")(x)
+    if x.shape[-1] != filters:
+        x = _convolve(x, filters, kernel=1, strides=1, name=f"{name}_skip", activate=False)
     x = layers.Add(name=f"{name}_add")([x, residual])
     return layers.Activation("relu", name=f"{name}_relu")(x)
 

@@ -10,8 +10,36 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm.keras import TqdmCallback
 
+from stages.models.augmentation import mix
+
 Change = Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]
 WARM_UP_EPOCHS = 2
+
+
+class AveragedWeights(keras.callbacks.Callback):
+    """Set the weights to their mean over the ends of all epochs from number `first` on.
+
+    Stochastic weight averaging (Izmailov et al. 2018, arXiv 1803.05407): the mean lies flatter
+    than its parts. The statistics of batch normalisation are averaged with the rest.
+    """
+
+    def __init__(self, first: int) -> None:
+        """Average from epoch `first` on, counted from 0."""
+        super().__init__()
+        self.first, self.count, self.sums = first, 0, list[NDArray[np.float64]]()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Add the weights of the epoch."""
+        if epoch < self.first:
+            return
+        weights = [np.asarray(values, np.float64) for values in self.model.get_weights()]
+        before = self.sums or [np.zeros_like(values) for values in weights]
+        self.sums = [a + b for a, b in zip(before, weights, strict=True)]
+        self.count += 1
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        """Set the mean."""
+        self.model.set_weights([np.float32(values / self.count) for values in self.sums])
 
 
 class Batches(keras.utils.PyDataset):
@@ -30,11 +58,16 @@ class Batches(keras.utils.PyDataset):
         batch_size: int,
         seed: int | None = None,
         change: Change | None = None,
+        mixup: float = 0.0,
     ) -> None:
-        """Serve `inputs` (N, ...) and `labels` (N,); without a seed in order and unchanged."""
+        """Serve `inputs` (N, ...) and `labels` (N,); without a seed in order and unchanged.
+
+        With `mixup` above 0, each row and its target are mixed with another of the batch.
+        """
         super().__init__(workers=1)
         self.inputs, self.targets = inputs, np.eye(classes, dtype=np.float32)[labels]
         self.batch_size, self.seed, self.change = batch_size, seed, change
+        self.mixup = mixup
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -47,12 +80,13 @@ class Batches(keras.utils.PyDataset):
         if self.seed is not None:
             order = np.random.default_rng([self.seed, self.epoch]).permutation(order)
         rows = np.sort(order[number * self.batch_size : (number + 1) * self.batch_size])
-        inputs = np.asarray(self.inputs[rows])
+        inputs, targets = np.asarray(self.inputs[rows]), self.targets[rows]
+        rng = np.random.default_rng([self.seed or 0, self.epoch, number])
         if self.change is not None:
-            inputs = self.change(
-                inputs, np.random.default_rng([self.seed or 0, self.epoch, number])
-            )
-        return inputs, self.targets[rows]
+            inputs = self.change(inputs, rng)
+        if self.mixup:
+            inputs, targets = mix(inputs, targets, rng, self.mixup)
+        return inputs, targets
 
     def on_epoch_end(self) -> None:
         """Go on to the next order and the next changes."""
@@ -68,18 +102,28 @@ def fit(
     epochs: int,
     patience: int,
     label_smoothing: float = 0.0,
+    weight_decay: float = 0.0,
+    warm_up: int = WARM_UP_EPOCHS,
+    average: int = 0,
     name: str = "train",
 ) -> pd.DataFrame:
-    """Train with Adam and a cosine schedule; the weights of the best validation loss are kept.
+    """Train with AdamW, a warm-up and a cosine schedule that ends at zero.
+
+    The weights of the best validation loss are kept or, with `average`, the mean of the last ones.
 
     Args:
         model: from inputs to class probabilities.
         train: training batches.
         val: validation batches; they choose the epoch, so they are not a test.
-        lr: highest learning rate, reached after a warm-up of two epochs.
+        lr: highest learning rate, reached after the warm-up.
         epochs: the most epochs.
-        patience: epochs without a better validation loss before training stops.
+        patience: epochs without a better validation loss before training stops; not asked for with
+            `average`, which needs the end of the schedule.
         label_smoothing: share of the target that is spread over all classes.
+        weight_decay: share of each kernel that is taken away a step, times the rate
+            (Loshchilov and Hutter 2019, arXiv 1711.05101).
+        warm_up: epochs in which the learning rate rises.
+        average: number of epochs at the end whose weights are averaged; 0 for none.
         name: in front of the progress bar.
 
     Returns:
@@ -87,13 +131,14 @@ def fit(
         means over the epoch, of changed images and with dropout.
     """
     model.compile(
-        optimizer=keras.optimizers.Adam(lr),
+        optimizer=keras.optimizers.Adam(lr, weight_decay=weight_decay or None),
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing),
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
     )
+    keep = keras.callbacks.EarlyStopping("val_loss", patience=patience, restore_best_weights=True)
     callbacks = [
-        keras.callbacks.LearningRateScheduler(lambda epoch: _cosine(epoch, epochs) * lr),
-        keras.callbacks.EarlyStopping("val_loss", patience=patience, restore_best_weights=True),
+        keras.callbacks.LearningRateScheduler(lambda epoch: _cosine(epoch, epochs, warm_up) * lr),
+        AveragedWeights(max(0, epochs - average)) if average else keep,
         TqdmCallback(verbose=0, desc=name, disable=None),
     ]
     history = model.fit(train, validation_data=val, epochs=epochs, callbacks=callbacks, verbose=0)
@@ -102,9 +147,7 @@ def fit(
     return table[["epoch", "accuracy", "loss", "val_accuracy", "val_loss", "lr"]]
 
 
-def _cosine(epoch: int, epochs: int) -> float:
-    if epoch < WARM_UP_EPOCHS:
-        return (epoch + 1) / (WARM_UP_EPOCHS + 1)
-    return 0.5 * (
-        1 + math.cos(math.pi * (epoch - WARM_UP_EPOCHS) / max(1, epochs - WARM_UP_EPOCHS))
-    )
+def _cosine(epoch: int, epochs: int, warm_up: int) -> float:
+    if epoch < warm_up:
+        return (epoch + 1) / (warm_up + 1)
+    return 0.5 * (1 + math.cos(math.pi * (epoch - warm_up) / max(1, epochs - warm_up)))

@@ -16,12 +16,35 @@ Positive = Annotated[float, Field(gt=0)]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Gene = Annotated[str, Field(pattern="^ENSG[0-9]{11}$")]
 Views = Annotated[int, Field(ge=1, le=8)]
+# As in stages/models/backbones.py, which would bring Keras in.
+BACKBONES = (
+    "mobilenet",
+    "mobilenet_v2",
+    "mobilenet_v2_075",
+    "mobilenet_v2_050",
+    "mobilenet_v2_035",
+    "mobilenet_v3_small",
+    "mobilenet_v3_large",
+    "efficientnet_v2_b0",
+    "efficientnet_v2_b1",
+    "efficientnet_v2_b2",
+    "efficientnet_v2_b3",
+    "convnext_tiny",
+    "resnet50",
+    "densenet121",
+)
+
+
+def _check_backbone(value: str) -> str:
+    if value in BACKBONES or value.endswith(".onnx"):
+        return value
+    raise ValueError(f"{', '.join(BACKBONES)}, or the path to an .onnx file")
 
 
 def _check_weights(value: str) -> str:
-    if value in ("embedded", "imagenet") or value.endswith(".weights.h5"):
+    if value in ("embedded", "imagenet", "onnx") or value.endswith(".weights.h5"):
         return value
-    raise ValueError("embedded, imagenet or the path to a .weights.h5 file")
+    raise ValueError("embedded, imagenet, onnx or the path to a .weights.h5 file")
 
 
 def _check_pattern(value: str) -> str:
@@ -95,6 +118,22 @@ class Fetch(Section):
     hpa: Hpa
 
 
+class Crops(Section):
+    """The crops that are kept beside each whole image."""
+
+    count: Annotated[int, Field(ge=0)]
+    zoom: Annotated[int, Field(ge=2, le=16)]
+
+    @model_validator(mode="after")
+    def _fit_into_the_image(self) -> "Crops":
+        if self.count > self.zoom**2:
+            raise ValueError(
+                f"count: at most zoom * zoom = {self.zoom**2}, which fill the image; "
+                f"here it is {self.count}"
+            )
+        return self
+
+
 class Split(Section):
     """How images are checked and divided."""
 
@@ -105,6 +144,7 @@ class Split(Section):
     max_pixels: Count
     min_side: Count
     max_aspect: Annotated[float, Field(ge=1)]
+    crops: Crops
     metadata: str | None
     group_pattern: Annotated[str, AfterValidator(_check_pattern)] | None
     on_leak: Literal["report", "drop", "fail"]
@@ -114,24 +154,44 @@ class Scratch(Section):
     """The network trained from scratch, and its training."""
 
     input_size: Annotated[int, Field(ge=16, le=1024)]
+    stem_width: Count
+    stem_layers: Annotated[int, Field(ge=1, le=4)]
     width: Count
+    max_width: Count
     blocks: Annotated[int, Field(ge=1, le=6)]
+    pooling: Literal["average", "average_max", "all_blocks"]
     dropout: Share
     epochs: Count
+    warm_up: Annotated[int, Field(ge=0)]
+    lr_factor: Positive
+    weight_decay: Annotated[float, Field(ge=0, lt=1)]
+    average: Annotated[int, Field(ge=0)]
     patience: Count
     zoom: Share
     stain_jitter: Annotated[float, Field(ge=0, le=2)]
+    mixup: Annotated[float, Field(ge=0, le=2)]
     label_smoothing: Share
     views: Views
+
+
+class Onnx(Section):
+    """What a backbone in an ONNX file wants as input, and how its output is read."""
+
+    mean: Annotated[list[float], Field(min_length=3, max_length=3)]
+    std: Annotated[list[Positive], Field(min_length=3, max_length=3)]
+    tokens: Literal["class", "mean"]
+    output: str | None
 
 
 class Pretrained(Section):
     """The backbone, the head on top of it, and their training."""
 
-    backbone: Literal["mobilenet_v2_035", "mobilenet_v2"]
+    backbone: Annotated[str, AfterValidator(_check_backbone)]
     weights: Annotated[str, AfterValidator(_check_weights)]
     sha256: Digest | None
+    onnx: Onnx
     views: Views
+    hidden: Annotated[int, Field(ge=0)]
     epochs: Count
     patience: Count
     dropout: Share
@@ -139,6 +199,7 @@ class Pretrained(Section):
     fine_tune_epochs: Annotated[int, Field(ge=0)]
     fine_tune_layers: Count
     fine_tune_lr_factor: Positive
+    fine_tune_decay: Annotated[float, Field(gt=0, le=1)]
 
     @model_validator(mode="after")
     def _embedded_weights_fit_one_backbone(self) -> "Pretrained":
@@ -146,6 +207,21 @@ class Pretrained(Section):
             raise ValueError(
                 "weights that fit the backbone: the embedded ones are of mobilenet_v2_035; "
                 "set pretrained.weights to imagenet or to a file"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _an_onnx_file_holds_its_weights_and_stays_frozen(self) -> "Pretrained":
+        in_file = self.backbone.endswith(".onnx")
+        if in_file != (self.weights == "onnx"):
+            raise ValueError(
+                "weights: onnx with an .onnx backbone, which holds its own, and with no other; "
+                f"here weights is {self.weights} and backbone {self.backbone}"
+            )
+        if in_file and self.fine_tune_epochs:
+            raise ValueError(
+                "fine_tune_epochs: 0 with an .onnx backbone, which can be run but not trained; "
+                f"here it is {self.fine_tune_epochs}"
             )
         return self
 

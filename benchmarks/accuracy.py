@@ -1,0 +1,185 @@
+"""Our models against what others do, on the same split, machine and run.
+
+`ours_scratch` and `ours_pretrained` are the stages themselves, run in a temporary folder with the
+parameters of params.yaml, so that what is measured is what users get. `benchmarks.baselines` says
+what the others are: the original recipe from scratch and pretrained, the Keras guide before and
+after fine-tuning, and colour histograms with an SVM. All pretrained ones use the same backbone
+with the same weights, and all train on the training part; the validation part chooses only ours.
+
+Accuracy is the mean over the seeds, with an interval that resamples donors. The paired test is
+McNemar's, exact, over the test images, each right for a method if more than half of its seeds
+are. Seconds are the mean of a seed, from images in memory to predictions (ours: the stages that
+train, embedding included, without evaluation), with TensorFlow imported before.
+
+Run: python -m benchmarks.accuracy --data data/split --weights embedded
+Expected on the default phantom and on real tiles: see docs/models.md.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import chdir
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from ruamel.yaml import YAML
+from scipy.stats import binomtest
+from tqdm import tqdm
+
+from stages.cli.running import quiet_import
+from stages.dataset.index import Part, read_classes, read_part, rows_of
+from stages.metrics.intervals import mean_interval
+from stages.params.loading import load_params
+
+ROOT = Path(__file__).parents[1]
+METHODS = ("ours", "original_scratch", "original_pretrained", "guide", "histogram_svm")
+RESAMPLES = 2000
+COLUMNS = "method accuracy low high seed_low seed_high n seconds"
+AGAINST = "ours other difference low high only_ours only_other p_value"
+Answers = dict[str, tuple[NDArray[np.int64], float]]
+
+
+def ours(data: Path, params: Path, *, seed: int, weights: str) -> Answers:
+    """Run the stages from `data` in a temporary folder; labels and seconds of both models."""
+    from stages import embed, evaluate, train_pretrained, train_scratch
+
+    yaml = YAML()
+    values = yaml.load(params)
+    values["seed"], values["pretrained"]["weights"] = seed, weights
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        (work / "data").mkdir()
+        (work / "data/split").symlink_to(data.resolve())
+        (work / "pretrain").symlink_to(ROOT / "pretrain")
+        yaml.dump(values, work / "params.yaml")
+        with chdir(work):
+            seconds = {
+                "scratch": _time(train_scratch.main),
+                "pretrained": _time(embed.main) + _time(train_pretrained.main),
+            }
+            evaluate.main()
+        tables = {
+            name: pd.read_csv(work / f"data/predictions/{name}.csv", dtype={"id": str})
+            for name in seconds
+        }
+    classes, test = read_classes(data), read_part(data, "test")
+    answers = {}
+    for name, table in tables.items():
+        rows = rows_of(test.index["id"], table, what=name)
+        labels = table["predicted"].iloc[rows].map(classes.index).to_numpy(np.int64)
+        answers[f"ours_{name}"] = (labels, seconds[name])
+    return answers
+
+
+def answers_of(method: str, data: Path, *, params: Path, seed: int, weights: str) -> Answers:
+    """Train a method with a seed and return labels of the test part and seconds of its models."""
+    if method == "ours":
+        return ours(data, params, seed=seed, weights=weights)
+    from benchmarks import baselines
+    from stages.models.backbones import build_backbone
+    from stages.models.runtime import set_up
+
+    settings = load_params(params)
+    set_up(seed=seed, threads=settings.threads)
+    train, test = read_part(data, "train"), read_part(data, "test").images
+
+    def network() -> baselines.keras.Model:
+        key, side = settings.pretrained.backbone, test.shape[1]
+        return build_backbone(key, image_size=side, weights=weights)
+
+    run: dict[str, Callable[[], dict[str, baselines.Answer]]] = {
+        "original_scratch": lambda: baselines.original_scratch(train, test),
+        "original_pretrained": lambda: baselines.original_pretrained(train, test, network=network),
+        "guide": lambda: baselines.guide(train, test, network=network, seed=seed),
+        "histogram_svm": lambda: baselines.histogram_svm(train, test),
+    }
+    return {name: (labels, seconds) for name, (labels, seconds) in run[method]().items()}
+
+
+def measure(
+    data: Path, methods: Iterable[str], *, params: Path, seeds: Iterable[int], weights: str
+) -> tuple[pd.DataFrame, dict[str, NDArray[np.bool_]]]:
+    """Return a row a model, and for each whether it is right, bool (seeds, N)."""
+    import keras
+
+    test = read_part(data, "test")
+    right: dict[str, list[NDArray[np.bool_]]] = {}
+    seconds: dict[str, list[float]] = {}
+    runs = [(method, seed) for method in methods for seed in seeds]
+    for method, seed in tqdm(runs, desc=str(data), unit="run", disable=None):
+        keras.backend.clear_session()
+        answers = answers_of(method, data, params=params, seed=seed, weights=weights)
+        for name, (predicted, spent) in answers.items():
+            right.setdefault(name, []).append(predicted == test.labels)
+            seconds.setdefault(name, []).append(spent)
+    arrays = {name: np.stack(rows) for name, rows in right.items()}
+    rows = [_row(name, array, seconds[name], test) for name, array in arrays.items()]
+    return pd.DataFrame(rows, columns=COLUMNS.split()), arrays
+
+
+def against(right: dict[str, NDArray[np.bool_]], groups: pd.Series) -> pd.DataFrame:
+    """Compare our models with each other one: a row a pair, differences in points."""
+    return pd.DataFrame(list(_pairs(right, groups)), columns=AGAINST.split())
+
+
+def _pairs(right: dict[str, NDArray[np.bool_]], groups: pd.Series) -> Iterator[tuple]:
+    for name in (name for name in right if name.startswith("ours_")):
+        for other in (other for other in right if not other.startswith("ours_")):
+            gaps = 100 * (right[name].mean(0) - right[other].mean(0))
+            low, high = mean_interval(gaps, groups, resamples=RESAMPLES, seed=0)
+            a, b = (right[key].mean(0) > 0.5 for key in (name, other))
+            only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
+            p_value = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
+            yield name, other, gaps.mean(), low, high, only_a, only_b, p_value
+
+
+def _row(name: str, right: NDArray[np.bool_], seconds: list[float], test: Part) -> tuple:
+    low, high = mean_interval(right.mean(0), test.index["group"], resamples=RESAMPLES, seed=0)
+    by_seed = right.mean(1)
+    spread = by_seed.min(), by_seed.max()
+    return name, right.mean(), low, high, *spread, right.shape[1], np.mean(seconds)
+
+
+def _time(action: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--data", type=Path, default=Path("data/split"), help="what split wrote")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument(
+        "--weights", default="embedded", help="of the backbone: embedded, imagenet or a file"
+    )
+    parser.add_argument("--seeds", type=int, default=3, help="how many")
+    parser.add_argument("--only", nargs="+", choices=METHODS, default=METHODS)
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    """Print a table of all models and one of ours against the others."""
+    chosen = parse()
+    weights = chosen.weights
+    if weights.endswith(".weights.h5"):
+        weights = str(Path(weights).resolve())  # the stages run in another folder
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with quiet_import():
+        import stages.models.runtime  # noqa: F401  imported before time is taken
+    first = load_params(chosen.params).seed
+    seeds = range(first, first + chosen.seeds)
+    table, right = measure(
+        chosen.data, chosen.only, params=chosen.params, seeds=seeds, weights=weights
+    )
+    print(table.to_string(index=False, float_format="{:.3f}".format))
+    print(against(right, read_part(chosen.data, "test").index["group"]).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()

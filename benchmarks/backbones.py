@@ -1,0 +1,74 @@
+"""Size, features and speed of every backbone, as a table in Markdown.
+
+Random weights, since speed does not depend on them. An image a second counts the median of a few
+batches, after one that is not counted; each backbone in a process of its own, so that none runs in
+what another left behind.
+
+Run: python -m benchmarks.backbones
+Expected on two cores: see docs/backbones.md; about 4 minutes.
+"""
+
+import argparse
+import multiprocessing
+import os
+import statistics
+import time
+from typing import NamedTuple
+
+from stages.params.loading import load_params
+from stages.params.schema import BACKBONES
+
+
+class Row(NamedTuple):
+    """What is measured of a backbone: weights, features, images a second."""
+
+    parameters: int
+    width: int
+    speed: float
+
+
+def measure(key: str, *, image_size: int, batch: int, repeats: int, threads: int) -> Row:
+    """Run a backbone on images that are noise."""
+    import numpy as np
+
+    from stages.models.backbones import build_backbone
+    from stages.models.runtime import set_up
+
+    set_up(seed=0, threads=threads)
+    network = build_backbone(key, image_size=image_size, weights="random")
+    shape = (batch, image_size, image_size, 3)
+    images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    seconds = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        network.predict_on_batch(images)
+        seconds.append(time.perf_counter() - start)
+    speed = batch / statistics.median(seconds[1:])
+    return Row(network.count_params(), network.output_shape[-1], speed)
+
+
+def main() -> None:
+    """Print a row a backbone."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--backbones", nargs="+", default=BACKBONES, choices=BACKBONES)
+    parser.add_argument("--image-size", type=int, default=224, help="side in pixels")
+    parser.add_argument("--batch", type=int, default=16, help="images a batch")
+    parser.add_argument("--repeats", type=int, default=3, help="batches that are timed")
+    arguments = parser.parse_args()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    settings = {
+        "image_size": arguments.image_size,
+        "batch": arguments.batch,
+        "repeats": arguments.repeats,
+        "threads": load_params().threads,
+    }
+    print("| backbone | parameters | D | images/s |\n|---|---:|---:|---:|")
+    for key in arguments.backbones:
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            row = pool.apply(measure, (key,), settings)
+        speed = f"{row.speed:.2g}" if row.speed < 10 else f"{row.speed:.0f}"
+        print(f"| {key} | {row.parameters / 1e6:.1f} M | {row.width} | {speed} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

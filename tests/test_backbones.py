@@ -1,0 +1,213 @@
+"""The table of backbones: each gets the images that its weights were made for, and can be saved."""
+
+import importlib
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ["KERAS_BACKEND"] = "tensorflow"
+
+import keras
+from keras import layers
+
+from stages.cli.running import InputError
+from stages.models import backbones
+from stages.models.backbones import BACKBONES, build_backbone, values_digest
+from stages.models.heads import build_head, join, unfreeze
+from stages.models.prediction import is_fine_tuned
+from stages.models.runtime import set_up
+from stages.models.saving import load_model, save_model
+from stages.params import schema
+from stages.params.loading import load_params
+
+# Keras asks NumPy in the way of its first version.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+ROOT = Path(__file__).parents[1]
+SIDE = 32
+IMAGES = np.random.default_rng(1).integers(0, 256, (2, SIDE, SIDE, 3)).astype(np.float32)
+MODULES = {
+    "mobilenet": "mobilenet",
+    "mobilenet_v2": "mobilenet_v2",
+    "mobilenet_v3": "mobilenet_v3",
+    "efficientnet_v2": "efficientnet_v2",
+    "convnext": "convnext",
+    "resnet50": "resnet",
+    "densenet121": "densenet",
+}
+# One of each kind is saved; the others differ in their width and depth alone.
+SAVED = (
+    "mobilenet",
+    "mobilenet_v2_050",
+    "mobilenet_v3_small",
+    "efficientnet_v2_b0",
+    "convnext_tiny",
+    "resnet50",
+    "densenet121",
+)
+
+
+def module_of(key: str) -> str:
+    """The module of keras.applications that holds a backbone."""
+    return MODULES[max((name for name in MODULES if key.startswith(name)), key=len)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _runtime() -> None:
+    set_up(seed=1, threads=load_params(ROOT / "params.yaml").threads)  # before the first operation
+
+
+@pytest.fixture(scope="module", params=list(BACKBONES))
+def built(request: pytest.FixtureRequest) -> tuple[str, keras.Model]:
+    """Each backbone in turn, built once for all tests."""
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(3)
+    return request.param, build_backbone(request.param, image_size=SIDE, weights="random")
+
+
+def inner(backbone: keras.Model) -> keras.Model:
+    return next(layer for layer in backbone.layers if isinstance(layer, keras.Model))
+
+
+def test_keys_are_those_of_the_parameters() -> None:
+    assert tuple(BACKBONES) == schema.BACKBONES
+    documented = (ROOT / "docs/backbones.md").read_text(encoding="utf-8")
+    assert all(f"| {key} |" in documented for key in BACKBONES)
+
+
+def standardised(images: np.ndarray) -> np.ndarray:
+    return (images / 255 - backbones.IMAGENET_MEAN) / backbones.IMAGENET_STD
+
+
+def test_network_gets_what_keras_prepares_for_it(built: tuple[str, keras.Model]) -> None:
+    key, backbone = built
+    network = inner(backbone)
+    *before, last = [x for x in backbone.layers if not isinstance(x, layers.InputLayer)]
+    assert last is network
+    received = IMAGES
+    for layer in before:
+        received = np.asarray(layer(received))
+    module = importlib.import_module(f"keras.applications.{module_of(key)}")
+    assert np.allclose(received, module.preprocess_input(IMAGES.copy()), atol=1e-4)
+    # Some networks do it themselves, which Keras decides by their name.
+    for layer in network.layers:
+        if isinstance(layer, layers.Rescaling | layers.Normalization):
+            received = np.asarray(layer(received))
+        elif layer.weights:
+            break
+    if key == "resnet50":
+        expected = IMAGES[..., ::-1] - backbones.CAFFE_MEAN_BGR
+    elif key.startswith("mobilenet"):
+        expected = IMAGES / 127.5 - 1
+    else:
+        expected = standardised(IMAGES)
+    assert np.allclose(received, expected, atol=1e-4)
+
+
+def test_frozen_pooled_and_open_to_fine_tuning(built: tuple[str, keras.Model]) -> None:
+    _, backbone = built
+    assert backbone.name == "backbone"
+    assert len(backbone.output_shape) == 2
+    model = join(backbone, small_head(backbone.output_shape[-1]))
+    assert not is_fine_tuned(model)
+    try:
+        unfreeze(model.get_layer("backbone"), 20)
+        assert is_fine_tuned(model)
+        owned = {id(weight) for weight in inner(backbone).trainable_weights}
+        assert {id(weight) for weight in backbone.trainable_weights} == owned
+        assert len(owned) < len(inner(backbone).weights)
+    finally:
+        inner(backbone).trainable = False
+
+
+def small_head(width: int) -> keras.Model:
+    features = np.random.default_rng(2).normal(3, 2, (40, width)).astype(np.float32)
+    return build_head(features, classes=4, dropout=0.2, l2=1e-4, seed=3)
+
+
+@pytest.mark.parametrize("built", SAVED, indirect=True)
+def test_saved_alike_and_loaded_without_running_code(
+    built: tuple[str, keras.Model], tmp_path: Path
+) -> None:
+    _, backbone = built
+    model = join(backbone, small_head(backbone.output_shape[-1]))
+    one, two = tmp_path / "one.keras", tmp_path / "two.keras"
+    save_model(model, one)
+    save_model(model, two)
+    assert one.read_bytes() == two.read_bytes()
+    two.unlink()
+    loaded = load_model(one)
+    assert values_digest(loaded) == values_digest(model)
+    assert not is_fine_tuned(loaded)
+    expected = np.asarray(model(IMAGES, training=False))
+    assert np.allclose(np.asarray(loaded(IMAGES, training=False)), expected, atol=1e-5)
+    assert np.allclose(expected.sum(axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("key", BACKBONES)
+def test_downloads_what_keras_downloads(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file and its hash stand in Keras' code, where they may change with its version."""
+
+    class AskedError(Exception):
+        pass
+
+    asked: list[tuple[str, str, str | None]] = []
+
+    def note(fname: str, origin: str, *, cache_subdir: str, file_hash: str | None = None) -> None:
+        asked.append((fname, origin, file_hash))
+        raise AskedError
+
+    module = importlib.import_module(f"keras.src.applications.{module_of(key)}")
+    monkeypatch.setattr(module.file_utils, "get_file", note)
+    monkeypatch.setattr(keras.utils, "get_file", note)
+    spec = BACKBONES[key]
+    with pytest.raises(AskedError):
+        getattr(keras.applications, spec.application)(
+            input_shape=(224, 224, 3), include_top=False, weights="imagenet", pooling="avg",
+            **spec.options,
+        )  # fmt: skip
+    with pytest.raises(InputError, match="expected to download"):
+        backbones._download(spec)
+    theirs, ours = asked
+    assert ours == theirs
+
+
+def tiny_resnet(*, input_shape: tuple[int, int, int], name: str, **_: object) -> keras.Model:
+    images = keras.Input(input_shape)
+    x = layers.Conv2D(4, 3, name="conv")(images)
+    return keras.Model(images, layers.GlobalAveragePooling2D(name="pool")(x), name=name)
+
+
+def test_published_hash_stands_for_the_digest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keras.applications, "ResNet50", tiny_resnet)
+    path = tmp_path / "a.weights.h5"
+    one = build_backbone("resnet50", image_size=SIDE, weights="random")
+    inner(one).save_weights(path)
+    hashes = []
+
+    def get_file(*args: object, file_hash: str, **kwargs: object) -> str:
+        hashes.append(file_hash)
+        return str(path)
+
+    monkeypatch.setattr(keras.utils, "get_file", get_file)
+    two = build_backbone("resnet50", image_size=SIDE, weights="imagenet")
+    assert hashes == [BACKBONES["resnet50"].file_hash]
+    assert values_digest(one) == values_digest(two)
+
+
+def test_weights_of_a_larger_network_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keras reads from a file what fits, and says nothing of the rest."""
+    monkeypatch.setattr(keras.applications, "ResNet50", tiny_resnet)
+    larger = tiny_resnet(input_shape=(SIDE, SIDE, 3), name="larger")
+    top = layers.Dense(3)(larger.output)
+    path = tmp_path / "a.weights.h5"
+    keras.Model(larger.input, top).save_weights(path)
+    message = r"expected weights of resnet50 without its top\. Received: 4 arrays instead of 2"
+    with pytest.raises(InputError, match=message):
+        build_backbone("resnet50", image_size=SIDE, weights=str(path))

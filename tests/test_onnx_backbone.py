@@ -1,0 +1,363 @@
+"""Backbones in ONNX files: small ones made here, and what is said of those that do not fit."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ["KERAS_BACKEND"] = "tensorflow"
+
+import keras
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from stages import embed, evaluate, train_pretrained
+from stages.cli.running import InputError
+from stages.models.onnx_backbone import OnnxBackbone
+from stages.models.prediction import head_of, is_fine_tuned
+from stages.models.runtime import set_up
+from stages.models.saving import load_model, save_model
+from stages.params.loading import load_params
+from tests import test_models
+
+ROOT = Path(__file__).parents[1]
+PARAMS = load_params(ROOT / "params.yaml")
+SETTINGS = PARAMS.pretrained.onnx
+SIDE = test_models.SIDE
+RNG = np.random.default_rng(4)
+KERNEL = RNG.normal(0, 0.3, (5, 3, 3, 3)).astype(np.float32)  # (out, in, height, width)
+RANKS = {"pooled": 2, "tokens": 3, "map": 4, "scalar": 0, "one": 2, "nan": 2}
+IMAGES = RNG.integers(0, 256, (3, SIDE, SIDE, 3), dtype=np.uint8)
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+@pytest.fixture(autouse=True)
+def _runtime() -> None:
+    set_up(seed=1, threads=PARAMS.threads)  # before the first operation of the process
+
+
+def network(
+    path: Path,
+    *,
+    channels_first: bool = True,
+    shape: list[int | str] | None = None,
+    output: str = "pooled",
+    kind: int = TensorProto.FLOAT,
+) -> Path:
+    """Write a convolution with stride 2, ReLU, and mean over the map, as tokens or as a map."""
+    if shape is None:
+        shape = ["n", 3, SIDE, SIDE] if channels_first else ["n", SIDE, SIDE, 3]
+    nodes = []
+    if channels_first:
+        nodes.append(helper.make_node("Identity", ["image"], ["planes"]))
+    else:
+        nodes.append(helper.make_node("Transpose", ["image"], ["planes"], perm=[0, 3, 1, 2]))
+    nodes += [
+        helper.make_node("Conv", ["planes", "kernel"], ["conv"], strides=[2, 2]),
+        helper.make_node("Relu", ["conv"], ["map_first"]),
+        helper.make_node("Transpose", ["map_first"], ["map_last"], perm=[0, 2, 3, 1]),
+        helper.make_node("GlobalAveragePool", ["map_first"], ["pool"]),
+        helper.make_node("Flatten", ["pool"], ["pooled"]),
+        helper.make_node("Reshape", ["map_last", "tokens_shape"], ["tokens"]),
+        helper.make_node("Identity", ["map_first" if channels_first else "map_last"], ["map"]),
+        helper.make_node("ReduceMean", ["pooled"], ["one"], keepdims=1),
+        helper.make_node("ReduceMean", ["pooled"], ["scalar"], keepdims=0),
+        helper.make_node("Mul", ["pooled", "minus"], ["negative"]),
+        helper.make_node("Log", ["negative"], ["nan"]),
+    ]
+    initializers = [
+        numpy_helper.from_array(KERNEL, "kernel"),
+        numpy_helper.from_array(np.int64([0, -1, 5]), "tokens_shape"),
+        numpy_helper.from_array(np.float32([-1]), "minus"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "network",
+        [helper.make_tensor_value_info("image", kind, shape)],
+        [
+            helper.make_tensor_value_info(name, kind, "abcd"[: RANKS[name]])
+            for name in output.split()
+        ],
+        initializers,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, path)
+    return path
+
+
+def digest(*paths: Path) -> str:
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+
+
+def opened(path: Path, *, side: int = SIDE, **changes: object) -> OnnxBackbone:
+    return OnnxBackbone(
+        path,
+        image_size=side,
+        sha256=digest(path) if path.is_file() else None,
+        settings=SETTINGS.model_copy(update=changes),
+        threads=1,
+    )
+
+
+def expected_map(images: np.ndarray) -> np.ndarray:
+    """The same by Keras, (N, height, width, 5), from images as the network wants them."""
+    scaled = (images / 255 - np.array(SETTINGS.mean)) / np.array(SETTINGS.std)
+    convolution = keras.layers.Conv2D(5, 3, strides=2, use_bias=False, activation="relu")
+    convolution.build(scaled.shape)
+    convolution.set_weights([KERNEL.transpose(2, 3, 1, 0)])
+    return np.asarray(convolution(scaled.astype(np.float32)))
+
+
+@pytest.mark.parametrize("channels_first", [True, False])
+@pytest.mark.parametrize("output", ["pooled", "map"])
+@pytest.mark.parametrize("sides", ["fixed", "free"])
+def test_features_are_those_of_keras(
+    channels_first: bool, output: str, sides: str, tmp_path: Path
+) -> None:
+    free: list[int | str] = ["n", 3, "h", "w"] if channels_first else ["n", "h", "w", 3]
+    path = network(
+        tmp_path / "a.onnx",
+        channels_first=channels_first,
+        output=output,
+        shape=free if sides == "free" else None,
+    )
+    backbone = opened(path)
+    assert backbone.output_shape == (None, 5)
+    features = backbone.predict_on_batch(IMAGES)
+    assert features.dtype == np.float32
+    assert np.allclose(features, expected_map(IMAGES).mean(axis=(1, 2)), atol=1e-5)
+    assert np.array_equal(features, backbone.predict_on_batch(IMAGES.astype(np.float32)))
+
+
+@pytest.mark.parametrize("tokens", ["class", "mean"])
+def test_tokens(tokens: str, tmp_path: Path) -> None:
+    path = network(tmp_path / "a.onnx", output="tokens")
+    features = opened(path, tokens=tokens).predict_on_batch(IMAGES)
+    each = expected_map(IMAGES).reshape(len(IMAGES), -1, 5)
+    expected = each[:, 0] if tokens == "class" else each.mean(axis=1)
+    assert np.allclose(features, expected, atol=1e-5)
+
+
+def test_mean_and_deviation_are_those_of_images_from_0_to_1(tmp_path: Path) -> None:
+    path = network(tmp_path / "a.onnx")
+    raw = opened(path, mean=[0.0, 0.0, 0.0], std=[1 / 255] * 3)
+    images = (IMAGES / 255 - np.array(SETTINGS.mean)) / np.array(SETTINGS.std)
+    expected = opened(path).predict_on_batch(IMAGES)
+    assert np.allclose(raw.predict_on_batch(images.astype(np.float32)), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 8])
+def test_fixed_number_of_images(batch: int, tmp_path: Path) -> None:
+    path = network(tmp_path / "a.onnx", shape=[batch, 3, SIDE, SIDE])
+    expected = opened(network(tmp_path / "b.onnx")).predict_on_batch(IMAGES)
+    assert np.allclose(opened(path).predict_on_batch(IMAGES), expected, atol=1e-6)
+
+
+def test_one_of_several_outputs(tmp_path: Path) -> None:
+    path = network(tmp_path / "a.onnx", output="map pooled")
+    message = r"pretrained\.onnx\.output: expected the name of an output of .*: map, pooled\. Rec"
+    for name in (None, "features"):
+        with pytest.raises(InputError, match=message):
+            opened(path, output=name)
+    assert opened(path, output="pooled").output_shape == (None, 5)
+
+
+def save_beside(path: Path, location: str) -> Path:
+    """Write a network whose weights lie in another file, as large ones do."""
+    model = onnx.load(network(path))
+    onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=100)
+    model = onnx.load(path, load_external_data=False)
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = location
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def test_weights_in_a_file_beside_belong_to_the_digest(tmp_path: Path) -> None:
+    path = save_beside(tmp_path / "a.onnx", "weights.bin")
+    weights = tmp_path / "weights.bin"
+    with pytest.raises(InputError, match=r"of a\.onnx weights\.bin\. Fetch the file again"):
+        opened(path)
+    settings = {"image_size": SIDE, "settings": SETTINGS, "threads": 1}
+    backbone = OnnxBackbone(path, sha256=digest(path, weights), **settings)
+    expected = opened(network(tmp_path / "b.onnx")).predict_on_batch(IMAGES)
+    assert np.allclose(backbone.predict_on_batch(IMAGES), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("place", ["../weights.bin", "/etc/passwd", "..\\weights.bin", "gone.bin"])
+def test_weights_elsewhere_are_refused(place: str, tmp_path: Path) -> None:
+    (tmp_path / "weights.bin").write_bytes(b"0" * 10000)
+    (tmp_path / "inside").mkdir()
+    path = save_beside(tmp_path / "inside" / "a.onnx", place)
+    with pytest.raises(InputError, match=r"expected its weights in a file beside it\. Received: "):
+        opened(path)
+
+
+def test_weights_elsewhere_are_found_in_nested_graphs(tmp_path: Path) -> None:
+    inside = helper.make_tensor("c", TensorProto.FLOAT, [1], [1.0])
+    inside.ClearField("float_data")
+    inside.data_location = TensorProto.EXTERNAL
+    inside.external_data.add(key="location", value="../weights.bin")
+    branch = helper.make_graph(
+        [helper.make_node("Constant", [], ["out"], value=inside)],
+        "branch",
+        [],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, [1])],
+    )
+    model = onnx.load(network(tmp_path / "a.onnx"))
+    model.graph.node.append(
+        helper.make_node("If", ["flag"], ["chosen"], then_branch=branch, else_branch=branch)
+    )
+    (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(InputError, match=r"expected its weights in a file beside it"):
+        opened(tmp_path / "a.onnx")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"shape": ["n", 1, SIDE, SIDE]}, r"expected one input float32 .*image tensor\(float\)"),
+        ({"shape": ["n", 3, 48, 48]}, r"Received: .*48.*set image_size to its size"),
+        ({"shape": ["n", "c", SIDE, SIDE]}, r"expected one input float32"),
+        ({"kind": TensorProto.FLOAT16}, r"Received"),
+    ],
+)
+def test_input_that_is_no_image_of_this_size(changes: dict, message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        opened(network(tmp_path / "a.onnx", **changes))
+
+
+@pytest.mark.parametrize("shapes", [[["n", 3, SIDE]], [["n", 3, SIDE, SIDE], ["n", 1]]])
+def test_other_inputs_than_one_of_images(shapes: list, tmp_path: Path) -> None:
+    names = [f"input{number}" for number in range(len(shapes))]
+    values = zip(names, shapes, strict=True)
+    graph = helper.make_graph(
+        [helper.make_node("Flatten", [names[0]], ["features"])],
+        "network",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in values],
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", "d"])],
+    )
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), tmp_path / "a.onnx")
+    with pytest.raises(InputError, match=r"expected one input float32 \(N, 3, 32, 32\).*input0"):
+        opened(tmp_path / "a.onnx")
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("scalar", r"expected the output scalar of shape \(2, D\).*Received: \(\)"),
+        ("one", r"expected the output one of shape"),
+        ("nan", r"expected finite features"),
+    ],
+)
+def test_output_that_is_no_features(output: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        opened(network(tmp_path / "a.onnx", output=output))
+
+
+@pytest.mark.parametrize("content", [b"", b"no network", b"\x08\x09"])
+def test_broken_file(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.onnx"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.onnx: expected a network in the ONNX format"):
+        opened(path)
+
+
+def test_truncated_file(tmp_path: Path) -> None:
+    path = network(tmp_path / "a.onnx")
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(InputError, match=r"a\.onnx: expected a network"):
+        opened(path)
+
+
+def test_operator_that_nobody_knows(tmp_path: Path) -> None:
+    model = onnx.load(network(tmp_path / "a.onnx"))
+    model.graph.node[0].domain = "somebody.own"
+    model.opset_import.append(helper.make_opsetid("somebody.own", 1))
+    (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(InputError, match=r"expected a network that onnxruntime .* can run"):
+        opened(tmp_path / "a.onnx")
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"pretrained\.backbone: .*gone\.onnx, which does not"):
+        opened(tmp_path / "gone.onnx")
+
+
+def test_digest_is_required_and_checked(tmp_path: Path) -> None:
+    path = network(tmp_path / "a.onnx")
+    settings = {"image_size": SIDE, "settings": SETTINGS, "threads": 1}
+    with pytest.raises(InputError, match=rf"pretrained\.sha256: expected .*{digest(path)}"):
+        OnnxBackbone(path, sha256=None, **settings)
+    with pytest.raises(InputError, match=r"expected sha256 000.*pretrained\.sha256.*Received"):
+        OnnxBackbone(path, sha256="0" * 64, **settings)
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
+def test_missing_package(package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = network(tmp_path / "a.onnx")
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(InputError, match=r"pip install -r requirements-onnx\.txt"):
+        opened(path)
+
+
+def test_packages_are_imported_for_an_onnx_file_only() -> None:
+    program = (
+        "import sys; import stages.embed, stages.train_pretrained, stages.models.embedding,"
+        "stages.models.onnx_backbone; print(*sorted({'onnx', 'onnxruntime'} & set(sys.modules)))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert ended.stdout.strip() == ""
+
+
+def test_pipeline_from_features_to_predictions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    path = network(tmp_path / "a.onnx", output="tokens")
+    settings = PARAMS.pretrained.model_copy(
+        update={
+            "backbone": str(path), "weights": "onnx", "sha256": digest(path), "views": 2,
+            "epochs": 25, "onnx": SETTINGS.model_copy(update={"tokens": "mean"}),
+        }
+    )  # fmt: skip
+    split, features = tmp_path / "split", tmp_path / "embed"
+    test_models.TestOrderOfRows().write_split(split, None)
+    for _ in range(2):
+        embed.run(
+            backbone=settings.backbone, weights=settings.weights, sha256=settings.sha256,
+            onnx=settings.onnx, views=settings.views, seed=1, threads=PARAMS.threads,
+            split=split, out=features,
+        )  # fmt: skip
+        written = digest(features / "train.npy")
+    assert np.load(features / "train.npy", allow_pickle=False).shape == (24, 2, 5)
+    assert written == digest(features / "train.npy")
+    models = tmp_path / "models"
+    train_pretrained.run(
+        settings, seed=1, lr=0.05, batch_size=8, threads=PARAMS.threads, split=split,
+        embed=features, model=models / "pretrained.keras", history=tmp_path / "history.csv",
+    )  # fmt: skip
+    model = load_model(models / "pretrained.keras")
+    assert model.input_shape == (None, 5)
+    assert head_of(model) is model
+    assert not is_fine_tuned(model)
+    save_model(test_models.scratch(), models / "scratch.keras")
+    evaluate.run(
+        PARAMS.evaluate.model_copy(update={"bootstrap": 100}), seed=1, threads=PARAMS.threads,
+        scratch_views=1, split=split, embed=features, models=models, out=tmp_path / "predictions",
+        metrics=tmp_path / "metrics", plots=tmp_path / "plots",
+    )  # fmt: skip
+    table = pd.read_csv(tmp_path / "predictions/pretrained.csv")
+    assert len(table) == 24 + 8 + 12
+    assert (table["class"] == table["predicted"]).mean() > 0.9
