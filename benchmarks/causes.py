@@ -32,13 +32,15 @@ from stages.dataset.index import PARTS, Part, read_classes, read_part
 from stages.errors.analysis import analyse
 from stages.errors.space import QUALITY, project, scaling
 from stages.errors.suspects import out_of_sample
+from stages.images.crops import choose_crops
 from stages.images.quality import measure
 from stages.images.stains import scale
 from stages.metrics.classification import prediction_table
 from stages.params.loading import load_params
+from stages.params.schema import Params
 from stages.phantom.architectures import ARCHITECTURES
 from stages.phantom.cellular import cells
-from stages.phantom.core import picture
+from stages.phantom.core import SMALLEST, picture
 from stages.phantom.plan import Core
 from stages.phantom.tissue import Tissue
 
@@ -65,8 +67,8 @@ def fat(tissue: Tissue, donor: np.random.Generator) -> None:
 
 
 def blurred(image: Picture, rng: np.random.Generator) -> Picture:
-    """Out of focus, by two to three pixels."""
-    width = rng.uniform(2, 3)
+    """Out of focus, by a hundredth of the side or a little more."""
+    width = rng.uniform(0.009, 0.0135) * image.shape[0]
     return np.rint(gaussian_filter(image.astype(np.float32), (width, width, 0))).astype(np.uint8)
 
 
@@ -92,10 +94,8 @@ def thirteenth(image: Picture, rng: np.random.Generator) -> Picture:
     """A core of a tissue that no class holds, drawn afresh."""
     ARCHITECTURES["fat"] = fat
     a, b, c, d = (int(n) for n in rng.integers(0, 2**31, 4))
-    core = Core("", "test", "fat", "", "", "", 448, (a,), (b,), (c,), (d,))
-    side = image.shape[0]
-    drawn = Image.fromarray(picture(core))
-    return np.asarray(drawn.resize((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0))
+    core = Core("", "test", "fat", "", "", "", 2 * SMALLEST, (a,), (b,), (c,), (d,))
+    return shrunk(picture(core), image.shape[0])
 
 
 CHANGES: dict[str, Callable[[Picture, np.random.Generator], Picture]] = {
@@ -116,71 +116,91 @@ def relabel(index: pd.DataFrame, rows: NDArray[np.int64], classes: list[str], se
 
 
 def plant(
-    images: Picture, index: pd.DataFrame, classes: list[str], *, share: float, seed: int
-) -> tuple[Picture, pd.DataFrame, pd.Series]:
-    """Return changed images and index of the test part, and what was planted in each row."""
+    part: Part, classes: list[str], *, zoom: int, share: float, seed: int
+) -> tuple[Part, pd.Series]:
+    """Return a changed test part, and what was planted in each row.
+
+    Changes are made at the magnification of the crops, and whole images and crops are taken anew.
+    Crops have to cover the image.
+    """
     rng = np.random.default_rng(seed)
-    images, index = np.array(images), index.copy()
+    images, index = np.array(part.images), part.index.copy()
+    crops = None if part.crops is None else np.array(part.crops)
     planted = pd.Series("", index.index)
     count = max(1, round(share * len(index)))
     order = rng.permutation(len(index))
     for number, (kind, change) in enumerate(CHANGES.items()):
         for row in order[number * count : (number + 1) * count]:
-            images[row] = change(images[row], rng)
+            if crops is None:
+                images[row] = change(images[row], rng)
+            else:
+                large = change(assembled(crops[row], zoom), rng)
+                images[row] = shrunk(large, images.shape[1])
+                crops[row] = choose_crops(large, count=zoom**2, zoom=zoom)
             index.loc[row, QUALITY] = pd.Series(measure(images[row]))
             planted[row] = kind
     rows = order[len(CHANGES) * count : (len(CHANGES) + 1) * count]
     relabel(index, rows, classes, seed)
     planted[rows] = "suspect_label"
-    return images, index, planted
+    return Part(images, index, crops), planted
 
 
-def embed(backbone: "keras.Model", images: Picture, views: int) -> NDArray[np.float32]:
-    """Return features float32 (N, views, D) of images."""
-    from stages.images.views import dihedral
+def assembled(crops: Picture, zoom: int) -> Picture:
+    """Return the image that was cut into zoom x zoom crops."""
+    side = crops.shape[1]
+    tiles = crops.reshape(zoom, zoom, side, side, 3).swapaxes(1, 2)
+    return tiles.reshape(zoom * side, zoom * side, 3)
 
-    each = [backbone.predict(dihedral(images, view), verbose=0) for view in range(views)]
-    return np.stack(each, axis=1)
+
+def shrunk(image: Picture, side: int) -> Picture:
+    """Return an image shrunk to a side, antialiased."""
+    return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.LANCZOS))
 
 
 def explained(
-    networks: dict[str, "keras.Model"], parts: dict[str, Part], classes: list[str], *, seed: int
+    networks: dict[str, "keras.Model"],
+    parts: dict[str, Part],
+    classes: list[str],
+    params: Params,
+    *,
+    seed: int,
 ) -> pd.DataFrame:
     """Plant into the test part and return the errors of both models, with what was planted."""
-    from stages.models.prediction import predict_features, predict_images
+    from stages.models.embedding import embed_batch
+    from stages.models.prediction import predict_embedded_parts, predict_parts
 
-    test = parts["test"]
-    images, index, planted = plant(test.images, test.index, classes, share=SHARE, seed=seed)
+    test, planted = plant(
+        parts["test"], classes, zoom=params.split.crops.zoom, share=SHARE, seed=seed
+    )
     features = np.load(EMBED / "test.npy")
-    other = np.flatnonzero(planted.isin(list(CHANGES)))
+    rows = np.flatnonzero(planted.isin(list(CHANGES)))
     backbone = networks["pretrained"].get_layer("backbone")
-    features[other] = embed(backbone, images[other], features.shape[1])
-    changed = parts | {"test": Part(images, index)}
-    with tempfile.TemporaryDirectory() as folder:
+    crops = None if test.crops is None else test.crops[rows]
+    views = features.shape[1]
+    features[rows] = embed_batch(backbone, test.images[rows], crops, views=views)
+    changed = {"train": parts["train"], "val": parts["val"], "test": test}
+    held = {part: changed[part] for part in ("val", "test")}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         for part in PARTS:
             for ending in ("csv", "npy"):
-                source = (EMBED / f"{part}.{ending}").resolve()
                 if (part, ending) != ("test", "npy"):
-                    Path(folder, source.name).symlink_to(source)
-        np.save(Path(folder, "test.npy"), features)
-        head = networks["pretrained"].get_layer("head")
-        held = {part: np.load(Path(folder, f"{part}.npy")) for part in ("val", "test")}
+                    source = EMBED / f"{part}.{ending}"
+                    (folder / source.name).symlink_to(source.resolve())
+        np.save(folder / "test.npy", features)
         probabilities = {
-            "pretrained": {part: predict_features(head, held[part]) for part in held},
-            "scratch": {
-                part: predict_images(networks["scratch"], changed[part].images, views=2, name=part)
-                for part in held
-            },
+            "scratch": predict_parts(networks["scratch"], held, views=params.scratch.views),
+            "pretrained": predict_embedded_parts(networks["pretrained"], changed, folder),
         }
         tables = {
             model: pd.concat(
-                prediction_table(changed[part].index, values, split=part, classes=classes)
-                for part, values in by_part.items()
+                prediction_table(changed[part].index, by_part[part], split=part, classes=classes)
+                for part in held
             )
             for model, by_part in probabilities.items()
         }
-        analysis = analyse(tables, changed, Path(folder), classes=classes, resamples=100, seed=seed)
-    return analysis.errors.merge(index.assign(planted=planted)[["id", "planted"]], on="id")
+        analysis = analyse(tables, changed, folder, classes=classes, resamples=100, seed=seed)
+    return analysis.errors.merge(test.index.assign(planted=planted)[["id", "planted"]], on="id")
 
 
 def named_table(errors: pd.DataFrame) -> pd.DataFrame:
@@ -197,7 +217,7 @@ def suspect_precision(
     """Return precision at a recall of 0.8 of planted wrong labels, in all images and in test."""
     rng = np.random.default_rng(seed)
     tables, wrong = {}, {}
-    for part, (_, index) in parts.items():
+    for part, (_, index, _) in parts.items():
         tables[part] = index.copy()
         rows = rng.permutation(len(index))[: round(SHARE * len(index))]
         relabel(tables[part], rows, classes, seed)
@@ -236,7 +256,7 @@ def main() -> None:
     classes = read_classes(SPLIT)
     parts = {part: read_part(SPLIT, part) for part in PARTS}
     networks = {name: load_model(MODELS / f"{name}.keras") for name in ("scratch", "pretrained")}
-    errors = [explained(networks, parts, classes, seed=seed) for seed in range(DRAWINGS)]
+    errors = [explained(networks, parts, classes, params, seed=seed) for seed in range(DRAWINGS)]
     table = named_table(pd.concat(errors))
     print(table.to_string(index=False, float_format="{:.2f}".format))
     for model, rows in table.groupby("model"):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from stages.dataset.index import Part, read_array, read_index, rows_of
 from stages.errors.table import HEAT_SIDE
 
-BATCH = 32
+BATCH = 8  # gradients need all that the layers hold
 Heat = NDArray[np.uint8]
 
 
@@ -58,11 +58,11 @@ def error_heat(
     return heat
 
 
-def split_network(network: keras.Model) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Return a network in two halves: images to the last maps (N, h, w, C), and these to outputs.
+def with_maps(network: keras.Model) -> Callable[[Any], tuple[Any, Any]]:
+    """Return a network as a function of images to its last maps (N, h, w, C) and its output.
 
     The last maps are what the last global pooling takes in. Where a network is a chain of layers
-    that holds another network, as a backbone with its preprocessing does, the inner one is split.
+    that holds another network, as a backbone with its preprocessing does, they are the inner one's.
 
     Raises:
         ValueError: if nothing is pooled globally.
@@ -70,12 +70,14 @@ def split_network(network: keras.Model) -> tuple[Callable[..., Any], Callable[..
     inner = [layer for layer in network.layers if isinstance(layer, keras.Model)]
     if inner:
         position = network.layers.index(inner[-1])
-        first, second = split_network(inner[-1])
         before, after = network.layers[1:position], network.layers[position + 1 :]
-        return (
-            lambda images: first(_chain(before, images)),
-            lambda maps: _chain(after, second(maps)),
-        )
+        inside = with_maps(inner[-1])
+
+        def through(images: Any) -> tuple[Any, Any]:
+            maps, values = inside(_chain(before, images))
+            return maps, _chain(after, values)
+
+        return through
     kinds = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
     pooled = [layer for layer in network.layers if isinstance(layer, kinds)]
     if not pooled:
@@ -83,12 +85,8 @@ def split_network(network: keras.Model) -> tuple[Callable[..., Any], Callable[..
             f"Grad-CAM: expected a network with global pooling. Received: {network.name}, whose "
             f"last layer is {network.layers[-1].name}."
         )
-    to_maps = keras.Model(network.inputs, pooled[-1].input)
-    to_outputs = keras.Model(pooled[-1].input, network.outputs[0])
-    return (
-        lambda images: to_maps(images, training=False),
-        lambda maps: to_outputs(maps, training=False),
-    )
+    both = keras.Model(network.inputs, [pooled[-1].input, network.outputs[0]])
+    return lambda images: tuple(both(images, training=False))
 
 
 def _chain(layers: list[Any], values: Any) -> Any:
@@ -107,8 +105,8 @@ def scratch_heat(
         images: uint8 (N, S, S, 3), not turned.
         labels: int (N, K), the classes to explain for each image.
     """
-    first, second = split_network(network)
-    return _in_batches(lambda batch, rows: (first(batch), second), images, labels)
+    forward = with_maps(network)
+    return _in_batches(lambda batch, rows: forward(batch), images, labels)
 
 
 def pretrained_heat(
@@ -128,38 +126,38 @@ def pretrained_heat(
         features: the cached features (N, D') of these images, of which the backbone's come first.
     """
     backbone, head = network.get_layer("backbone"), network.get_layer("head")
-    first, second = split_network(backbone)
-    width = backbone.output_shape[-1]
+    forward, width = with_maps(backbone), backbone.output_shape[-1]
 
-    def halves(batch: Any, rows: slice) -> tuple[Any, Callable[..., Any]]:
-        rest = tf.constant(features[rows, width:])
-        return first(batch), lambda maps: head(tf.concat([second(maps), rest], axis=1))
+    def whole(batch: Any, rows: slice) -> tuple[Any, Any]:
+        maps, own = forward(batch)
+        return maps, head(tf.concat([own, features[rows, width:]], axis=1), training=False)
 
-    return _in_batches(halves, images, labels)
+    return _in_batches(whole, images, labels)
 
 
 def _in_batches(
-    halves: Callable[..., Any], images: NDArray[np.uint8], labels: NDArray[np.int64]
+    forward: Callable[..., tuple[Any, Any]], images: NDArray[np.uint8], labels: NDArray[np.int64]
 ) -> Heat:
     heat = np.zeros((*labels.shape, HEAT_SIDE, HEAT_SIDE), np.uint8)
     for start in range(0, len(images), BATCH):
         rows = slice(start, start + BATCH)
-        batch = tf.constant(np.asarray(images[rows]), tf.float32)
-        maps, outputs = halves(batch, rows)
-        for k in range(labels.shape[1]):
-            heat[rows, k] = _heat(maps, outputs, labels[rows, k])
+        with tf.GradientTape(persistent=True) as tape:
+            batch = tf.constant(np.asarray(images[rows]), tf.float32)
+            tape.watch(batch)
+            maps, probabilities = forward(batch, rows)
+            # Log probabilities less their mean are the scores before softmax less theirs. So they
+            # do not level off where the network is sure, as probabilities do.
+            logs = tf.math.log(probabilities + 1e-30)
+            scores = logs - tf.reduce_mean(logs, axis=1, keepdims=True)
+            chosen = [tf.gather(scores, k, axis=1, batch_dims=1) for k in labels[rows].T]
+        for k, score in enumerate(chosen):
+            heat[rows, k] = _heat(maps, tape.gradient(score, maps))
     return heat
 
 
-def _heat(maps: Any, outputs: Callable[..., Any], labels: NDArray[np.int64]) -> Heat:
+def _heat(maps: Any, gradients: Any) -> Heat:
     """Heat uint8 (N, 28, 28), each map from 0 to its own highest value, or nothing but 0."""
-    with tf.GradientTape() as tape:
-        tape.watch(maps)
-        # Log probabilities less their mean are the scores before softmax less theirs. So they do
-        # not level off where the network is sure, as probabilities do.
-        logs = tf.math.log(outputs(maps) + 1e-30)
-        scores = tf.gather(logs, labels, axis=1, batch_dims=1) - tf.reduce_mean(logs, axis=1)
-    weights = tf.reduce_mean(tape.gradient(scores, maps), axis=(1, 2), keepdims=True)
+    weights = tf.reduce_mean(gradients, axis=(1, 2), keepdims=True)
     cam = tf.nn.relu(tf.reduce_sum(weights * maps, axis=-1, keepdims=True))
     cam = tf.image.resize(cam, (HEAT_SIDE, HEAT_SIDE))[..., 0].numpy()
     highest = cam.max(axis=(1, 2), keepdims=True)
