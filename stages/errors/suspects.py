@@ -23,26 +23,24 @@ Points = NDArray[np.float64]
 def out_of_sample(
     points: dict[str, Points], tables: dict[str, pd.DataFrame], *, classes: int, seed: int
 ) -> dict[str, Points]:
-    """Return class probabilities (N, classes) by part, none from a model that saw the image.
+    """Return class probabilities (N, classes) by part, none from a model that saw the donor.
 
-    Training and validation: cross-validated by donor. Test: by a model of all of them. The model
-    is the mean of logistic regression and linear discriminant analysis on the projected features;
-    the two err differently, and their mean ranks planted wrong labels better than either.
+    Cross-validated over all parts: this judges labels, not models, and more images judge better.
+    The model is the mean of logistic regression and linear discriminant analysis on the projected
+    features; the two err differently, and their mean ranks planted wrong labels better than either.
 
     Args:
-        points: projected features (N, K) of train, val and test.
+        points: by part, projected features (N, K).
         tables: `label` and `group` of the same images.
         classes: number of classes.
         seed: of the folds.
     """
-    known = ("train", "val")
-    x = np.concatenate([points[part] for part in known])
-    y = np.concatenate([tables[part]["label"].to_numpy(int) for part in known])
-    donors = np.concatenate([tables[part]["group"].to_numpy(str) for part in known])
+    x = np.concatenate(list(points.values()))
+    y = np.concatenate([tables[part]["label"].to_numpy(int) for part in points])
+    donors = np.concatenate([tables[part]["group"].to_numpy(str) for part in points])
     crossed = cross_validated(x, y, donors, classes=classes, seed=seed)
-    cut = len(points["train"])
-    test = _fit_predict(x, y, points["test"], classes=classes)
-    return {"train": crossed[:cut], "val": crossed[cut:], "test": test}
+    cuts = np.cumsum([len(values) for values in points.values()])[:-1]
+    return dict(zip(points, np.split(crossed, cuts), strict=True))
 
 
 def cross_validated(x: Points, y: ArrayLike, donors: ArrayLike, *, classes: int, seed: int) -> Any:
