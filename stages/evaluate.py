@@ -1,8 +1,10 @@
 """Predict all images with both models and measure: `python -m stages.evaluate`.
 
 Reads both models, `data/split` and, for the frozen backbone, its features in `data/embed`. Writes
-`data/predictions/{scratch,pretrained}.csv`; `metrics/{scratch,pretrained,comparison}.json`; the
-confusion matrices of the test part as CSV and PNG; and `plots/confusions.csv`, worst first.
+`data/predictions/{scratch,pretrained}.csv`; why each test image was misclassified, in
+`errors.csv` and `gradcam.npy` there, and labels that look wrong, in `suspects.csv`;
+`metrics/{scratch,pretrained,comparison,errors}.json`; the confusion matrices of the test part as
+CSV and PNG; and `plots/confusions.csv`, worst first.
 
 Intervals resample donors, and the two models are compared on the same images by McNemar's test.
 About 30 s on the default, two cores.
@@ -38,6 +40,9 @@ def run(
     # TensorFlow and others take seconds to import; a wrong parameter has been reported before.
     with quiet_import():
         from stages.models.runtime import set_up
+    from stages.errors.analysis import analyse, write_analysis
+    from stages.errors.gradcam import error_heat
+    from stages.figures.confusion import save_confusion
     from stages.metrics.classification import compare, confusions, measure, prediction_table
     from stages.models.prediction import predict_embedded_parts, predict_parts
     from stages.models.saving import load_model
@@ -60,34 +65,26 @@ def run(
         )
         for name, by_part in probabilities.items()
     }
+    sampling = {"resamples": settings.bootstrap, "seed": seed}
+    analysis = analyse(tables, parts, embed, classes=classes, **sampling)
+    heat = error_heat(networks, analysis.errors, parts["test"], embed, classes=classes)
     with replacing(out) as partial:
         partial.mkdir()
         for name, table in tables.items():
             write_table(table, partial / f"{name}.csv")
-    sampling = {"resamples": settings.bootstrap, "seed": seed}
+        write_analysis(analysis, heat, partial)
+    write_json(analysis.summary, metrics / "errors.json")
     groups = parts["test"].index["group"]
     tests = {name: table[table["split"] == "test"] for name, table in tables.items()}
     for name, table in tables.items():
         parameters = networks[name].count_params()
         values = measure(table, groups, classes=classes, parameters=parameters, **sampling)
         write_json(values, metrics / f"{name}.json")
-        _draw_confusion(tests[name], classes, name, plots)
+        save_confusion(tests[name], classes, name, plots)
         print(f"{name}: {_sentence(values['test'])}")
     comparison = compare(tests["scratch"], tests["pretrained"], groups, **sampling)
     write_json({"test": comparison}, metrics / "comparison.json")
     write_table(confusions(tests), plots / "confusions.csv")
-
-
-def _draw_confusion(table: pd.DataFrame, classes: list[str], name: str, plots: Path) -> None:
-    from stages.figures.confusion import confusion_matrix_figure
-    from stages.figures.saving import save_png
-
-    actual, predicted = table["class"], table["predicted"]
-    pairs = pd.DataFrame({"actual": actual, "predicted": predicted})
-    write_table(pairs, plots / f"confusion_{name}.csv")
-    title = {"scratch": "CNN from scratch", "pretrained": "Pretrained net"}[name]
-    figure = confusion_matrix_figure(actual, predicted, classes, title=f"{title}, test images")
-    save_png(figure, plots / f"confusion_{name}.png")
 
 
 def _sentence(test: dict[str, float]) -> str:

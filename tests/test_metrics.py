@@ -20,7 +20,7 @@ from stages.metrics.classification import (
     measure_test_part,
     prediction_table,
 )
-from stages.metrics.overlap import neighbour_mixing
+from stages.metrics.overlap import overlap
 
 CLASSES = ["a", "b", "c", "d", "e"]
 
@@ -345,7 +345,7 @@ class TestMixing:
     @staticmethod
     def mixing(points: np.ndarray, index: pd.DataFrame, **changes: int) -> dict[str, float]:
         settings = {"neighbours": 10, "random_splits": 200, "seed": 1, **changes}
-        return neighbour_mixing(points, index, **settings)
+        return overlap(points, index, **settings)["mixing"]
 
     def test_random_split_is_as_mixed_as_random_splits(self) -> None:
         values = [self.mixing(*self.data(0.0, seed)) for seed in range(5)]

@@ -1,6 +1,7 @@
 """The confusion matrix: which class was taken for which."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from stages.dataset.files import write_table
+from stages.figures.saving import save_png
 from stages.figures.theme import INK, MUTED, house_style, new_figure
 
 # Right in blue, wrong in orange: on one linear scale the errors still stand out.
@@ -137,3 +140,13 @@ def _label_axes(
     )
     recall.tick_params(length=0, labelcolor=MUTED)
     recall.set_ylabel("recall", fontsize=9, color=MUTED)
+
+
+def save_confusion(table: pd.DataFrame, classes: Sequence[str], model: str, plots: Path) -> None:
+    """Write `confusion_<model>.csv`, a row an image, and `.png` to the folder `plots`."""
+    actual, predicted = table["class"], table["predicted"]
+    pairs = pd.DataFrame({"actual": actual, "predicted": predicted})
+    write_table(pairs, plots / f"confusion_{model}.csv")
+    title = {"scratch": "CNN from scratch", "pretrained": "Pretrained net"}[model]
+    figure = confusion_matrix_figure(actual, predicted, classes, title=f"{title}, test images")
+    save_png(figure, plots / f"confusion_{model}.png")

@@ -1,54 +1,110 @@
-"""Do training and test overlap? Measured, next to the same figure for random splits."""
+"""Do training and test overlap? Measured, next to the same figures for random splits.
 
-from typing import Any
+Three figures, since each misses something: how mixed the nearest neighbours are, how well a
+classifier tells training from test, and how far apart their means and covariances lie.
+"""
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
+from stages.metrics.two_sample import frechet_distances, told_apart
 
-def neighbour_mixing(
+SIGNIFICANT = 0.05
+FIGURES = ("mixing", "two_sample", "frechet")
+FEWEST = 4  # donors a class, of training and test together, for figures of its own
+
+
+def overlap(
     points: NDArray[np.float32],
     index: pd.DataFrame,
     *,
     neighbours: int,
     random_splits: int,
     seed: int,
-) -> dict[str, Any]:
-    """Measure how many of a test image's nearest neighbours are training images.
+) -> dict[str, dict[str, float]]:
+    """Measure how far the test images are from training images, by three figures.
 
-    The figure is the share of training images among the neighbours, divided by their share among
-    all images: 1 is as mixed as can be, 0 is two sets that lie apart. Random splits move whole
-    groups, since images of one donor lie close together in any case, and keep the number of test
-    groups of each class.
+    - mixing: the share of training images among a test image's nearest neighbours, over their
+      share among all images; 1 is as mixed as can be, 0 is two sets that lie apart.
+    - two_sample: how well a classifier tells test from training; 0.5 is not at all.
+    - frechet: the Frechet distance of the two, in the units of the points, squared.
+
+    Random splits move whole donors, since images of one donor lie close together in any case, and
+    keep the number of test donors of each class.
 
     Args:
-        points: features float32 (N, D) of training and test images.
+        points: principal components float32 (N, K) of training and test images.
         index: row i describes point i: `split` (train or test), `class`, `group`.
         neighbours: how many of each test image.
         random_splits: how many to draw.
         seed: of the random splits.
 
     Returns:
-        The mixing of the real split; mean, 2.5 % and 97.5 % quantile of that of random ones; and
-        the one-sided permutation p-value of a mixing this low.
+        For each figure: that of the real split; mean, 2.5 % and 97.5 % quantile of that of random
+        ones; and the one-sided permutation p-value of a split as far apart as the real one.
     """
-    count = min(neighbours, len(points) - 1)
-    near = NearestNeighbors(n_neighbors=count).fit(points).kneighbors(return_distance=False)
-    codes, _ = pd.factorize(index["group"], sort=True)
+    donors, _ = pd.factorize(index["group"], sort=True)
     is_test = (index["split"] == "test").to_numpy()
+    # A donor on both sides counts as two, or there might be nobody to move.
+    codes, _ = pd.factorize(2 * donors + is_test, sort=True)
     groups = pd.DataFrame({"class": index["class"], "test": is_test}).groupby(codes).first()
     rng = np.random.default_rng(seed)
-    draws = np.array([_mixing(near, _shuffled(groups, rng)[codes]) for _ in range(random_splits)])
-    mixing = _mixing(near, is_test)
-    low, high = np.quantile(draws, [0.025, 0.975])
+    drawn = [_shuffled(groups, rng)[codes] for _ in range(random_splits)]
+    divisions = np.array([is_test, *drawn])
+    near = NearestNeighbors(n_neighbors=min(neighbours, len(points) - 1)).fit(points)
+    rows = near.kneighbors(return_distance=False)
+    mixing = np.array([_mixing(rows, division) for division in divisions])
     return {
-        "real": mixing,
-        "random_mean": float(draws.mean()),
+        "mixing": _beside_random(mixing, apart_is_low=True),
+        "two_sample": _beside_random(told_apart(points, donors, divisions)),
+        "frechet": _beside_random(frechet_distances(points, divisions)),
+    }
+
+
+def overlap_of_classes(
+    points: NDArray[np.float32], index: pd.DataFrame, **settings: int
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Return `overlap` of each class alone, where it has enough donors on both sides."""
+    measured = {}
+    for name, rows in sorted(index.groupby("class").indices.items()):
+        of_class = index.iloc[rows]
+        donors = of_class.groupby("split")["group"].nunique()
+        if len(donors) == 2 and donors.sum() >= FEWEST:
+            # Again in falling order of variance, now of this class.
+            centred = points[rows] - points[rows].mean(axis=0)
+            turned = centred @ np.linalg.svd(centred, full_matrices=False)[2].T
+            measured[str(name)] = overlap(turned, of_class, **settings)
+    return measured
+
+
+def joint_p_value(measured: dict[str, dict[str, float]]) -> float:
+    """Return the p-value of all three figures together: the lowest, times three (Bonferroni)."""
+    return min(1.0, len(FIGURES) * min(measured[name]["p_value"] for name in FIGURES))
+
+
+def verdict(measured: dict[str, dict[str, float]]) -> str:
+    """Return how the test set lies to training: `apart`, `closer` or `same` as random splits.
+
+    `closer` is what copies on both sides do.
+    """
+    if joint_p_value(measured) < SIGNIFICANT:
+        return "apart"
+    mixing = measured["mixing"]
+    return "closer" if mixing["real"] > mixing["random_high"] else "same"
+
+
+def _beside_random(values: NDArray[np.float64], *, apart_is_low: bool = False) -> dict[str, float]:
+    real, drawn = float(values[0]), values[1:]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    as_far = (drawn <= real) if apart_is_low else (drawn >= real)
+    return {
+        "real": real,
+        "random_mean": float(drawn.mean()),
         "random_low": float(low),
         "random_high": float(high),
-        "p_value": float((1 + (draws <= mixing).sum()) / (1 + random_splits)),
+        "p_value": float((1 + as_far.sum()) / (1 + len(drawn))),
     }
 
 

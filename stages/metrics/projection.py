@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
-from sklearn.manifold import TSNE
+from sklearn.manifold import TSNE, trustworthiness
 
 COMPONENTS = 50
 
@@ -20,3 +20,17 @@ def tsne(points: NDArray[np.float32], *, perplexity: float, seed: int) -> NDArra
     Kobak and Berens 2019, s41467-019-13056-x: from there the map keeps the coarse arrangement.
     """
     return TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(points)
+
+
+def trust(points: NDArray[np.float32], places: NDArray[np.float32], *, neighbours: int) -> float:
+    """Return the trustworthiness of a map: 1 where neighbours in it are neighbours in fact.
+
+    Venna and Kaski 2001. It is defined for fewer neighbours than half of the points.
+
+    Args:
+        points: what was mapped, (N, D).
+        places: where it is on the map, (N, 2).
+        neighbours: how many of each point.
+    """
+    count = max(1, min(neighbours, (len(points) - 1) // 2))
+    return float(trustworthiness(points, places, n_neighbors=count))

@@ -239,6 +239,7 @@ class Tsne(Section):
     perplexity: Positive
     neighbours: Count
     random_splits: Annotated[int, Field(ge=20)]
+    max_images: Annotated[int, Field(ge=100)]
 
 
 class Compare(Section):

@@ -1,0 +1,87 @@
+"""Is a shift between training and test noticed, and none invented? `python -m benchmarks.overlap`.
+
+Reads `data/split`, `data/embed` and the backbone in `data/models/pretrained.keras`, changes nothing
+there. No shift: training and test of the phantom are divided anew by donor, 20 times. Shift: all
+test images are stained a third more strongly with haematoxylin and embedded again, whole images
+without crops.
+
+Expected on the default phantom: p > 0.05 in 19 of 20 divisions or more; p < 0.01 with the shift.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from stages.cli.running import quiet_import
+from stages.dataset.index import read_part
+from stages.dataset.joint import joint_features, joint_index
+from stages.images.stains import scale
+from stages.metrics.overlap import joint_p_value, overlap
+from stages.metrics.projection import principal_components
+from stages.params.loading import load_params
+
+SPLIT, EMBED = Path("data/split"), Path("data/embed")
+DIVISIONS = 20
+STRONGER = (1.33, 1.0, 1.0)
+
+
+def divided(index: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return the index with as many test donors of each class as before, but others."""
+    rng = np.random.default_rng(seed)
+    donors = index.groupby("group").agg({"class": "first", "split": "first"})
+    for rows in donors.groupby("class").indices.values():
+        column = donors.columns.get_loc("split")
+        donors.iloc[rows, column] = rng.permutation(donors["split"].to_numpy()[rows])
+    return index.assign(split=index["group"].map(donors["split"]))
+
+
+def stained(width: int) -> NDArray[np.float32]:
+    """Return the features (N, width) of the test images with more haematoxylin, first view."""
+    os.environ["TF_CPP_MIN_LOG_LEVEL"], os.environ["KERAS_BACKEND"] = "3", "tensorflow"
+    with quiet_import():
+        from stages.models.saving import load_model
+
+    images = np.asarray(read_part(SPLIT, "test").images)
+    backbone = load_model(Path("data/models/pretrained.keras")).get_layer("backbone")
+    changed = scale(images, np.array(STRONGER, np.float32))
+    return backbone.predict(changed, verbose=0)[:, :width]
+
+
+def main() -> None:
+    """Print both results."""
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
+    params = load_params()
+    settings = {
+        "neighbours": params.tsne.neighbours,
+        "random_splits": params.tsne.random_splits,
+        "seed": params.seed,
+    }
+    index = joint_index(SPLIT, max_images=params.tsne.max_images, seed=params.seed)
+    points = principal_components(joint_features(index, EMBED), seed=params.seed)
+    found = [
+        joint_p_value(overlap(points, divided(index, s), **settings)) for s in range(DIVISIONS)
+    ]
+    quiet = sum(p > 0.05 for p in found)
+    print(f"no shift: p > 0.05 in {quiet} of {DIVISIONS} divisions, lowest {min(found):.3f}")
+
+    whole = {part: np.load(EMBED / f"{part}.npy")[:, 0] for part in ("train", "test")}
+    new = stained(whole["test"].shape[1])
+    features = np.concatenate([whole["train"][:, : new.shape[1]], new])
+    spread = (features - features.mean(axis=0)) / (features.std(axis=0) + 1e-3)
+    measured = overlap(principal_components(spread, seed=params.seed), index, **settings)
+    for name, figure in measured.items():
+        print(
+            f"stained: {name} {figure['real']:.2f}, random splits {figure['random_low']:.2f} to "
+            f"{figure['random_high']:.2f}, p = {figure['p_value']:.4f}"
+        )
+    print(f"stained: p = {joint_p_value(measured):.4f} of all three")
+
+
+if __name__ == "__main__":
+    main()

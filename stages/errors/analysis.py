@@ -1,0 +1,168 @@
+"""The error analysis as a whole, but for Grad-CAM: tables in, tables out."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from stages.dataset.features import mean_features
+from stages.dataset.files import write_table
+from stages.dataset.index import Part
+from stages.errors.causes import (
+    MOST,
+    Quality,
+    evidence,
+    measure_images,
+    name_cause,
+    usual_quality,
+)
+from stages.errors.neighbours import nearest_images
+from stages.errors.sentences import sentence
+from stages.errors.space import SMALLEST, novelty, project, scaling
+from stages.errors.summary import count_suspects, summarise
+from stages.errors.suspects import out_of_sample, suspect_labels
+from stages.errors.table import ERROR_COLUMNS, MEASURES, NEIGHBOUR_COLUMNS, NONE_FOUND
+
+
+class Analysis(NamedTuple):
+    """The tables of errors and of suspect labels, and the summary."""
+
+    errors: pd.DataFrame
+    suspects: pd.DataFrame
+    summary: dict[str, Any]
+
+
+class Images(NamedTuple):
+    """Training images, and all others with what was measured on them, whatever the model."""
+
+    train: pd.DataFrame
+    others: pd.DataFrame  # `split` is val or test; row i is point i
+    points: NDArray[np.float64]
+    known: NDArray[np.float64]  # points of training
+    suspects: pd.DataFrame
+
+
+def analyse(
+    predictions: Mapping[str, pd.DataFrame],
+    parts: Mapping[str, Part],
+    embed: Path,
+    *,
+    classes: Sequence[str],
+    resamples: int,
+    seed: int,
+) -> Analysis:
+    """Find out why each test image was misclassified.
+
+    Correct predictions of validation and test, which no model was trained on, say what is usual.
+
+    Args:
+        predictions: by model, as from `prediction_table`, for all parts.
+        parts: training, validation and test part, of which the tables are read.
+        embed: the folder that `embed` wrote.
+        classes: all class names.
+        resamples: of donors, for the intervals.
+        seed: of folds and resampling.
+    """
+    tables = {name: part.index for name, part in parts.items()}
+    # One thread: more of them add in another order, which changes the last digits.
+    with threadpool_limits(1):
+        images = examine(tables, embed, classes=classes, seed=seed)
+    quality = usual_quality(images.train)
+    errors, summary = [], {}
+    for model, table in sorted(predictions.items()):
+        named = explain(images.others, table, quality, classes)
+        tested = named[named["split"] == "test"]
+        summary[model] = summarise(tested, classes, resamples=resamples, seed=seed)
+        wrong = tested[tested["class"] != tested["predicted"]]
+        errors.append(_rows(model, wrong, images, quality))
+    summary["suspects"] = count_suspects(images.suspects, tables)
+    order = ["model", "class", "id"]
+    every = pd.concat(errors).sort_values(order, ignore_index=True)
+    return Analysis(every[list(ERROR_COLUMNS)], images.suspects, summary)
+
+
+def examine(
+    tables: dict[str, pd.DataFrame], embed: Path, *, classes: Sequence[str], seed: int
+) -> Images:
+    """Measure what does not depend on a model."""
+    features = {part: mean_features(table, part, embed) for part, table in tables.items()}
+    scale = scaling(features["train"])
+    scaled = {part: scale(values) for part, values in features.items()}
+    points = project(scaled, seed=seed)
+    distances = novelty(scaled, tables, seed=seed)
+    probabilities = out_of_sample(points, tables, classes=len(classes), seed=seed)
+    donors = set(tables["train"]["group"])
+    others = [
+        tables[part].assign(
+            split=part,
+            novelty=distances[part],
+            label_probability=probabilities[part][np.arange(len(tables[part])), labels],
+            unseen=~tables[part]["group"].isin(donors),
+        )
+        for part, labels in ((part, tables[part]["label"].to_numpy(int)) for part in distances)
+    ]
+    return Images(
+        train=tables["train"],
+        others=pd.concat(others, ignore_index=True),
+        points=np.concatenate([points[part] for part in distances]),
+        known=points["train"],
+        suspects=suspect_labels(tables, probabilities, classes),
+    )
+
+
+def explain(
+    others: pd.DataFrame, predictions: pd.DataFrame, quality: Quality, classes: Sequence[str]
+) -> pd.DataFrame:
+    """Return the images with a model's prediction, what was measured, and the cause to name."""
+    answers = predictions[predictions["split"] != "train"].set_index("id").loc[others["id"]]
+    table = others.assign(
+        predicted=answers["predicted"].to_numpy(), confidence=answers["confidence"].to_numpy()
+    )
+    columns = [f"p_{name}" for name in classes]
+    probabilities = answers[columns].to_numpy()
+    own = probabilities[np.arange(len(table)), table["label"].to_numpy(int)]
+    measured = measure_images(table, quality, classes)
+    found = evidence(table, measured, classes)
+    causes = [name_cause(row) for _, row in found.iterrows()]
+    strengths = [
+        0.0 if cause == NONE_FOUND else min(float(found[cause].iloc[row]), MOST)
+        for row, cause in enumerate(causes)
+    ]
+    values = {MEASURES[cause]: measured[cause] for cause in ("extreme_stain", "confusable_pair")}
+    return table.assign(
+        margin=table["confidence"] - own,
+        cause=causes,
+        strength=strengths,
+        distance=table["novelty"],
+        label_suspicion=1 - table["label_probability"],
+        donor_unseen=table["unseen"].astype(int),
+        **values,
+    )
+
+
+def _rows(model: str, wrong: pd.DataFrame, images: Images, quality: Quality) -> pd.DataFrame:
+    """The rows of the table of errors of one model."""
+    near = nearest_images(images.points[wrong.index], images.known, images.train)
+    rows = wrong.reset_index(drop=True).assign(model=model)
+    rows = pd.concat([rows, near], axis=1)
+    labels = rows["label"].to_numpy(int)
+    deviation = quality.deviation(rows, labels)
+    rows["usual_tissue"] = np.exp(quality.usual[labels, 0]) - SMALLEST
+    names = images.train.set_index("id")["class"]
+    same = [near[column].map(names) == rows["class"] for column in NEIGHBOUR_COLUMNS]
+    rows["agreeing"] = np.sum(same, axis=0)
+    rows["stain_side"] = np.where(deviation[:, 2:].sum(axis=1) > 0, "darker", "paler")
+    rows["sentence"] = [sentence(row) for row in rows.to_dict("records")]
+    rows["confusable"] = rows["confusable"].astype("Int64")
+    return rows
+
+
+def write_analysis(analysis: Analysis, heat: NDArray[np.uint8], folder: Path) -> None:
+    """Write errors, their heat maps and the suspect labels into a folder."""
+    write_table(analysis.errors, folder / "errors.csv")
+    write_table(analysis.suspects, folder / "suspects.csv")
+    np.save(folder / "gradcam.npy", heat)

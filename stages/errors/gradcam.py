@@ -1,0 +1,164 @@
+"""Where a network looked: Grad-CAM for two classes an image.
+
+Selvaraju et al. 2017, arXiv 1610.02391: the maps of the last convolution, each weighted by the
+mean gradient of a class's score, added up, and what speaks for the class kept.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from stages.dataset.index import Part, read_array, read_index, rows_of
+from stages.errors.table import HEAT_SIDE
+
+BATCH = 8  # gradients need all that the layers hold
+Heat = NDArray[np.uint8]
+
+
+def error_heat(
+    networks: Mapping[str, keras.Model],
+    errors: pd.DataFrame,
+    test: Part,
+    embed: Path,
+    *,
+    classes: Sequence[str],
+) -> Heat:
+    """Return heat uint8 (E, 2, 28, 28) for the predicted and the true class of each error.
+
+    A network without a backbone inside, whose features come from elsewhere, has no maps: its heat
+    is 0 everywhere.
+
+    Args:
+        networks: `scratch` and `pretrained`.
+        errors: a row an error: `model`, `id`, `predicted`, `class`.
+        test: the test part.
+        embed: the folder that `embed` wrote.
+        classes: all class names.
+    """
+    heat = np.zeros((len(errors), 2, HEAT_SIDE, HEAT_SIDE), np.uint8)
+    labels = np.column_stack(
+        [pd.Index(classes).get_indexer(errors[name]) for name in ("predicted", "class")]
+    )
+    for model, network in networks.items():
+        mine = np.flatnonzero(errors["model"] == model)
+        ids = errors["id"].iloc[mine]
+        images = test.images[rows_of(ids, test.index, what="data/split/test")]
+        if model == "scratch":
+            heat[mine] = scratch_heat(network, images, labels[mine])
+        elif any(layer.name == "backbone" for layer in network.layers):
+            rows = rows_of(ids, read_index(embed / "test.csv"), what=f"{embed}/test")
+            features = np.asarray(read_array(embed / "test.npy")[rows, 0])
+            heat[mine] = pretrained_heat(network, images, labels[mine], features)
+    return heat
+
+
+def with_maps(network: keras.Model) -> Callable[[Any], tuple[Any, Any]]:
+    """Return a network as a function of images to its last maps (N, h, w, C) and its output.
+
+    The last maps are what the last global pooling takes in. Where a network is a chain of layers
+    that holds another network, as a backbone with its preprocessing does, they are the inner one's.
+
+    Raises:
+        ValueError: if nothing is pooled globally.
+    """
+    inner = [layer for layer in network.layers if isinstance(layer, keras.Model)]
+    if inner:
+        position = network.layers.index(inner[-1])
+        before, after = network.layers[1:position], network.layers[position + 1 :]
+        inside = with_maps(inner[-1])
+
+        def through(images: Any) -> tuple[Any, Any]:
+            maps, values = inside(_chain(before, images))
+            return maps, _chain(after, values)
+
+        return through
+    kinds = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
+    pooled = [layer for layer in network.layers if isinstance(layer, kinds)]
+    if not pooled:
+        raise ValueError(
+            f"Grad-CAM: expected a network with global pooling. Received: {network.name}, whose "
+            f"last layer is {network.layers[-1].name}."
+        )
+    both = keras.Model(network.inputs, [pooled[-1].input, network.outputs[0]])
+    return lambda images: tuple(both(images, training=False))
+
+
+def _chain(layers: list[Any], values: Any) -> Any:
+    for layer in layers:
+        values = layer(values, training=False)
+    return values
+
+
+def scratch_heat(
+    network: keras.Model, images: NDArray[np.uint8], labels: NDArray[np.int64]
+) -> Heat:
+    """Return heat uint8 (N, K, 28, 28) of a network from images (N, S, S, 3) to probabilities.
+
+    Args:
+        network: as saved by `train_scratch`.
+        images: uint8 (N, S, S, 3), not turned.
+        labels: int (N, K), the classes to explain for each image.
+    """
+    forward = with_maps(network)
+    return _in_batches(lambda batch, rows: forward(batch), images, labels)
+
+
+def pretrained_heat(
+    network: keras.Model,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    features: NDArray[np.float32],
+) -> Heat:
+    """Return heat as `scratch_heat`, of a network with the layers `backbone` and `head`.
+
+    Features that are not of the whole picture, as those of crops, stay as they are.
+
+    Args:
+        network: as saved by `train_pretrained`.
+        images: uint8 (N, S, S, 3), not turned.
+        labels: int (N, K), the classes to explain for each image.
+        features: the cached features (N, D') of these images, of which the backbone's come first.
+    """
+    backbone, head = network.get_layer("backbone"), network.get_layer("head")
+    forward, width = with_maps(backbone), backbone.output_shape[-1]
+
+    def whole(batch: Any, rows: slice) -> tuple[Any, Any]:
+        maps, own = forward(batch)
+        return maps, head(tf.concat([own, features[rows, width:]], axis=1), training=False)
+
+    return _in_batches(whole, images, labels)
+
+
+def _in_batches(
+    forward: Callable[..., tuple[Any, Any]], images: NDArray[np.uint8], labels: NDArray[np.int64]
+) -> Heat:
+    heat = np.zeros((*labels.shape, HEAT_SIDE, HEAT_SIDE), np.uint8)
+    for start in range(0, len(images), BATCH):
+        rows = slice(start, start + BATCH)
+        with tf.GradientTape(persistent=True) as tape:
+            batch = tf.constant(np.asarray(images[rows]), tf.float32)
+            tape.watch(batch)
+            maps, probabilities = forward(batch, rows)
+            # Log probabilities less their mean are the scores before softmax less theirs. So they
+            # do not level off where the network is sure, as probabilities do.
+            logs = tf.math.log(probabilities + 1e-30)
+            scores = logs - tf.reduce_mean(logs, axis=1, keepdims=True)
+            chosen = [tf.gather(scores, k, axis=1, batch_dims=1) for k in labels[rows].T]
+        for k, score in enumerate(chosen):
+            heat[rows, k] = _heat(maps, tape.gradient(score, maps))
+    return heat
+
+
+def _heat(maps: Any, gradients: Any) -> Heat:
+    """Heat uint8 (N, 28, 28), each map from 0 to its own highest value, or nothing but 0."""
+    weights = tf.reduce_mean(gradients, axis=(1, 2), keepdims=True)
+    cam = tf.nn.relu(tf.reduce_sum(weights * maps, axis=-1, keepdims=True))
+    cam = tf.image.resize(cam, (HEAT_SIDE, HEAT_SIDE))[..., 0].numpy()
+    highest = cam.max(axis=(1, 2), keepdims=True)
+    return np.rint(255 * cam / np.where(highest > 0, highest, 1)).astype(np.uint8)

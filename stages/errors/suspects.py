@@ -1,0 +1,89 @@
+"""Labels that the rest of the data contradicts: confident learning.
+
+Northcutt, Jiang and Chuang 2021, arXiv 1911.00068, by the cleanlab library.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from cleanlab.filter import find_label_issues
+from numpy.typing import ArrayLike, NDArray
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold
+
+from stages.errors.table import IMPROBABLE, SUSPECT_COLUMNS
+
+FOLDS = 5
+Points = NDArray[np.float64]
+
+
+def out_of_sample(
+    points: dict[str, Points], tables: dict[str, pd.DataFrame], *, classes: int, seed: int
+) -> dict[str, Points]:
+    """Return class probabilities (N, classes) by part, none from a model that saw the donor.
+
+    Cross-validated over all parts: this judges labels, not models, and more images judge better.
+    The model is the mean of logistic regression and linear discriminant analysis on the projected
+    features; the two err differently, and their mean ranks planted wrong labels better than either.
+
+    Args:
+        points: by part, projected features (N, K).
+        tables: `label` and `group` of the same images.
+        classes: number of classes.
+        seed: of the folds.
+    """
+    x = np.concatenate(list(points.values()))
+    y = np.concatenate([tables[part]["label"].to_numpy(int) for part in points])
+    donors = np.concatenate([tables[part]["group"].to_numpy(str) for part in points])
+    crossed = cross_validated(x, y, donors, classes=classes, seed=seed)
+    cuts = np.cumsum([len(values) for values in points.values()])[:-1]
+    return dict(zip(points, np.split(crossed, cuts), strict=True))
+
+
+def cross_validated(x: Points, y: ArrayLike, donors: ArrayLike, *, classes: int, seed: int) -> Any:
+    """Return probabilities (N, classes), each from a model that saw no image of the same donor."""
+    y, donors = np.asarray(y), np.asarray(donors)
+    folds = min(FOLDS, len(np.unique(donors)))
+    probabilities = np.zeros((len(x), classes))
+    division = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    for seen, held in division.split(x, y, donors):
+        probabilities[held] = _fit_predict(x[seen], y[seen], x[held], classes=classes)
+    return probabilities
+
+
+def _fit_predict(x: Points, y: NDArray[np.int64], others: Points, *, classes: int) -> Points:
+    total = np.zeros((len(others), classes))
+    for model in (
+        LogisticRegression(C=0.01, tol=1e-3, max_iter=300),
+        LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"),
+    ):
+        model.fit(x, y)
+        # A class of which the fold holds no image gets no column from the model.
+        total[:, model.classes_] += model.predict_proba(others) / 2
+    return total
+
+
+def suspect_labels(
+    tables: dict[str, pd.DataFrame], probabilities: dict[str, Points], classes: Sequence[str]
+) -> pd.DataFrame:
+    """Return the images whose label is suspect, most suspect first, as in `SUSPECT_COLUMNS`.
+
+    `quality` is the probability of the given label; `suggested` the most probable class.
+    """
+    every = pd.concat(
+        [tables[part][["id", "class", "label"]].assign(split=part) for part in probabilities],
+        ignore_index=True,
+    )
+    values = np.concatenate(list(probabilities.values()))
+    labels = every["label"].to_numpy(int)
+    every["quality"] = values[np.arange(len(labels)), labels]
+    every["suggested"] = np.asarray(classes)[values.argmax(axis=1)]
+    found = find_label_issues(labels, values, filter_by="both", n_jobs=1)
+    # Classes that overlap look like wrong labels to it: only what is improbable is worth a look.
+    found &= (every["quality"] < IMPROBABLE).to_numpy()
+    # Text breaks ties, so that the order does not depend on the sort.
+    ranked = every[found].sort_values(["quality", "id"], ignore_index=True)
+    return ranked[list(SUSPECT_COLUMNS)]

@@ -1,0 +1,267 @@
+"""The error analysis on invented features with planted causes, and Grad-CAM on tiny networks."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages.dataset.index import PARTS, Part
+from stages.errors.analysis import Analysis, analyse, write_analysis
+from stages.errors.causes import name_cause, surprise
+from stages.errors.gradcam import error_heat, scratch_heat
+from stages.errors.neighbours import nearest_images
+from stages.errors.suspects import cross_validated
+from stages.errors.table import (
+    CAUSES,
+    ERROR_COLUMNS,
+    HEAT_SIDE,
+    MEASURES,
+    NEIGHBOUR_COLUMNS,
+    NONE_FOUND,
+)
+from stages.metrics.classification import prediction_table
+from tests.error_examples import write_errors
+
+CLASSES = ["colon", "kidney", "lung", "skin_1", "skin_2"]
+COUNTS = {"train": 60, "val": 15, "test": 30}
+PLANTED = {"blur": 6, "little_tissue": 6, "extreme_stain": 6, "unlike_training": 6}
+
+
+def planted_parts(folder: Path, seed: int = 0) -> tuple[dict[str, Part], pd.Series]:
+    """Write features, and return the parts and what was planted in the test."""
+    rng = np.random.default_rng(seed)
+    centres = rng.gamma(2, 1, (len(CLASSES), 24))
+    centres[4] = centres[3] + 0.3 * rng.normal(size=24)  # the two skins
+    parts, planted = {}, pd.Series(dtype=str)
+    for part in PARTS:
+        labels = np.repeat(np.arange(len(CLASSES)), COUNTS[part])
+        n = len(labels)
+        table = pd.DataFrame({
+            "id": [f"{part}/{i}" for i in range(n)],
+            "class": np.asarray(CLASSES)[labels],
+            "label": labels,
+            "group": [f"{part}-{i // 3}" for i in range(n)],
+            "tissue_fraction": 0.45 * np.exp(rng.normal(0, 0.15, n)),
+            "blur": 0.16 * np.exp(rng.normal(0, 0.08, n)),
+            "haematoxylin": 0.22 * np.exp(rng.normal(0, 0.2, n)),
+            "dab": 0.2 * np.exp(rng.normal(0, 0.3, n)),
+        })  # fmt: skip
+        points = centres[labels] + 0.5 * rng.normal(size=(n, 24))
+        if part == "test":
+            planted = _plant(table, points, rng)
+        points = np.abs(points)[:, None] + 0.01 * rng.normal(size=(n, 2, 24))
+        np.save(folder / f"{part}.npy", points.astype(np.float32))
+        table[["id"]].to_csv(folder / f"{part}.csv", index=False)
+        images = rng.integers(0, 256, (n, 16, 16, 3), dtype=np.uint8)
+        parts[part] = Part(images, table)
+    return parts, planted
+
+
+def _plant(table: pd.DataFrame, points: np.ndarray, rng: np.random.Generator) -> pd.Series:
+    planted = pd.Series("", table.index)
+    order = iter(rng.permutation(len(table)))
+    for cause, count in PLANTED.items():
+        rows = [next(order) for _ in range(count)]
+        planted[rows] = cause
+        if cause == "unlike_training":
+            points[rows] = rng.gamma(2, 3, (1, points.shape[1])) + rng.normal(size=(count, 24))
+        else:
+            column, factor = {
+                "blur": ("blur", 3), "little_tissue": ("tissue_fraction", 0.1),
+                "extreme_stain": ("haematoxylin", 5),
+            }[cause]  # fmt: skip
+            table.loc[rows, column] *= factor
+    rows = [next(order) for _ in range(6)]
+    planted[rows] = "suspect_label"
+    # Another class than its own, and none of the same organ system.
+    table.loc[rows, "label"] = np.where(table.loc[rows, "label"] == 0, 1, 0)
+    table["class"] = np.asarray(CLASSES)[table["label"]]
+    return planted
+
+
+def predicted(parts: dict[str, Part], planted: pd.Series, seed: int) -> pd.DataFrame:
+    """Right but for what was planted and some of the skins."""
+    rng = np.random.default_rng(seed)
+    tables = []
+    for name, part in parts.items():
+        wrong = (planted != "").to_numpy() if name == "test" else np.zeros(len(part.index), bool)
+        skins = part.index["class"].isin(["skin_1", "skin_2"]) & (rng.random(len(wrong)) < 0.2)
+        chosen = part.labels.copy()
+        chosen[wrong] = (chosen[wrong] + 1) % 3
+        chosen[skins & ~wrong] = 7 - chosen[skins & ~wrong]
+        probabilities = np.full((len(chosen), len(CLASSES)), 0.05, np.float32)
+        probabilities[np.arange(len(chosen)), chosen] = 0.8
+        tables.append(prediction_table(part.index, probabilities, split=name, classes=CLASSES))
+    return pd.concat(tables, ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def analysed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Analysis, dict[str, Part], Any]:
+    folder = tmp_path_factory.mktemp("embed")
+    parts, planted = planted_parts(folder)
+    predictions = {name: predicted(parts, planted, seed) for seed, name in enumerate("ab")}
+    analysis = analyse(predictions, parts, folder, classes=CLASSES, resamples=100, seed=3)
+    return analysis, parts, planted
+
+
+def test_planted_cause_is_named(analysed: tuple[Analysis, dict[str, Part], Any]) -> None:
+    analysis, parts, planted = analysed
+    truth = dict(zip(parts["test"].index["id"], planted, strict=True))
+    errors = analysis.errors.assign(planted=analysis.errors["id"].map(truth))
+    named = errors[errors["planted"] != ""]
+    share = (named["planted"] == named["cause"]).groupby(named["planted"]).mean()
+    assert set(share.index) == {*PLANTED, "suspect_label"}
+    assert share.min() >= 0.8
+    pairs = errors[(errors["planted"] == "") & errors["class"].str.startswith("skin")]
+    assert (pairs["cause"] == "confusable_pair").mean() > 0.5
+
+
+def test_errors_have_the_promised_form(
+    analysed: tuple[Analysis, dict[str, Part], Any], tmp_path: Path
+) -> None:
+    analysis, parts, _ = analysed
+    errors = analysis.errors
+    assert list(errors.columns) == list(ERROR_COLUMNS)
+    assert (errors["class"] != errors["predicted"]).all()
+    assert errors.equals(errors.sort_values(["model", "class", "id"], ignore_index=True))
+    assert set(errors["cause"]) <= {*CAUSES, NONE_FOUND}
+    assert errors["sentence"].str.endswith(".").all()
+    assert not errors["sentence"].str.contains("nan|_").any()
+    train = parts["train"].index.set_index("id")
+    first = errors.iloc[0]
+    classes = [train["class"][first[column]] for column in NEIGHBOUR_COLUMNS]
+    assert first["neighbour_classes"] == " ".join(classes)
+    write_analysis(analysis, np.zeros((len(errors), 2, 28, 28), np.uint8), tmp_path)
+    assert pd.read_csv(tmp_path / "errors.csv").shape == errors.shape
+
+
+def test_summary_adds_up(analysed: tuple[Analysis, dict[str, Part], Any]) -> None:
+    analysis = analysed[0]
+    for model in "ab":
+        summary = analysis.summary[model]
+        causes = summary["causes"].values()
+        assert sum(cause["errors"] for cause in causes) == summary["errors"]
+        assert sum(cause["share"] for cause in causes) == pytest.approx(1)
+        assert all(cause["low"] <= cause["share"] <= cause["high"] for cause in causes)
+        levels = summary["accuracy"]
+        assert levels["classes"]["share"] < levels["systems"]["share"]
+    counts = analysis.summary["suspects"]
+    assert sum(part["suspects"] for part in counts.values()) == len(analysis.suspects)
+
+
+def test_relabelled_images_lead_the_suspects(
+    analysed: tuple[Analysis, dict[str, Part], Any],
+) -> None:
+    analysis, parts, planted = analysed
+    ids = set(parts["test"].index["id"][planted == "suspect_label"])
+    assert len(ids & set(analysis.suspects["id"].head(len(ids) + 6))) >= 0.8 * len(ids)
+    assert analysis.suspects["quality"].is_monotonic_increasing
+
+
+def test_example_for_others_has_the_same_form(tmp_path: Path) -> None:
+    (tmp_path / "data/predictions").mkdir(parents=True)
+    (tmp_path / "metrics").mkdir()
+    tested = pd.DataFrame({"id": ["a", "b"], "class": ["x", "y"], "predicted": ["y", "y"]})
+    train = pd.DataFrame({"id": list("12345"), "class": list("xyxyx"), "group": list("pqrst")})
+    errors = write_errors(tmp_path, {"scratch": tested}, train)
+    assert list(errors.columns) == list(ERROR_COLUMNS)
+    assert np.load(tmp_path / "data/predictions/gradcam.npy").shape == (1, 2, 28, 28)
+
+
+def test_surprise_counts_within_the_reference_and_goes_on_beyond_it() -> None:
+    reference = np.random.default_rng(0).exponential(size=5000)
+    values = np.array([0.0, np.log(2), np.log(100), np.log(1e5)])
+    assert surprise(values, reference) == pytest.approx([0, 0.3, 2, 5], abs=0.35)
+    assert surprise([3.0], []) == 0
+    assert np.isfinite(surprise([1.0, 2.0], [1.0, 1.0, 1.0])).all()
+
+
+@pytest.mark.parametrize(
+    ("evidence", "expected"),
+    [
+        ({}, NONE_FOUND),
+        ({"blur": 1.5, "confusable_pair": 1.0}, "confusable_pair"),
+        ({"blur": 1.8, "suspect_label": 3.0}, "blur"),
+        ({"blur": 1.8, "unlike_training": 2.5}, "unlike_training"),
+        ({"extreme_stain": 1.8, "unlike_training": 2.5}, "extreme_stain"),
+        ({"extreme_stain": 1.8, "unlike_training": 3.0}, "unlike_training"),
+        ({"suspect_label": 1.4, "confusable_pair": 1.0}, "suspect_label"),
+        ({"donor_unseen": 1.4}, "donor_unseen"),
+    ],
+)
+def test_strongest_evidence_is_named(evidence: dict[str, float], expected: str) -> None:
+    assert name_cause(pd.Series(0.0, index=list(MEASURES)).add(pd.Series(evidence), fill_value=0)) \
+        == expected  # fmt: skip
+
+
+def test_fewer_training_images_than_neighbours() -> None:
+    train = pd.DataFrame({"id": ["a", "b"], "class": ["x", "y"], "group": ["1", "2"]})
+    near = nearest_images(np.zeros((1, 2)), np.array([[3.0, 0], [1, 0]]), train)
+    assert near.loc[0, list(NEIGHBOUR_COLUMNS)].tolist() == ["b", "a", "", "", ""]
+    assert near.loc[0, "neighbour_groups"] == "2 1"
+
+
+def test_class_of_one_donor_gets_probabilities_all_the_same() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], [20, 20, 2])
+    donors = np.r_[np.arange(40) // 4, 10, 10].astype(str)
+    points = rng.normal(size=(42, 3)) + 5 * np.eye(3)[labels]
+    values = cross_validated(points, labels, donors, classes=3, seed=1)
+    assert values.sum(axis=1) == pytest.approx(1)
+    assert (values[:40].argmax(axis=1) == labels[:40]).mean() > 0.9
+
+
+def bright_half_network(pooling: str = "GlobalAveragePooling2D") -> keras.Model:
+    """Class 1 where pixels are bright, class 0 where they are dark."""
+    images = keras.Input((16, 16, 3))
+    maps = keras.layers.Conv2D(2, 1, activation="relu", name="maps")(images)
+    pooled = getattr(keras.layers, pooling)()(maps)
+    network = keras.Model(images, keras.layers.Dense(2, activation="softmax")(pooled))
+    weights = np.stack([np.full(3, -1.0), np.full(3, 1.0)], axis=1)[None, None] / 765
+    network.set_weights([weights, np.array([0.5, -0.5]), 4 * np.eye(2), np.zeros(2)])
+    return network
+
+
+@pytest.mark.parametrize("pooling", ["GlobalAveragePooling2D", "GlobalMaxPooling2D"])
+def test_heat_lies_where_the_class_is(pooling: str) -> None:
+    images = np.zeros((11, 16, 16, 3), np.uint8)
+    images[:, :, 8:] = 255
+    heat = scratch_heat(bright_half_network(pooling), images, np.tile([[1, 0]], (11, 1)))
+    assert heat.shape == (11, 2, HEAT_SIDE, HEAT_SIDE)
+    assert heat.max() == 255
+    assert heat[:, 0, :, 16:].mean() > 200 > 20 > heat[:, 0, :, :12].mean()
+    assert heat[:, 1, :, :12].mean() > 200 > 20 > heat[:, 1, :, 16:].mean()
+
+
+def test_heat_of_both_models_follows_the_rows_of_the_errors(tmp_path: Path) -> None:
+    inner = bright_half_network()
+    image = keras.Input((16, 16, 3))
+    features = keras.Model(inner.inputs, inner.layers[-2].output, name="features")
+    backbone = keras.Model(image, features(keras.layers.Rescaling(1.0)(image)), name="backbone")
+    wide = keras.Input((3,))
+    head = keras.Model(wide, keras.layers.Dense(2, activation="softmax")(wide), name="head")
+    head.set_weights([np.array([[4.0, 0], [0, 4], [0, 0]]), np.zeros(2)])
+    rest = keras.layers.Lambda(lambda x: keras.ops.pad(x, ((0, 0), (0, 1))))(backbone(image))
+    pretrained = keras.Model(image, head(rest))
+    images = np.zeros((2, 16, 16, 3), np.uint8)
+    images[0, :, 8:], images[1, :, :8] = 255, 255
+    index = pd.DataFrame({"id": ["left dark", "right dark"]})
+    index.to_csv(tmp_path / "test.csv", index=False)
+    np.save(tmp_path / "test.npy", np.ones((2, 1, 3), np.float32))
+    errors = pd.DataFrame({
+        "model": ["pretrained", "pretrained", "scratch"],
+        "id": ["right dark", "left dark", "left dark"],
+        "predicted": ["bright"] * 3, "class": ["a"] * 3,
+    })  # fmt: skip
+    networks = {"scratch": inner, "pretrained": pretrained}
+    heat = error_heat(networks, errors, Part(images, index), tmp_path, classes=["a", "bright"])
+    assert heat[0, 0, :, :12].mean() > 200 > 20 > heat[0, 0, :, 16:].mean()
+    for row in (1, 2):
+        assert heat[row, 0, :, 16:].mean() > 200 > 20 > heat[row, 0, :, :12].mean()
+    alone = error_heat(
+        {"pretrained": head}, errors, Part(images, index), tmp_path, classes=["a", "bright"]
+    )
+    assert alone.max() == 0
