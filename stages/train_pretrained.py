@@ -2,7 +2,8 @@
 
 Reads the training and validation part of `data/embed`, the labels in `data/split` and the weights
 of the backbone. Writes `data/models/pretrained.keras`, backbone and head in one file, which takes
-images in [0, 255] and returns class probabilities, and `plots/pretrained_history.csv`.
+images in [0, 255] and returns class probabilities, and `plots/pretrained_history.csv`; each epoch
+is logged below `plots/live/pretrained` as soon as it ends.
 
 With `pretrained.fine_tune_epochs` above 0 the top of the backbone is trained after the head, on
 the images themselves and with its batch normalisation frozen. On the default the head takes about
@@ -37,6 +38,7 @@ def run(
     embed: Path = Path("data/embed"),
     model: Path = Path("data/models/pretrained.keras"),
     history: Path = Path("plots/pretrained_history.csv"),
+    live: Path = Path("plots/live/pretrained"),
 ) -> None:
     """Train the head, fine-tune if asked to, and keep the weights best on validation."""
     # TensorFlow takes seconds to import; a wrong parameter has been reported before.
@@ -44,6 +46,7 @@ def run(
         from stages.models.runtime import set_up
     from stages.models.backbones import build_backbone
     from stages.models.heads import build_head, join
+    from stages.models.live import live_log
     from stages.models.saving import save_model
     from stages.models.training import Batches, fit
 
@@ -62,6 +65,7 @@ def run(
         epochs=settings.epochs,
         patience=settings.patience,
         name="train_pretrained",
+        logs=[live_log(live)],
     )
     backbone = build_backbone(
         settings.backbone,
@@ -72,7 +76,7 @@ def run(
     network = join(backbone, head)
     if settings.fine_tune_epochs:
         fine_tuning = _fine_tune(
-            network, train, val, settings, seed=seed, lr=lr, batch_size=batch_size
+            network, train, val, settings, seed=seed, lr=lr, batch_size=batch_size, live=live
         )
         table = pd.concat([table, fine_tuning], ignore_index=True)
         table["epoch"] = np.arange(1, len(table) + 1)
@@ -97,9 +101,11 @@ def _fine_tune(
     seed: int,
     lr: float,
     batch_size: int,
+    live: Path,
 ) -> pd.DataFrame:
     from stages.models.augmentation import augment
     from stages.models.heads import unfreeze
+    from stages.models.live import live_log
     from stages.models.training import Batches, fit
 
     unfreeze(network.get_layer("backbone"), settings.fine_tune_layers)
@@ -115,6 +121,7 @@ def _fine_tune(
         epochs=settings.fine_tune_epochs,
         patience=settings.patience,
         name="fine_tune",
+        logs=[live_log(live, resume=True)],
     )  # fmt: skip
 
 

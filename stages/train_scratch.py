@@ -1,7 +1,8 @@
 """Train a network from scratch: `python -m stages.train_scratch`.
 
 Reads the training and validation part of `data/split`. Writes `data/models/scratch.keras`, which
-takes images in [0, 255] and returns class probabilities, and `plots/scratch_history.csv`.
+takes images in [0, 255] and returns class probabilities, and `plots/scratch_history.csv`; each
+epoch is logged below `plots/live/scratch` as soon as it ends.
 """
 
 from pathlib import Path
@@ -23,12 +24,14 @@ def run(
     split: Path = Path("data/split"),
     model: Path = Path("data/models/scratch.keras"),
     history: Path = Path("plots/scratch_history.csv"),
+    live: Path = Path("plots/live/scratch"),
 ) -> None:
     """Train the network of `stages.models.scratch` and keep the weights best on validation."""
     # TensorFlow takes seconds to import; a wrong parameter has been reported before.
     with quiet_import():
         from stages.models.runtime import set_up
     from stages.models.augmentation import augment
+    from stages.models.live import live_log
     from stages.models.saving import save_model
     from stages.models.scratch import build_scratch
     from stages.models.training import Batches, fit
@@ -55,6 +58,7 @@ def run(
         patience=settings.patience,
         label_smoothing=settings.label_smoothing,
         name="train_scratch",
+        logs=[live_log(live)],
     )
     save_model(network, model)
     write_table(table, history)

@@ -1,7 +1,7 @@
 """One training loop for all three trainings: from scratch, the head, and fine-tuning."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -69,6 +69,7 @@ def fit(
     patience: int,
     label_smoothing: float = 0.0,
     name: str = "train",
+    logs: Sequence[keras.callbacks.Callback] = (),
 ) -> pd.DataFrame:
     """Train with Adam and a cosine schedule; the weights of the best validation loss are kept.
 
@@ -81,6 +82,7 @@ def fit(
         patience: epochs without a better validation loss before training stops.
         label_smoothing: share of the target that is spread over all classes.
         name: in front of the progress bar.
+        logs: callbacks that are told every epoch, as from `stages.models.live`.
 
     Returns:
         A row an epoch: epoch, accuracy, loss, val_accuracy, val_loss, lr. Training figures are
@@ -95,6 +97,7 @@ def fit(
         keras.callbacks.LearningRateScheduler(lambda epoch: _cosine(epoch, epochs) * lr),
         keras.callbacks.EarlyStopping("val_loss", patience=patience, restore_best_weights=True),
         TqdmCallback(verbose=0, desc=name, disable=None),
+        *logs,
     ]
     history = model.fit(train, validation_data=val, epochs=epochs, callbacks=callbacks, verbose=0)
     table = pd.DataFrame(history.history).rename(columns={"learning_rate": "lr"})
