@@ -109,16 +109,6 @@ def test_counts(inputs: Inputs, model: str) -> np.ndarray:
     return confusion_counts(tested["class"], tested["predicted"], inputs.classes)
 
 
-def confusion_table(inputs: Inputs, model: str) -> Table:
-    """The confusion matrix as numbers."""
-    counts = test_counts(inputs, model)
-    return Table(
-        f"Confusion counts, {MODEL_NAMES[model]}: a row for each actual class",
-        ["actual \\ predicted", *inputs.classes],
-        [[name, *map(count, row)] for name, row in zip(inputs.classes, counts, strict=True)],
-    )
-
-
 def confusions_table(inputs: Inputs, model: str) -> Table:
     """The largest confusions of a model."""
     rows = inputs.confusions
