@@ -66,7 +66,11 @@ def causes_table(inputs: Inputs) -> Table:
             # Only a cause that is measured can be found among correct answers.
             row.append(percent(one["correct_share"]) if "correct_share" in one else "")
         rows.append(row)
-    return Table("What explains the errors: each has one cause, the strongest", head, rows)
+    caption = (
+        "What explains the errors, one cause each; beside it, how often the same is found where "
+        "the model is right"
+    )
+    return Table(caption, head, rows)
 
 
 def surest_errors_table(inputs: Inputs) -> Table | None:

@@ -24,12 +24,11 @@ def library() -> str:
 def map_item() -> str:
     """The plot as JSON; the same text in every process and at every call."""
     plot = figure(
-        height=560,
+        height=540,
         sizing_mode="stretch_width",
         tools="pan,box_zoom,reset",
         active_drag="box_zoom",
         toolbar_location="above",
-        match_aspect=True,
         output_backend="canvas",
         background_fill_color="white",
         border_fill_color="white",
@@ -49,7 +48,8 @@ def map_item() -> str:
     )  # fmt: skip
     plot.text(
         "x", "y", text="text", text_align="center", text_baseline="middle", text_font_size="12px",
-        text_font_style="bold", text_color=INK, text_outline_color="white",
+        text_font_style="bold", text_color=INK, background_fill_color="white",
+        background_fill_alpha=0.75, padding=2, border_radius=3,
         source=_source("names", ("x", "y", "text")),
     )  # fmt: skip
     # Without tooltips: what is pointed at is shown beside the map, where there is room for it.

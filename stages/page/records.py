@@ -23,10 +23,10 @@ CAUSE_NAMES = {
     "donor_unseen": "donor unseen in training",
     NONE_FOUND: "no measured cause",
 }
-# matplotlib's names of markers, as Bokeh calls them.
+# What Bokeh draws for matplotlib's markers; it has no filled x.
 MARKERS = {
     "o": "circle", "s": "square", "^": "triangle", "D": "diamond", "v": "inverted_triangle",
-    "P": "plus", "X": "x",
+    "P": "plus", "X": "star",
 }  # fmt: skip
 assert set(CAUSE_NAMES) == {*CAUSES, NONE_FOUND}
 

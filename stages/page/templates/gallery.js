@@ -21,6 +21,7 @@ function make(tag, attributes = {}, ...children) {
 const className = (i) => classes[images.class[i]];
 const isWrong = (i, model) => images.answer[model][i] !== images.class[i];
 const percent = (share) => `${Math.round(100 * share)}%`;
+const capital = (text) => text[0].toUpperCase() + text.slice(1);
 const plural = (n, word) => `${n.toLocaleString("en")} ${word}${n === 1 ? "" : "s"}`;
 
 function answerText(i, model) {
@@ -62,7 +63,7 @@ function explanation(error) {
   });
   return make(
     "div", { class: "explanation" },
-    make("p", {}, make("strong", {}, `${causes[error.cause]}. `), error.sentence),
+    make("p", {}, make("strong", {}, `${capital(causes[error.cause])}. `), error.sentence),
     make(
       "div", { class: "heats" },
       overlay(i, error.heat[0], `for ${answer}`),
@@ -78,11 +79,11 @@ function card(error) {
   const answer = classes[images.answer[error.model][i]];
   const title = make("h4", { tabindex: "-1" }, `${className(i)} taken for ${answer}`);
   const sure = percent(images.confidence[error.model][i]);
-  const margin = percent(error.margin);
+  const margin = Math.round(100 * error.margin);
   return make(
     "article", { class: "card" },
     title,
-    make("p", { class: "found" }, `${models[error.model]}, ${sure} sure, ${margin} ahead of the next answer`),
+    make("p", { class: "found" }, `${models[error.model]}, ${sure} sure, ${margin} points ahead of its next answer`),
     make("div", { class: "card-body" }, tile(i, images.id[i]), explanation(error)),
   );
 }
@@ -134,7 +135,7 @@ function setUpMatrices() {
     );
     found.sort((a, b) => images.confidence[model][b] - images.confidence[model][a]);
     const what = actual === answer ? "named right" : `taken for ${classes[answer]}`;
-    $("cell-title").textContent = `${plural(found.length, "image")} of ${classes[actual]} ${what} by the ${models[model]}, the surest first.`;
+    $("cell-title").textContent = `${plural(found.length, "image")} of ${classes[actual]} ${what} by the ${models[model]}${found.length > 1 ? ", the surest first" : ""}.`;
     showImages(found);
   };
   document.querySelectorAll(".matrix").forEach((matrix) => {
@@ -192,16 +193,18 @@ function setUpGallery() {
   if (!$("gallery")) return;
   const showCards = growing($("error-cards"), $("error-more"), STEP.cards, card);
   const filters = ["model", "cause", "class", "answer"].map((name) => $(`error-${name}`));
+  const sure = (error) => images.confidence[error.model][error.image];
+  const ordered = [...errors].sort((a, b) => sure(b) - sure(a));
   const update = () => {
     const [model, cause, actual, answer] = filters.map((filter) => filter.value);
-    const found = errors.filter(
+    const found = ordered.filter(
       (error) =>
         (!model || error.model === model) &&
         (!cause || error.cause === cause) &&
         (!actual || images.class[error.image] === Number(actual)) &&
         (!answer || images.answer[error.model][error.image] === Number(answer)),
     );
-    $("error-count").textContent = `${found.length.toLocaleString("en")} of ${plural(errors.length, "error")}`;
+    $("error-count").textContent = `${found.length.toLocaleString("en")} of ${plural(errors.length, "error")}, the surest first`;
     showCards(found);
   };
   filters.forEach((filter) => filter.addEventListener("change", update));

@@ -6,7 +6,9 @@ function setUpMap(plot) {
   const names = document_.get_model_by_name("names");
   const filters = ["class", "part", "model", "answer"].map((name) => $(`map-${name}`));
   let shown = [];
+  let walk = [];
   let chosen = null;
+  let seen = null;
 
   const fits = (i) => {
     const [name, part, model, answer] = filters.map((filter) => filter.value);
@@ -19,6 +21,7 @@ function setUpMap(plot) {
   };
 
   const show = (i) => {
+    seen = i;
     ring.data = { x: [images.x[i]], y: [images.y[i]] };
     const answers = Object.keys(models).map((model) => make("li", {}, answerText(i, model)));
     $("map-image").replaceChildren(
@@ -41,6 +44,7 @@ function setUpMap(plot) {
     // Training below, errors on top.
     const rank = (i) => (images.part[i] === "test" ? 1 + isWrong(i, model) : 0);
     shown.sort((a, b) => rank(a) - rank(b) || images.class[a] - images.class[b]);
+    walk = [...shown].reverse();
     points.selected.indices = [];
     points.data = {
       x: shown.map((i) => images.x[i]),
@@ -60,12 +64,12 @@ function setUpMap(plot) {
     $("map-count").textContent = `${shown.length.toLocaleString("en")} of ${plural(every.length, "image")}`;
   };
 
-  // Where filters are changed, positions stay; so the limits are set once, with all images.
+  // Errors first, as they are what one looks for.
   const step = (by) => {
-    if (!shown.length) return;
-    const last = shown.indexOf(chosen);
-    const next = last < 0 ? (by > 0 ? 0 : shown.length - 1) : (last + by + shown.length) % shown.length;
-    choose(shown[next]);
+    if (!walk.length) return;
+    const last = walk.indexOf(chosen);
+    const next = last < 0 ? (by > 0 ? 0 : -1) : last + by;
+    choose(walk.at(next % walk.length));
   };
 
   const pointed = () => {
@@ -81,7 +85,9 @@ function setUpMap(plot) {
   filters.forEach((filter) => filter.addEventListener("change", update));
   $("map-next").addEventListener("click", () => step(1));
   $("map-previous").addEventListener("click", () => step(-1));
-  $("map-open").addEventListener("click", () => openDetail(chosen === null ? shown[0] : chosen));
+  $("map-open").addEventListener("click", () => openDetail(seen));
+  // On a touch screen a drag over the map scrolls the page.
+  if (matchMedia("(pointer: coarse)").matches) plot.toolbar.active_drag = null;
   update();
 }
 
