@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from bokeh.embed import json_item
-from bokeh.models import ColumnDataSource, HoverTool, TapTool
+from bokeh.models import ColumnDataSource, HoverTool, TapTool, Text
 from bokeh.plotting import figure
 from bokeh.resources import Resources
 
@@ -12,6 +12,13 @@ from stages.figures.theme import INK
 from stages.page.records import as_json
 
 COLUMNS = ("x", "y", "image", "colour", "marker", "size", "fill", "line")
+# The names of classes stand on a ground of their own, to be read above the points.
+LABEL: dict[str, Any] = {
+    "padding": 2,
+    "border_radius": 3,
+    "background_fill_color": "white",
+    "background_fill_alpha": 0.75,
+}
 
 
 def library() -> str:
@@ -46,11 +53,12 @@ def map_item() -> str:
         "x", "y", size=20, fill_color=None, line_color=INK, line_width=2.5,
         source=_source("ring", ("x", "y")),
     )  # fmt: skip
-    plot.text(
-        "x", "y", text="text", text_align="center", text_baseline="middle", text_font_size="12px",
-        text_font_style="bold", text_color=INK, background_fill_color="white",
-        background_fill_alpha=0.75, padding=2, border_radius=3,
-        source=_source("names", ("x", "y", "text")),
+    plot.add_glyph(
+        _source("names", ("x", "y", "text")),
+        Text(
+            x="x", y="y", text="text", text_align="center", text_baseline="middle",
+            text_font_size="12px", text_font_style="bold", text_color=INK, **LABEL,
+        ),
     )  # fmt: skip
     # Without tooltips: what is pointed at is shown beside the map, where there is room for it.
     plot.add_tools(

@@ -77,7 +77,8 @@ function setUpMap(plot) {
     if (first !== undefined) show(shown[first]);
     else if (chosen !== null) show(chosen);
   };
-  points.properties.inspected.change.connect(pointed);
+  // Of `inspected` Bokeh changes the content without saying so; `inspect` says so.
+  points.inspect.connect(pointed);
   points.selected.properties.indices.change.connect(() => {
     const [first] = points.selected.indices;
     if (first !== undefined) choose(shown[first]);
