@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 
 from stages import report
+from stages.page.assembling import render
+from stages.page.error_tables import coverage_sentence
 from stages.page.map import library, map_item
 from stages.page.numbers import points
 from stages.page.overlap import overlap_verdict
@@ -117,6 +120,37 @@ def test_every_image_is_on_the_page_once(results: Path, html: str) -> None:
     assert [images["id"][i] for i in error["near"]] == [row[f"neighbour_{k}"] for k in range(1, 6)]
 
 
+def test_errors_are_counted_by_cause(results: Path, page: Page) -> None:
+    inputs = read_inputs(results)
+    rows = {row[0]: row[1:] for row in page.table("What explains the errors")}
+    blurred = inputs.errors[inputs.errors["cause"] == "blur"]["model"].value_counts()
+    assert [rows["blur"][0], rows["blur"][3]] == [str(blurred[model]) for model in MODELS]
+    assert (
+        sum(int(row[0]) for row in list(rows.values())[1:])
+        == (inputs.errors["model"] == "scratch").sum()
+    )
+    surest = page.table("The surest errors")[1]
+    assert surest[0] in set(inputs.errors["id"])
+    assert page.table("Labels worth a second look")[1][0] == inputs.suspects["id"].iloc[0]
+
+
+def test_what_is_gained_by_leaving_images_to_a_human(results: Path) -> None:
+    inputs = read_inputs(results)
+    curve = inputs.risk_coverage["pretrained"]
+    kept = curve[curve["coverage"] >= 0.8].iloc[0]
+    sentence = coverage_sentence(inputs)
+    assert sentence.startswith("If the pretrained net answers only the 80.0% of test images")
+    assert f"{kept['error']:.1%} of its answers are wrong instead of" in sentence
+    assert sentence.endswith(f"{curve.iloc[-1]['error']:.1%}.")
+
+
+def test_a_heat_map_is_asked_for_each_error(results: Path) -> None:
+    inputs = read_inputs(results)
+    with pytest.raises(ValueError, match="a Grad-CAM map for each error") as caught:
+        records(replace(inputs, heat=inputs.heat[:-1]))
+    assert f"{len(inputs.errors)} errors and {len(inputs.errors) - 1} maps" in str(caught.value)
+
+
 def test_thumbnails_shrink_where_there_are_many() -> None:
     sides = [thumbnail_side(images) for images in (10, 1_080, 3_000, 6_000, 100_000)]
     assert sides == [96, 96, 64, 48, 32]
@@ -184,7 +218,11 @@ def test_results_table_holds_the_metrics(results: Path, page: Page) -> None:
         f"{test['accuracy']:.1%}",
         f"{test['accuracy_low']:.1%} to {test['accuracy_high']:.1%}",
     ]
-    assert rows["Accuracy over 8 organ systems"] == ["93.1%", "", "93.1%", ""]
+    spread = metrics["errors"]["pretrained"]["accuracy"]["systems"]
+    assert rows["Accuracy over 8 organ systems"][2:] == [
+        "93.1%",
+        f"{spread['low']:.1%} to {spread['high']:.1%}",
+    ]
     assert rows["Parameters"] == ["412,340", "", "412,340", ""]
     recall = {row[0]: row for row in page.table("Recall")}
     assert recall["skin_1"][3] == f"{test['recall']['skin_1']:.1%}"
@@ -224,6 +262,10 @@ def test_a_perfect_model_is_told_as_one(results: Path) -> None:
     frame = inputs.predictions["pretrained"]
     frame["predicted"] = frame["class"]
     assert verdict(inputs)[1] == "It makes no error on them."
+    faultless = replace(inputs, errors=inputs.errors.iloc[:0], heat=inputs.heat[:0])
+    html = render(faultless)
+    assert 'id="gallery"' not in html
+    assert "The surest errors" not in html
 
 
 def test_overlap_verdict_tells_apart_from_close(page: Page) -> None:

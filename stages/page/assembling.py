@@ -71,6 +71,7 @@ def context(inputs: Inputs) -> dict[str, Any]:
         "causes": error_tables.causes_table(inputs),
         "cause_names": CAUSE_NAMES,
         "surest_errors": error_tables.surest_errors_table(inputs),
+        "suspects": error_tables.suspects_table(inputs),
         "coverage": error_tables.coverage_sentence(inputs),
         "class_choices": list(enumerate(inputs.classes)),
         "matrix_names": [(one.model, one.name) for one in error_tables.matrices(inputs)],

@@ -4,15 +4,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.page.numbers import count, percent
+from stages.page.numbers import count, decimal, percent
 from stages.page.reading import MODELS, Inputs
 from stages.page.records import CAUSE_NAMES
 from stages.page.result_tables import test_counts
-from stages.page.tables import Table
+from stages.page.tables import PART_NAMES, Table
 from stages.page.wording import MODEL_NAMES, best_model
 
 KEPT = 0.8  # share of the test images that the sentence on risk and coverage keeps
 SUREST = 12  # errors in the table for readers without a script
+SUSPECTS = 20  # images in the table of suspect labels
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,26 @@ def surest_errors_table(inputs: Inputs) -> Table | None:
     ]
     head = ["Image", "Model", "Actual", "Taken for", "Confidence", "Cause"]
     return Table("The surest errors", head, rows, texts=(1, 2, 3, 5))
+
+
+def suspects_table(inputs: Inputs) -> Table | None:
+    """Images whose label the rest of the data contradicts, if there is any; most suspect first."""
+    suspects = inputs.suspects.head(SUSPECTS)
+    if suspects.empty:
+        return None
+    rows = [
+        [
+            row["id"],
+            PART_NAMES[row["split"]],
+            row["class"],
+            row["suggested"],
+            decimal(row["quality"]),
+        ]
+        for row in suspects.to_dict("records")
+    ]
+    caption = f"Labels worth a second look, {len(suspects)} of {count(len(inputs.suspects))}"
+    head = ["Image", "Part", "Label", "Looks like", "Label quality, 0 to 1"]
+    return Table(caption, head, rows, texts=(1, 2, 3))
 
 
 def coverage_sentence(inputs: Inputs) -> str:

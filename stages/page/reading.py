@@ -39,6 +39,7 @@ MADE_BY = {
     **{f"data/predictions/{model}.csv": "evaluate" for model in MODELS},
     "data/predictions/errors.csv": "evaluate",
     "data/predictions/gradcam.npy": "evaluate",
+    "data/predictions/suspects.csv": "evaluate",
     "metrics/errors.json": "evaluate",
     **{f"plots/reliability_{model}.csv": "evaluate" for model in MODELS},
     **{f"plots/risk_coverage_{model}.csv": "evaluate" for model in MODELS},
@@ -60,6 +61,7 @@ MADE_BY = {
 
 TEXTS = (
     "id", "split", "class", "actual", "predicted", "model", "reason", "cause", "sentence",
+    "suggested",
     *NEIGHBOUR_COLUMNS, "neighbour_classes", "neighbour_groups",
 )  # fmt: skip
 
@@ -78,6 +80,7 @@ class Inputs:
     confusions: pd.DataFrame
     errors: pd.DataFrame
     heat: NDArray[np.uint8]  # (E, 2, h, w): row i of errors, its predicted and its true class
+    suspects: pd.DataFrame
     reliability: dict[str, pd.DataFrame]
     risk_coverage: dict[str, pd.DataFrame]
     points: pd.DataFrame  # of the t-SNE
@@ -123,6 +126,7 @@ def read_inputs(root: Path) -> Inputs:
         confusions=_read_names(root / "plots/confusions.csv"),
         errors=_read_names(root / "data/predictions/errors.csv"),
         heat=read_array(root / "data/predictions/gradcam.npy"),
+        suspects=_read_names(root / "data/predictions/suspects.csv"),
         reliability=_read_curves(root, "reliability"),
         risk_coverage=_read_curves(root, "risk_coverage"),
         points=_read_names(root / "plots/tsne.csv"),

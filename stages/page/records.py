@@ -44,6 +44,8 @@ def records(inputs: Inputs) -> dict[str, Any]:
         "parts": PART_NAMES,
         "causes": CAUSE_NAMES,
         "side": side,
+        # What holds images together: the donor where it is known, else slide or near-duplicates.
+        "group": "donor" if inputs.metrics["split"].get("group_rule") == "donor" else "group",
         "images": {
             "id": images["id"].tolist(),
             "part": images["part"].tolist(),

@@ -58,7 +58,7 @@ function explanation(error) {
   const answer = classes[images.answer[error.model][i]];
   const near = error.near.map((j) => {
     const same = images.class[j] === images.class[i];
-    const caption = `${className(j)}, donor ${images.group[j]}`;
+    const caption = `${className(j)}, ${records.group} ${images.group[j]}`;
     return make("li", {}, tile(j, caption, same ? "same" : "other"));
   });
   return make(
@@ -66,10 +66,10 @@ function explanation(error) {
     make("p", {}, make("strong", {}, `${capital(causes[error.cause])}. `), error.sentence),
     make(
       "div", { class: "heats" },
-      overlay(i, error.heat[0], `for ${answer}`),
-      overlay(i, error.heat[1], `for ${className(i)}`),
+      overlay(i, error.heat[0], `for ${answer}, its answer`),
+      overlay(i, error.heat[1], `for ${className(i)}, the actual class`),
     ),
-    make("p", { class: "found" }, "Most alike in training:"),
+    make("p", { class: "found" }, `Most alike in training, framed in blue if ${className(i)}, too:`),
     make("ol", { class: "images near" }, ...near),
   );
 }
@@ -93,7 +93,7 @@ function openDetail(i) {
   const found = errorsOf.get(i) || [];
   $("detail-content").replaceChildren(
     make("h3", { id: "detail-title" }, className(i)),
-    make("p", { class: "found" }, `${parts[images.part[i]]} image ${images.id[i]}, donor ${images.group[i]}`),
+    make("p", { class: "found" }, `${parts[images.part[i]]} image ${images.id[i]}, ${records.group} ${images.group[i]}`),
     make("div", { class: "detail-top" }, picture(i, describe(i)), make("ul", {}, ...answers)),
     ...found.flatMap((error) => [make("h4", {}, `Why the ${models[error.model]} was wrong`), explanation(error)]),
   );
