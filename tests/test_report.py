@@ -129,6 +129,7 @@ def test_errors_are_counted_by_cause(results: Path, page: Page) -> None:
         sum(int(row[0]) for row in list(rows.values())[1:])
         == (inputs.errors["model"] == "scratch").sum()
     )
+    assert rows["confusable pair"][2] == "n/a"
     surest = page.table("The surest errors")[1]
     assert surest[0] in set(inputs.errors["id"])
     assert page.table("Labels worth a second look")[1][0] == inputs.suspects["id"].iloc[0]

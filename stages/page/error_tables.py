@@ -64,8 +64,8 @@ def causes_table(inputs: Inputs) -> Table:
                 continue
             row.append(count(one["errors"]))
             row.append(f"{percent(one['share'])} ({percent(one['low'])} to {percent(one['high'])})")
-            # Only a cause that is measured can be found among correct answers.
-            row.append(percent(one["correct_share"]) if "correct_share" in one else "")
+            # An answer that is right confuses no pair: its share there would say nothing.
+            row.append("n/a" if cause == "confusable_pair" else percent(one["correct_share"]))
         rows.append(row)
     caption = (
         "What explains the errors, one cause each; beside it, how often the same is found where "
