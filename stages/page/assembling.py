@@ -76,14 +76,20 @@ def context(inputs: Inputs) -> dict[str, Any]:
         "class_choices": list(enumerate(inputs.classes)),
         "matrix_names": [(one.model, one.name) for one in error_tables.matrices(inputs)],
         "part_names": PART_NAMES,
-        # Markup: scripts and JSON are not escaped as text; both are safe inside a script element.
-        "records": Markup(as_json(records(inputs))),
-        "map_item": Markup(map_item()),
-        "library": Markup(library()),
+        **scripts(inputs),
         "overlap": [result_tables.overlap_table(inputs)],
         "params": inputs.params.rstrip(),
         "versions": data_tables.versions_table(),
         "files": data_tables.files_table(inputs),
+    }
+
+
+def scripts(inputs: Inputs) -> dict[str, Markup]:
+    """What stands inside script elements, where it is not escaped as text; none can end them."""
+    return {
+        "records": Markup(as_json(records(inputs))),
+        "map_item": Markup(map_item()),
+        "library": Markup(library()),
     }
 
 
