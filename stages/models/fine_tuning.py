@@ -1,5 +1,7 @@
 """Training of the top of a backbone together with its head."""
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 import pandas as pd
@@ -21,6 +23,7 @@ def fine_tune(
     seed: int,
     lr: float,
     batch_size: int,
+    logs: Sequence[keras.callbacks.Callback] = (),
 ) -> pd.DataFrame:
     """Train the head and the top layers of the backbone on images; return the history.
 
@@ -46,6 +49,7 @@ def fine_tune(
         epochs=settings.fine_tune_epochs,
         patience=settings.patience,
         name="fine_tune",
+        logs=logs,
     )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """One training loop for all three trainings: from scratch, the head, and fine-tuning."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import keras
@@ -134,6 +134,7 @@ def fit(
     average: int = 0,
     lr_factors: Mapping[str, float] | None = None,
     name: str = "train",
+    logs: Sequence[keras.callbacks.Callback] = (),
 ) -> pd.DataFrame:
     """Train with AdamW, a warm-up and a cosine schedule that ends at zero.
 
@@ -154,6 +155,7 @@ def fit(
         lr_factors: share of the learning rate by path of a variable; the others have the whole.
         average: number of epochs at the end whose weights are averaged; 0 for none.
         name: in front of the progress bar.
+        logs: callbacks that are told every epoch, as from `stages.models.live`.
 
     Returns:
         A row an epoch: epoch, accuracy, loss, val_accuracy, val_loss, lr. Training figures are
@@ -169,6 +171,7 @@ def fit(
         keras.callbacks.LearningRateScheduler(lambda epoch: _cosine(epoch, epochs, warm_up) * lr),
         AveragedWeights(max(0, epochs - average)) if average else keep,
         TqdmCallback(verbose=0, desc=name, disable=None),
+        *logs,
     ]
     history = model.fit(train, validation_data=val, epochs=epochs, callbacks=callbacks, verbose=0)
     table = pd.DataFrame(history.history).rename(columns={"learning_rate": "lr"})
