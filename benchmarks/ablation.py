@@ -53,7 +53,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "mixup 0.2": {"mixup": 0.2},
     "no smoothing": {"label_smoothing": 0.0},
     "weight decay 0.05": {"weight_decay": 0.05},
-    "best epoch": {"average": 0, "patience": 40},
+    "mean of 5 epochs": {"average": 5},
     "one view": {"views": 1},
 }
 COLOURS = 12  # clusters of a class, where it has twice as many images
