@@ -163,7 +163,9 @@ def main() -> None:
         change = CHANGES[name]
         table = cross_validate(data, changed(params, change), **how) if change else default
         first, *numbers = summarise(name, table, default)
-        print(f"{first:<24}" + "".join(f"{value:>11.3f}" for value in numbers), flush=True)
+        *numbers, parameters = numbers
+        values = "".join(f"{value:>11.3f}" for value in numbers)
+        print(f"{first:<24}{values}{parameters:>11}", flush=True)
 
 
 if __name__ == "__main__":
