@@ -83,7 +83,7 @@ def cross_validate(
     data: Part, params: Params, *, folds: list[int], of: int, seeds: int
 ) -> pd.DataFrame:
     """Train on all but a fold; a row an image of a fold and seed: right, loss, group, seconds."""
-    from stages.models.prediction import predict_images
+    from stages.models.prediction import predict_views
     from stages.models.runtime import set_up
     from stages.train_scratch import train
 
@@ -101,9 +101,9 @@ def cross_validate(
                 batch_size=params.batch_size,
             )  # fmt: skip
             seconds = time.perf_counter() - start
-            predicted = predict_images(
+            predicted = predict_views(
                 network, outside.images, views=params.scratch.views, name=f"fold {fold}"
-            )
+            ).mean(axis=1)
             of_label = predicted[np.arange(len(predicted)), outside.labels]
             table = outside.index[["id", "group"]].assign(
                 right=predicted.argmax(axis=1) == outside.labels,

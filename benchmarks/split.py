@@ -85,6 +85,7 @@ def time_ours(manifest: pd.DataFrame, raw: Path) -> Spent:
     with spending() as spent:
         read, _ = read_images(
             manifest, raw, raw / "all.npy", size=SIDE, workers=WORKERS,
+            crops=limits.crops.model_copy(update={"count": 0}), crops_array=raw / "crops.npy",
             max_pixels=limits.max_pixels, min_side=limits.min_side, max_aspect=limits.max_aspect,
         )  # fmt: skip
     assert (read["reason"] == "").all()

@@ -3,10 +3,11 @@
 Reads `data/split` and the weights of the backbone. Writes `data/embed/`: for training, validation
 and test an array of features float32 (images, views, D) and the ids of its rows. Views are the
 dihedral turns and mirror images; where `split` kept crops at a higher magnification, the mean of
-their features follows that of the whole image. The head then trains on these in seconds, and a change of its
-parameters never runs the backbone again.
+their features follows that of the whole image. The head then trains on these in seconds, and a
+change of its parameters never runs the backbone again.
 
-On the default, 1,080 images in 8 views and 4 crops through MobileNetV2 0.35, about a minute on two cores.
+On the default, 1,080 images in 8 views and 4 crops through MobileNetV2 0.35, about a minute on two
+cores.
 """
 
 from pathlib import Path

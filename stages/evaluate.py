@@ -4,7 +4,8 @@ Reads both models, `data/split` and, for the frozen backbone, its features in `d
 `data/predictions/{scratch,pretrained}.csv`; why each test image was misclassified, in
 `errors.csv` and `gradcam.npy` there, and labels that look wrong, in `suspects.csv`;
 `metrics/{scratch,pretrained,comparison,errors}.json`; the confusion matrices of the test part as
-CSV and PNG; and `plots/confusions.csv`, worst first.
+CSV and PNG; `plots/confusions.csv`, worst first; and, on how far confidence can be trusted,
+`plots/{reliability,risk_coverage}_{scratch,pretrained}.csv`.
 
 Intervals resample donors, and the two models are compared on the same images by McNemar's test.
 About 30 s on the default, two cores.
@@ -85,6 +86,15 @@ def run(
     comparison = compare(tests["scratch"], tests["pretrained"], groups, **sampling)
     write_json({"test": comparison}, metrics / "comparison.json")
     write_table(confusions(tests), plots / "confusions.csv")
+    _write_confidence(tests, plots)
+
+
+def _write_confidence(tests: dict[str, pd.DataFrame], plots: Path) -> None:
+    from stages.metrics.confidence import reliability, risk_coverage
+
+    for name, table in tests.items():
+        write_table(reliability(table), plots / f"reliability_{name}.csv")
+        write_table(risk_coverage(table), plots / f"risk_coverage_{name}.csv")
 
 
 def _sentence(test: dict[str, float]) -> str:

@@ -1,9 +1,10 @@
 """Decode, check and divide the images: `python -m stages.split`.
 
-Reads `data/raw`. Writes `data/split/`: for training, validation and test an array of images and a
-table that describes its rows; crops of the images at a higher magnification; the class names; lists of the images that cannot be used, of copies,
-and of training images that share a picture or donor with the test. Writes `metrics/split.json`,
-sheets of samples of training and test, and one of what the checks found.
+Reads `data/raw`. Writes `data/split/`: for training, validation and test an array of images, one of
+crops of them at a higher magnification, and a table that describes their rows; the class names;
+lists of the images that cannot be used, of copies, and of training images that share a picture or
+donor with the test. Writes `metrics/split.json`, sheets of samples of training and test, and one of
+what the checks found.
 
 A test set that the source gives is kept; otherwise one is made. Validation is taken from training.
 Both are taken by whole groups: donors, else slides, else clusters of near-duplicates, so that no

@@ -2,8 +2,9 @@
 
 Reads the training and validation part of `data/embed`, the labels in `data/split` and the weights
 of the backbone. Writes `data/models/pretrained.keras`, backbone and head in one file, which takes
-images in [0, 255] and returns class probabilities, and `plots/pretrained_history.csv`. With a
-backbone from an ONNX file the model is the head alone, which takes its features.
+images in [0, 255] and returns class probabilities, and `plots/pretrained_history.csv`; each epoch
+is logged below `plots/live/pretrained` as soon as it ends. With a backbone from an ONNX file the
+model is the head alone, which takes its features.
 
 With `pretrained.fine_tune_epochs` above 0 the top of the backbone is trained after the head, on
 the images themselves and with its batch normalisation frozen. At the end the temperature of the
@@ -34,6 +35,7 @@ def run(
     embed: Path = Path("data/embed"),
     model: Path = Path("data/models/pretrained.keras"),
     history: Path = Path("plots/pretrained_history.csv"),
+    live: Path = Path("plots/live/pretrained"),
 ) -> None:
     """Train the head, fine-tune if asked to, and make its probabilities match its accuracy."""
     # TensorFlow takes seconds to import; a wrong parameter has been reported before.
@@ -43,6 +45,7 @@ def run(
     from stages.models.calibration import divide_logits, temperature
     from stages.models.fine_tuning import fine_tune
     from stages.models.heads import build_head, join
+    from stages.models.live import live_log
     from stages.models.prediction import predict_features, predict_views, read_features
     from stages.models.saving import save_model
     from stages.models.training import Batches, fit
@@ -65,6 +68,7 @@ def run(
         epochs=settings.epochs,
         patience=settings.patience,
         name="train_pretrained",
+        logs=[live_log(live)],
     )
     network = head  # all that is saved of a model whose backbone is an ONNX file
     if not settings.backbone.endswith(".onnx"):
@@ -76,8 +80,11 @@ def run(
         )
         network = join(backbone, head, crops=0 if train.crops is None else train.crops.shape[1])
     if settings.fine_tune_epochs:
-        tuning = {"seed": seed, "lr": lr, "batch_size": batch_size}
-        table = pd.concat([table, fine_tune(network, train, val, settings, **tuning)])
+        tuned = fine_tune(
+            network, train, val, settings,
+            seed=seed, lr=lr, batch_size=batch_size, logs=[live_log(live, resume=True)],
+        )  # fmt: skip
+        table = pd.concat([table, tuned])
         table["epoch"] = np.arange(1, len(table) + 1)
         seen = predict_views(network, val.images, val.crops, views=views, name="calibrate")
     else:

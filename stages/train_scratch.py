@@ -1,9 +1,11 @@
 """Train a network from scratch: `python -m stages.train_scratch`.
 
 Reads the training and validation part of `data/split`. Writes `data/models/scratch.keras`, which
-takes images in [0, 255] and returns class probabilities, and `plots/scratch_history.csv`.
+takes images in [0, 255] and returns class probabilities, and `plots/scratch_history.csv`; each
+epoch is logged below `plots/live/scratch` as soon as it ends.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,23 +31,31 @@ def run(
     split: Path = Path("data/split"),
     model: Path = Path("data/models/scratch.keras"),
     history: Path = Path("plots/scratch_history.csv"),
+    live: Path = Path("plots/live/scratch"),
 ) -> None:
     """Train the network of `stages.models.scratch` and save it with its history."""
     # TensorFlow takes seconds to import; a wrong parameter has been reported before.
     with quiet_import():
         from stages.models.runtime import set_up
+    from stages.models.calibration import divide_logits, temperature
+    from stages.models.live import live_log
+    from stages.models.prediction import predict_views
     from stages.models.saving import save_model
 
     set_up(seed=seed, threads=threads)
+    val = read_part(split, "val")
     network, table = train(
         settings,
         read_part(split, "train"),
-        read_part(split, "val"),
+        val,
         classes=len(read_classes(split)),
         seed=seed,
         lr=lr,
         batch_size=batch_size,
+        logs=[live_log(live)],
     )
+    seen = predict_views(network, val.images, views=settings.views, name="calibrate")
+    divide_logits(network.get_layer("probabilities"), by=temperature(seen, val.labels))
     save_model(network, model)
     write_table(table, history)
 
@@ -59,6 +69,7 @@ def train(
     seed: int,
     lr: float,
     batch_size: int,
+    logs: Sequence["keras.callbacks.Callback"] = (),
 ) -> tuple["keras.Model", pd.DataFrame]:
     """Return the trained network, which takes images of the size of `train`, and its history.
 
@@ -91,6 +102,7 @@ def train(
         warm_up=settings.warm_up,
         average=settings.average,
         name="train_scratch",
+        logs=logs,
     )  # fmt: skip
     network = build_scratch(settings, image_size=train.images.shape[1], classes=classes)
     network.set_weights(small.get_weights())

@@ -16,7 +16,8 @@ from keras import layers
 from stages.cli.running import InputError
 from stages.models import backbones
 from stages.models.backbones import BACKBONES, build_backbone, values_digest
-from stages.models.heads import build_head, join, unfreeze
+from stages.models.fine_tuning import unfreeze
+from stages.models.heads import build_head, join
 from stages.models.prediction import is_fine_tuned
 from stages.models.runtime import set_up
 from stages.models.saving import load_model, save_model
@@ -110,7 +111,7 @@ def test_frozen_pooled_and_open_to_fine_tuning(built: tuple[str, keras.Model]) -
     _, backbone = built
     assert backbone.name == "backbone"
     assert len(backbone.output_shape) == 2
-    model = join(backbone, small_head(backbone.output_shape[-1]))
+    model = join(backbone, small_head(backbone.output_shape[-1]), crops=0)
     assert not is_fine_tuned(model)
     try:
         unfreeze(model.get_layer("backbone"), 20)
@@ -124,7 +125,7 @@ def test_frozen_pooled_and_open_to_fine_tuning(built: tuple[str, keras.Model]) -
 
 def small_head(width: int) -> keras.Model:
     features = np.random.default_rng(2).normal(3, 2, (40, width)).astype(np.float32)
-    return build_head(features, classes=4, dropout=0.2, l2=1e-4, seed=3)
+    return build_head(features, load_params(ROOT / "params.yaml").pretrained, classes=4, seed=3)
 
 
 @pytest.mark.parametrize("built", SAVED, indirect=True)
@@ -132,7 +133,7 @@ def test_saved_alike_and_loaded_without_running_code(
     built: tuple[str, keras.Model], tmp_path: Path
 ) -> None:
     _, backbone = built
-    model = join(backbone, small_head(backbone.output_shape[-1]))
+    model = join(backbone, small_head(backbone.output_shape[-1]), crops=0)
     one, two = tmp_path / "one.keras", tmp_path / "two.keras"
     save_model(model, one)
     save_model(model, two)

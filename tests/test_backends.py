@@ -38,10 +38,10 @@ def build():
     settings = load_params().scratch.model_copy(update={{"input_size": 24, "blocks": 2}})
     backbone = build_backbone("mobilenet_v2_035", image_size={SIDE}, weights="embedded")
     features = np.random.default_rng(2).normal(3, 2, (40, 1280)).astype(np.float32)
-    head = build_head(features, classes=4, dropout=0.2, l2=1e-4, seed=3)
+    head = build_head(features, load_params().pretrained, classes=4, seed=3)
     return {{
         "scratch": build_scratch(settings, image_size={SIDE}, classes=4),
-        "pretrained": join(backbone, head),
+        "pretrained": join(backbone, head, crops=0),
     }}
 """
 PREDICT = (

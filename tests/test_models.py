@@ -28,8 +28,9 @@ from stages.images.views import dihedral
 from stages.models import backbones
 from stages.models.augmentation import augment, mix, shrink
 from stages.models.backbones import build_backbone, values_digest
-from stages.models.heads import build_head, join, unfreeze
-from stages.models.prediction import is_fine_tuned, predict_features, predict_images
+from stages.models.fine_tuning import unfreeze
+from stages.models.heads import build_head, join
+from stages.models.prediction import is_fine_tuned, predict_features, predict_views
 from stages.models.runtime import set_up
 from stages.models.saving import load_model, save_model
 from stages.models.scratch import build_scratch
@@ -38,6 +39,7 @@ from stages.params.loading import load_params
 
 ROOT = Path(__file__).parents[1]
 PARAMS = load_params(ROOT / "params.yaml")
+HEAD = PARAMS.pretrained
 SCRATCH = PARAMS.scratch.model_copy(update={"input_size": 24, "width": 6, "blocks": 1})
 SIDE = 32
 Images = NDArray[np.uint8]
@@ -67,7 +69,7 @@ def scratch(classes: int = 4) -> keras.Model:
 
 def small_head(width: int, classes: int = 4, rows: int = 40) -> keras.Model:
     features = np.random.default_rng(2).normal(3, 2, (rows, width)).astype(np.float32)
-    return build_head(features, classes=classes, dropout=0.2, l2=1e-4, seed=3)
+    return build_head(features, HEAD, classes=classes, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -429,7 +431,7 @@ class TestSaving:
             keras.backend.clear_session()
             keras.utils.set_random_seed(1)
             backbone = build_backbone("mobilenet_v2_035", image_size=SIDE, weights="random")
-            model = join(backbone, small_head(backbone.output_shape[-1]))
+            model = join(backbone, small_head(backbone.output_shape[-1]), crops=0)
             save_model(model, tmp_path / f"{name}.keras")
         assert (tmp_path / "one.keras").read_bytes() == (tmp_path / "two.keras").read_bytes()
         with zipfile.ZipFile(tmp_path / "one.keras") as archive:
@@ -452,7 +454,7 @@ class TestHeads:
     def test_model_is_the_head_on_the_features(self, backbone: keras.Model) -> None:
         images, _ = four_classes(6)
         head = small_head(backbone.output_shape[-1])
-        joined = join(backbone, head)
+        joined = join(backbone, head, crops=0)
         assert joined.input_shape == (None, SIDE, SIDE, 3)
         probabilities = joined.predict_on_batch(images)
         expected = head.predict_on_batch(backbone.predict_on_batch(images))
@@ -461,7 +463,7 @@ class TestHeads:
 
     def test_features_are_standardised(self) -> None:
         features = np.random.default_rng(2).normal(3, 2, (40, 8)).astype(np.float32)
-        head = build_head(features, classes=3, dropout=0, l2=0, seed=1)
+        head = build_head(features, HEAD, classes=3, seed=1)
         scaled = np.asarray(head.get_layer("standardise")(features))
         assert np.allclose(scaled.mean(axis=0), 0, atol=1e-4)
         assert np.allclose(scaled.std(axis=0), 1, atol=1e-3)
@@ -475,10 +477,10 @@ class TestHeads:
         )
         head = small_head(features.shape[-1])
         from_features = predict_features(head, features)
-        from_images = predict_images(join(backbone, head), images, views=3, name="test")
-        each = np.stack([head.predict_on_batch(features[:, view]) for view in range(3)])
-        assert from_features.shape == (35, 4)
-        assert np.allclose(from_features, each.mean(axis=0), atol=1e-6)
+        from_images = predict_views(join(backbone, head, crops=0), images, views=3, name="test")
+        each = [head.predict_on_batch(features[:, view]) for view in range(3)]
+        assert from_features.shape == (35, 3, 4)
+        assert np.allclose(from_features, np.stack(each, axis=1), atol=1e-6)
         assert np.allclose(from_features, from_images, atol=1e-5)
 
     @pytest.mark.usefixtures("tiny")
@@ -487,7 +489,7 @@ class TestHeads:
         self, count: int, tmp_path: Path
     ) -> None:
         backbone = build_backbone("mobilenet_v2_035", image_size=SIDE, weights="random")
-        model = join(backbone, small_head(backbone.output_shape[-1]))
+        model = join(backbone, small_head(backbone.output_shape[-1]), crops=0)
         assert not is_fine_tuned(model)
         unfreeze(model.get_layer("backbone"), count)
         assert is_fine_tuned(model)
@@ -514,7 +516,7 @@ class TestHeads:
     @pytest.mark.usefixtures("tiny")
     def test_frozen_model_is_known_as_such_after_loading(self, tmp_path: Path) -> None:
         backbone = build_backbone("mobilenet_v2_035", image_size=SIDE, weights="random")
-        model = join(backbone, small_head(backbone.output_shape[-1]))
+        model = join(backbone, small_head(backbone.output_shape[-1]), crops=0)
         save_model(model, tmp_path / "a.keras")
         assert not is_fine_tuned(load_model(tmp_path / "a.keras"))
 

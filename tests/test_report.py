@@ -2,201 +2,25 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
-from PIL import Image
 
 from stages import report
+from stages.page.assembling import render
+from stages.page.error_tables import coverage_sentence
+from stages.page.map import library, map_item
 from stages.page.numbers import points
 from stages.page.overlap import overlap_verdict
 from stages.page.reading import MADE_BY, MODELS, PICTURES, read_inputs
+from stages.page.records import as_json, records
+from stages.page.thumbnails import thumbnail_side
 from stages.page.wording import confused_pairs, verdict
-
-CLASSES = [
-    "colon",
-    "endometrium_1",
-    "endometrium_2",
-    "kidney",
-    "liver",
-    "lung",
-    "lymph_node",
-    "pancreas",
-    "skin_1",
-    "skin_2",
-    "small_intestine",
-    "spleen",
-]
-PAIRS = {"skin_1": "skin_2", "endometrium_1": "endometrium_2", "lymph_node": "spleen"}
-PER_CLASS = {"train": 48, "val": 12, "test": 30}
-SIZE = {"samples": (700, 900), "data": (932, 1500), "confusion": (1400, 1350), "tsne": (1200, 960)}
-
-
-def make_results(root: Path, classes: list[str], *, source: str = "phantom") -> None:
-    """Write everything that the report reads, with numbers that fit each other."""
-    rng = np.random.default_rng(5)
-    for folder in ("metrics", "plots", "data/split", "data/predictions"):
-        (root / folder).mkdir(parents=True)
-    (root / "params.yaml").write_text("seed: 17\nfetch:\n  source: <phantom> & more\n")
-    (root / "data/split/classes.json").write_text(json.dumps(classes))
-    index = {part: _index(part, number, classes, rng) for part, number in PER_CLASS.items()}
-    for part, frame in index.items():
-        frame.to_csv(root / f"data/split/{part}.csv", index=False)
-    rejected = pd.DataFrame({"id": ["train/liver/x.jpg"], "reason": ["truncated file"]})
-    rejected.to_csv(root / "data/split/rejected.csv", index=False)
-    tested = {}
-    for model, skill in (("scratch", 0.55), ("pretrained", 0.84)):
-        frame = _predictions(index, classes, skill, rng)
-        frame.to_csv(root / f"data/predictions/{model}.csv", index=False)
-        tested[model] = frame[frame["split"] == "test"].reset_index(drop=True)
-        _write_json(root / f"metrics/{model}.json", _metrics(frame, classes))
-        _history(skill, rng).to_csv(root / f"plots/{model}_history.csv", index=False)
-    _write_json(root / "metrics/comparison.json", _comparison(tested))
-    _write_json(root / "metrics/split.json", _split_metrics(index, classes, source))
-    _write_json(root / "metrics/tsne.json", TSNE)
-    _confusions(tested).to_csv(root / "plots/confusions.csv", index=False)
-    for name in PICTURES:
-        Image.new("RGB", SIZE[name.split("_")[0]], "white").save(root / f"plots/{name}.png")
-
-
-MIXING = {"real": 0.98, "random_mean": 1.0, "random_low": 0.94, "random_high": 1.06}
-TSNE: dict[str, Any] = {
-    "neighbours": 10,
-    "mixing": {"features": {**MIXING, "p_value": 0.31}, "pixels": {**MIXING, "p_value": 0.22}},
-}
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=2, sort_keys=True))
-
-
-def _index(part: str, number: int, classes: list[str], rng: np.random.Generator) -> pd.DataFrame:
-    folder = "test" if part == "test" else "train"
-    rows = [
-        (f"{folder}/{name}/{part}_{i:02d}.jpg", name) for name in classes for i in range(number)
-    ]
-    frame = pd.DataFrame(rows, columns=["id", "class"])
-    frame["label"] = frame["class"].map(classes.index)
-    frame["donor"] = [f"{part}-{rng.integers(12)}" for _ in rows]
-    frame["group"] = frame["donor"]
-    frame["slide"] = frame["antibody"] = ""
-    frame["width"] = frame["height"] = 448
-    for column, mean in (
-        ("tissue_fraction", 0.6),
-        ("blur", 140),
-        ("haematoxylin", 0.2),
-        ("dab", 0.1),
-    ):
-        frame[column] = mean * rng.gamma(9, 1 / 9, len(frame))
-    return frame
-
-
-def _predictions(
-    index: dict[str, pd.DataFrame], classes: list[str], skill: float, rng: np.random.Generator
-) -> pd.DataFrame:
-    both = {**PAIRS, **{two: one for one, two in PAIRS.items()}}
-    frames = []
-    for part, frame in index.items():
-        good = min(0.99, skill + {"train": 0.12, "val": 0.02, "test": 0.0}[part])
-        predicted = []
-        for name in frame["class"]:
-            twin = both.get(name) if both.get(name) in classes else None
-            right = rng.random() < (good - 0.25 * (twin is not None) if part == "test" else good)
-            lead = twin if twin and rng.random() < 0.85 else classes[rng.integers(len(classes))]
-            predicted.append(name if right else lead)
-        frames.append(
-            frame[["id", "class"]].assign(split=part, predicted=predicted, confidence=0.7)
-        )
-    return pd.concat(frames)[["id", "split", "class", "predicted", "confidence"]]
-
-
-def _metrics(frame: pd.DataFrame, classes: list[str]) -> dict[str, Any]:
-    right = frame["class"] == frame["predicted"]
-    parts: dict[str, Any] = {
-        part: {"accuracy": round(float(right[frame["split"] == part].mean()), 4)}
-        for part in PER_CLASS
-    }
-    accuracy = parts["test"]["accuracy"]
-    tested = frame[frame["split"] == "test"]
-    recall = (tested["class"] == tested["predicted"]).groupby(tested["class"]).mean()
-    parts["test"] |= {
-        "n": len(tested),
-        "accuracy_low": round(accuracy - 0.045, 4),
-        "accuracy_high": round(accuracy + 0.041, 4),
-        "macro_f1": round(accuracy - 0.004, 4),
-        "balanced_accuracy": accuracy,
-        "kappa": round(accuracy - 0.03, 4),
-        "top3_accuracy": 0.9667,
-        "ece": 0.0412,
-        "recall": {name: round(float(recall[name]), 4) for name in classes},
-    }
-    if classes == CLASSES:
-        parts["test"] |= {"accuracy_10_tissues": 0.9, "accuracy_8_systems": 0.9306}
-    return parts | {"parameters": 412_340}
-
-
-def _history(skill: float, rng: np.random.Generator) -> pd.DataFrame:
-    epoch = np.arange(1, 31)
-    fall = np.exp(-epoch / 8)
-    noise = rng.normal(size=(2, len(epoch)))
-    return pd.DataFrame(
-        {
-            "epoch": epoch,
-            "accuracy": (skill + 0.1) * (1 - 0.9 * fall),
-            "loss": 2.4 * fall + 0.2,
-            "val_accuracy": skill * (1 - 0.85 * fall) + 0.01 * noise[0],
-            "val_loss": 2.3 * fall + 0.5 + 0.004 * epoch + 0.03 * noise[1],
-            "lr": 1e-3,
-        }
-    )
-
-
-def _comparison(tested: dict[str, pd.DataFrame]) -> dict[str, Any]:
-    one, two = (tested[model]["class"] == tested[model]["predicted"] for model in MODELS)
-    difference = float(two.mean() - one.mean())
-    return {
-        "test": {
-            "n": len(one),
-            "both_right": int((one & two).sum()),
-            "only_scratch": int((one & ~two).sum()),
-            "only_pretrained": int((~one & two).sum()),
-            "both_wrong": int((~one & ~two).sum()),
-            "difference": round(difference, 4),
-            "difference_low": round(difference - 0.05, 4),
-            "difference_high": round(difference + 0.05, 4),
-            "p_value": 0.0002,
-        }
-    }
-
-
-def _split_metrics(
-    index: dict[str, pd.DataFrame], classes: list[str], source: str
-) -> dict[str, Any]:
-    return {
-        "images": {part: len(frame) for part, frame in index.items()},
-        "classes": len(classes),
-        "duplicates": {"exact": 0, "near": 3, "across_splits": 0},
-        "groups": {**dict.fromkeys(index, 12), "shared": 0},
-        "rejected": 1,
-        "group_rule": "donor",
-        "source": source,
-    }
-
-
-def _confusions(tested: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    rows = []
-    for model, frame in tested.items():
-        wrong = frame[frame["class"] != frame["predicted"]]
-        for (actual, predicted), number in wrong.value_counts(["class", "predicted"]).items():
-            rows.append((model, actual, predicted, number, number / 30, 30))
-    frame = pd.DataFrame(rows, columns=["model", "actual", "predicted", "count", "share", "n"])
-    return frame.sort_values(
-        ["count", "model", "actual", "predicted"], ascending=[False, *[True] * 3]
-    )
+from tests.report_examples import CLASSES, MIXING, PAIRS, make_results
 
 
 class Page(HTMLParser):
@@ -212,7 +36,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
-        if tag not in ("meta", "link", "img", "br"):
+        if tag not in ("meta", "link", "img", "br", "input"):
             self.open.append(tag)
         if tag == "table":
             self.tables.append({"caption": "", "rows": []})
@@ -225,6 +49,8 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] in ("script", "style"):
+            return
         if "caption" in self.open:
             self.tables[-1]["caption"] += data
         elif self.open and {"td", "th"} & set(self.open):
@@ -267,14 +93,85 @@ def test_page_needs_nothing_but_itself(page: Page, html: str) -> None:
     assert len(html) < 12e6
     addresses = [a.get("src") or a.get("href") or "" for _, a in page.tags]
     assert all(one.startswith(("data:", "#")) for one in addresses if one)
-    assert not re.search(r"https?://|url\(|@import|<script|<iframe", html)
+    # BokehJS names addresses in its notices; the browser is told to load none of them.
+    assert not re.search(r"https?://|url\(|@import|<iframe", html.replace(library(), ""))
+    (policy,) = [a for a in page.all("meta") if a.get("http-equiv") == "Content-Security-Policy"]
+    assert (policy["content"] or "").startswith("default-src 'none'; img-src data: blob:;")
+    assert not any(one.get("src") for one in page.all("script"))
     targets = {attributes.get("id") for _, attributes in page.tags}
     assert {one[1:] for one in addresses if one.startswith("#")} <= targets
 
 
+def test_every_image_is_on_the_page_once(results: Path, html: str) -> None:
+    inputs = read_inputs(results)
+    known = records(inputs)
+    images = known["images"]
+    assert len(images["id"]) == len(set(images["id"])) == len(set(images["picture"]))
+    assert sorted(
+        i for i, part in zip(images["id"], images["part"], strict=True) if part == "test"
+    ) == sorted(inputs.index["test"]["id"])
+    assert all(html.count(picture) == 1 for picture in images["picture"][::97])
+    wrong = sum(
+        int((inputs.tested(m)["class"] != inputs.tested(m)["predicted"]).sum()) for m in MODELS
+    )
+    assert len(known["errors"]) == wrong == len(inputs.errors)
+    error, row = known["errors"][7], inputs.errors.iloc[7]
+    assert images["id"][error["image"]] == row["id"]
+    assert [images["id"][i] for i in error["near"]] == [row[f"neighbour_{k}"] for k in range(1, 6)]
+
+
+def test_errors_are_counted_by_cause(results: Path, page: Page) -> None:
+    inputs = read_inputs(results)
+    rows = {row[0]: row[1:] for row in page.table("What explains the errors")}
+    blurred = inputs.errors[inputs.errors["cause"] == "blur"]["model"].value_counts()
+    assert [rows["blur"][0], rows["blur"][3]] == [str(blurred[model]) for model in MODELS]
+    assert (
+        sum(int(row[0]) for row in list(rows.values())[1:])
+        == (inputs.errors["model"] == "scratch").sum()
+    )
+    assert rows["confusable pair"][2] == "n/a"
+    surest = page.table("The surest errors")[1]
+    assert surest[0] in set(inputs.errors["id"])
+    assert page.table("Labels worth a second look")[1][0] == inputs.suspects["id"].iloc[0]
+
+
+def test_what_is_gained_by_leaving_images_to_a_human(results: Path) -> None:
+    inputs = read_inputs(results)
+    curve = inputs.risk_coverage["pretrained"]
+    kept = curve[curve["coverage"] >= 0.8].iloc[0]
+    sentence = coverage_sentence(inputs)
+    assert sentence.startswith("If the pretrained net answers only the 80.0% of test images")
+    assert f"{kept['error']:.1%} of its answers are wrong instead of" in sentence
+    assert sentence.endswith(f"{curve.iloc[-1]['error']:.1%}.")
+
+
+def test_a_heat_map_is_asked_for_each_error(results: Path) -> None:
+    inputs = read_inputs(results)
+    with pytest.raises(ValueError, match="a Grad-CAM map for each error") as caught:
+        records(replace(inputs, heat=inputs.heat[:-1]))
+    assert f"{len(inputs.errors)} errors and {len(inputs.errors) - 1} maps" in str(caught.value)
+
+
+def test_thumbnails_shrink_where_there_are_many() -> None:
+    sides = [thumbnail_side(images) for images in (10, 1_080, 3_000, 6_000, 100_000)]
+    assert sides == [96, 96, 64, 48, 32]
+
+
+def test_json_cannot_end_its_script() -> None:
+    text = as_json({"class": "</script><!--"})
+    assert "<" not in text
+    assert json.loads(text) == {"class": "</script><!--"}
+
+
+def test_map_is_the_same_at_every_call() -> None:
+    assert map_item() == map_item()
+    assert "</script" not in library()
+
+
 def test_pictures_are_described_and_tables_have_headings(page: Page) -> None:
     pictures = page.all("img")
-    assert len(pictures) == len(PICTURES) + len(MODELS)
+    # Histories, reliability, and risk against coverage are drawn here.
+    assert len(pictures) == len(PICTURES) + len(MODELS) + 2
     assert all(len(one["alt"] or "") > 30 and one["width"] and one["height"] for one in pictures)
     assert all(one["caption"].strip() for one in page.tables)
     assert all(one["scope"] in ("row", "col") for one in page.all("th"))
@@ -299,6 +196,19 @@ def test_colours_keep_wcag_contrast() -> None:
             for text in ("ink", "muted", "link", "scratch", "pretrained"):
                 low, high = sorted(luminance(scheme[name]) for name in (ground, text))
                 assert (high + 0.05) / (low + 0.05) >= 4.5, (ground, text)
+    # The fullest cell of a confusion matrix, with the number on it.
+    mixes = [int(mix) / 100 for mix in re.findall(r"--mix: (\d+)%", css)]
+    for scheme, mix in zip(schemes, mixes, strict=True):
+        for tone in ("scratch", "pretrained"):
+            cell = mixed(scheme[tone], scheme["panel"], mix)
+            low, high = sorted((luminance(cell), luminance(scheme["ink"])))
+            assert (high + 0.05) / (low + 0.05) >= 4.5, (tone, cell)
+
+
+def mixed(one: str, other: str, share: float) -> str:
+    """As CSS's color-mix in sRGB."""
+    pairs = [(int(one[i : i + 2], 16), int(other[i : i + 2], 16)) for i in (1, 3, 5)]
+    return "#" + "".join(f"{round(share * a + (1 - share) * b):02x}" for a, b in pairs)
 
 
 def test_results_table_holds_the_metrics(results: Path, page: Page) -> None:
@@ -309,7 +219,11 @@ def test_results_table_holds_the_metrics(results: Path, page: Page) -> None:
         f"{test['accuracy']:.1%}",
         f"{test['accuracy_low']:.1%} to {test['accuracy_high']:.1%}",
     ]
-    assert rows["Accuracy over 8 organ systems"] == ["93.1%", "", "93.1%", ""]
+    spread = metrics["errors"]["pretrained"]["accuracy"]["systems"]
+    assert rows["Accuracy over 8 organ systems"][2:] == [
+        "93.1%",
+        f"{spread['low']:.1%} to {spread['high']:.1%}",
+    ]
     assert rows["Parameters"] == ["412,340", "", "412,340", ""]
     recall = {row[0]: row for row in page.table("Recall")}
     assert recall["skin_1"][3] == f"{test['recall']['skin_1']:.1%}"
@@ -318,8 +232,11 @@ def test_results_table_holds_the_metrics(results: Path, page: Page) -> None:
 
 def test_confusion_numbers_add_up(results: Path, page: Page) -> None:
     for name in ("CNN from scratch", "pretrained net"):
-        rows = page.table(f"Confusion counts, {name}")[1:]
-        assert [sum(map(int, row[1:])) for row in rows] == [30] * 12
+        rows = page.table(f"{name}: a row for each class")[1:]
+        assert [sum(map(int, row[1:-1])) for row in rows] == [30] * 12
+        assert [row[-1] for row in rows] == [
+            f"{int(row[1 + i]) / 30:.0%}" for i, row in enumerate(rows)
+        ]
     pairs = confused_pairs(read_inputs(results).tested("pretrained"))
     assert {frozenset(pair[:2]) for pair in pairs[:3]} == {frozenset(p) for p in PAIRS.items()}
 
@@ -346,6 +263,10 @@ def test_a_perfect_model_is_told_as_one(results: Path) -> None:
     frame = inputs.predictions["pretrained"]
     frame["predicted"] = frame["class"]
     assert verdict(inputs)[1] == "It makes no error on them."
+    faultless = replace(inputs, errors=inputs.errors.iloc[:0], heat=inputs.heat[:0])
+    html = render(faultless)
+    assert 'id="gallery"' not in html
+    assert "The surest errors" not in html
 
 
 def test_overlap_verdict_tells_apart_from_close(page: Page) -> None:

@@ -102,11 +102,11 @@ def _read_chunk(
     zoom: int,
     limits: dict[str, Any],
 ) -> list[dict[str, Any]]:
-    images, crops = (
-        np.load(path, mmap_mode="r+", allow_pickle=False) if path else None for path in arrays
+    images, *all_crops = (
+        np.load(path, mmap_mode="r+", allow_pickle=False) for path in arrays if path
     )
     size = images.shape[1]
-    sizes = (size,) if crops is None else (size, size * zoom)
+    sizes = (size, size * zoom) if all_crops else (size,)
     rows: list[dict[str, Any]] = []
     places = zip(range(start, start + len(chunk)), chunk["id"], chunk["file"], strict=True)
     for row, id_, file in places:
@@ -117,8 +117,8 @@ def _read_chunk(
             rows.append({"reason": str(error)})
             continue
         images[row] = image
-        for crop_source in larger:
-            crops[row] = choose_crops(crop_source, count=crops.shape[1], zoom=zoom)
+        for crops, source in zip(all_crops, larger, strict=True):
+            crops[row] = choose_crops(source, count=crops.shape[1], zoom=zoom)
         rows.append(
             {
                 "reason": "",

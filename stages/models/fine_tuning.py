@@ -1,5 +1,7 @@
 """Training of the top of a backbone together with its head."""
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 import pandas as pd
@@ -21,6 +23,7 @@ def fine_tune(
     seed: int,
     lr: float,
     batch_size: int,
+    logs: Sequence[keras.callbacks.Callback] = (),
 ) -> pd.DataFrame:
     """Train the head and the top layers of the backbone on images; return the history.
 
@@ -37,15 +40,16 @@ def fine_tune(
     return fit(
         network,
         Batches(
-            _inputs(train), train.labels, classes=classes, batch_size=batch_size, seed=seed,
+            Scales(train), train.labels, classes=classes, batch_size=batch_size, seed=seed,
             change=_turn,
         ),
-        Batches(_inputs(val), val.labels, classes=classes, batch_size=batch_size),
+        Batches(Scales(val), val.labels, classes=classes, batch_size=batch_size),
         lr=lr,
         lr_factors=factors,
         epochs=settings.fine_tune_epochs,
         patience=settings.patience,
         name="fine_tune",
+        logs=logs,
     )  # fmt: skip
 
 
@@ -75,13 +79,29 @@ def _inner(backbone: keras.Model) -> keras.Model:
     return next(layer for layer in backbone.layers if isinstance(layer, keras.Model))
 
 
-def _inputs(part: Part) -> tuple[NDArray[np.uint8], ...]:
-    return (part.images,) if part.crops is None else (part.images, part.crops)
+class Scales:
+    """Rows of the whole images of a part and of their crops, named as the inputs of the model."""
+
+    def __init__(self, part: Part) -> None:
+        """Read from the arrays of `part` when rows are asked for."""
+        self.arrays = {"image": part.images}
+        if part.crops is not None:
+            self.arrays["crops"] = part.crops
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.arrays["image"])
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> dict[str, NDArray[np.uint8]]:
+        """Return some of the images and their crops."""
+        return {name: np.asarray(array[rows]) for name, array in self.arrays.items()}
 
 
 def _turn(
-    inputs: tuple[NDArray[np.uint8], ...], rng: np.random.Generator
-) -> tuple[NDArray[np.uint8], ...]:
-    flat = [array.reshape(-1, *array.shape[-3:]) for array in inputs]
-    turned = [augment(array, rng, zoom=0.0, stain_jitter=0.0) for array in flat]
-    return tuple(array.reshape(before.shape) for array, before in zip(turned, inputs, strict=True))
+    inputs: dict[str, NDArray[np.uint8]], rng: np.random.Generator
+) -> dict[str, NDArray[np.uint8]]:
+    turned = {}
+    for name, array in inputs.items():
+        flat = array.reshape(-1, *array.shape[-3:])
+        turned[name] = augment(flat, rng, zoom=0.0, stain_jitter=0.0).reshape(array.shape)
+    return turned

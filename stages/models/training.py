@@ -1,8 +1,8 @@
 """One training loop for all three trainings: from scratch, the head, and fine-tuning."""
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -12,8 +12,33 @@ from tqdm.keras import TqdmCallback
 
 from stages.models.augmentation import mix
 
-Change = Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]
+Change = Callable[[Any, np.random.Generator], Any]
 WARM_UP_EPOCHS = 2
+
+
+class Rows(Protocol):
+    """An array, or several of the same rows."""
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> Any:
+        """Return some rows: an array, or a dictionary of arrays by name of the model's input."""
+
+
+class LayerwiseAdam(keras.optimizers.Adam):
+    """Adam with a share of the learning rate for each variable, 1 where none is given."""
+
+    def __init__(self, learning_rate: float, *, factors: Mapping[str, float], **kwargs: Any):
+        """Take shares by `variable.path`."""
+        super().__init__(learning_rate, **kwargs)
+        self.factors = dict(factors)
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Update one variable."""
+        # TensorFlow passes its own variables here, which know no path.
+        path = self._trainable_variables[self._get_variable_index(variable)].path
+        super().update_step(gradient, variable, learning_rate * self.factors.get(path, 1.0))
 
 
 class AveragedWeights(keras.callbacks.Callback):
@@ -43,7 +68,7 @@ class AveragedWeights(keras.callbacks.Callback):
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches of inputs (any array, memory-mapped or not) and one-hot labels.
+    """Batches of inputs (any array, memory-mapped or not, or `Rows`) and one-hot labels.
 
     In training rows are shuffled and changed anew in each epoch. What happens to a batch depends
     on the seed, the epoch and its number alone, so it may be prepared ahead.
@@ -51,7 +76,7 @@ class Batches(keras.utils.PyDataset):
 
     def __init__(
         self,
-        inputs: NDArray[Any],
+        inputs: Rows,
         labels: NDArray[np.int64],
         *,
         classes: int,
@@ -61,6 +86,8 @@ class Batches(keras.utils.PyDataset):
         mixup: float = 0.0,
     ) -> None:
         """Serve `inputs` (N, ...) and `labels` (N,); without a seed in order and unchanged.
+
+        `change` gets what `inputs` gives for some rows, and returns the like.
 
         With `mixup` above 0, each row and its target are mixed with another of the batch.
         """
@@ -74,13 +101,13 @@ class Batches(keras.utils.PyDataset):
         """Return the number of batches; each row is in exactly one of them."""
         return math.ceil(len(self.inputs) / self.batch_size)
 
-    def __getitem__(self, number: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
+    def __getitem__(self, number: int) -> tuple[Any, NDArray[np.float32]]:
         """Return batch `number` of the epoch."""
         order = np.arange(len(self.inputs))
         if self.seed is not None:
             order = np.random.default_rng([self.seed, self.epoch]).permutation(order)
         rows = np.sort(order[number * self.batch_size : (number + 1) * self.batch_size])
-        inputs, targets = np.asarray(self.inputs[rows]), self.targets[rows]
+        inputs, targets = self.inputs[rows], self.targets[rows]
         rng = np.random.default_rng([self.seed or 0, self.epoch, number])
         if self.change is not None:
             inputs = self.change(inputs, rng)
@@ -105,7 +132,9 @@ def fit(
     weight_decay: float = 0.0,
     warm_up: int = WARM_UP_EPOCHS,
     average: int = 0,
+    lr_factors: Mapping[str, float] | None = None,
     name: str = "train",
+    logs: Sequence[keras.callbacks.Callback] = (),
 ) -> pd.DataFrame:
     """Train with AdamW, a warm-up and a cosine schedule that ends at zero.
 
@@ -123,15 +152,17 @@ def fit(
         weight_decay: share of each kernel that is taken away a step, times the rate
             (Loshchilov and Hutter 2019, arXiv 1711.05101).
         warm_up: epochs in which the learning rate rises.
+        lr_factors: share of the learning rate by path of a variable; the others have the whole.
         average: number of epochs at the end whose weights are averaged; 0 for none.
         name: in front of the progress bar.
+        logs: callbacks that are told every epoch, as from `stages.models.live`.
 
     Returns:
         A row an epoch: epoch, accuracy, loss, val_accuracy, val_loss, lr. Training figures are
         means over the epoch, of changed images and with dropout.
     """
     model.compile(
-        optimizer=keras.optimizers.Adam(lr, weight_decay=weight_decay or None),
+        optimizer=LayerwiseAdam(lr, factors=lr_factors or {}, weight_decay=weight_decay or None),
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing),
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
     )
@@ -140,6 +171,7 @@ def fit(
         keras.callbacks.LearningRateScheduler(lambda epoch: _cosine(epoch, epochs, warm_up) * lr),
         AveragedWeights(max(0, epochs - average)) if average else keep,
         TqdmCallback(verbose=0, desc=name, disable=None),
+        *logs,
     ]
     history = model.fit(train, validation_data=val, epochs=epochs, callbacks=callbacks, verbose=0)
     table = pd.DataFrame(history.history).rename(columns={"learning_rate": "lr"})

@@ -6,13 +6,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
+from stages.figures.confidence import reliability_figure, risk_coverage_figure
 from stages.figures.history import history_figure
 from stages.figures.saving import png_bytes
 from stages.figures.theme import MODEL_COLOURS
-from stages.page import data_tables, result_tables
+from stages.page import data_tables, error_tables, result_tables
+from stages.page.map import library, map_item
 from stages.page.numbers import count, p_value, percent, points
 from stages.page.reading import MODELS, PARTS, Inputs
+from stages.page.records import CAUSE_NAMES, as_json, records
 from stages.page.tables import PART_NAMES
 from stages.page.wording import MODEL_NAMES, best_model, confused_pairs, verdict
 
@@ -56,7 +60,7 @@ def context(inputs: Inputs) -> dict[str, Any]:
         "difference": difference(inputs),
         "recall": result_tables.recall_table(inputs),
         "smallest_class": int(min(result_tables.test_counts(inputs, MODELS[0]).sum(axis=1))),
-        "matrices": {model: result_tables.confusion_table(inputs, model) for model in MODELS},
+        "matrices": error_tables.matrices(inputs),
         "confusions": {model: result_tables.confusions_table(inputs, model) for model in MODELS},
         "group_rule": inputs.metrics["split"].get("group_rule", ""),
         "split": data_tables.split_table(inputs),
@@ -64,10 +68,28 @@ def context(inputs: Inputs) -> dict[str, Any]:
         "rejected": data_tables.rejected_table(inputs),
         "classes": data_tables.class_table(inputs),
         "picture_measures": data_tables.picture_table(inputs),
-        "overlap": result_tables.overlap_table(inputs),
+        "causes": error_tables.causes_table(inputs),
+        "cause_names": CAUSE_NAMES,
+        "surest_errors": error_tables.surest_errors_table(inputs),
+        "suspects": error_tables.suspects_table(inputs),
+        "coverage": error_tables.coverage_sentence(inputs),
+        "class_choices": list(enumerate(inputs.classes)),
+        "matrix_names": [(one.model, one.name) for one in error_tables.matrices(inputs)],
+        "part_names": PART_NAMES,
+        **scripts(inputs),
+        "overlap": [result_tables.overlap_table(inputs)],
         "params": inputs.params.rstrip(),
         "versions": data_tables.versions_table(),
         "files": data_tables.files_table(inputs),
+    }
+
+
+def scripts(inputs: Inputs) -> dict[str, Markup]:
+    """What stands inside script elements, where it is not escaped as text; none can end them."""
+    return {
+        "records": Markup(as_json(records(inputs))),
+        "map_item": Markup(map_item()),
+        "library": Markup(library()),
     }
 
 
@@ -112,7 +134,26 @@ def pictures(inputs: Inputs) -> dict[str, Picture]:
             f"{percent(last['accuracy'])} on training and {percent(last['val_accuracy'])} on "
             "validation images.",
         )
-    return described
+    return described | confidence_pictures(inputs)
+
+
+def confidence_pictures(inputs: Inputs) -> dict[str, Picture]:
+    """Reliability and risk-coverage curves of both models."""
+    errors = [percent(inputs.metrics[model]["test"]["ece"]) for model in MODELS]
+    both = " and ".join(
+        f"{error} for the {MODEL_NAMES[model]}" for error, model in zip(errors, MODELS, strict=True)
+    )
+    return {
+        "reliability": picture(
+            png_bytes(reliability_figure(inputs.reliability, names=MODEL_NAMES)),
+            f"Accuracy against confidence of both models; on average they are apart by {both}.",
+        ),
+        "risk_coverage": picture(
+            png_bytes(risk_coverage_figure(inputs.risk_coverage, names=MODEL_NAMES)),
+            "Share of errors against the share of images answered, of both models. "
+            + error_tables.coverage_sentence(inputs),
+        ),
+    }
 
 
 def alts(inputs: Inputs) -> dict[str, str]:

@@ -9,7 +9,17 @@ from stages.page.numbers import count, spread
 from stages.page.reading import PARTS, Inputs
 from stages.page.tables import PART_NAMES, Table
 
-PACKAGES = ("tensorflow", "keras", "dvc", "numpy", "pandas", "scikit-learn", "pillow", "matplotlib")
+PACKAGES = (
+    "tensorflow",
+    "keras",
+    "dvc",
+    "numpy",
+    "pandas",
+    "scikit-learn",
+    "pillow",
+    "matplotlib",
+    "bokeh",
+)
 
 
 def split_table(inputs: Inputs) -> Table:
@@ -121,10 +131,10 @@ def versions_table() -> Table:
 
 
 def files_table(inputs: Inputs) -> Table:
-    """The files this page was made from."""
+    """The files this page was made from, with the digests by which DVC knows them."""
     return Table(
         "Files this page was made from",
-        ["File", "Bytes", "SHA-256"],
-        [[name, count(size), sha256] for name, size, sha256 in inputs.digests],
+        ["File", "Bytes", "MD5"],
+        [[name, count(size), md5] for name, size, md5 in inputs.digests],
         texts=(2,),
     )

@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from stages.cli.running import InputError
-from stages.dataset.index import PARTS, read_classes, read_index
+from stages.dataset.index import PARTS, Part, read_array, read_classes, read_part
+from stages.errors.table import NEIGHBOUR_COLUMNS
 
 MODELS = ("scratch", "pretrained")
 PICTURES = (
@@ -29,13 +32,22 @@ MADE_BY = {
     "data/split/classes.json": "split",
     "data/split/rejected.csv": "split",
     **{f"data/split/{part}.csv": "split" for part in PARTS},
+    **{f"data/split/{part}.npy": "split" for part in PARTS},
     "metrics/split.json": "split",
     **{f"plots/{model}_history.csv": f"train_{model}" for model in MODELS},
+    **{f"data/models/{model}.keras": f"train_{model}" for model in MODELS},
     **{f"data/predictions/{model}.csv": "evaluate" for model in MODELS},
+    "data/predictions/errors.csv": "evaluate",
+    "data/predictions/gradcam.npy": "evaluate",
+    "data/predictions/suspects.csv": "evaluate",
+    "metrics/errors.json": "evaluate",
+    **{f"plots/reliability_{model}.csv": "evaluate" for model in MODELS},
+    **{f"plots/risk_coverage_{model}.csv": "evaluate" for model in MODELS},
     **{f"metrics/{model}.json": "evaluate" for model in MODELS},
     "metrics/comparison.json": "evaluate",
     "plots/confusions.csv": "evaluate",
     "metrics/tsne.json": "tsne",
+    "plots/tsne.csv": "tsne",
     **{
         f"plots/{name}.png": {
             "samples": "split",
@@ -47,6 +59,12 @@ MADE_BY = {
     },
 }
 
+TEXTS = (
+    "id", "split", "class", "actual", "predicted", "model", "reason", "cause", "sentence",
+    "suggested",
+    *NEIGHBOUR_COLUMNS, "neighbour_classes", "neighbour_groups",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -54,14 +72,25 @@ class Inputs:
 
     params: str
     classes: list[str]
-    index: dict[str, pd.DataFrame]
+    parts: dict[str, Part]
     rejected: pd.DataFrame
     metrics: dict[str, dict[str, Any]]
     histories: dict[str, pd.DataFrame]
     predictions: dict[str, pd.DataFrame]
     confusions: pd.DataFrame
+    errors: pd.DataFrame
+    heat: NDArray[np.uint8]  # (E, 2, h, w): row i of errors, its predicted and its true class
+    suspects: pd.DataFrame
+    reliability: dict[str, pd.DataFrame]
+    risk_coverage: dict[str, pd.DataFrame]
+    points: pd.DataFrame  # of the t-SNE
     pictures: dict[str, bytes]
     digests: list[tuple[str, int, str]] = field(repr=False)
+
+    @property
+    def index(self) -> dict[str, pd.DataFrame]:
+        """The table of the images of each part."""
+        return {name: part.index for name, part in self.parts.items()}
 
     def tested(self, model: str) -> pd.DataFrame:
         """Predictions of a model on the test images, one row for each."""
@@ -84,20 +113,30 @@ def read_inputs(root: Path) -> Inputs:
     return Inputs(
         params=(root / "params.yaml").read_text(encoding="utf-8"),
         classes=read_classes(root / "data/split"),
-        index={part: read_index(root / f"data/split/{part}.csv") for part in PARTS},
+        parts={part: read_part(root / "data/split", part) for part in PARTS},
         rejected=_read_names(root / "data/split/rejected.csv"),
         metrics={
             name: json.loads((root / f"metrics/{name}.json").read_text(encoding="utf-8"))
-            for name in ("split", *MODELS, "comparison", "tsne")
+            for name in ("split", *MODELS, "comparison", "errors", "tsne")
         },
         histories={model: pd.read_csv(root / f"plots/{model}_history.csv") for model in MODELS},
         predictions={
             model: _read_names(root / f"data/predictions/{model}.csv") for model in MODELS
         },
         confusions=_read_names(root / "plots/confusions.csv"),
+        errors=_read_names(root / "data/predictions/errors.csv"),
+        heat=read_array(root / "data/predictions/gradcam.npy"),
+        suspects=_read_names(root / "data/predictions/suspects.csv"),
+        reliability=_read_curves(root, "reliability"),
+        risk_coverage=_read_curves(root, "risk_coverage"),
+        points=_read_names(root / "plots/tsne.csv"),
         pictures={name: (root / f"plots/{name}.png").read_bytes() for name in PICTURES},
         digests=[digest(root, name) for name in sorted(MADE_BY)],
     )
+
+
+def _read_curves(root: Path, name: str) -> dict[str, pd.DataFrame]:
+    return {model: pd.read_csv(root / f"plots/{name}_{model}.csv") for model in MODELS}
 
 
 def check_complete(root: Path) -> None:
@@ -116,12 +155,12 @@ def check_complete(root: Path) -> None:
 
 
 def digest(root: Path, name: str) -> tuple[str, int, str]:
-    """Name, size in bytes and SHA-256 of a file."""
-    content = (root / name).read_bytes()
-    return name, len(content), hashlib.sha256(content).hexdigest()
+    """Name, size in bytes and MD5 of a file: DVC names what it keeps by MD5."""
+    with (root / name).open("rb") as file:
+        md5 = hashlib.file_digest(file, "md5").hexdigest()
+    return name, (root / name).stat().st_size, md5
 
 
 def _read_names(path: Path) -> pd.DataFrame:
     """A CSV whose names stay text, also a class called `1` or `None`."""
-    names = ("id", "split", "class", "actual", "predicted", "model", "reason")
-    return pd.read_csv(path, dtype=dict.fromkeys(names, str), keep_default_na=False)
+    return pd.read_csv(path, dtype=dict.fromkeys(TEXTS, str), keep_default_na=False)

@@ -38,7 +38,10 @@ def results_table(inputs: Inputs) -> Table:
         )
         for part in PARTS
     ]
-    tests = [one.get("test", {}) for one in measured]
+    tests = [
+        {**one.get("test", {}), **_coarse_intervals(inputs, model)}
+        for model, one in zip(MODELS, measured, strict=True)
+    ]
     rows += [_result_row(name, tests, key, write) for key, name, write in MEASURES]
     rows.append(_result_row("Parameters", measured, "parameters", count))
     head = ["Measure"]
@@ -49,6 +52,18 @@ def results_table(inputs: Inputs) -> Table:
         head,
         [row for row in rows if any(row[1:])],
     )
+
+
+def _coarse_intervals(inputs: Inputs, model: str) -> dict[str, float]:
+    """Intervals of the accuracy over tissues and systems, which come with the error analysis."""
+    levels = {"tissues": "accuracy_10_tissues", "systems": "accuracy_8_systems"}
+    measured = inputs.metrics["errors"][model]["accuracy"]
+    return {
+        f"{key}_{end}": measured[level][end]
+        for level, key in levels.items()
+        if level in measured and key in inputs.metrics[model]["test"]
+        for end in ("low", "high")
+    }
 
 
 def _result_row(
@@ -107,16 +122,6 @@ def test_counts(inputs: Inputs, model: str) -> np.ndarray:
     """Confusion counts of a model on the test images, int64 (K, K)."""
     tested = inputs.tested(model)
     return confusion_counts(tested["class"], tested["predicted"], inputs.classes)
-
-
-def confusion_table(inputs: Inputs, model: str) -> Table:
-    """The confusion matrix as numbers."""
-    counts = test_counts(inputs, model)
-    return Table(
-        f"Confusion counts, {MODEL_NAMES[model]}: a row for each actual class",
-        ["actual \\ predicted", *inputs.classes],
-        [[name, *map(count, row)] for name, row in zip(inputs.classes, counts, strict=True)],
-    )
 
 
 def confusions_table(inputs: Inputs, model: str) -> Table:

@@ -1,0 +1,21 @@
+"""What a training tells while it runs: a row an epoch, through DVCLive, to follow as it grows."""
+
+from pathlib import Path
+
+from dvclive import Live
+from dvclive.keras import DVCLiveCallback
+
+
+def live_log(folder: Path, *, resume: bool = False) -> DVCLiveCallback:
+    """Log every epoch below `folder`, as Keras callback: one TSV a metric, `step` counting from 0.
+
+    `plots/metrics/{train,eval}/{loss,accuracy}.tsv` hold a line an epoch, `metrics.json` the last.
+    Nothing is sent anywhere unless DVC Studio's token was set up on this machine.
+
+    Args:
+        folder: what an earlier training logged there is deleted, unless resumed.
+        resume: go on counting where the log ends, for a second phase of one training.
+    """
+    # By default Live() writes plots into the dvc.yaml of the repository and saves an experiment.
+    live = Live(str(folder), resume=resume, dvcyaml=None, save_dvc_exp=False)
+    return DVCLiveCallback(live=live)

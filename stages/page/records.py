@@ -1,0 +1,131 @@
+"""What the script of the page works on: each image once, and each error with what explains it."""
+
+import json
+from typing import Any
+
+import pandas as pd
+
+from stages.dataset.index import rows_of
+from stages.errors.table import CAUSES, NEIGHBOUR_COLUMNS, NONE_FOUND
+from stages.figures.theme import class_style
+from stages.page.reading import MODELS, Inputs
+from stages.page.tables import PART_NAMES
+from stages.page.thumbnails import heat_layer, thumbnail, thumbnail_side
+from stages.page.wording import MODEL_NAMES
+
+CAUSE_NAMES = {
+    "little_tissue": "little tissue",
+    "blur": "blur",
+    "extreme_stain": "extreme stain",
+    "unlike_training": "unlike anything in training",
+    "suspect_label": "suspect label",
+    "confusable_pair": "confusable pair",
+    "donor_unseen": "donor unseen in training",
+    NONE_FOUND: "no measured cause",
+}
+# What Bokeh draws for matplotlib's markers; it has no filled x.
+MARKERS = {
+    "o": "circle", "s": "square", "^": "triangle", "D": "diamond", "v": "inverted_triangle",
+    "P": "plus", "X": "star",
+}  # fmt: skip
+assert set(CAUSE_NAMES) == {*CAUSES, NONE_FOUND}
+
+
+def records(inputs: Inputs) -> dict[str, Any]:
+    """Everything that can be pointed at: images as columns, errors as rows, names of both."""
+    images = shown_images(inputs)
+    side = thumbnail_side(len(images))
+    styles = [class_style(position) for position in range(len(inputs.classes))]
+    return {
+        "classes": inputs.classes,
+        "colours": [colour for colour, _ in styles],
+        "markers": [MARKERS[marker] for _, marker in styles],
+        "models": MODEL_NAMES,
+        "parts": PART_NAMES,
+        "causes": CAUSE_NAMES,
+        "side": side,
+        # What holds images together: the donor where it is known, else slide or near-duplicates.
+        "group": "donor" if inputs.metrics["split"].get("group_rule") == "donor" else "group",
+        "images": {
+            "id": images["id"].tolist(),
+            "part": images["part"].tolist(),
+            "class": images["label"].tolist(),
+            "group": images["group"].tolist(),
+            "picture": [
+                thumbnail(inputs.parts[part].images[row], side)
+                for part, row in zip(images["part"], images["row"], strict=True)
+            ],
+            **_places(images, inputs.points),
+            **_answers(images, inputs),
+        },
+        "errors": _errors(images, inputs),
+    }
+
+
+def shown_images(inputs: Inputs) -> pd.DataFrame:
+    """The images that the page can show: part, its row there, id, label and group.
+
+    All test images, what the t-SNE drew, and the nearest neighbours of the errors.
+    """
+    frames = [
+        part.index[["id", "label", "group"]].assign(part=name, row=range(len(part.index)))
+        for name, part in inputs.parts.items()
+    ]
+    every = pd.concat(frames, ignore_index=True)
+    needed = {*inputs.points["id"], *inputs.errors[list(NEIGHBOUR_COLUMNS)].to_numpy().ravel()}
+    shown = every[(every["part"] == "test") | every["id"].isin(needed)]
+    order = shown["part"].map({"test": 0, "train": 1, "val": 2})
+    return shown.iloc[order.argsort(kind="stable")].reset_index(drop=True)
+
+
+def _places(images: pd.DataFrame, points: pd.DataFrame) -> dict[str, list[float | None]]:
+    """Coordinates in the t-SNE, or null for an image that it left out."""
+    placed = points.set_index("id").reindex(images["id"])
+    return {
+        axis: [None if pd.isna(value) else round(float(value), 2) for value in placed[axis]]
+        for axis in ("x", "y")
+    }
+
+
+def _answers(images: pd.DataFrame, inputs: Inputs) -> dict[str, dict[str, list[Any]]]:
+    answers: dict[str, list[Any]] = {}
+    confidences: dict[str, list[Any]] = {}
+    labels = {name: label for label, name in enumerate(inputs.classes)}
+    for model in MODELS:
+        frame = inputs.predictions[model]
+        rows = frame.iloc[rows_of(images["id"], frame, what=f"data/predictions/{model}.csv")]
+        answers[model] = [labels[name] for name in rows["predicted"]]
+        confidences[model] = [round(float(value), 3) for value in rows["confidence"]]
+    return {"answer": answers, "confidence": confidences}
+
+
+def _errors(images: pd.DataFrame, inputs: Inputs) -> list[dict[str, Any]]:
+    frame = inputs.errors
+    if len(frame) != len(inputs.heat):
+        raise ValueError(
+            "data/predictions: expected a Grad-CAM map for each error. Received: "
+            f"{len(frame)} errors and {len(inputs.heat)} maps. Run `dvc repro evaluate`."
+        )
+    rows = rows_of(frame["id"], images, what="data/predictions/errors.csv")
+    near = {
+        column: rows_of(frame[column], images, what="data/predictions/errors.csv")
+        for column in NEIGHBOUR_COLUMNS
+    }
+    return [
+        {
+            "image": int(rows[i]),
+            "model": frame["model"].iloc[i],
+            "cause": frame["cause"].iloc[i],
+            "margin": round(float(frame["margin"].iloc[i]), 3),
+            "sentence": frame["sentence"].iloc[i],
+            "near": [int(near[column][i]) for column in NEIGHBOUR_COLUMNS],
+            "heat": [heat_layer(heat) for heat in inputs.heat[i]],
+        }
+        for i in range(len(frame))
+    ]
+
+
+def as_json(value: Any) -> str:
+    """JSON that may stand inside a script element: `<` would end it, or start a comment."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c")

@@ -1,0 +1,74 @@
+"""Reliability and risk-coverage curves, against small cases that can be counted by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.figures.confidence import reliability_figure, risk_coverage_figure
+from stages.figures.saving import png_bytes
+from stages.metrics.classification import calibration_error
+from stages.metrics.confidence import reliability, risk_coverage
+
+
+def table(right: list[bool], confidence: list[float]) -> pd.DataFrame:
+    predicted = ["a" if one else "b" for one in right]
+    return pd.DataFrame({"class": "a", "predicted": predicted, "confidence": confidence})
+
+
+rows = st.lists(st.tuples(st.booleans(), st.integers(1, 20)), min_size=1, max_size=60)
+
+
+def test_bins_hold_what_was_counted() -> None:
+    curve = reliability(table([True, False, True, True], [0.41, 0.44, 0.95, 1.0]))
+    assert curve["n"].tolist() == [2, 2]
+    assert curve["confidence"].tolist() == pytest.approx([0.425, 0.975])
+    assert curve["accuracy"].tolist() == [0.5, 1.0]
+    # Wilson's interval of 1 of 2.
+    assert curve.iloc[0][["accuracy_low", "accuracy_high"]].tolist() == pytest.approx(
+        [0.0945, 0.9055], abs=1e-4
+    )
+
+
+@given(rows)
+def test_bins_give_the_calibration_error(drawn: list[tuple[bool, int]]) -> None:
+    frame = table([one for one, _ in drawn], [value / 20 for _, value in drawn])
+    curve = reliability(frame)
+    gaps = (curve["accuracy"] - curve["confidence"]).abs() * curve["n"]
+    assert gaps.sum() / len(frame) == pytest.approx(calibration_error(frame))
+
+
+def test_risk_falls_where_confidence_tells_errors() -> None:
+    curve = risk_coverage(table([True, True, False, True, False], [0.9, 0.8, 0.5, 0.7, 0.3]))
+    assert curve["coverage"].tolist() == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert curve["error"].tolist() == pytest.approx([0, 0, 0, 1 / 4, 2 / 5])
+    assert curve["threshold"].tolist() == [0.9, 0.8, 0.7, 0.5, 0.3]
+
+
+@given(rows, st.integers(0, 5))
+def test_order_of_the_images_does_not_matter(drawn: list[tuple[bool, int]], seed: int) -> None:
+    frame = table([one for one, _ in drawn], [value / 20 for _, value in drawn])
+    shuffled = frame.sample(frac=1, random_state=seed)
+    pd.testing.assert_frame_equal(risk_coverage(frame), risk_coverage(shuffled))
+    pd.testing.assert_frame_equal(reliability(frame), reliability(shuffled))
+    last = risk_coverage(frame).iloc[-1]
+    assert last["coverage"] == 1
+    assert last["error"] == pytest.approx((frame["class"] != frame["predicted"]).mean())
+
+
+def test_many_images_give_a_hundred_rows() -> None:
+    rng = np.random.default_rng(3)
+    frame = table(list(rng.random(5_000) < 0.7), list(rng.random(5_000)))
+    assert len(risk_coverage(frame)) == 100
+
+
+def test_figures_are_drawn_alike() -> None:
+    frame = table([True, False, True], [0.9, 0.5, 0.7])
+    names = {"scratch": "one", "pretrained": "other"}
+    for draw, measure in (
+        (reliability_figure, reliability),
+        (risk_coverage_figure, risk_coverage),
+    ):
+        curves = dict.fromkeys(names, measure(frame))
+        assert png_bytes(draw(curves, names=names)) == png_bytes(draw(curves, names=names))
