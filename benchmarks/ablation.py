@@ -53,7 +53,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "mixup 0.2": {"mixup": 0.2},
     "no smoothing": {"label_smoothing": 0.0},
     "weight decay 0.05": {"weight_decay": 0.05},
-    "best epoch": {"average": 0, "patience": 40},
+    "mean of 5 epochs": {"average": 5},
     "one view": {"views": 1},
 }
 COLOURS = 12  # clusters of a class, where it has twice as many images
@@ -163,7 +163,9 @@ def main() -> None:
         change = CHANGES[name]
         table = cross_validate(data, changed(params, change), **how) if change else default
         first, *numbers = summarise(name, table, default)
-        print(f"{first:<24}" + "".join(f"{value:>11.3f}" for value in numbers), flush=True)
+        *numbers, parameters = numbers
+        values = "".join(f"{value:>11.3f}" for value in numbers)
+        print(f"{first:<24}{values}{parameters:>11}", flush=True)
 
 
 if __name__ == "__main__":

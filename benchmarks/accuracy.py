@@ -178,7 +178,8 @@ def main() -> None:
         chosen.data, chosen.only, params=chosen.params, seeds=seeds, weights=weights
     )
     print(table.to_string(index=False, float_format="{:.3f}".format))
-    print(against(right, read_part(chosen.data, "test").index["group"]).to_string(index=False))
+    pairs = against(right, read_part(chosen.data, "test").index["group"])
+    print(pairs.to_string(index=False, float_format="{:.3g}".format))
 
 
 if __name__ == "__main__":

@@ -38,8 +38,7 @@ class Answer(NamedTuple):
 def original_scratch(train: Part, test: Images, *, epochs: int = 20) -> dict[str, Answer]:
     """Train three convolutions, Flatten and a dense layer, without augmentation.
 
-    Layers and optimiser of TensorFlow's tutorial "Image classification", with the whole image as
-    input and twice its epochs, since it is still learning after ten.
+    Layers and optimiser of TensorFlow's tutorial "Image classification", with twice its epochs.
     """
     start = time.perf_counter()
     model = keras.Sequential([keras.Input(test.shape[1:]), layers.Rescaling(1 / 255)])

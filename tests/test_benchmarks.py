@@ -1,6 +1,7 @@
 """The benchmarks on images of a few pixels: that they run, and what they make of known answers."""
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,22 @@ class TestAblation:
         assert row[0] == "default"
         assert row[1] == pytest.approx(default["right"].mean())
         assert row[4:7] == (0, 0, 0)
+
+    def test_command_prints_a_row_a_change(
+        self,
+        data: Path,
+        params: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        monkeypatch.chdir(params.parent)
+        options = ["--only", "default", "mixup 0.2", "--folds", "0", "--of", "2"]
+        monkeypatch.setattr(sys, "argv", ["ablation", "--data", str(data), *options])
+        ablation.main()
+        heading, *rows = capsys.readouterr().out.splitlines()
+        assert heading.split() == ablation.COLUMNS.split()
+        assert [row[:24].strip() for row in rows] == ["default", "mixup 0.2"]
+        assert all(len(row[24:].split()) == 8 for row in rows)
 
     def test_like_coloured_images_of_a_class_are_a_group(self, data: Path) -> None:
         pooled = ablation.pool(data, groups="colour")

@@ -38,12 +38,12 @@ def _reason(error: dict[str, Any], names: dict[str, str]) -> str:
     agreeing += f" of its five nearest training images {'is' if count == 1 else 'are'} {own}"
     reasons = {
         "little_tissue": f"only {error['tissue_fraction']:.0%} of the picture is tissue, where "
-        f"{own} usually shows {error['usual_tissue']:.0%} ({rare} has so little for its class)",
-        "blur": f"the picture is blurred, more than in {rare}",
+        f"{own} usually shows {error['usual_tissue']:.0%} (as little for its class as only {rare})",
+        "blur": f"the picture is blurred, as strongly as only {rare}",
         "extreme_stain": f"it is stained {error['stain_side']} than {own} usually is, as far off "
-        f"as in {rare}",
+        f"as only {rare}",
         "unlike_training": f"it looks like nothing in training: it lies {error['distance']:.1f} "
-        f"times as far from the nearest training images as these from each other, as in {rare}",
+        f"times as far from the nearest training images as these from each other, as only {rare}",
         "suspect_label": f"its label may be wrong: a second classifier gives {own} a probability "
         f"of {1 - error['label_suspicion']:.1%}, and {agreeing}",
         "confusable_pair": f"both belong to the same organ system, and their tissue looks alike; "

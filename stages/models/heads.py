@@ -54,7 +54,8 @@ def join(backbone: keras.Model, head: keras.Model, *, crops: int) -> keras.Model
     if not crops:
         return keras.Model(images, head(features), name="pretrained")
     magnified = keras.Input((crops, *backbone.input_shape[1:]), name="crops")
-    each = layers.TimeDistributed(backbone, name="crop_features")(magnified)
-    pooled = layers.GlobalAveragePooling1D(name="pooled_crops")(each)
+    # Called once a crop: a layer that wraps the backbone would be saved with a second copy of it.
+    each = [backbone(magnified[:, crop]) for crop in range(crops)]
+    pooled = layers.Average(name="pooled_crops")(each) if crops > 1 else each[0]
     both = layers.Concatenate(name="both_scales")([features, pooled])
     return keras.Model([images, magnified], head(both), name="pretrained")

@@ -174,6 +174,8 @@ def fit(
         *logs,
     ]
     history = model.fit(train, validation_data=val, epochs=epochs, callbacks=callbacks, verbose=0)
+    # Else the optimizer is saved with the model, and a class of ours cannot be loaded again.
+    model.compiled, model.optimizer = False, None
     table = pd.DataFrame(history.history).rename(columns={"learning_rate": "lr"})
     table.insert(0, "epoch", np.arange(1, len(table) + 1))
     return table[["epoch", "accuracy", "loss", "val_accuracy", "val_loss", "lr"]]
