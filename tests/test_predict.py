@@ -17,7 +17,7 @@ from stages.predicting.answers import RANKS, answer, reason_to_refuse, sentence,
 from stages.predicting.inputs import list_pictures, read_batches
 from stages.predicting.novelty import learn
 from tests.conftest import run
-from tests.hostile import ARCHIVES, good, picture
+from tests.hostile import ARCHIVES, OUT, good, picture
 from tests.pipeline import ROOT
 
 PARAMS = load_params(ROOT / "params.yaml")
@@ -62,9 +62,7 @@ class TestInputs:
         with pytest.raises(InputError, match=r"expected pictures .* Received: 1 other"):
             listed(self.write({"a.txt": b"x"}, tmp_path / "folder"))
 
-    @pytest.mark.parametrize(
-        "name", [name for name, case in ARCHIVES.items() if "attack" in case.error]
-    )
+    @pytest.mark.parametrize("name", [name for name, case in ARCHIVES.items() if OUT in case.error])
     def test_archives_that_lead_out_are_not_read(self, name: str, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=ARCHIVES[name].error):
             listed(ARCHIVES[name].make(tmp_path))
@@ -100,9 +98,9 @@ class TestNovelty:
         features = np.abs(features).astype(np.float32)
         by_donor = learn(features, pd.Series(np.repeat(np.arange(60), 6)), seed=0)
         by_image = learn(features, pd.Series(np.arange(360)), seed=0)
-        assert by_donor.limit > 3 * by_image.limit
+        assert by_donor.limit > 2 * by_image.limit
         another = np.abs(rng.normal(size=(100, 40))).astype(np.float32)
-        assert (by_donor.distances(another) > 1).mean() < 0.3
+        assert (by_donor.distances(another) > 1).mean() < 0.1
         assert (by_image.distances(another) > 1).mean() > 0.9
 
     def test_what_lies_elsewhere_is_far(self) -> None:
@@ -147,13 +145,13 @@ class TestAnswers:
 def odd_pictures() -> dict[str, bytes]:
     """Noise, a gradient, a white sheet, a page of text, and a file that is no picture."""
     rng = np.random.default_rng(3)
-    across = np.linspace(0, 255, 96, dtype=np.uint8)
+    across = np.tile(np.linspace(0, 255, 96, dtype=np.uint8), (96, 1))
     page = Image.new("RGB", (300, 300), "white")
     for line in range(10, 290, 14):
         ImageDraw.Draw(page).text((5, line), "a quick brown fox jumps over the lazy dog", "black")
     pictures = {
         "noise": Image.fromarray(rng.integers(0, 256, (96, 96, 3), dtype=np.uint8)),
-        "gradient": Image.fromarray(np.stack(np.broadcast_arrays(across, across[:, None], 90), 2).astype(np.uint8)),
+        "gradient": Image.fromarray(np.stack([across, across.T, across // 2], axis=2)),
         "white": Image.new("RGB", (96, 96), "white"),
         "text": page,
     }
@@ -165,20 +163,21 @@ def odd_pictures() -> dict[str, bytes]:
     return made | {"odd/broken.png": b"not a picture"}
 
 
-class TestCommand:
-    @pytest.fixture(scope="class")
-    def source(self, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        """The test images of `tiny` and five other pictures, as an archive."""
-        path = tmp_path_factory.mktemp("source") / "pictures.zip"
-        (raw,) = (tiny / "data/raw").glob("*.zip")
-        with zipfile.ZipFile(raw) as images, zipfile.ZipFile(path, "w") as made:
-            for name in images.namelist():
-                if name.startswith("test/"):
-                    made.writestr(name, images.read(name))
-            for name, content in odd_pictures().items():
-                made.writestr(name, content)
-        return path
+@pytest.fixture(scope="module")
+def source(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The test images of `tiny` and five other pictures, as an archive."""
+    path = tmp_path_factory.mktemp("source") / "pictures.zip"
+    (raw,) = (tiny / "data/raw").glob("*.zip")
+    with zipfile.ZipFile(raw) as images, zipfile.ZipFile(path, "w") as made:
+        for name in images.namelist():
+            if name.startswith("test/"):
+                made.writestr(name, images.read(name))
+        for name, content in odd_pictures().items():
+            made.writestr(name, content)
+    return path
 
+
+class TestCommand:
     @pytest.mark.parametrize("model", ["pretrained", "scratch"])
     def test_answers_are_those_of_the_pipeline(
         self, model: str, tiny: Path, source: Path, tmp_path: Path

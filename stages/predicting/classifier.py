@@ -79,7 +79,7 @@ def _check_shapes(network: keras.Model, params: Params, path: Path) -> None:
     if network.name == "head":
         return  # takes features, which are compared with those of `embed`
     size, count = params.image_size, params.split.crops.count
-    expected = [(None, size, size, 3)]
+    expected: list[tuple[int | None, ...]] = [(None, size, size, 3)]
     if network.name == "pretrained" and count:
         expected.append((None, count, size, size, 3))
     received = [tuple(tensor.shape) for tensor in network.inputs]

@@ -1,18 +1,20 @@
-"""How far a picture lies from the training images, in units of what they are from each other."""
+"""How far a picture lies from the training images, in units of what is usual for new ones."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
+from sklearn.model_selection import GroupKFold
 from sklearn.neighbors import NearestNeighbors
 
 from stages.errors.space import Scaling, scaling
 
 COMPONENTS = 64
 NEIGHBOURS = 5
-# Share of the training images that lie closer to those of other donors than the limit.
+FOLDS = 5
+# Share of the training images that lie closer than the limit to those of other donors.
 WITHIN = 0.99
 
 
@@ -23,12 +25,11 @@ class Training:
     scaling: Scaling
     pca: PCA
     neighbours: NearestNeighbors
-    limit: float
+    limit: float = 1.0
 
     def distances(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the distance of each of (N, D) features, in units of the limit: float64 (N,)."""
-        points = self.pca.transform(self.scaling(features))
-        found, _ = self.neighbours.kneighbors(points)
+        found, _ = self.neighbours.kneighbors(self.pca.transform(self.scaling(features)))
         return found.mean(axis=1) / self.limit
 
 
@@ -37,35 +38,28 @@ def learn(features: NDArray[np.float32], groups: pd.Series, *, seed: int) -> Tra
 
     The distance is the mean to the five nearest of them, in the whitened first 64 principal
     components of the rooted, standardised features (nearest neighbours of deep features: Sun et
-    al. 2022, arXiv 2204.06507; whitening: Lee et al. 2018, arXiv 1807.03888). The limit is the 99th
-    percentile of their own distances, to images of other donors alone: every picture that comes
-    later is of another donor.
+    al. 2022, arXiv 2204.06507). The limit is the 99th percentile of the distances of training
+    images, each measured by what was learnt without its donor and a fifth of the others: every
+    picture that comes later is of another donor, and components fit best what they were made from.
 
     Args:
         features: float32 (N, D), mean of the views.
         groups: the donor, slide or cluster of each image (N,).
         seed: of the decomposition.
     """
+    if groups.nunique() == 1:
+        # All of one donor: nothing is known about others.
+        groups = pd.Series(range(len(groups)))
+    folds = GroupKFold(min(FOLDS, groups.nunique())).split(features, groups=groups)
+    held_out = [_fit(features[rest], seed).distances(features[fold]) for rest, fold in folds]
+    limit = float(np.quantile(np.concatenate(held_out), WITHIN))
+    return replace(_fit(features, seed), limit=limit)
+
+
+def _fit(features: NDArray[np.float32], seed: int) -> Training:
     scale = scaling(features)
     scaled = scale(features)
     count = min(COMPONENTS, len(scaled) - 1, scaled.shape[1])
     pca = PCA(count, whiten=True, svd_solver="randomized", random_state=seed).fit(scaled)
-    points = pca.transform(scaled)
-    near = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(points))).fit(points)
-    own = _to_other_groups(points, near, groups.to_numpy())
-    return Training(scale, pca, near, float(np.quantile(own, WITHIN)))
-
-
-def _to_other_groups(
-    points: NDArray[np.float64], near: NearestNeighbors, groups: NDArray[np.object_]
-) -> NDArray[np.float64]:
-    largest = int(pd.Series(groups).value_counts().iloc[0])
-    if largest == len(groups):
-        # All of one donor: nothing is known about others.
-        groups, largest = np.arange(len(points)).astype(object), 1
-    reach = min(NEIGHBOURS + largest, len(points))
-    found, rows = near.kneighbors(points, n_neighbors=reach)
-    other = groups[rows] != groups[:, None]
-    # Only the five nearest of them count; of a small set there may be fewer.
-    other &= np.cumsum(other, axis=1) <= NEIGHBOURS
-    return (found * other).sum(axis=1) / other.sum(axis=1)
+    near = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(scaled))).fit(pca.transform(scaled))
+    return Training(scale, pca, near)
