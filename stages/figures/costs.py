@@ -1,11 +1,12 @@
 """Accuracy against what it costs, for the experiments of a sweep."""
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from stages.figures.theme import INK, MODEL_COLOURS, new_figure
+from stages.figures.theme import INK, MODEL_COLOURS, MUTED, house_style, new_figure
 
-COSTS = {"seconds": "seconds of training", "parameters": "parameters of the network"}
+RINGED = "best on validation"
 
 
 def cost_figure(table: pd.DataFrame) -> Figure:
@@ -16,23 +17,35 @@ def cost_figure(table: pd.DataFrame) -> Figure:
     Args:
         table: as `sweep_table` makes it; rows without seconds are not in the first panel.
     """
-    figure = new_figure(8.0, 3.4)
-    panels = figure.subplots(1, len(COSTS), sharey=True)
-    for axis, (cost, label) in zip(panels, COSTS.items(), strict=True):
-        for model, rows in table.dropna(subset=[cost]).groupby("model", sort=True):
-            middle = rows["test_accuracy"]
-            spread = [middle - rows["test_accuracy_low"], rows["test_accuracy_high"] - middle]
-            axis.errorbar(
-                rows[cost], middle, yerr=spread,
-                fmt="o", color=MODEL_COLOURS[str(model)], capsize=2, linewidth=1, label=model,
-            )  # fmt: skip
-            best = rows.loc[rows["val_accuracy"].idxmax()]
-            axis.plot(
-                best[cost], best["test_accuracy"], "o",
-                markersize=11, markerfacecolor="none", markeredgecolor=INK,
-            )  # fmt: skip
-        axis.set_xlabel(label)
-    panels[0].set_ylabel("test accuracy")
-    panels[-1].legend(*panels[-1].get_legend_handles_labels(), loc="best")
-    figure.suptitle("Ringed: best on validation")
+    table = table.assign(
+        seconds=table["seconds"].astype(float), thousands=table["parameters"] / 1000
+    )
+    with house_style():
+        figure = new_figure(8.0, 3.4)
+        left, right = figure.subplots(1, 2, sharey=True)
+        timed = table.dropna(subset=["seconds"])
+        if timed.empty:
+            note = "All came from the cache: nothing to time"
+            left.text(0.5, 0.5, note, ha="center", color=MUTED, transform=left.transAxes)
+        _draw(left, timed, "seconds")
+        _draw(right, table, "thousands")
+        left.set(xlabel="seconds of training and embedding", ylabel="test accuracy")
+        right.set_xlabel("thousand parameters")
+        # Each name once.
+        named = dict(zip(*reversed(right.get_legend_handles_labels()), strict=True))
+        right.legend(named.values(), named.keys(), loc="upper left", bbox_to_anchor=(1, 1))
     return figure
+
+
+def _draw(axis: Axes, table: pd.DataFrame, cost: str) -> None:
+    ring = {"markersize": 11, "markerfacecolor": "none", "markeredgecolor": INK}
+    for model, rows in table.groupby("model", sort=True):
+        middle = rows["test_accuracy"]
+        spread = [middle - rows["test_accuracy_low"], rows["test_accuracy_high"] - middle]
+        colour = MODEL_COLOURS[str(model)]
+        axis.errorbar(
+            rows[cost], middle, yerr=spread,
+            fmt="o", color=colour, capsize=2, linewidth=1, label=str(model),
+        )  # fmt: skip
+        best = rows.loc[rows["val_accuracy"].idxmax()]
+        axis.plot([best[cost]], [best["test_accuracy"]], "o", label=RINGED, **ring)
