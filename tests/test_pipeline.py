@@ -37,6 +37,7 @@ RERUNS: dict[str, tuple[Any, set[str]]] = {
     "pretrained.fine_tune_epochs": (1, PRETRAINED),
     "evaluate.bootstrap": (200, {"evaluate", "report"}),
     "tsne.perplexity": (12, {"tsne", "report"}),
+    "compare.tolerance": ({"pretrained.test.accuracy": 0.1}, {"report"}),
 }
 
 

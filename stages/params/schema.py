@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 OpenShare = Annotated[float, Field(gt=0, lt=1)]
+Tolerance = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Gene = Annotated[str, Field(pattern="^ENSG[0-9]{11}$")]
@@ -164,6 +165,12 @@ class Tsne(Section):
     random_splits: Annotated[int, Field(ge=20)]
 
 
+class Compare(Section):
+    """What a change may cost: for each metric, how far it may fall."""
+
+    tolerance: dict[Annotated[str, Field(pattern=r"^[^.]+(\.[^.]+)+$")], Tolerance]
+
+
 class Params(Section):
     """All of params.yaml."""
 
@@ -178,6 +185,7 @@ class Params(Section):
     pretrained: Pretrained
     evaluate: Evaluate
     tsne: Tsne
+    compare: Compare
 
 
 def known_keys(section: type[BaseModel] = Params) -> dict[str, Any]:

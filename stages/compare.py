@@ -1,0 +1,113 @@
+"""Compare the workspace with a Git revision: `python -m stages.compare --base main`.
+
+Prints Markdown: parameters and metrics before and after; for the test images that both have, paired
+differences with intervals by donor and McNemar's exact test, so that noise can be told from a gain;
+and the images that changed sides. With `--gate` the exit status is 1 when a metric has fallen by
+more than its tolerance under `compare.tolerance` in params.yaml.
+
+Reads `metrics/`, `data/predictions` and `data/split/test.csv` here and, at the revision, metrics
+from Git and predictions from DVC's cache or a remote; without the latter there are no paired tests,
+and the report says so. No stage depends on it. About 5 s on the default.
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from stages.cli.running import InputError
+from stages.comparing import markdown, revisions
+from stages.comparing.gating import Check, check
+from stages.comparing.pairing import Paired, crossings, join, paired_metrics
+from stages.comparing.revisions import MODELS
+from stages.dataset.index import read_index
+from stages.params.loading import load_params
+from stages.params.schema import Params
+
+
+def run(
+    params: Params, *, base: str, pictures: tuple[str, str] | None = None
+) -> tuple[str, list[Check]]:
+    """Return the comparison as Markdown, and how each metric with a tolerance fared.
+
+    Args:
+        params: of the workspace: tolerances, number of resamples and seed.
+        base: the Git revision to compare with.
+        pictures: two addresses below which `plots/` lies, before and after.
+    """
+    metrics = revisions.all_metrics(base)
+    checks = check(metrics, params.compare.tolerance)
+    paired, images, notes = _on_the_same_images(params, base)
+    gated = [one.key for one in checks]
+    sections = {
+        "Gate": markdown.gate_section(checks),
+        "Parameters": markdown.params_section(revisions.changed_params(base)),
+        "Metrics": f"{markdown.metrics_section(metrics, paired, gated)}\n\n{notes}",
+        "Images that changed sides": images,
+        "Confusion matrices": markdown.pictures_section(*pictures) if pictures else "",
+    }
+    body = [f"## {title}\n\n{text}\n" for title, text in sections.items() if text]
+    return "\n".join([f"# Compared with {base}\n", *body]), checks
+
+
+def _on_the_same_images(params: Params, base: str) -> tuple[dict[str, Paired], str, str]:
+    """Paired differences by metric, the images that changed sides, and what they rest on."""
+    with tempfile.TemporaryDirectory() as scratch:
+        here = revisions.predictions_here()
+        there = here if here.missing else revisions.predictions_at(base, Path(scratch))
+    if there.missing:
+        return {}, "", f"No paired test: {there.missing}."
+    index = read_index(Path("data/split/test.csv"))
+    pairs = {name: join(there.tables[name], here.tables[name], index) for name in MODELS}
+    if pairs[MODELS[0]].old.empty:
+        return (
+            {},
+            "",
+            f"No paired test: the test sets of {base} and of the workspace share no image.",
+        )
+    sampling = {"resamples": params.evaluate.bootstrap, "seed": params.seed}
+    paired = {
+        f"{model}.test.{key}": value
+        for model in MODELS
+        for key, value in paired_metrics(pairs[model], **sampling).items()
+    }
+    changed = {model: crossings(pairs[model]) for model in MODELS}
+    return paired, markdown.crossings_section(changed), markdown.basis(pairs[MODELS[0]])
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m stages.compare",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--base", default="main", help="Git revision to compare with (main)")
+    parser.add_argument("--gate", action="store_true", help="exit 1 if a metric fell too far")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="write there, not to the screen"
+    )
+    parser.add_argument(
+        "--pictures", nargs=2, metavar="URL", help="where plots/ lies, before and after"
+    )
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Compare as the command line says."""
+    options = _parse(arguments)
+    pictures = tuple(options.pictures) if options.pictures else None
+    try:
+        report, checks = run(load_params(), base=options.base, pictures=pictures)
+    except InputError as error:
+        sys.exit(f"compare: {error}")
+    if options.output:
+        options.output.write_text(report, encoding="utf-8")
+    else:
+        print(report, end="")
+    failed = [one.key for one in checks if not one.passed]
+    if options.gate and failed:
+        sys.exit(f"compare: {', '.join(failed)} fell by more than compare.tolerance allows")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""The same test images under two revisions: paired tests, and which images changed sides."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from stages.metrics.atlas import SYSTEMS, TISSUES, is_atlas
+from stages.metrics.classification import compare
+from stages.metrics.intervals import bootstrap, macro_f1
+
+SIGNIFICANT = 0.05
+TOP = 3
+
+
+class Pairs(NamedTuple):
+    """Two prediction tables, row by row the same images, and what one of them lacks."""
+
+    old: pd.DataFrame
+    new: pd.DataFrame
+    groups: pd.Series
+    only_old: int
+    only_new: int
+    relabelled: int
+
+
+class Paired(NamedTuple):
+    """A difference, new minus old, on the same images; no p-value where no exact test fits."""
+
+    difference: float
+    low: float
+    high: float
+    p_value: float | None
+
+    @property
+    def verdict(self) -> str:
+        """Gain or loss if the interval and, where there is one, the test say so; else noise."""
+        if self.low == self.difference == self.high == 0:
+            return "same"
+        if self.low <= 0 <= self.high or (self.p_value or 0) >= SIGNIFICANT:
+            return "noise"
+        return "gain" if self.difference > 0 else "loss"
+
+
+class Crossing(NamedTuple):
+    """An image that changed sides."""
+
+    id: str
+    actual: str
+    old: str
+    new: str
+
+
+def join(old: pd.DataFrame, new: pd.DataFrame, index: pd.DataFrame) -> Pairs:
+    """Join two prediction tables on id.
+
+    Args:
+        old: predictions of the base revision, with the columns id, class, predicted and p_<class>.
+        new: those of the workspace.
+        index: a table with the columns id and group, the donor; an image that it lacks stands for
+            a donor of its own.
+    """
+    ids = sorted(set(old["id"]) & set(new["id"]))
+    left, right = (table.set_index("id").loc[ids].reset_index() for table in (old, new))
+    donors = index.drop_duplicates("id").set_index("id")["group"]
+    ids_column = pd.Series(ids, dtype=object)
+    groups = ids_column.map(donors).fillna(ids_column)
+    relabelled = int((left["class"] != right["class"]).sum())
+    return Pairs(left, right, groups, len(old) - len(ids), len(new) - len(ids), relabelled)
+
+
+def paired_metrics(pairs: Pairs, *, resamples: int, seed: int) -> dict[str, Paired]:
+    """Paired differences of the metrics of the test part, by their name in `metrics/<model>.json`.
+
+    Shares of right answers get McNemar's exact test and an interval that resamples donors; macro-F1
+    gets the interval alone.
+    """
+
+    def exact(view: Callable[[pd.DataFrame], pd.DataFrame], rows: NDArray[np.bool_]) -> Paired:
+        found = compare(
+            view(pairs.old[rows]),
+            view(pairs.new[rows]),
+            pairs.groups[rows],
+            resamples=resamples,
+            seed=seed,
+        )
+        bounds = found["difference_low"], found["difference_high"]
+        return Paired(found["difference"], *bounds, found["p_value"])
+
+    everything = np.ones(len(pairs.old), bool)
+    classes = sorted({*pairs.old["class"], *pairs.new["class"]})
+    found = {"accuracy": exact(lambda table: table, everything)}
+    answers = {*pairs.old["predicted"], *pairs.new["predicted"]}
+    if is_atlas([*classes, *sorted(answers)]):
+        found["accuracy_10_tissues"] = exact(lambda table: _joined(table, TISSUES), everything)
+        found["accuracy_8_systems"] = exact(lambda table: _joined(table, SYSTEMS), everything)
+    if len(_probability_columns(pairs.old)) > TOP and len(_probability_columns(pairs.new)) > TOP:
+        found["top3_accuracy"] = exact(_in_top, everything)
+    found["macro_f1"] = _macro_f1(pairs, sorted({*classes, *answers}), resamples, seed)
+    for name in classes:
+        rows = ((pairs.old["class"] == name) & (pairs.new["class"] == name)).to_numpy()
+        if rows.any():
+            found[f"recall.{name}"] = exact(lambda table: table, rows)
+    return found
+
+
+def _joined(table: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
+    return pd.DataFrame({key: table[key].map(names) for key in ("class", "predicted")})
+
+
+def _probability_columns(table: pd.DataFrame) -> list[str]:
+    return [column for column in table if column.startswith("p_")]
+
+
+def _in_top(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the actual class as the answer where it is among the three likeliest."""
+    columns = _probability_columns(table)
+    order = np.argsort(-table[columns].to_numpy(), axis=1, kind="stable")[:, :TOP]
+    names = np.array([column.removeprefix("p_") for column in columns])
+    actual = table["class"].to_numpy()
+    hit = (names[order] == actual[:, None]).any(axis=1)
+    return table.assign(predicted=np.where(hit, actual, names[order[:, 0]]))
+
+
+def _macro_f1(pairs: Pairs, names: list[str], resamples: int, seed: int) -> Paired:
+    labels = {name: label for label, name in enumerate(names)}
+    cells = len(names) ** 2
+
+    def one_hot(table: pd.DataFrame) -> NDArray[np.float64]:
+        cell = table["class"].map(labels) * len(names) + table["predicted"].map(labels)
+        return np.eye(cells)[cell.to_numpy()]
+
+    def difference(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        return macro_f1(sums[..., cells:]) - macro_f1(sums[..., :cells])
+
+    both = np.hstack([one_hot(pairs.old), one_hot(pairs.new)])
+    bounds = bootstrap(both, pairs.groups, difference, resamples=resamples, seed=seed)
+    return Paired(float(difference(both.sum(axis=0))), *bounds, None)
+
+
+def crossings(pairs: Pairs) -> tuple[list[Crossing], list[Crossing]]:
+    """Images that went from right to wrong, and from wrong to right, sorted by class and id."""
+    old, new = pairs.old, pairs.new
+    was, now = old["class"] == old["predicted"], new["class"] == new["predicted"]
+    rows = [
+        Crossing(*row)
+        for row in zip(old["id"], new["class"], old["predicted"], new["predicted"], strict=True)
+    ]
+    order = sorted(range(len(rows)), key=lambda i: (rows[i].actual, rows[i].id))
+    lost = [rows[i] for i in order if was[i] and not now[i]]
+    won = [rows[i] for i in order if now[i] and not was[i]]
+    return lost, won

@@ -1,0 +1,105 @@
+"""What differs between a Git revision and the workspace, asked of DVC's own commands."""
+
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from stages.cli.running import InputError
+
+MODELS = ("scratch", "pretrained")
+PREDICTIONS = "data/predictions"
+
+
+class Change(NamedTuple):
+    """A parameter or metric, before and after; None where it was not there."""
+
+    key: str
+    old: Any
+    new: Any
+
+
+class Tested(NamedTuple):
+    """Predictions of the test part by model, or the reason why there are none."""
+
+    tables: dict[str, pd.DataFrame]
+    missing: str | None
+
+
+def dvc(*arguments: str) -> str:
+    """Run a DVC command here and return what it prints.
+
+    Raises:
+        ValueError: with DVC's own last line, if it fails.
+    """
+    command = ["dvc", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+        reason = said[-1].removeprefix("ERROR: ") if said else done.stderr.strip()
+        raise InputError(f"`{' '.join(command)}`: expected to succeed. Received: {reason}")
+    return done.stdout
+
+
+def changed_params(base: str) -> list[Change]:
+    """Parameters that differ between a revision and the workspace, sorted by name."""
+    return _changes(json.loads(dvc("params", "diff", base, "--json") or "{}"))
+
+
+def all_metrics(base: str) -> list[Change]:
+    """Every number below `metrics/`, named as `pretrained.test.accuracy`, sorted by name."""
+    text = dvc("metrics", "diff", base, "--all", "--json")
+    by_file = json.loads(text or "{}")
+    ours = {name: keys for name, keys in by_file.items() if Path(name).parent == Path("metrics")}
+    return _changes({Path(name).stem: keys for name, keys in ours.items()}, with_file=True)
+
+
+def _changes(
+    by_file: Mapping[str, Mapping[str, dict[str, Any]]], *, with_file: bool = False
+) -> list[Change]:
+    found = []
+    for file, keys in by_file.items():
+        prefix = f"{file}." if with_file else "" if file == "params.yaml" else f"{file}: "
+        found += [Change(prefix + key, v.get("old"), v.get("new")) for key, v in keys.items()]
+    return sorted(found)
+
+
+def predictions_here() -> Tested:
+    """The predictions of the test part that lie in the workspace."""
+    return _read(Path(PREDICTIONS))
+
+
+def predictions_at(base: str, scratch: Path) -> Tested:
+    """The predictions of the test part at a revision, from DVC's cache or a remote.
+
+    Args:
+        base: a Git revision.
+        scratch: an empty folder to put them into.
+    """
+    target = scratch / "predictions"
+    try:
+        dvc("get", ".", PREDICTIONS, "--rev", base, "--out", str(target))
+    except InputError as error:
+        return Tested(
+            {},
+            f"the predictions of {base} are in no cache or remote that can be read here ({error})",
+        )
+    return _read(target)
+
+
+def _read(folder: Path) -> Tested:
+    files = {model: folder / f"{model}.csv" for model in MODELS}
+    absent = [str(path) for path in files.values() if not path.is_file()]
+    if absent:
+        return Tested({}, f"there is no {absent[0]}: run `dvc pull` or `dvc repro`")
+    return Tested({model: _test_part(path) for model, path in files.items()}, None)
+
+
+def _test_part(path: Path) -> pd.DataFrame:
+    # Names stay text even where they look like numbers.
+    text = dict.fromkeys(("id", "split", "class", "predicted"), str)
+    table = pd.read_csv(path, dtype=text, keep_default_na=False)
+    return table[table["split"] == "test"].reset_index(drop=True)

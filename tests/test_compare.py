@@ -1,0 +1,189 @@
+"""The comparison of two revisions: paired tests, the gate, and what it says without data."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binomtest
+
+from stages.cli.running import InputError
+from stages.comparing import markdown
+from stages.comparing.gating import check
+from stages.comparing.pairing import Paired, crossings, join, paired_metrics
+from stages.comparing.revisions import Change
+from tests.conftest import run
+
+CLASSES = ("colon", "kidney", "liver", "lung")
+SAMPLING = {"resamples": 200, "seed": 1}
+
+
+def predictions(answers: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
+    """A table of predictions from ids to the actual class and the answer."""
+    rows = []
+    for name, (actual, predicted) in answers.items():
+        shares = {f"p_{one}": 0.7 if one == predicted else 0.1 for one in CLASSES}
+        rows.append({"id": name, "class": actual, "predicted": predicted, **shares})
+    return pd.DataFrame(rows)
+
+
+def answered(right: Sequence[bool]) -> pd.DataFrame:
+    """Predictions of which the given ones are right; the wrong ones say the next class."""
+    answers = {}
+    for i, is_right in enumerate(right):
+        actual = CLASSES[i % len(CLASSES)]
+        answers[f"{i:03d}"] = (actual, actual if is_right else CLASSES[(i + 1) % len(CLASSES)])
+    return predictions(answers)
+
+
+def donors(table: pd.DataFrame, images: int = 1) -> pd.DataFrame:
+    return pd.DataFrame(
+        {"id": table["id"], "group": [f"d{i // images}" for i in range(len(table))]}
+    )
+
+
+class TestPairing:
+    def test_a_gain_is_told_from_noise(self) -> None:
+        rng = np.random.default_rng(1)
+        old = rng.random(200) < 0.5
+        better = old | (rng.random(200) < 0.3)
+        swapped = old.copy()
+        swapped[np.flatnonzero(old)[:8]] = False
+        swapped[np.flatnonzero(~old)[:9]] = True
+        for new, verdict in ((better, "gain"), (swapped, "noise"), (old, "same")):
+            pairs = join(answered(old), answered(new), donors(answered(old)))
+            assert paired_metrics(pairs, **SAMPLING)["accuracy"].verdict == verdict
+        pairs = join(answered(better), answered(old), donors(answered(old)))
+        assert paired_metrics(pairs, **SAMPLING)["accuracy"].verdict == "loss"
+
+    def test_values_are_those_of_mcnemar(self) -> None:
+        old = np.arange(40) < 30
+        new = (np.arange(40) >= 5) & (np.arange(40) < 37)
+        pairs = join(answered(old), answered(new), donors(answered(old)))
+        found = paired_metrics(pairs, **SAMPLING)["accuracy"]
+        assert found.difference == pytest.approx((7 - 5) / 40)
+        assert found.p_value == pytest.approx(binomtest(5, 12).pvalue)
+
+    def test_images_of_one_donor_make_the_interval_wider(self) -> None:
+        rng = np.random.default_rng(2)
+        old, new = np.repeat(rng.random((2, 40)) < 0.5, 5, axis=1)
+        widths = []
+        for images in (1, 5):
+            pairs = join(answered(old), answered(new), donors(answered(old), images))
+            found = paired_metrics(pairs, **SAMPLING)["accuracy"]
+            widths.append(found.high - found.low)
+        assert widths[1] > 1.5 * widths[0]
+
+    def test_rows_are_joined_by_id_and_not_by_order(self) -> None:
+        table = answered([True, False] * 10)
+        shuffled = table.sample(frac=1, random_state=1)
+        pairs = join(table, shuffled, donors(table))
+        assert paired_metrics(pairs, **SAMPLING)["accuracy"].verdict == "same"
+        assert crossings(pairs) == ([], [])
+
+    def test_test_sets_that_differ(self) -> None:
+        table = answered([True] * 20)
+        pairs = join(table[:15], table[5:], donors(table))
+        assert (len(pairs.old), pairs.only_old, pairs.only_new) == (10, 5, 5)
+        assert "**The test sets differ**: 5 images only before, 5 only after" in markdown.basis(
+            pairs
+        )
+
+    def test_no_image_in_common(self) -> None:
+        table = answered([True] * 20)
+        assert join(table[:10], table[10:], donors(table)).old.empty
+
+    def test_images_with_another_label_are_counted(self) -> None:
+        old = answered([True] * 8)
+        new = old.assign(**{"class": ["lung", *old["class"][1:]]})
+        pairs = join(old, new, donors(old))
+        assert pairs.relabelled == 1
+        assert "1 images have another label" in markdown.basis(pairs)
+
+    def test_the_tissues_of_the_atlas_are_joined(self) -> None:
+        old = predictions({"a": ("skin_1", "skin_2"), "b": ("colon", "colon")})
+        new = predictions({"a": ("skin_1", "skin_1"), "b": ("colon", "small_intestine")})
+        found = paired_metrics(join(old, new, donors(old)), **SAMPLING)
+        assert found["accuracy"].difference == 0
+        assert found["accuracy_10_tissues"].difference == -0.5
+        assert found["accuracy_8_systems"].difference == 0
+
+    def test_crossings_name_both_answers(self) -> None:
+        old, new = answered([True, True, False]), answered([True, False, True])
+        lost, won = crossings(join(old, new, donors(old)))
+        assert lost == [("001", "kidney", "kidney", "liver")]
+        assert won == [("002", "liver", "lung", "liver")]
+
+
+class TestGate:
+    METRICS = (Change("m.test.accuracy", 0.7, 0.67), Change("m.test.new", None, 0.1))
+
+    @pytest.mark.parametrize(("tolerance", "passed"), [(0.03, True), (0.029, False), (0.0, False)])
+    def test_tolerance(self, tolerance: float, passed: bool) -> None:
+        (found,) = check(self.METRICS, {"m.test.accuracy": tolerance})
+        assert found.passed is passed
+
+    def test_a_rise_or_a_new_metric_passes(self) -> None:
+        assert check([Change("m.a", 0.1, 0.9)], {"m.a": 0.0})[0].passed
+        assert check(self.METRICS, {"m.test.new": 0.0})[0].passed
+
+    @pytest.mark.parametrize("metric", [Change("n.accuracy", 0.7, None), Change("n.f1", 1, 1)])
+    def test_a_metric_that_is_not_there_does_not_pass(self, metric: Change) -> None:
+        with pytest.raises(InputError, match=r"Received: 'm\.accuracy'"):
+            check([metric], {"m.accuracy": 0.1})
+
+
+class TestMarkdown:
+    def test_names_cannot_break_out_of_a_table(self) -> None:
+        text = markdown.code("a|b`@all\n<img src=x>")
+        assert text == "`a\\|b @all <img src=x>`"
+
+    def test_long_lists_are_capped_and_counted(self) -> None:
+        old, new = answered([True] * 40), answered([False] * 40)
+        found = crossings(join(old, new, donors(old)))
+        text = markdown.crossings_section({"scratch": found, "pretrained": found})
+        assert "scratch: 40 from right to wrong" in text
+        assert text.count("and 25 more.") == 2
+        assert text.count("| `0") == 2 * markdown.IMAGES_SHOWN
+
+    def test_changes_are_absolute_and_relative(self) -> None:
+        paired = {"m.test.accuracy": Paired(0.1, 0.05, 0.15, 0.0001)}
+        metrics = [Change("m.test.accuracy", 0.5, 0.6), Change("s.images", 3, 3)]
+        text = markdown.metrics_section(metrics, paired, [])
+        assert "| 0.5 | 0.6 | +0.1000 | +20.0 % | +0.1000 (+0.0500 to +0.1500) | <0.001 |" in text
+        assert "**gain**" in text
+        assert text.endswith("1 metrics are the same.")
+
+
+class TestCommand:
+    @pytest.fixture
+    def clone(self, tiny: Path, tmp_path: Path) -> Path:
+        run("git", "clone", "--quiet", str(tiny), "clone", cwd=tmp_path)
+        return tmp_path / "clone"
+
+    def test_without_data_there_is_a_table_and_no_paired_test(
+        self, clone: Path, tiny: Path
+    ) -> None:
+        said = run("python", "-m", "stages.compare", "--base", "main", "--gate", cwd=clone)
+        assert "No paired test: there is no data/predictions/scratch.csv" in said
+        assert "| `pretrained.test.accuracy` |" in said
+        shutil.copytree(tiny / "data/predictions", clone / "data/predictions")
+        said = run("python", "-m", "stages.compare", "--base", "main", "--gate", cwd=clone)
+        assert "No paired test: the predictions of main are in no cache or remote" in said
+
+    def test_output_file_and_pictures(self, tiny: Path, tmp_path: Path) -> None:
+        out = tmp_path / "report.md"
+        places = ("https://example.org/old", "https://example.org/new/")
+        command = ["python", "-m", "stages.compare", "--output", str(out), "--pictures", *places]
+        assert run(*command, cwd=tiny) == ""
+        text = out.read_text(encoding="utf-8")
+        assert "48 test images of " in text
+        assert "pretrained: 0 from right to wrong." in text
+        assert "https://example.org/new/plots/confusion_pretrained.png)" in text
+
+    def test_unknown_revision(self, tiny: Path) -> None:
+        said = run("python", "-m", "stages.compare", "--base", "nosuch", cwd=tiny, expect=1)
+        assert said.startswith("compare: `dvc metrics diff nosuch")
+        assert "unknown Git revision 'nosuch'" in said
