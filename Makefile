@@ -1,22 +1,33 @@
-# make        set up, run the pipeline, say where the report lies
-# make test   set up with the test extras, run the tests
 PYTHON ?= python3
 VENV ?= .venv
+BASE ?= main
 # The stages call `python`: the one of the environment has to come first.
 export PATH := $(abspath $(VENV))/bin:$(PATH)
+# Columns of `make compare`: regular expressions, matched from the start of a name.
+KEEP ?= Experiment|rev|typ|Created|State|lr$$|batch_size|.*(scratch|pretrained).json:(val|test).accuracy$$
 
-.PHONY: all test lint clean
-all: $(VENV)/installed
+.PHONY: all test lint compare changes verify clean help
+all: $(VENV)/installed ## set up, run the pipeline, say where the report lies
 	dvc repro
 	@echo "The report lies in plots/report.html"
 
-test: $(VENV)/installed-test
+test: $(VENV)/installed-test ## set up with the test extras, run the tests
 	python -m pytest
 
-lint: $(VENV)/installed-test
+lint: $(VENV)/installed-test ## check code, format and types
 	ruff check .
 	ruff format --check .
 	mypy
+
+compare: $(VENV)/installed ## table of all experiments since the last commit
+	@dvc exp show --csv --drop '.*' --keep '$(KEEP)' | python -m stages.comparing.columns
+
+changes: $(VENV)/installed ## what changed against a branch: make changes BASE=main
+	@python -m stages.compare --base $(BASE)
+
+verify: $(VENV)/installed ## run every stage anew and compare with what is committed
+	dvc repro --force --no-run-cache
+	python -m stages.verify
 
 $(VENV)/installed: requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -27,5 +38,8 @@ $(VENV)/installed-test: requirements-test.txt $(VENV)/installed
 	python -m pip install --quiet --requirement $<
 	touch $@
 
-clean:
+clean: ## remove the environment
 	rm -rf $(VENV)
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 16

@@ -1,0 +1,83 @@
+"""Compare a fresh run with the committed one: `python -m stages.verify`, or `make verify`.
+
+Reads dvc.lock and `metrics/` as they are here and at the revision, which is HEAD unless --base says
+otherwise. On the same machine all outputs are the same bytes. On another processor the last bits of
+a training differ: then the first stage that made something else is named, and the metrics under
+`compare.tolerance` in params.yaml have to agree within their tolerances, in either direction.
+
+The exit status is 1 if they do not, or if code, parameters or sources differ from the committed
+run, which is then another run and no reproduction of it. `make verify` first runs every stage anew.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from stages.cli.running import InputError
+from stages.comparing.reproducing import beyond, first_difference, foreign_inputs, outcomes
+from stages.comparing.revisions import all_metrics
+from stages.params.loading import load_params
+
+LOCK = "dvc.lock"
+
+
+def run(tolerance: dict[str, float], *, base: str) -> tuple[str, bool]:
+    """Return what is the same and what is not, and whether the run counts as reproduced."""
+    found = outcomes(_lock_at(base), _read(Path(LOCK).read_text(encoding="utf-8")))
+    foreign = foreign_inputs(found)
+    if foreign:
+        lines = [f"  {stage}: {', '.join(paths)}" for stage, paths in foreign.items()]
+        return "\n".join([f"another run than that of {base}, with other inputs:", *lines]), False
+    first = first_difference(found)
+    if first is None:
+        return f"all outputs of {len(found)} stages are the same bytes as at {base}", True
+    same = [one.stage for one in found if not one.outputs]
+    lines = [
+        f"the first stage that differs from {base} is {first.stage}: {', '.join(first.outputs)}",
+        f"the same bytes: {', '.join(same) or 'no stage'}",
+    ]
+    wrong = beyond(all_metrics(base), tolerance)
+    lines += [f"beyond its tolerance: {one.key}, {one.old} and now {one.new}" for one in wrong]
+    if not wrong:
+        lines.append(f"all {len(tolerance)} metrics with a tolerance agree within it")
+    return "\n".join(lines), not wrong
+
+
+def _lock_at(base: str) -> Any:
+    command = ["git", "show", f"{base}:./{LOCK}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise InputError(
+            f"{LOCK} at {base}: expected a committed run. Received: {done.stderr.strip()}"
+        )
+    return _read(done.stdout)
+
+
+def _read(text: str) -> Any:
+    return YAML(typ="safe", pure=True).load(text) or {}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Verify as the command line says."""
+    parser = argparse.ArgumentParser(
+        prog="python -m stages.verify",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--base", default="HEAD", help="Git revision with the run (HEAD)")
+    options = parser.parse_args(arguments)
+    try:
+        said, reproduced = run(load_params().compare.tolerance, base=options.base)
+    except InputError as error:
+        sys.exit(f"verify: {error}")
+    print(f"verify: {said}")
+    if not reproduced:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""Whether a run counts as reproduced, and which stage is named when it does not."""
+
+import copy
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from ruamel.yaml import YAML
+
+from stages.comparing.columns import readable
+from stages.comparing.reproducing import beyond, first_difference, foreign_inputs, outcomes
+from stages.comparing.revisions import Change
+from tests.conftest import run
+from tests.pipeline import ROOT
+
+LOCK: dict[str, Any] = {
+    "stages": {
+        "split": {
+            "cmd": "python -m stages.split",
+            "deps": [{"path": "data/raw", "md5": "1"}, {"path": "stages/split.py", "md5": "2"}],
+            "params": {"params.yaml": {"seed": 17}},
+            "outs": [{"path": "data/split", "md5": "3"}],
+        },
+        "train": {
+            "cmd": "python -m stages.train",
+            "deps": [{"path": "data/split/train.npy", "md5": "4"}],
+            "outs": [{"path": "data/models/a.keras", "md5": "5"}],
+        },
+    }
+}
+
+
+def changed(stage: str, kind: str, md5: str) -> dict[str, Any]:
+    lock = copy.deepcopy(LOCK)
+    lock["stages"][stage][kind][0]["md5"] = md5
+    return lock
+
+
+def test_the_same_run() -> None:
+    found = outcomes(LOCK, copy.deepcopy(LOCK))
+    assert first_difference(found) is None
+    assert foreign_inputs(found) == {}
+
+
+def test_the_first_stage_that_differs_is_named_and_not_what_follows_from_it() -> None:
+    lock = changed("split", "outs", "x")
+    lock["stages"]["train"]["deps"][0]["md5"] = "y"
+    lock["stages"]["train"]["outs"][0]["md5"] = "z"
+    found = outcomes(LOCK, lock)
+    first = first_difference(found)
+    assert first is not None
+    assert (first.stage, first.outputs) == ("split", ["data/split"])
+    assert foreign_inputs(found) == {}
+
+
+def test_other_code_parameters_and_commands_are_another_run() -> None:
+    assert foreign_inputs(outcomes(LOCK, changed("split", "deps", "x"))) == {"split": ["data/raw"]}
+    lock = copy.deepcopy(LOCK)
+    lock["stages"]["split"]["params"]["params.yaml"]["seed"] = 18
+    lock["stages"]["train"]["cmd"] = "python train.py"
+    expected = {"split": ["params.yaml: seed"], "train": ["cmd"]}
+    assert foreign_inputs(outcomes(LOCK, lock)) == expected
+
+
+def test_a_stage_that_is_gone_differs() -> None:
+    found = outcomes(LOCK, {"stages": {"split": LOCK["stages"]["split"]}})
+    assert foreign_inputs(found)["train"] == ["cmd", "data/split/train.npy"]
+
+
+@pytest.mark.parametrize(("now", "count"), [(0.72, 0), (0.68, 0), (0.73, 1), (0.67, 1), (None, 1)])
+def test_metrics_agree_within_their_tolerance_in_either_direction(now: Any, count: int) -> None:
+    assert len(beyond([Change("m.accuracy", 0.7, now)], {"m.accuracy": 0.02})) == count
+
+
+def test_the_command_names_the_stage_and_the_metric(tiny: Path, tmp_path: Path) -> None:
+    assert "the same bytes as at HEAD" in run("python", "-m", "stages.verify", cwd=tiny)
+    clone = tmp_path / "clone"
+    run("git", "clone", "--quiet", str(tiny), str(clone), cwd=tmp_path)
+    yaml = YAML()
+    lock = yaml.load(clone / "dvc.lock")
+    lock["stages"]["train_scratch"]["outs"][0]["md5"] = "0" * 32
+    yaml.dump(lock, clone / "dvc.lock")
+    said = run("python", "-m", "stages.verify", cwd=clone)
+    assert "first stage that differs from HEAD is train_scratch: data/models/scratch.keras" in said
+    assert "the same bytes: fetch, split, embed, train_pretrained" in said
+    assert "agree within it" in said
+    path = clone / "metrics/scratch.json"
+    metrics = json.loads(path.read_text())
+    metrics["test"]["accuracy"] += 0.5
+    path.write_text(json.dumps(metrics))
+    said = run("python", "-m", "stages.verify", cwd=clone, expect=1)
+    assert "beyond its tolerance: scratch.test.accuracy" in said
+
+
+def test_a_folder_without_a_run(tmp_path: Path) -> None:
+    for name in ("stages", "params.yaml"):
+        copied = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
+        copied(ROOT / name, tmp_path / name)
+    (tmp_path / "dvc.lock").write_text("schema: '2.0'\n")
+    said = run("python", "-m", "stages.verify", cwd=tmp_path, expect=1)
+    assert said.startswith("verify: dvc.lock at HEAD: expected a committed run.")
+
+
+def test_columns_of_experiments_are_readable() -> None:
+    csv = (
+        "Experiment,rev,typ,Created,metrics/scratch.json:test.accuracy,test.p_value,lr\n"
+        ",main,baseline,2026-01-31T12:34:56,0.5,0.1,0.001\n"
+        "tall-oak,abc1234,branch_base,2026-01-31T12:35:56,0.6,,1e-05\n"
+    )
+    table = readable(pd.read_csv(io.StringIO(csv), dtype=str, keep_default_na=False))
+    assert list(table) == ["Created", "scratch test accuracy", "test p_value", "lr"]
+    assert list(table.index) == ["main", "  tall-oak"]
+    assert table.loc["  tall-oak", "test p_value"] == "-"
