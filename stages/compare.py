@@ -25,24 +25,22 @@ from stages.params.loading import load_params
 from stages.params.schema import Params
 
 
-def run(
-    params: Params, *, base: str, pictures: tuple[str, str] | None = None
-) -> tuple[str, list[Check]]:
+def run(params: Params, *, base: str, pictures: list[str]) -> tuple[str, list[Check]]:
     """Return the comparison as Markdown, and how each metric with a tolerance fared.
 
     Args:
         params: of the workspace: tolerances, number of resamples and seed.
         base: the Git revision to compare with.
-        pictures: two addresses below which `plots/` lies, before and after.
+        pictures: two addresses below which `plots/` lies, before and after, or none.
     """
     metrics = revisions.all_metrics(base)
     checks = check(metrics, params.compare.tolerance)
     paired, images, notes = _on_the_same_images(params, base)
-    gated = [one.key for one in checks]
     sections = {
+        "State": markdown.state_section(revisions.stale_stages()),
         "Gate": markdown.gate_section(checks),
         "Parameters": markdown.params_section(revisions.changed_params(base)),
-        "Metrics": f"{markdown.metrics_section(metrics, paired, gated)}\n\n{notes}",
+        "Metrics": f"{markdown.metrics_section(metrics, paired, checks)}\n\n{notes}",
         "Images that changed sides": images,
         "Confusion matrices": markdown.pictures_section(*pictures) if pictures else "",
     }
@@ -87,7 +85,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--output", type=Path, metavar="FILE", help="write there, not to the screen"
     )
     parser.add_argument(
-        "--pictures", nargs=2, metavar="URL", help="where plots/ lies, before and after"
+        "--pictures", nargs=2, default=[], metavar="URL", help="where plots/ lies, before and after"
     )
     return parser.parse_args(arguments)
 
@@ -95,9 +93,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     """Compare as the command line says."""
     options = _parse(arguments)
-    pictures = tuple(options.pictures) if options.pictures else None
     try:
-        report, checks = run(load_params(), base=options.base, pictures=pictures)
+        report, checks = run(load_params(), base=options.base, pictures=options.pictures)
     except InputError as error:
         sys.exit(f"compare: {error}")
     if options.output:

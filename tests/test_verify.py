@@ -68,7 +68,7 @@ def test_other_code_parameters_and_commands_are_another_run() -> None:
 
 def test_a_stage_that_is_gone_differs() -> None:
     found = outcomes(LOCK, {"stages": {"split": LOCK["stages"]["split"]}})
-    assert foreign_inputs(found)["train"] == ["cmd", "data/split/train.npy"]
+    assert foreign_inputs(found)["train"] == ["data/split/train.npy", "cmd"]
 
 
 @pytest.mark.parametrize(("now", "count"), [(0.72, 0), (0.68, 0), (0.73, 1), (0.67, 1), (None, 1)])

@@ -52,6 +52,16 @@ def gate_section(checks: Sequence[Check]) -> str:
     return f"{verdict}\n\n" + table(["Metric", "Before", "After", "May fall by", "Gate"], rows)
 
 
+def state_section(stale: Sequence[str]) -> str:
+    """A warning if the results are not of the code and parameters beside them."""
+    if not stale:
+        return ""
+    return (
+        f"**These results are not of this code**: {', '.join(map(code, stale))} changed after the "
+        "run that dvc.lock describes. Run `dvc repro` and commit dvc.lock, metrics and plots."
+    )
+
+
 def params_section(changes: Sequence[Change]) -> str:
     """Parameters before and after."""
     if not changes:
@@ -65,15 +75,16 @@ def _value(value: Any) -> str:
 
 
 def metrics_section(
-    changes: Sequence[Change], paired: Mapping[str, Paired], gated: Sequence[str]
+    changes: Sequence[Change], paired: Mapping[str, Paired], checks: Sequence[Check]
 ) -> str:
     """Metrics that differ, those with a paired difference or a tolerance first.
 
     Args:
         changes: all metrics.
         paired: paired differences by the name of the metric.
-        gated: names of metrics with a tolerance, shown even where they are the same.
+        checks: those with a tolerance, shown even where they are the same.
     """
+    gated = {one.key for one in checks}
     shown = [one for one in changes if not one.key.endswith(("_low", "_high"))]
     leading = [one for one in shown if one.key in gated or _is_leading(one, paired)]
     others = [one for one in shown if one not in leading and one.old != one.new]

@@ -44,6 +44,21 @@ def dvc(*arguments: str) -> str:
     return done.stdout
 
 
+def stale_stages() -> list[str]:
+    """Stages whose code, parameters or inputs here are not those of dvc.lock.
+
+    Data that is only missing, as in a fresh clone, makes no stage stale.
+    """
+    status = json.loads(dvc("status", "--json").splitlines()[0])
+    return sorted(stage for stage, changes in status.items() if any(map(_is_real, changes)))
+
+
+def _is_real(change: Any) -> bool:
+    if not isinstance(change, dict):
+        return True  # such as "changed command"
+    return any(state != "deleted" for states in change.values() for state in states.values())
+
+
 def changed_params(base: str) -> list[Change]:
     """Parameters that differ between a revision and the workspace, sorted by name."""
     return _changes(json.loads(dvc("params", "diff", base, "--json") or "{}"))
