@@ -12,6 +12,7 @@ from stages.cli.running import InputError
 
 MODELS = ("scratch", "pretrained")
 PREDICTIONS = "data/predictions"
+MISSING = ("deleted", "not in cache")  # what `dvc status` says of data that is not here
 
 
 class Change(NamedTuple):
@@ -56,7 +57,7 @@ def stale_stages() -> list[str]:
 def _is_real(change: Any) -> bool:
     if not isinstance(change, dict):
         return True  # such as "changed command"
-    return any(state != "deleted" for states in change.values() for state in states.values())
+    return any(state not in MISSING for states in change.values() for state in states.values())
 
 
 def changed_params(base: str) -> list[Change]:
