@@ -83,3 +83,11 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run("dvc", "repro", cwd=clone)
     commit(clone, "results")
     return clone
+
+
+@pytest.fixture(scope="session")
+def quick(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone whose stages are stand-ins that copy what those of `tiny` wrote; to be left as is."""
+    from tests.standins import quick_clone
+
+    return quick_clone(tiny, tmp_path_factory.mktemp("quick") / "clone")

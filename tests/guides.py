@@ -1,0 +1,43 @@
+"""The commands in the documents: fenced blocks marked `sh`, by the heading they stand under."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.pipeline import ROOT
+
+
+def blocks(document: str) -> dict[str, list[str]]:
+    """Blocks of commands by heading, in order."""
+    found: dict[str, list[str]] = {}
+    heading = ""
+    text = (ROOT / "docs" / document).read_text(encoding="utf-8")
+    for match in re.finditer(
+        r"^#+ (?P<head>[^\n]+)$|^```sh\n(?P<block>.*?)^```$", text, re.M | re.S
+    ):
+        if match["head"]:
+            heading = match["head"]
+        else:
+            found.setdefault(heading, []).append(match["block"])
+    return found
+
+
+def execute(block: str, cwd: Path, given: Mapping[str, str] | None = None, status: int = 0) -> str:
+    """Run a block as it stands, but for names that are given, and return what it printed."""
+    for name, value in (given or {}).items():
+        block = block.replace(name, value)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", block],
+        cwd=cwd,
+        env=os.environ | {"PATH": path, "PIP_NO_INDEX": "1", "DVC_NO_ANALYTICS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == status, f"{block}\n{done.stdout}"
+    return done.stdout
