@@ -25,6 +25,9 @@ for path in {outputs}:
     source, target = Path({tiny!r}, path), Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     (shutil.copytree if source.is_dir() else shutil.copy2)(source, target)
+    if path.endswith(".keras"):
+        # Other parameters, another model.
+        target.write_bytes(target.read_bytes() + str(params.lr).encode())
 if {stage!r} == "evaluate":
     for model in ("scratch", "pretrained"):
         path = Path(f"metrics/{{model}}.json")

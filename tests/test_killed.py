@@ -1,0 +1,91 @@
+"""`dvc repro` killed in the middle of each stage, out of space, or started twice: nothing is lost."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import run
+from tests.pipeline import ORDER, outputs
+from tests.test_pipeline import digests
+
+
+def start(clone: Path, *command: str) -> subprocess.Popen[str]:
+    """Start a command in a process group of its own."""
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+    return subprocess.Popen(
+        command,
+        cwd=clone,
+        env=os.environ | {"PATH": path, "DVC_NO_ANALYTICS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def clone_of(tiny: Path, tmp_path: Path) -> Path:
+    clone = tmp_path / "clone"
+    shutil.copytree(tiny, clone, symlinks=True)
+    return clone
+
+
+def assert_as_before(clone: Path, tiny: Path) -> None:
+    made = [path for stage in ORDER for path in outputs(stage)]
+    assert digests(clone, made) == digests(tiny, made)
+    assert run("git", "status", "--porcelain", cwd=clone) == ""
+    left = [path for path in clone.rglob(".*.partial") if "tmp" not in path.parts]
+    assert left == []
+
+
+@pytest.mark.parametrize("stage", ORDER)
+def test_killed_in_the_middle_of_a_stage(stage: str, tiny: Path, tmp_path: Path) -> None:
+    clone = clone_of(tiny, tmp_path)
+    command = ("dvc", "repro", "--force", "--single-item", "--no-run-cache", stage)
+    process = start(clone, *command)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("> python"):
+            break
+    # A stage takes half a second to ten: any moment is to be survived, also that of its end.
+    time.sleep(random.Random(stage).uniform(0.1, 4))
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    run("dvc", "repro", "--no-run-cache", cwd=clone)
+    assert_as_before(clone, tiny)
+
+
+def test_two_at_once(tiny: Path, tmp_path: Path) -> None:
+    clone = clone_of(tiny, tmp_path)
+    command = ("dvc", "repro", "--force", "--single-item", "--no-run-cache", "report")
+    both = [start(clone, *command) for _ in range(2)]
+    said = [process.communicate()[0] for process in both]
+    assert 0 in [process.returncode for process in both], said
+    refused = [text for process, text in zip(both, said, strict=True) if process.returncode]
+    assert all("lock" in text.lower() or "busy" in text.lower() for text in refused)
+    run("dvc", "repro", cwd=clone)
+    assert_as_before(clone, tiny)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
+def test_a_full_disk(tiny: Path, tmp_path: Path) -> None:
+    clone = clone_of(tiny, tmp_path)
+    shutil.rmtree(clone / "data/split")
+    (clone / "data/split").mkdir()
+    small = ("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(clone / "data"))
+    if subprocess.run(small, capture_output=True, check=False).returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        said = run("dvc", "repro", "--no-run-cache", cwd=clone, expect=255)
+        assert "No space left on device" in said
+    finally:
+        subprocess.run(("umount", "-l", str(clone / "data")), check=True)
+    run("dvc", "repro", cwd=clone)
+    assert_as_before(clone, tiny)
