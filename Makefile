@@ -6,7 +6,7 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 # Columns of `make compare`: regular expressions, matched from the start of a name.
 KEEP ?= Experiment|rev|typ|Created|State|lr$$|batch_size|.*(scratch|pretrained).json:(val|test).accuracy$$
 
-.PHONY: all test lint compare changes verify clean help
+.PHONY: all test lint compare changes verify lock clean help
 all: $(VENV)/installed ## set up, run the pipeline, say where the report lies
 	dvc repro
 	@echo "The report lies in plots/report.html"
@@ -37,6 +37,13 @@ $(VENV)/installed: requirements.txt
 $(VENV)/installed-test: requirements-test.txt $(VENV)/installed
 	python -m pip install --quiet --requirement $<
 	touch $@
+
+lock: ## resolve requirements.txt anew into requirements.lock, with digests
+	$(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/python -m pip install --quiet uv
+	$(VENV)-lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+		--custom-compile-command "make lock" requirements.txt --output-file requirements.lock
+	rm -rf $(VENV)-lock
 
 clean: ## remove the environment
 	rm -rf $(VENV)

@@ -1,4 +1,4 @@
-"""`dvc repro` killed in the middle of each stage, out of space, or started twice: nothing is lost."""
+"""`dvc repro` killed in the middle of each stage, out of space, started twice: nothing is lost."""
 
 import os
 import random

@@ -1,0 +1,112 @@
+"""The model card: what a model was trained on, how good it is, and what it is not for.
+
+After Mitchell et al., "Model Cards for Model Reporting", FAT* 2019, arXiv 1810.03993.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+LICENCE = "Apache-2.0 (code and weights trained here); images keep the licence of their source"
+SHARES = (
+    ("accuracy", "Accuracy"),
+    ("accuracy_10_tissues", "Accuracy over 10 tissues"),
+    ("accuracy_8_systems", "Accuracy over 8 organ systems"),
+    ("top3_accuracy", "Top-3 accuracy"),
+    ("balanced_accuracy", "Balanced accuracy"),
+    ("macro_f1", "Macro-F1"),
+    ("kappa", "Cohen's kappa"),
+    ("ece", "Calibration error (ECE, lower is better)"),
+)
+LIMITS = (
+    "Not a medical device: not for diagnosis, nor for any decision about a patient.",
+    "It knows only the classes below and names one of them for whatever it is shown.",
+    "Measured on images of the source above; on another stain, scanner or laboratory it will be "
+    "worse, and nothing here says by how much.",
+)
+PHANTOM = (
+    "Trained and tested on drawn cores, not on tissue: the numbers say that the pipeline works and "
+    "nothing about real images."
+)
+
+
+class Facts(NamedTuple):
+    """What the card tells.
+
+    `metrics` and `split` are the contents of `metrics/<model>.json` and `metrics/split.json`;
+    `digests` holds the SHA-256 of each file that the card vouches for, by its path.
+    """
+
+    name: str
+    description: str
+    source: str
+    classes: Sequence[str]
+    metrics: Mapping[str, Any]
+    split: Mapping[str, Any]
+    params: Mapping[str, Any]
+    digests: Mapping[str, str]
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def model_card(facts: Facts) -> str:
+    """The card as Markdown; the same facts give the same bytes."""
+    limits = [PHANTOM, *LIMITS] if facts.source == "phantom" else list(LIMITS)
+    sections = {
+        "Data": _data(facts),
+        "Results on the test images": _results(facts.metrics),
+        "Recall by class": _recall(facts),
+        "Limits": "\n".join(f"- {one}" for one in limits),
+        "Parameters": _table(("Parameter", "Value"), sorted(facts.params.items())),
+        "Files": _table(("File", "SHA-256"), sorted(facts.digests.items())),
+        "Licence": f"{LICENCE}.",
+    }
+    body = [f"## {title}\n\n{text}\n" for title, text in sections.items()]
+    return "\n".join([f"# {facts.name}\n\n{facts.description}\n", *body])
+
+
+def _data(facts: Facts) -> str:
+    images, groups = facts.split["images"], facts.split["groups"]
+    rows = [(part, images[part], groups[part]) for part in ("train", "val", "test")]
+    shared = groups["shared"]
+    return (
+        f"Source: {facts.source}. Divided by {facts.split['group_rule']}; {shared} groups stand in "
+        f"more than one part.\n\n{_table(('Part', 'Images', 'Donors or other groups'), rows)}"
+    )
+
+
+def _results(metrics: Mapping[str, Any]) -> str:
+    test = metrics["test"]
+    rows = []
+    for key, name in SHARES:
+        if key not in test:
+            continue
+        low, high = test.get(f"{key}_low"), test.get(f"{key}_high")
+        interval = "" if low is None or high is None else f"{low:.3f} to {high:.3f}"
+        rows.append((name, f"{test[key]:.3f}", interval))
+    return (
+        f"{test['n']} images. Intervals resample donors. In training the accuracy is "
+        f"{metrics['train']['accuracy']:.3f}, in validation {metrics['val']['accuracy']:.3f}. "
+        f"{metrics['parameters']:,} parameters.\n\n"
+        + _table(("Measure", "Value", "95 % interval"), rows)
+    )
+
+
+def _recall(facts: Facts) -> str:
+    recall = facts.metrics["test"]["recall"]
+    rows = [(one, f"{recall[one]:.3f}" if one in recall else "no image") for one in facts.classes]
+    return _table(("Class", "Recall"), rows)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+
+
+def _cell(value: Any) -> str:
+    return str(value).replace("|", "\\|").replace("\n", " ")
