@@ -5,15 +5,16 @@ Reads both models, `data/split` and, for the frozen backbone, its features in `d
 `errors.csv` and `gradcam.npy` there, and labels that look wrong, in `suspects.csv`;
 `metrics/{scratch,pretrained,comparison,errors}.json`; the confusion matrices of the test part as
 CSV and PNG; `plots/confusions.csv`, worst first; and, on how far confidence can be trusted,
-`plots/{reliability,risk_coverage}_{scratch,pretrained}.csv`.
+`plots/{reliability,risk_coverage}_{scratch,pretrained}.csv`; and the model card
+`data/models/pretrained.md`.
 
 Intervals resample donors, and the two models are compared on the same images by McNemar's test.
 About 30 s on the default, two cores.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-
-import pandas as pd
+from typing import Any
 
 from stages.cli.running import quiet_import, run_command
 from stages.dataset.files import replacing, write_json, write_table
@@ -30,6 +31,7 @@ def run(
     seed: int,
     threads: int,
     scratch_views: int,
+    card_params: Mapping[str, Any],
     split: Path = Path("data/split"),
     embed: Path = Path("data/embed"),
     models: Path = Path("data/models"),
@@ -41,10 +43,12 @@ def run(
     # TensorFlow and others take seconds to import; a wrong parameter has been reported before.
     with quiet_import():
         from stages.models.runtime import set_up
+    from stages.card.model_card import write_card
     from stages.errors.analysis import analyse, write_analysis
     from stages.errors.gradcam import error_heat
     from stages.figures.confusion import save_confusion
-    from stages.metrics.classification import compare, confusions, measure, prediction_table
+    from stages.metrics.classification import compare, confusions, measure, prediction_tables
+    from stages.metrics.confidence import write_confidence
     from stages.models.prediction import predict_embedded_parts, predict_parts
     from stages.models.saving import load_model
 
@@ -56,14 +60,9 @@ def run(
         "scratch": predict_parts(networks["scratch"], parts, views=scratch_views),
         "pretrained": predict_embedded_parts(networks["pretrained"], parts, embed),
     }
+    indices = {name: part.index for name, part in parts.items()}
     tables = {
-        name: pd.concat(
-            [
-                prediction_table(parts[part].index, values, split=part, classes=classes)
-                for part, values in by_part.items()
-            ],
-            ignore_index=True,
-        )
+        name: prediction_tables(by_part, indices, classes=classes)
         for name, by_part in probabilities.items()
     }
     sampling = {"resamples": settings.bootstrap, "seed": seed}
@@ -86,15 +85,8 @@ def run(
     comparison = compare(tests["scratch"], tests["pretrained"], groups, **sampling)
     write_json({"test": comparison}, metrics / "comparison.json")
     write_table(confusions(tests), plots / "confusions.csv")
-    _write_confidence(tests, plots)
-
-
-def _write_confidence(tests: dict[str, pd.DataFrame], plots: Path) -> None:
-    from stages.metrics.confidence import reliability, risk_coverage
-
-    for name, table in tests.items():
-        write_table(reliability(table), plots / f"reliability_{name}.csv")
-        write_table(risk_coverage(table), plots / f"risk_coverage_{name}.csv")
+    write_confidence(tests, plots)
+    write_card(models / "pretrained.keras", indices, metrics, params=card_params)
 
 
 def _sentence(test: dict[str, float]) -> str:
@@ -113,6 +105,7 @@ def main() -> None:
         seed=params.seed,
         threads=params.threads,
         scratch_views=params.scratch.views,
+        card_params={"seed": params.seed, "lr": params.lr, **params.pretrained.model_dump()},
     )
 
 

@@ -81,9 +81,13 @@ def _images(frame: pd.DataFrame, side: int, rng: np.random.Generator) -> np.ndar
 
 
 MIXING = {"real": 0.98, "random_mean": 1.0, "random_low": 0.94, "random_high": 1.06}
+AREA = {"real": 0.45, "random_mean": 0.44, "random_low": 0.4, "random_high": 0.5}
+DISTANCE = {"real": 50.0, "random_mean": 52.0, "random_low": 45.0, "random_high": 60.0}
 TSNE: dict[str, Any] = {
     "neighbours": 10,
     "mixing": {"features": {**MIXING, "p_value": 0.31}, "pixels": {**MIXING, "p_value": 0.22}},
+    "two_sample": {"features": {**AREA, "p_value": 0.5}, "pixels": {**AREA, "p_value": 0.6}},
+    "frechet": {"features": {**DISTANCE, "p_value": 0.7}, "pixels": {**DISTANCE, "p_value": 0.8}},
 }
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -347,16 +348,19 @@ def test_pipeline_from_features_to_predictions(
     train_pretrained.run(
         settings, seed=1, lr=0.05, batch_size=8, threads=PARAMS.threads, split=split,
         embed=features, model=models / "pretrained.keras", history=tmp_path / "history.csv",
+        live=tmp_path / "live",
     )  # fmt: skip
     model = load_model(models / "pretrained.keras")
     assert model.input_shape == (None, 5)
     assert head_of(model) is model
     assert not is_fine_tuned(model)
     save_model(test_models.scratch(), models / "scratch.keras")
+    (tmp_path / "metrics").mkdir()
+    shutil.copy(ROOT / "metrics/split.json", tmp_path / "metrics")
     evaluate.run(
         PARAMS.evaluate.model_copy(update={"bootstrap": 100}), seed=1, threads=PARAMS.threads,
-        scratch_views=1, split=split, embed=features, models=models, out=tmp_path / "predictions",
-        metrics=tmp_path / "metrics", plots=tmp_path / "plots",
+        scratch_views=1, card_params={}, split=split, embed=features, models=models,
+        out=tmp_path / "predictions", metrics=tmp_path / "metrics", plots=tmp_path / "plots",
     )  # fmt: skip
     table = pd.read_csv(tmp_path / "predictions/pretrained.csv")
     assert len(table) == 24 + 8 + 12

@@ -20,7 +20,7 @@ from stages.page.reading import MADE_BY, MODELS, PICTURES, read_inputs
 from stages.page.records import as_json, records
 from stages.page.thumbnails import thumbnail_side
 from stages.page.wording import confused_pairs, verdict
-from tests.report_examples import CLASSES, MIXING, PAIRS, make_results
+from tests.report_examples import CLASSES, MIXING, PAIRS, TSNE, make_results
 
 
 class Page(HTMLParser):
@@ -272,18 +272,21 @@ def test_a_perfect_model_is_told_as_one(results: Path) -> None:
 def test_overlap_verdict_tells_apart_from_close(page: Page) -> None:
     def told(share: float, p: float, shared: int = 0) -> str:
         deep = {**MIXING, "real": share, "p_value": p}
-        sentence = overlap_verdict({"neighbours": 10, "mixing": {"features": deep}}, shared)
+        tsne = {**TSNE, "mixing": {"features": deep}}
+        sentence = overlap_verdict(tsne, shared)
         return sentence.replace("\N{NO-BREAK SPACE}", " ")
 
     assert told(0.98, 0.31).startswith(
         "The test images differ from training by no more than a random split: counted over"
     )
-    assert told(0.98, 0.31).endswith("p = 0.31); no group of images is shared between the parts.")
+    assert told(0.98, 0.31).endswith("p = 0.93); no group of images is shared between the parts.")
     assert told(0.40, 0.005).startswith("The test images differ from training by more than")
     assert told(1.10, 1.0, 7).startswith("The test images lie closer to training")
     assert "7 groups of images are shared" in told(1.10, 1.0, 7)
-    row = page.table("Training images among the 10 nearest")[1]
-    assert row == ["In pretrained features", "0.98", "1.00", "0.94 to 1.06", "0.31"]
+    rows = page.table("How far the test images lie")
+    assert rows[1][0].startswith("Mixing of nearest neighbours")
+    assert rows[1][1:] == ["0.98", "1.00", "0.94 to 1.06", "0.31"]
+    assert len(rows) == 1 + 6
 
 
 def test_phantom_box_and_atlas_rows_only_where_they_belong(tmp_path: Path, html: str) -> None:

@@ -4,9 +4,14 @@ After Mitchell et al., "Model Cards for Model Reporting", FAT* 2019, arXiv 1810.
 """
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import pandas as pd
+
+from stages.dataset.files import replacing
 
 LICENCE = "Apache-2.0 (code and weights trained here); images keep the licence of their source"
 SHARES = (
@@ -25,6 +30,7 @@ LIMITS = (
     "Measured on images of the source above; on another stain, scanner or laboratory it will be "
     "worse, and nothing here says by how much.",
 )
+DESCRIPTION = "A backbone and a head that names the organ of a tissue image, in one file."
 PHANTOM = (
     "Trained and tested on drawn cores, not on tissue: the numbers say that the pipeline works and "
     "nothing about real images."
@@ -52,6 +58,32 @@ def sha256(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_card(
+    model: Path, indices: Mapping[str, pd.DataFrame], metrics: Path, *, params: Mapping[str, Any]
+) -> None:
+    """Write the card of a model beside it.
+
+    Args:
+        model: the model's file, such as `data/models/pretrained.keras`.
+        indices: the table of images of each part.
+        metrics: folder of `split.json` and of `<model>.json`.
+        params: what it was trained with.
+    """
+    images = pd.concat(indices.values())
+    facts = Facts(
+        name=model.stem,
+        description=DESCRIPTION,
+        source=", ".join(sorted(images["source"].unique())),
+        classes=sorted(images["class"].unique()),
+        metrics=json.loads((metrics / f"{model.stem}.json").read_text(encoding="utf-8")),
+        split=json.loads((metrics / "split.json").read_text(encoding="utf-8")),
+        params=params,
+        digests={model.name: sha256(model)},
+    )
+    with replacing(model.with_suffix(".md")) as partial:
+        partial.write_text(model_card(facts), encoding="utf-8")
 
 
 def model_card(facts: Facts) -> str:

@@ -38,6 +38,20 @@ def prediction_table(
     return table.assign(**columns)
 
 
+def prediction_tables(
+    probabilities: Mapping[str, NDArray[np.float32]],
+    indices: Mapping[str, pd.DataFrame],
+    *,
+    classes: Sequence[str],
+) -> pd.DataFrame:
+    """Return the prediction tables of all parts, one below the other."""
+    tables = [
+        prediction_table(indices[part], values, split=part, classes=classes)
+        for part, values in probabilities.items()
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
 def measure(
     table: pd.DataFrame,
     groups: pd.Series,

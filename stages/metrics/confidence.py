@@ -1,14 +1,24 @@
 """How far a model's confidence can be trusted: reliability, and risk against coverage."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
+from stages.dataset.files import write_table
 from stages.metrics.classification import CALIBRATION_BINS
 
 COVERAGES = np.arange(1, 101) / 100
+
+
+def write_confidence(tests: Mapping[str, pd.DataFrame], plots: Path) -> None:
+    """Write both tables below for each model's predictions of the test part."""
+    for name, table in tests.items():
+        write_table(reliability(table), plots / f"reliability_{name}.csv")
+        write_table(risk_coverage(table), plots / f"risk_coverage_{name}.csv")
 
 
 def reliability(table: pd.DataFrame) -> pd.DataFrame:

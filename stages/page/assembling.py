@@ -15,6 +15,7 @@ from stages.figures.theme import MODEL_COLOURS
 from stages.page import data_tables, error_tables, result_tables
 from stages.page.map import library, map_item
 from stages.page.numbers import count, p_value, percent, points
+from stages.page.overlap import overlap_table
 from stages.page.reading import MODELS, PARTS, Inputs
 from stages.page.records import CAUSE_NAMES, as_json, records
 from stages.page.tables import PART_NAMES
@@ -77,7 +78,7 @@ def context(inputs: Inputs) -> dict[str, Any]:
         "matrix_names": [(one.model, one.name) for one in error_tables.matrices(inputs)],
         "part_names": PART_NAMES,
         **scripts(inputs),
-        "overlap": [result_tables.overlap_table(inputs)],
+        "overlap": [overlap_table(inputs.metrics["tsne"])],
         "params": inputs.params.rstrip(),
         "versions": data_tables.versions_table(),
         "files": data_tables.files_table(inputs),

@@ -1,70 +1,67 @@
 """The measured overlap of training and test, each number beside that of random splits."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
+from stages.metrics.overlap import FIGURES, joint_p_value, verdict
 from stages.page.numbers import p_value
+from stages.page.tables import Table
 
-SIGNIFICANT = 0.05
 SPACES = {"features": "pretrained features", "pixels": "raw pixels"}
+NAMES = {
+    "mixing": "Mixing of nearest neighbours (1: as chance mixes)",
+    "two_sample": "Classifier that tells test from training (area under ROC)",
+    "frechet": "Fr\N{LATIN SMALL LETTER E WITH ACUTE}chet distance",
+}
+VERDICTS = {
+    "apart": "The test images differ from training by more than a random split",
+    "closer": "The test images lie closer to training than 97.5% of random splits put them, as "
+    "copies on both sides do",
+    "same": "The test images differ from training by no more than a random split",
+}
 
 
-@dataclass(frozen=True)
-class Mixing:
-    """How mixed test images are with training images in one space; 1 is as chance would do."""
-
-    space: str
-    real: float
-    random: float
-    low: float
-    high: float
-    p: float
-
-    @property
-    def apart(self) -> bool:
-        """Whether the test images lie further from training than random splits put them."""
-        return self.p < SIGNIFICANT
-
-    @property
-    def closer(self) -> bool:
-        """Whether they lie closer, as copies on both sides do."""
-        return self.real > self.high
-
-    def described(self, neighbours: int) -> str:
-        """The measurement in words, to follow a verdict."""
-        return (
-            f"counted over the {neighbours} nearest neighbours of each test image, mixing with "
-            f"training is {self.real:.2f} of what chance gives, with random splits {self.low:.2f} "
-            f"to {self.high:.2f} ({p_value(self.p)})"
-        )
+def overlap_of(tsne: Mapping[str, Any], space: str) -> dict[str, dict[str, float]]:
+    """Return the three figures of a space, from the content of metrics/tsne.json."""
+    return {figure: tsne[figure][space] for figure in FIGURES}
 
 
-def mixings(tsne: dict[str, Any]) -> list[Mixing]:
-    """What metrics/tsne.json measured, the deep features first."""
-    return [
-        Mixing(
-            space=name,
-            real=tsne["mixing"][key]["real"],
-            random=tsne["mixing"][key]["random_mean"],
-            low=tsne["mixing"][key]["random_low"],
-            high=tsne["mixing"][key]["random_high"],
-            p=tsne["mixing"][key]["p_value"],
-        )
-        for key, name in SPACES.items()
-        if key in tsne["mixing"]
-    ]
-
-
-def overlap_verdict(tsne: dict[str, Any], shared_groups: int) -> str:
+def overlap_verdict(tsne: Mapping[str, Any], shared_groups: int) -> str:
     """Whether the test images differ from training by more than a random split, in a sentence."""
-    deep = mixings(tsne)[0]
-    if deep.apart:
-        verdict = "The test images differ from training by more than a random split"
-    elif deep.closer:
-        verdict = "The test images lie closer to training than a random split, as copies would"
-    else:
-        verdict = "The test images differ from training by no more than a random split"
+    measured = overlap_of(tsne, "features")
+    mixing, two_sample = measured["mixing"], measured["two_sample"]
     groups = {0: "no group of images is", 1: "one group of images is"}.get(
         shared_groups, f"{shared_groups:,} groups of images are"
     )
-    return f"{verdict}: {deep.described(tsne['neighbours'])}; {groups} shared between the parts."
+    return (
+        f"{VERDICTS[verdict(measured)]}: counted over the {tsne['neighbours']} nearest neighbours "
+        f"of each test image, mixing with training is {_beside_random(mixing)}, and a classifier "
+        f"tells them apart with an area under the ROC curve of {_beside_random(two_sample)} (all "
+        f"three figures below together: {p_value(joint_p_value(measured))}); {groups} shared "
+        "between the parts."
+    )
+
+
+def overlap_table(tsne: Mapping[str, Any]) -> Table:
+    """The three figures of both spaces, beside random splits."""
+    rows = []
+    for space, name in SPACES.items():
+        if space not in tsne["mixing"]:
+            continue
+        for figure, measured in overlap_of(tsne, space).items():
+            rows.append(
+                [
+                    f"{NAMES[figure]}, {name}",
+                    f"{measured['real']:.2f}",
+                    f"{measured['random_mean']:.2f}",
+                    f"{measured['random_low']:.2f} to {measured['random_high']:.2f}",
+                    p_value(measured["p_value"])[2:].removeprefix("=").strip(),
+                ]
+            )
+    head = ["Figure", "This split", "Random splits", "Middle 95% of them", "p"]
+    return Table("How far the test images lie from training images", head, rows)
+
+
+def _beside_random(measured: Mapping[str, float]) -> str:
+    low, high = measured["random_low"], measured["random_high"]
+    return f"{measured['real']:.2f} (random splits: {low:.2f} to {high:.2f})"

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from stages.figures.confusion import confusion_counts
-from stages.page.numbers import count, decimal, p_value, percent
-from stages.page.overlap import mixings
+from stages.page.numbers import count, decimal, percent
 from stages.page.reading import MODELS, PARTS, Inputs
 from stages.page.tables import PART_NAMES, Bar, Table
 from stages.page.wording import MODEL_NAMES, best_model
@@ -137,24 +136,3 @@ def confusions_table(inputs: Inputs, model: str) -> Table:
         ],
         texts=(1,),
     )
-
-
-def overlap_table(inputs: Inputs) -> Table:
-    """How mixed test and training images are, beside random splits."""
-    tsne = inputs.metrics["tsne"]
-    rows = [
-        [
-            f"In {mixing.space}",
-            f"{mixing.real:.2f}",
-            f"{mixing.random:.2f}",
-            f"{mixing.low:.2f} to {mixing.high:.2f}",
-            p_value(mixing.p)[2:].removeprefix("=").strip(),
-        ]
-        for mixing in mixings(tsne)
-    ]
-    caption = (
-        f"Training images among the {tsne['neighbours']} nearest neighbours of a test image, as a "
-        "multiple of what chance gives"
-    )
-    head = ["Mixing", "This split", "Random splits", "Middle 95% of them", "p"]
-    return Table(caption, head, rows)
