@@ -38,7 +38,6 @@ def cost_figure(table: pd.DataFrame) -> Figure:
 
 
 def _draw(axis: Axes, table: pd.DataFrame, cost: str) -> None:
-    ring = {"markersize": 11, "markerfacecolor": "none", "markeredgecolor": INK}
     for model, rows in table.groupby("model", sort=True):
         middle = rows["test_accuracy"]
         spread = [middle - rows["test_accuracy_low"], rows["test_accuracy_high"] - middle]
@@ -48,4 +47,7 @@ def _draw(axis: Axes, table: pd.DataFrame, cost: str) -> None:
             fmt="o", color=colour, capsize=2, linewidth=1, label=str(model),
         )  # fmt: skip
         best = rows.loc[rows["val_accuracy"].idxmax()]
-        axis.plot([best[cost]], [best["test_accuracy"]], "o", label=RINGED, **ring)
+        axis.plot(
+            [best[cost]], [best["test_accuracy"]], "o",
+            markersize=11, markerfacecolor="none", markeredgecolor=INK, label=RINGED,
+        )  # fmt: skip
