@@ -39,13 +39,10 @@ def cost_figure(table: pd.DataFrame) -> Figure:
 
 def _draw(axis: Axes, table: pd.DataFrame, cost: str) -> None:
     for model, rows in table.groupby("model", sort=True):
-        middle = rows["test_accuracy"]
-        spread = [middle - rows["test_accuracy_low"], rows["test_accuracy_high"] - middle]
         colour = MODEL_COLOURS[str(model)]
-        axis.errorbar(
-            rows[cost], middle, yerr=spread,
-            fmt="o", color=colour, capsize=2, linewidth=1, label=str(model),
-        )  # fmt: skip
+        low, high = rows["test_accuracy_low"], rows["test_accuracy_high"]
+        axis.vlines(rows[cost], low, high, color=colour, linewidth=1)
+        axis.plot(rows[cost], rows["test_accuracy"], "o", color=colour, label=str(model))
         best = rows.loc[rows["val_accuracy"].idxmax()]
         axis.plot(
             [best[cost]], [best["test_accuracy"]], "o",
