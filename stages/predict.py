@@ -3,15 +3,13 @@
 Prints the three most probable classes of each picture with their calibrated probabilities, and
 writes all of it as CSV. A picture is decoded, turned and averaged exactly as in the pipeline.
 
-A picture that shows nearly no tissue, or that lies further from the training images than 99 % of
-these lie from those of other donors, is refused with the reason instead of being guessed; one that
-cannot be decoded, too. The CSV then has no class for it.
-
-The exit status is 0 if at least one picture could be decoded, refused or not, and 1 if none could
-be or if the source itself cannot be read. Archives are read where they are, never unpacked.
+Refused with a reason, without a class, is what shows nearly no tissue, what lies further from the
+training images than 99 % of these lie from those of other donors, and what cannot be decoded. The
+exit status is 1 if none could be decoded or the source cannot be read, and else 0, whatever was
+refused. Archives are read where they are, never unpacked.
 
 Reads params.yaml, the model, the features of the training images in `data/embed` and two tables of
-`data/split`. About 20 pictures a second on two cores, after 10 s.
+`data/split`. About 10 pictures a second on two cores, after 10 s.
 """
 
 import argparse
