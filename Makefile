@@ -6,7 +6,10 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 # Columns of `make compare`: regular expressions, matched from the start of a name.
 KEEP ?= Experiment|rev|typ|Created|State|lr$$|batch_size|.*(scratch|pretrained).json:(val|test).accuracy$$
 
-.PHONY: all test lint compare changes verify lock clean help
+# Of `make sweep`: every combination of these values is an experiment.
+GRID ?= pretrained.l2=0.003,0.01,0.03 pretrained.hidden=0,64
+
+.PHONY: all test lint compare sweep changes verify lock clean help
 all: $(VENV)/installed ## set up, run the pipeline, say where the report lies
 	dvc repro
 	@echo "The report lies in plots/report.html"
@@ -24,6 +27,9 @@ compare: $(VENV)/installed ## table of all experiments since the last commit
 
 changes: $(VENV)/installed ## what changed against a branch: make changes BASE=main
 	@python -m stages.compare --base $(BASE)
+
+sweep: $(VENV)/installed ## try a grid: make sweep GRID='lr=0.001,0.003 batch_size=16,32'
+	@python -m stages.sweep $(GRID)
 
 verify: $(VENV)/installed ## run every stage anew and compare with what is committed
 	dvc repro --force --no-run-cache

@@ -1,0 +1,116 @@
+"""Which pictures `predict` refuses: `python -m benchmarks.refusal [name=folder or archive ...]`.
+
+Draws pictures that show no tissue, 20 of each kind, asks the pretrained model of `data/models`
+about them, about the test images of the pipeline and about the sources named, and prints how many
+of each are refused. About two minutes on two cores.
+"""
+
+import contextlib
+import io
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter
+
+from stages import predict
+from stages.dataset.index import read_index
+from stages.params.loading import load_params
+
+COUNT = 20
+SIDE = 448
+WORDS = ("the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "at", "histology")
+Draw = Callable[[np.random.Generator], Image.Image]
+
+
+def noise(rng: np.random.Generator) -> Image.Image:
+    """Independent pixels, in colour or grey, or clouds of them."""
+    channels = rng.choice([1, 3])
+    levels = rng.integers(0, 256, (SIDE, SIDE, channels), dtype=np.uint8)
+    image = Image.fromarray(np.repeat(levels, 3 // channels, axis=2))
+    if rng.random() < 0.5:
+        return image
+    cloud = np.asarray(image.filter(ImageFilter.GaussianBlur(4)), np.float64)
+    return _picture((cloud - cloud.mean()) * 6 + 128)
+
+
+def gradient(rng: np.random.Generator) -> Image.Image:
+    """Four colours that run into each other, or a landscape: sky over hills."""
+    x, y = np.meshgrid(np.linspace(0, 1, SIDE), np.linspace(0, 1, SIDE))
+    x, y = x[..., None], y[..., None]
+    corners = rng.uniform(0, 255, (4, 3))
+    sky = (corners[0] * (1 - x) + corners[1] * x) * (1 - y)
+    image = sky + (corners[2] * (1 - x) + corners[3] * x) * y
+    if rng.random() < 0.5:
+        hills = 0.5 + 0.15 * np.sin(6 * x + rng.uniform(0, 6)) + 0.05 * np.sin(23 * x)
+        image = np.where(y > hills, [70, 110, 50], image) + rng.normal(0, 4, image.shape)
+    return _picture(image)
+
+
+def text(rng: np.random.Generator) -> Image.Image:
+    """A page of dark words."""
+    page = Image.new("RGB", (600, int(rng.integers(600, 1000))), "white")
+    draw, step = ImageDraw.Draw(page), int(rng.integers(14, 20))
+    for line in range(20, page.height - 20, step):
+        draw.text((20, line), " ".join(rng.choice(WORDS, 14)), fill=(int(rng.integers(90)),) * 3)
+    return page
+
+
+def blank(rng: np.random.Generator) -> Image.Image:
+    """One colour: white to black."""
+    return Image.new("RGB", (SIDE, SIDE), (int(rng.integers(256)),) * 3)
+
+
+def white(rng: np.random.Generator) -> Image.Image:
+    """An empty slide: white with a little noise."""
+    return _picture(rng.normal(rng.uniform(225, 255), 2, (SIDE, SIDE, 3)))
+
+
+def _picture(levels: NDArray[np.float64]) -> Image.Image:
+    return Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8))
+
+
+KINDS: tuple[Draw, ...] = (noise, gradient, text, blank, white)
+
+
+def draw_all(folder: Path) -> dict[str, Path]:
+    """Write the drawn pictures and the test images of `data/raw`; return a source for each kind."""
+    sources = {}
+    rng = np.random.default_rng(0)
+    for draw in KINDS:
+        sources[draw.__name__] = folder / draw.__name__
+        sources[draw.__name__].mkdir()
+        for number in range(COUNT):
+            draw(rng).save(sources[draw.__name__] / f"{number:02d}.png")
+    manifest = read_index(Path("data/raw/manifest.csv")).set_index("id")["file"]
+    sources["test images"] = folder / "test.zip"
+    with zipfile.ZipFile(folder / "test.zip", "w") as archive:
+        for name in read_index(Path("data/split/test.csv"))["id"]:
+            with zipfile.ZipFile(Path("data/raw", manifest[name])) as shard:
+                archive.writestr(name, shard.read(name))
+    return sources
+
+
+def main() -> None:
+    """Print the table."""
+    named = dict(argument.split("=", 1) for argument in sys.argv[1:])
+    with tempfile.TemporaryDirectory() as folder:
+        sources = draw_all(Path(folder)) | {name: Path(path) for name, path in named.items()}
+        told = []
+        for name, source in sources.items():
+            with contextlib.redirect_stdout(io.StringIO()):
+                rows = pd.DataFrame(predict.run(load_params(), source, model="pretrained"))
+            refused = int((rows["refused"] != "").sum())
+            distance = rows["distance"].quantile([0, 0.5, 1]).round(2).tolist()
+            told.append([name, len(rows), refused, *distance])
+    columns = ["pictures", "number", "refused", "nearest", "median distance", "farthest"]
+    print(pd.DataFrame(told, columns=columns).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()

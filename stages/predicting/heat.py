@@ -1,0 +1,72 @@
+"""Pictures of where a model looked: the image, and Grad-CAM of its two most probable classes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from stages.cli.running import InputError
+from stages.errors.gradcam import pretrained_heat, scratch_heat
+from stages.figures.saving import save_png
+from stages.figures.theme import new_figure
+from stages.predicting.classifier import Classifier
+
+SHOWN = 2
+
+
+def check_has_maps(network: keras.Model) -> None:
+    """Raise an `InputError` if a model has no convolutions of its own."""
+    if network.name == "head":
+        raise InputError(
+            "--gradcam: expected a model with a backbone inside. Received: one with an .onnx "
+            "backbone, through which no gradient can be followed. Leave --gradcam out."
+        )
+
+
+def save_heat(
+    classifier: Classifier,
+    images: NDArray[np.uint8],
+    features: NDArray[np.float32],
+    probabilities: NDArray[np.float32],
+    *,
+    ids: Sequence[str],
+    classes: Sequence[str],
+    folder: Path,
+) -> None:
+    """Draw `<folder>/<id>.png` for each image.
+
+    Args:
+        classifier: what answered.
+        images: uint8 (N, S, S, 3).
+        features: (N, views, D) of them, as cached by `embed`.
+        probabilities: (N, classes).
+        ids: names of the images; a `/` in them makes folders.
+        classes: all class names.
+        folder: where to write to.
+    """
+    labels = np.argsort(-probabilities, axis=1, kind="stable")[:, :SHOWN]
+    if classifier.network.name == "scratch":
+        heat = scratch_heat(classifier.network, images, labels)
+    else:
+        heat = pretrained_heat(classifier.network, images, labels, features[:, 0])
+    for i, name in enumerate(ids):
+        titles = [f"{classes[label]} {probabilities[i, label]:.1%}" for label in labels[i]]
+        _draw(images[i], heat[i], titles, folder / f"{name}.png")
+
+
+def _draw(
+    image: NDArray[np.uint8], heat: NDArray[np.uint8], titles: Sequence[str], path: Path
+) -> None:
+    figure = new_figure(2.6 * (1 + len(titles)), 2.8)
+    axes = figure.subplots(1, 1 + len(titles), squeeze=False)[0]
+    for axis, title in zip(axes, [path.stem, *titles], strict=True):
+        axis.imshow(image)
+        axis.set_title(title, fontsize=8)
+        axis.set_axis_off()
+    for axis, warmth in zip(axes[1:], heat, strict=True):
+        smooth = np.asarray(Image.fromarray(warmth).resize(image.shape[1::-1])) / 255.0
+        axis.imshow(smooth, cmap="inferno", vmin=0, vmax=1, alpha=0.75 * smooth)
+    save_png(figure, path)

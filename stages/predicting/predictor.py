@@ -1,0 +1,91 @@
+"""All that answers a batch of pictures, loaded once: model, classes and training images."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.cli.running import InputError
+from stages.dataset.features import mean_features
+from stages.dataset.index import read_classes, read_index
+from stages.models.runtime import set_up
+from stages.params.schema import Params
+from stages.predicting.answers import answer, reason_to_refuse
+from stages.predicting.classifier import Classifier, check_embedded, load_classifier
+from stages.predicting.heat import check_has_maps, save_heat
+from stages.predicting.inputs import Picture
+from stages.predicting.novelty import Training, learn
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A model, its classes, the training images, and where heat maps go, if anywhere."""
+
+    classifier: Classifier
+    classes: list[str]
+    training: Training
+    gradcam: Path | None
+
+    def answer(self, batch: list[Picture]) -> list[dict[str, Any]]:
+        """Return a row for each picture, in their order, and draw the heat of those answered."""
+        readable = [picture for picture in batch if not picture.problem]
+        rows = iter(self._answer_readable(readable) if readable else [])
+        return [
+            {"id": picture.id, "refused": f"cannot be read: {picture.problem}"}
+            if picture.problem
+            else next(rows)
+            for picture in batch
+        ]
+
+    def _answer_readable(self, pictures: list[Picture]) -> list[dict[str, Any]]:
+        images = np.stack([picture.image for picture in pictures])
+        crops = np.stack([picture.crops for picture in pictures])
+        probabilities, features = self.classifier.classify(images, crops if crops.size else None)
+        distances = self.training.distances(features.mean(axis=1))
+        rows = [
+            answer(
+                picture.id,
+                shares,
+                self.classes,
+                distance=float(distance),
+                refused=reason_to_refuse(picture.tissue, float(distance)),
+            )
+            for picture, shares, distance in zip(pictures, probabilities, distances, strict=True)
+        ]
+        told = [i for i, row in enumerate(rows) if not row["refused"]]
+        if self.gradcam and told:
+            save_heat(
+                self.classifier, images[told], features[told], probabilities[told],
+                ids=[pictures[i].id for i in told], classes=self.classes, folder=self.gradcam,
+            )  # fmt: skip
+        return rows
+
+
+def load_predictor(params: Params, *, model: str, gradcam: Path | None, data: Path) -> Predictor:
+    """Load a model and what is known of the training images.
+
+    Args:
+        params: those the model was trained with.
+        model: scratch or pretrained.
+        gradcam: folder for heat maps, or None.
+        data: the folder with models, embed and split.
+
+    Raises:
+        InputError: if the model or the cached features are not of these parameters.
+    """
+    set_up(seed=params.seed, threads=params.threads)
+    classifier = load_classifier(model, params, data / "models")
+    index = read_index(data / "split/train.csv")
+    known = mean_features(index, "train", data / "embed")
+    if known.shape[1] != (width := classifier.features):
+        raise InputError(
+            f"{data / 'embed/train.npy'}: expected {width} features an image, as the backbone and "
+            f"split.crops in params.yaml make. Received: {known.shape[1]}. Run `dvc repro embed`."
+        )
+    if model == "pretrained":
+        check_embedded(classifier.network, known, data / "embed/train.npy")
+    if gradcam:
+        check_has_maps(classifier.network)
+    training = learn(known, index["group"], seed=params.seed)
+    return Predictor(classifier, read_classes(data / "split"), training, gradcam)

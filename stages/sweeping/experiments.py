@@ -1,0 +1,77 @@
+"""Run one experiment after the other with DVC, and time the stages that ran."""
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from stages.cli.running import InputError
+from stages.sweeping.grid import Point
+
+RUNNING = re.compile(r"Running stage '([^']+)'")
+# What DVC says when it goes on to another stage, or to storing what the last one made.
+OTHERWISE = re.compile(r"Stage '[^']+' (is cached|didn't change)|Ran experiment|Use `dvc push`")
+NAMED = re.compile(r"^\s*Ran experiment\(s\): (\S+)")
+TAIL = 15  # lines shown of an experiment that failed
+
+
+class Experiment(NamedTuple):
+    """An experiment that ended well: its name, and the seconds of each stage that was run."""
+
+    name: str
+    seconds: dict[str, float]
+
+
+def run_experiment(point: Point) -> Experiment:
+    """Run the pipeline up to `evaluate` with other parameters, in a temporary folder.
+
+    Raises:
+        InputError: if a stage fails, with the end of what it said.
+    """
+    changes = [word for item in point.items() for word in ("--set-param", "=".join(item))]
+    command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", *changes, "evaluate"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as process:
+        assert process.stdout is not None, "asked for"
+        seconds, lines = time_stages((time.monotonic(), line) for line in process.stdout)
+    named = [found[1] for line in lines if (found := NAMED.match(line))]
+    if process.returncode or not named:
+        raise InputError(f"the experiment failed:\n{''.join(lines[-TAIL:])}")
+    return Experiment(named[-1], seconds)
+
+
+def time_stages(lines: Iterable[tuple[float, str]]) -> tuple[dict[str, float], list[str]]:
+    """Return the seconds of each stage that ran, and all that DVC printed.
+
+    They are those between the lines in which DVC names a stage and goes on, so they hold the start
+    of Python and the storing of results; a stage taken from the cache has none.
+
+    Args:
+        lines: what DVC prints, each with the time of its arrival in seconds.
+    """
+    seconds: dict[str, float] = {}
+    printed: list[str] = []
+    running, since = "", 0.0
+    now = 0.0
+    for now, line in lines:
+        printed.append(line)
+        started = RUNNING.search(line)
+        if running and (started or OTHERWISE.search(line)):
+            seconds[running] = seconds.get(running, 0.0) + now - since
+            running = ""
+        if started:
+            running, since = started[1], now
+    if running:
+        seconds[running] = now - since
+    return seconds, printed
+
+
+def read_metrics(name: str) -> dict[str, Any]:
+    """Return the metrics of an experiment by file: `{"metrics/scratch.json": {...}}`."""
+    import dvc.api  # takes half a second
+
+    paths = [f"metrics/{model}.json" for model in ("pretrained", "scratch")]
+    return {path: dvc.api.metrics_show(path, rev=name) for path in paths}

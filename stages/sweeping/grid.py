@@ -1,0 +1,50 @@
+"""A grid of parameters from the command line: `lr=0.001,0.003 pretrained.hidden=0,64`."""
+
+from collections.abc import Sequence
+from itertools import product
+
+from stages.cli.running import InputError
+from stages.params.schema import known_keys
+
+Point = dict[str, str]
+
+
+def points(arguments: Sequence[str]) -> list[Point]:
+    """Return each combination of values, by parameter, the last parameter changing fastest.
+
+    Args:
+        arguments: `key=value[,value...]`, each key once; a key as in params.yaml, with dots.
+
+    Raises:
+        InputError: if one is written otherwise, or is no parameter.
+    """
+    grid: dict[str, list[str]] = {}
+    for argument in arguments:
+        key, _, listed = argument.partition("=")
+        values = listed.split(",")
+        if not all(values) or len(set(values)) < len(values) or key in grid:
+            raise InputError(
+                f"expected parameters, each once, as key=value,value with different values. "
+                f"Received: {argument!r}. For example: lr=0.001,0.003"
+            )
+        _check_known(key)
+        grid[key] = values
+    return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+
+
+def _check_known(key: str) -> None:
+    known = known_keys()
+    for part in key.split("."):
+        if not isinstance(known, dict) or part not in known:
+            raise InputError(
+                f"expected parameters of params.yaml. Received: {key!r}. Known here: "
+                f"{', '.join(known) if isinstance(known, dict) else 'nothing below it'}."
+            )
+        known = known[part]
+
+
+def models_of(keys: Sequence[str]) -> list[str]:
+    """Return the models that parameters change: those of one branch its own, all others both."""
+    branches = {key.partition(".")[0] for key in keys}
+    both = ["pretrained", "scratch"]
+    return [model for model in both if model in branches] if branches <= set(both) else both

@@ -1,0 +1,229 @@
+"""`predict`: the answers of the pipeline for the same pictures, and refusal instead of guessing."""
+
+import io
+import shutil
+import zipfile
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image, ImageDraw
+
+from stages.cli.running import InputError
+from stages.params.loading import load_params
+from stages.predicting.answers import RANKS, answer, reason_to_refuse, sentence, table
+from stages.predicting.inputs import list_pictures, read_batches
+from stages.predicting.novelty import learn
+from tests.conftest import run
+from tests.hostile import ARCHIVES, OUT, good, picture
+from tests.pipeline import ROOT
+
+PARAMS = load_params(ROOT / "params.yaml")
+
+
+def listed(source: Path) -> list[str]:
+    with ExitStack() as closing:
+        found = list_pictures(source, limits=PARAMS.fetch.limits, closing=closing)
+        return [member.name for member in found]
+
+
+class TestInputs:
+    def write(self, files: dict[str, bytes], folder: Path) -> Path:
+        for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        return folder
+
+    def archive(self, files: dict[str, bytes], path: Path) -> Path:
+        with zipfile.ZipFile(path, "w") as made:
+            for name, content in files.items():
+                made.writestr(name, content)
+        return path
+
+    def test_picture_folder_archive_and_folder_of_archives(self, tmp_path: Path) -> None:
+        folder = self.write(good() | {"notes.txt": b"x", ".hidden.jpg": b"x"}, tmp_path / "a")
+        names = ["liver/0.jpg", "skin/0.jpg"]
+        assert listed(folder) == names
+        assert listed(folder / names[0]) == ["0.jpg"]
+        assert listed(self.archive(good(), tmp_path / "b.zip")) == names
+        (tmp_path / "c").mkdir()
+        (tmp_path / "b.zip").rename(tmp_path / "c/b.zip")
+        assert listed(tmp_path / "c") == [f"b.zip/{name}" for name in names]
+
+    def test_pictures_need_no_class(self, tmp_path: Path) -> None:
+        flat = {"a.png": picture(kind="PNG"), "b/c/d/e.jpg": picture()}
+        assert listed(self.write(flat, tmp_path)) == ["a.png", "b/c/d/e.jpg"]
+
+    def test_nothing_to_read(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="no such file"):
+            listed(tmp_path / "nosuch.jpg")
+        with pytest.raises(InputError, match=r"expected pictures .* Received: 1 other"):
+            listed(self.write({"a.txt": b"x"}, tmp_path / "folder"))
+
+    @pytest.mark.parametrize("name", [name for name, case in ARCHIVES.items() if OUT in case.error])
+    def test_archives_that_lead_out_are_not_read(self, name: str, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=ARCHIVES[name].error):
+            listed(ARCHIVES[name].make(tmp_path))
+
+    def test_decoding_is_that_of_split(self, tiny: Path) -> None:
+        params = load_params(tiny / "params.yaml")
+        (archive,) = (tiny / "data/raw").glob("*.zip")
+        index = pd.read_csv(tiny / "data/split/test.csv").reset_index().set_index("id")["index"]
+        images = np.load(tiny / "data/split/test.npy")
+        crops = np.load(tiny / "data/split/test_crops.npy")
+        with ExitStack() as closing:
+            members = list_pictures(archive, limits=params.fetch.limits, closing=closing)
+            wanted = [member for member in members if member.name in index.index]
+            assert len(wanted) == len(images)
+            for one in (one for batch in read_batches(wanted, params) for one in batch):
+                assert np.array_equal(one.image, images[index[one.id]])
+                assert np.array_equal(one.crops, crops[index[one.id]])
+
+    def test_a_damaged_picture_is_told_and_the_others_are_read(self, tmp_path: Path) -> None:
+        folder = self.write(good() | {"bad.jpg": picture()[:300]}, tmp_path)
+        with ExitStack() as closing:
+            members = list_pictures(folder, limits=PARAMS.fetch.limits, closing=closing)
+            (batch,) = read_batches(members, PARAMS)
+        assert [bool(one.problem) for one in batch] == [True, False, False]
+        assert batch[1].image.shape == (PARAMS.image_size, PARAMS.image_size, 3)
+
+
+class TestNovelty:
+    def test_the_limit_is_that_of_other_donors(self) -> None:
+        rng = np.random.default_rng(0)
+        donors = rng.normal(size=(60, 40))
+        features = np.repeat(donors, 6, axis=0) + rng.normal(size=(360, 40)) * 0.02
+        features = np.abs(features).astype(np.float32)
+        by_donor = learn(features, pd.Series(np.repeat(np.arange(60), 6)), seed=0)
+        by_image = learn(features, pd.Series(np.arange(360)), seed=0)
+        assert by_donor.limit > 2 * by_image.limit
+        another = np.abs(rng.normal(size=(100, 40))).astype(np.float32)
+        assert (by_donor.distances(another) > 1).mean() < 0.1
+        assert (by_image.distances(another) > 1).mean() > 0.9
+
+    def test_what_lies_elsewhere_is_far(self) -> None:
+        rng = np.random.default_rng(1)
+        features = rng.gamma(2, size=(300, 30)).astype(np.float32)
+        training = learn(features, pd.Series(np.arange(300)), seed=0)
+        same = rng.gamma(2, size=(300, 30)).astype(np.float32)
+        assert (training.distances(same) > 1).mean() < 0.05
+        assert (training.distances(same * 20) > 1).all()
+
+    def test_one_donor_alone(self) -> None:
+        features = np.random.default_rng(2).random((20, 8), np.float32)
+        training = learn(features, pd.Series(["d"] * 20), seed=0)
+        assert np.isfinite(training.distances(features)).all()
+
+
+class TestAnswers:
+    CLASSES = ("colon", "kidney", "liver", "lung")
+
+    def test_the_three_most_probable(self) -> None:
+        shares = np.array([0.1, 0.2, 0.6, 0.1], np.float32)
+        row = answer("a.jpg", shares, self.CLASSES, distance=0.5, refused="")
+        assert [row[rank] for rank in RANKS] == ["liver", "kidney", "colon"]
+        assert sentence(row) == "a.jpg: liver 60.0%, kidney 20.0%, colon 10.0%"
+
+    def test_two_classes_alone(self) -> None:
+        row = answer("a", np.array([0.3, 0.7]), self.CLASSES[:2], distance=0.5, refused="")
+        assert sentence(row) == "a: kidney 70.0%, colon 30.0%"
+        assert table([row])["third"].isna().all()
+
+    def test_reasons(self) -> None:
+        assert reason_to_refuse(0.3, 0.9) == ""
+        assert reason_to_refuse(0.001, 0.9).startswith("nearly no tissue: 0.1%")
+        assert reason_to_refuse(0.3, 1.2).startswith("unlike the training images: distance 1.20")
+
+    def test_a_refused_picture_has_no_class(self) -> None:
+        row = answer("a", np.eye(4)[0], self.CLASSES, distance=2.0, refused="unlike")
+        assert "predicted" not in row
+        assert sentence(row) == "a: refused: unlike"
+
+
+def odd_pictures() -> dict[str, bytes]:
+    """Noise, a gradient, a white sheet, a page of text, and a file that is no picture."""
+    rng = np.random.default_rng(3)
+    across = np.tile(np.linspace(0, 255, 96, dtype=np.uint8), (96, 1))
+    page = Image.new("RGB", (300, 300), "white")
+    for line in range(10, 290, 14):
+        ImageDraw.Draw(page).text((5, line), "a quick brown fox jumps over the lazy dog", "black")
+    pictures = {
+        "noise": Image.fromarray(rng.integers(0, 256, (96, 96, 3), dtype=np.uint8)),
+        "gradient": Image.fromarray(np.stack([across, across.T, across // 2], axis=2)),
+        "white": Image.new("RGB", (96, 96), "white"),
+        "text": page,
+    }
+    made = {}
+    for name, image in pictures.items():
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG")
+        made[f"odd/{name}.png"] = buffer.getvalue()
+    return made | {"odd/broken.png": b"not a picture"}
+
+
+@pytest.fixture(scope="module")
+def source(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The test images of `tiny` and five other pictures, as an archive."""
+    path = tmp_path_factory.mktemp("source") / "pictures.zip"
+    (raw,) = (tiny / "data/raw").glob("*.zip")
+    with zipfile.ZipFile(raw) as images, zipfile.ZipFile(path, "w") as made:
+        for name in images.namelist():
+            if name.startswith("test/"):
+                made.writestr(name, images.read(name))
+        for name, content in odd_pictures().items():
+            made.writestr(name, content)
+    return path
+
+
+class TestCommand:
+    @pytest.mark.parametrize("model", ["pretrained", "scratch"])
+    def test_answers_are_those_of_the_pipeline(
+        self, model: str, tiny: Path, source: Path, tmp_path: Path
+    ) -> None:
+        out, heat = tmp_path / "answers.csv", tmp_path / "heat"
+        command = ["python", "-m", "stages.predict", str(source), "--model", model]
+        said = run(*command, "--output", str(out), "--gradcam", str(heat), cwd=tiny)
+        found = pd.read_csv(out).set_index("id")
+        assert len(found) == 48 + 5
+        odd = found[found.index.str.startswith("odd/")]
+        assert odd["refused"].notna().all()
+        assert odd["predicted"].isna().all()
+        assert "odd/white.png: refused: nearly no tissue" in said
+        assert "odd/broken.png: refused: cannot be read: is not a JPEG, PNG" in said
+        answered = found[found["refused"].isna()]
+        assert len(answered) > 0.8 * 48
+        expected = pd.read_csv(tiny / f"data/predictions/{model}.csv").set_index("id")
+        expected = expected.loc[answered.index]
+        assert np.allclose(answered["confidence"], expected["confidence"], atol=1e-4)
+        for rank, share in (("second", "second_confidence"), ("third", "third_confidence")):
+            shares = [expected.at[i, f"p_{name}"] for i, name in answered[rank].items()]
+            assert np.allclose(answered[share], shares, atol=1e-4)
+        drawn = {path.relative_to(heat).as_posix() for path in heat.rglob("*.png")}
+        assert drawn == {f"{name}.png" for name in answered.index}
+
+    def test_nothing_readable_ends_with_1(self, tiny: Path, tmp_path: Path) -> None:
+        (tmp_path / "broken.png").write_bytes(b"not a picture")
+        command = ["python", "-m", "stages.predict", str(tmp_path / "broken.png")]
+        said = run(*command, "--output", str(tmp_path / "out.csv"), cwd=tiny, expect=1)
+        assert "none of the pictures could be read" in said
+
+    def test_without_data_it_says_what_to_pull(self, tiny: Path, tmp_path: Path) -> None:
+        run("git", "clone", "--quiet", str(tiny), "clone", cwd=tmp_path)
+        clone = tmp_path / "clone"
+        (clone / "data/models").mkdir(parents=True)
+        shutil.copy2(tiny / "data/models/pretrained.keras", clone / "data/models")
+        said = run("python", "-m", "stages.predict", "params.yaml", cwd=clone, expect=1)
+        assert said.startswith("predict: expected a trained model")
+        assert "`dvc pull data/split/classes.json data/split/train.csv data/embed/train.npy" in said
+
+    def test_other_parameters_than_those_of_the_model(self, tiny: Path, tmp_path: Path) -> None:
+        clone = tmp_path / "clone"
+        shutil.copytree(tiny, clone, symlinks=True)
+        params = (clone / "params.yaml").read_text()
+        (clone / "params.yaml").write_text(params.replace("image_size: 48", "image_size: 64"))
+        command = ["python", "-m", "stages.predict", str(clone / "data/raw"), "--model", "scratch"]
+        said = run(*command, cwd=clone, expect=1)
+        assert "expected a model that takes [(None, 64, 64, 3)]" in said
+        assert not (clone / "predictions.csv").exists()

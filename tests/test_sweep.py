@@ -1,0 +1,118 @@
+"""The sweep: its grid, how stages are timed, and a run of two experiments with stand-ins."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from stages.cli.running import InputError
+from stages.figures.costs import cost_figure
+from stages.sweeping.experiments import Experiment, time_stages
+from stages.sweeping.grid import models_of, points
+from stages.sweeping.table import rows_of_experiment, sweep_table
+from tests.conftest import run
+
+
+class TestGrid:
+    def test_every_combination(self) -> None:
+        found = points(["lr=0.001,3e-3", "pretrained.hidden=0,64"])
+        assert [tuple(point.values()) for point in found] == [
+            ("0.001", "0"),
+            ("0.001", "64"),
+            ("3e-3", "0"),
+            ("3e-3", "64"),
+        ]
+        assert list(found[0]) == ["lr", "pretrained.hidden"]
+
+    @pytest.mark.parametrize(
+        "argument",
+        ["lr", "lr=", "lr=1,,2", "lr=1,1", "nosuch=1", "lr.deep=1", "pretrained.nosuch=1"],
+    )
+    def test_what_is_no_grid(self, argument: str) -> None:
+        with pytest.raises(InputError, match="Received: '"):
+            points([argument])
+
+    def test_a_parameter_twice(self) -> None:
+        with pytest.raises(InputError, match="each once"):
+            points(["lr=1", "lr=2"])
+
+    def test_models_that_a_parameter_changes(self) -> None:
+        assert models_of(["scratch.width"]) == ["scratch"]
+        assert models_of(["pretrained.l2", "pretrained.hidden"]) == ["pretrained"]
+        assert models_of(["pretrained.l2", "lr"]) == ["pretrained", "scratch"]
+
+
+SAID = [
+    (0.0, "Stage 'fetch' didn't change, skipping"),
+    (1.0, "Running stage 'embed':"),
+    (1.1, "> python -m stages.embed"),
+    (7.0, "Stage 'train_scratch' is cached - skipping run"),
+    (9.0, "Running stage 'train_pretrained':"),
+    (12.0, "Running stage 'evaluate':"),
+    (20.5, "Ran experiment(s): able-tern"),
+]
+
+
+class TestTable:
+    def test_stages_are_timed_until_dvc_goes_on(self) -> None:
+        seconds, printed = time_stages(SAID)
+        assert seconds == {"embed": 6.0, "train_pretrained": 3.0, "evaluate": 8.5}
+        assert len(printed) == len(SAID)
+
+    def values(self, accuracy: float) -> dict:
+        right = accuracy - 0.1
+        interval = {"accuracy_low": right - 0.1, "accuracy_high": right + 0.1}
+        test = {"accuracy": right, **interval, "macro_f1": 0.5, "ece": 0.1}
+        return {"val": {"accuracy": accuracy}, "test": test, "parameters": 7}
+
+    def test_rows_are_ordered_by_validation_and_cost_what_ran(self) -> None:
+        rows = []
+        for lr, accuracy, seconds in (
+            ("1", 0.6, {"train_scratch": 4.0, "embed": 2.0, "train_pretrained": 1.0}),
+            ("2", 0.8, {"train_pretrained": 3.0}),
+        ):
+            metrics = {
+                f"metrics/{m}.json": self.values(accuracy) for m in ("scratch", "pretrained")
+            }
+            rows += rows_of_experiment({"lr": lr}, Experiment(f"e{lr}", seconds), metrics)
+        table = sweep_table(rows)
+        assert list(table["experiment"]) == ["e2", "e1", "e2", "e1"]
+        assert list(table["model"]) == ["pretrained"] * 2 + ["scratch"] * 2
+        assert list(table["seconds"].fillna(-1)) == [3.0, 3.0, -1, 4.0]
+        assert list(table["ran"]) == [
+            "train_pretrained",
+            "embed train_pretrained",
+            "",
+            "train_scratch",
+        ]
+        left, right = cost_figure(table).axes
+        ringed = [line for line in right.lines if line.get_markersize() == 11]
+        assert [line.get_ydata()[0] for line in ringed] == pytest.approx([0.7, 0.7])
+        assert left.get_xlabel() == "seconds of training and embedding"
+
+
+def test_two_experiments(quick: Path, tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    shutil.copytree(quick, clone, symlinks=True)
+    (tmp_path / "venv").mkdir()
+    (tmp_path / "venv/installed").touch()
+    command = (
+        "make",
+        "sweep",
+        f"VENV={tmp_path}/venv",
+        "GRID=lr=0.0001,-1 pretrained.l2=0.1",
+    )
+    said = run(*command, cwd=clone, expect=2)
+    assert "sweep: lr=-1 pretrained.l2=0.1: the experiment failed" in said
+    assert "lr: expected greater than 0" in said
+    table = pd.read_csv(clone / "sweep/sweep.csv")
+    assert list(table["lr"]) == [0.0001] * 2
+    assert list(table["model"]) == ["pretrained", "scratch"]
+    # That of the working folder is 0.9.
+    assert list(table["val_accuracy"]) == [0.8] * 2
+    assert (table["seconds"] > 0).all()
+    assert (clone / "sweep/sweep.png").read_bytes().startswith(b"\x89PNG")
+    assert run("git", "status", "--porcelain", cwd=clone) == ""
+    listed = run("dvc", "exp", "list", "--all-commits", "--name-only", cwd=clone)
+    assert set(table["experiment"]) <= set(listed.split())
