@@ -31,7 +31,7 @@ from scipy.stats import binomtest
 from tqdm import tqdm
 
 from stages.cli.running import quiet_import
-from stages.dataset.index import Part, read_classes, read_part, rows_of
+from stages.dataset.index import Part, read_part
 from stages.metrics.intervals import mean_interval
 from stages.params.loading import load_params
 
@@ -45,7 +45,9 @@ Answers = dict[str, tuple[NDArray[np.int64], float]]
 
 def ours(data: Path, params: Path, *, seed: int, weights: str) -> Answers:
     """Run the stages from `data` in a temporary folder; labels and seconds of both models."""
-    from stages import embed, evaluate, train_pretrained, train_scratch
+    from stages import embed, train_pretrained, train_scratch
+    from stages.models.prediction import predict_embedded_parts, predict_parts
+    from stages.models.saving import load_model
 
     yaml = YAML()
     values = yaml.load(params)
@@ -53,7 +55,8 @@ def ours(data: Path, params: Path, *, seed: int, weights: str) -> Answers:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         (work / "data").mkdir()
-        (work / "data/split").symlink_to(data.resolve())
+        data = data.resolve()
+        (work / "data/split").symlink_to(data)
         (work / "pretrain").symlink_to(ROOT / "pretrain")
         yaml.dump(values, work / "params.yaml")
         with chdir(work):
@@ -61,18 +64,19 @@ def ours(data: Path, params: Path, *, seed: int, weights: str) -> Answers:
                 "scratch": _time(train_scratch.main),
                 "pretrained": _time(embed.main) + _time(train_pretrained.main),
             }
-            evaluate.main()
-        tables = {
-            name: pd.read_csv(work / f"data/predictions/{name}.csv", dtype={"id": str})
-            for name in seconds
-        }
-    classes, test = read_classes(data), read_part(data, "test")
-    answers = {}
-    for name, table in tables.items():
-        rows = rows_of(test.index["id"], table, what=name)
-        labels = table["predicted"].iloc[rows].map(classes.index).to_numpy(np.int64)
-        answers[f"ours_{name}"] = (labels, seconds[name])
-    return answers
+            models = {name: load_model(Path(f"data/models/{name}.keras")) for name in seconds}
+            test = {"test": read_part(data, "test")}
+            views = values["scratch"]["views"]
+            probabilities = {
+                "scratch": predict_parts(models["scratch"], test, views=views),
+                "pretrained": predict_embedded_parts(
+                    models["pretrained"], test, Path("data/embed")
+                ),
+            }
+    return {
+        f"ours_{name}": (by_part["test"].argmax(axis=1), seconds[name])
+        for name, by_part in probabilities.items()
+    }
 
 
 def answers_of(method: str, data: Path, *, params: Path, seed: int, weights: str) -> Answers:

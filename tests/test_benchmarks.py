@@ -53,7 +53,7 @@ def data(tmp_path: Path) -> Path:
     folder.mkdir()
     write_json(CLASSES, folder / "classes.json")
     for seed, (name, count) in enumerate({"train": 24, "val": 16, "test": 12}.items()):
-        images, index = part(count, seed)
+        images, index, _ = part(count, seed)
         np.save(folder / f"{name}.npy", images)
         write_table(index, folder / f"{name}.csv")
     return folder
@@ -100,7 +100,7 @@ class TestAccuracy:
         assert row.p_value == pytest.approx(0.375)
 
     def test_histograms_sum_to_one_and_tell_colours(self) -> None:
-        images, index = part(8, 0)
+        images, index, _ = part(8, 0)
         rows = baselines.histograms(images) ** 2
         assert rows.shape == (8, 512)
         assert np.allclose(rows.sum(axis=1), 1)

@@ -84,7 +84,7 @@ def predict_embedded_parts(
     """
     cached = {name: read_array(embed / f"{name}.npy") for name in parts}
     if is_fine_tuned(model):
-        return predict_parts(model, parts, views=cached["train"].shape[1])
+        return predict_parts(model, parts, views=next(iter(cached.values())).shape[1])
     return {
         name: predict_features(head_of(model), read_features(embed, name, part.index["id"])).mean(
             axis=1
