@@ -49,8 +49,8 @@ def ours(data: Path, params: Path, *, seed: int, weights: str) -> Answers:
     from stages.models.prediction import predict_embedded_parts, predict_parts
     from stages.models.saving import load_model
 
-    yaml = YAML()
-    values = yaml.load(params)
+    text = YAML()
+    values = text.load(params)
     values["seed"], values["pretrained"]["weights"] = seed, weights
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
@@ -58,7 +58,7 @@ def ours(data: Path, params: Path, *, seed: int, weights: str) -> Answers:
         data = data.resolve()
         (work / "data/split").symlink_to(data)
         (work / "pretrain").symlink_to(ROOT / "pretrain")
-        yaml.dump(values, work / "params.yaml")
+        text.dump(values, work / "params.yaml")
         with chdir(work):
             seconds = {
                 "scratch": _time(train_scratch.main),

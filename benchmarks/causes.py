@@ -173,7 +173,7 @@ def explained(
     test, planted = plant(
         parts["test"], classes, zoom=params.split.crops.zoom, share=SHARE, seed=seed
     )
-    features = np.load(EMBED / "test.npy")
+    features = np.load(EMBED / "test.npy", allow_pickle=False)
     rows = np.flatnonzero(planted.isin(list(CHANGES)))
     backbone = networks["pretrained"].get_layer("backbone")
     crops = None if test.crops is None else test.crops[rows]

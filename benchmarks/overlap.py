@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from stages.cli.running import quiet_import
-from stages.dataset.index import read_part
+from stages.dataset.index import read_array, read_part
 from stages.dataset.joint import joint_features, joint_index
 from stages.images.stains import scale
 from stages.metrics.overlap import joint_p_value, overlap
@@ -70,7 +70,7 @@ def main() -> None:
     quiet = sum(p > 0.05 for p in found)
     print(f"no shift: p > 0.05 in {quiet} of {DIVISIONS} divisions, lowest {min(found):.3f}")
 
-    whole = {part: np.load(EMBED / f"{part}.npy")[:, 0] for part in ("train", "test")}
+    whole = {part: read_array(EMBED / f"{part}.npy")[:, 0] for part in ("train", "test")}
     new = stained(whole["test"].shape[1])
     features = np.concatenate([whole["train"][:, : new.shape[1]], new])
     spread = (features - features.mean(axis=0)) / (features.std(axis=0) + 1e-3)

@@ -12,15 +12,13 @@ Intervals resample donors, and the two models are compared on the same images by
 About 30 s on the default, two cores.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from stages.cli.running import quiet_import, run_command
 from stages.dataset.files import replacing, write_json, write_table
 from stages.dataset.index import PARTS, read_classes, read_part
 from stages.params.loading import load_params
-from stages.params.schema import Evaluate
+from stages.params.schema import Evaluate, Pretrained
 
 MODELS = ("scratch", "pretrained")
 
@@ -31,7 +29,8 @@ def run(
     seed: int,
     threads: int,
     scratch_views: int,
-    card_params: Mapping[str, Any],
+    lr: float,
+    pretrained: Pretrained,
     split: Path = Path("data/split"),
     embed: Path = Path("data/embed"),
     models: Path = Path("data/models"),
@@ -77,8 +76,8 @@ def run(
     groups = parts["test"].index["group"]
     tests = {name: table[table["split"] == "test"] for name, table in tables.items()}
     for name, table in tables.items():
-        parameters = networks[name].count_params()
-        values = measure(table, groups, classes=classes, parameters=parameters, **sampling)
+        size = {"parameters": networks[name].count_params()}
+        values = measure(table, groups, classes=classes, **size, **sampling)
         write_json(values, metrics / f"{name}.json")
         save_confusion(tests[name], classes, name, plots)
         print(f"{name}: {_sentence(values['test'])}")
@@ -86,7 +85,8 @@ def run(
     write_json({"test": comparison}, metrics / "comparison.json")
     write_table(confusions(tests), plots / "confusions.csv")
     write_confidence(tests, plots)
-    write_card(models / "pretrained.keras", indices, metrics, params=card_params)
+    trained = {"seed": seed, "lr": lr, **dict(pretrained)}
+    write_card(models / "pretrained.keras", indices, metrics, params=trained)
 
 
 def _sentence(test: dict[str, float]) -> str:
@@ -105,7 +105,8 @@ def main() -> None:
         seed=params.seed,
         threads=params.threads,
         scratch_views=params.scratch.views,
-        card_params={"seed": params.seed, "lr": params.lr, **params.pretrained.model_dump()},
+        lr=params.lr,
+        pretrained=params.pretrained,
     )
 
 

@@ -38,7 +38,7 @@ def test_editor_and_container_recommend_the_extension() -> None:
 
 def test_help_names_every_target() -> None:
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
-    said = run("make", "help", cwd=ROOT)
+    said = run("make", "--no-print-directory", "help", cwd=ROOT)
     assert [line.split()[1] for line in said.splitlines()] == targets
 
 

@@ -658,6 +658,7 @@ class TestOrderOfRows:
                     "label": [self.CLASSES.index(name) for name in names[labels]],
                     "group": [f"{part}{row // 4}" for row in range(n)],
                     "source": "drawn",
+                    **dict.fromkeys(("tissue_fraction", "blur", "haematoxylin", "dab"), 0.5),
                 }
             )
             rows = np.arange(n) if order is None else order.permutation(n)
@@ -693,8 +694,9 @@ class TestOrderOfRows:
         shutil.copy(ROOT / "metrics/split.json", at / "metrics")
         evaluate.run(
             PARAMS.evaluate.model_copy(update={"bootstrap": 100}),
-            seed=1, threads=PARAMS.threads, scratch_views=2, card_params={}, split=at / "split",
-            embed=at / "embed", models=models, out=at / "predictions",
+            seed=1, threads=PARAMS.threads, scratch_views=2, lr=0.05,
+            pretrained=PARAMS.pretrained, split=at / "split", embed=at / "embed", models=models,
+            out=at / "predictions",
             metrics=at / "metrics", plots=at / "plots",
         )  # fmt: skip
         tables = [pd.read_csv(at / f"predictions/{name}.csv") for name in evaluate.MODELS]

@@ -359,7 +359,7 @@ def test_pipeline_from_features_to_predictions(
     shutil.copy(ROOT / "metrics/split.json", tmp_path / "metrics")
     evaluate.run(
         PARAMS.evaluate.model_copy(update={"bootstrap": 100}), seed=1, threads=PARAMS.threads,
-        scratch_views=1, card_params={}, split=split, embed=features, models=models,
+        scratch_views=1, lr=0.05, pretrained=settings, split=split, embed=features, models=models,
         out=tmp_path / "predictions", metrics=tmp_path / "metrics", plots=tmp_path / "plots",
     )  # fmt: skip
     table = pd.read_csv(tmp_path / "predictions/pretrained.csv")

@@ -193,8 +193,11 @@ def test_commands_of_the_tests(tmp_path: Path) -> None:
     # Executed for real by whoever runs these tests: here only what make would do.
     status, said = execute(step, {}, ROOT, MAKEFLAGS="n", VENV=str(tmp_path))
     assert status == 0, said
-    assert {"ruff check .", "ruff format --check .", "mypy", "python -m pytest"} <= set(
-        said.splitlines()
-    )
+    assert {
+        "ruff check .",
+        "ruff format --check .",
+        "mypy",
+        "python -m pytest --numprocesses 2 --dist loadfile",
+    } <= set(said.splitlines())
     versions = JOBS["ci.test"]["strategy"]["matrix"]["python"]
     assert versions == ["3.11", "3.12", "3.13"]

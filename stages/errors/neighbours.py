@@ -22,7 +22,13 @@ def nearest_images(
         train: their table, row i describes point i.
     """
     count = min(NEIGHBOURS, len(known))
-    rows = NearestNeighbors(n_neighbors=count).fit(known).kneighbors(points, return_distance=False)
+    near = NearestNeighbors(n_neighbors=count).fit(known)
+    # A model without errors has no image to look for, which scikit-learn does not take.
+    rows = (
+        near.kneighbors(points, return_distance=False)
+        if len(points)
+        else np.zeros((0, count), np.int64)
+    )
     columns = {name: train[name].astype(str).to_numpy()[rows] for name in ("id", "class", "group")}
     table = pd.DataFrame("", index=range(len(points)), columns=list(NEIGHBOUR_COLUMNS))
     table.iloc[:, :count] = columns["id"]
