@@ -72,6 +72,14 @@ def commit(folder: Path, message: str) -> None:
     run("git", *author, "commit", "--quiet", "--message", message, cwd=folder)
 
 
+LONGEST = ("test_team.py", "test_experiments.py")  # minutes each
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files: at the end one core would wait for the other."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone in which `dvc repro` has run on a tiny phantom; tests must leave it as it is."""
