@@ -277,7 +277,7 @@ def test_overlap_verdict_tells_apart_from_close(page: Page) -> None:
         return sentence.replace("\N{NO-BREAK SPACE}", " ")
 
     assert told(0.98, 0.31).startswith(
-        "The test images differ from training by no more than a random split: counted over"
+        "The test images differ from training by no more than a random split; counted over"
     )
     assert told(0.98, 0.31).endswith("p = 0.93); no group of images is shared between the parts.")
     assert told(0.40, 0.005).startswith("The test images differ from training by more than")

@@ -15,8 +15,8 @@ NAMES = {
 }
 VERDICTS = {
     "apart": "The test images differ from training by more than a random split",
-    "closer": "The test images lie closer to training than 97.5% of random splits put them, as "
-    "copies on both sides do",
+    "closer": "The test images lie closer to training than 97.5% of random splits put them: copies "
+    "on both sides do that, and so does chance, one time in forty",
     "same": "The test images differ from training by no more than a random split",
 }
 
@@ -34,7 +34,7 @@ def overlap_verdict(tsne: Mapping[str, Any], shared_groups: int) -> str:
         shared_groups, f"{shared_groups:,} groups of images are"
     )
     return (
-        f"{VERDICTS[verdict(measured)]}: counted over the {tsne['neighbours']} nearest neighbours "
+        f"{VERDICTS[verdict(measured)]}; counted over the {tsne['neighbours']} nearest neighbours "
         f"of each test image, mixing with training is {_beside_random(mixing)}, and a classifier "
         f"tells them apart with an area under the ROC curve of {_beside_random(two_sample)} (all "
         f"three figures below together: {p_value(joint_p_value(measured))}); {groups} shared "
