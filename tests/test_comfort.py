@@ -33,7 +33,7 @@ def test_editor_and_container_recommend_the_extension() -> None:
     recommended = json.loads((ROOT / ".vscode/extensions.json").read_text())
     assert EXTENSION in recommended["recommendations"]
     command = container["postCreateCommand"].split()
-    assert "pip install" in run(*command, "--dry-run", "--always-make", cwd=ROOT)
+    assert "pip install" in run(*command, "VENV=.venv", "--dry-run", "--always-make", cwd=ROOT)
 
 
 def test_help_names_every_target() -> None:
