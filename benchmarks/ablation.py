@@ -102,7 +102,7 @@ def cross_validate(
             )  # fmt: skip
             seconds = time.perf_counter() - start
             predicted = predict_views(
-                network, outside.images, views=params.scratch.views, name=f"fold {fold}"
+                network, outside, views=params.scratch.views, name=f"fold {fold}"
             ).mean(axis=1)
             of_label = predicted[np.arange(len(predicted)), outside.labels]
             table = outside.index[["id", "group"]].assign(

@@ -15,12 +15,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from stages.cli.running import InputError
+from stages.cli.running import command, parser_of
 from stages.comparing import markdown, revisions
 from stages.comparing.gating import Check, check
 from stages.comparing.pairing import Paired, crossings, join, paired_metrics
-from stages.comparing.revisions import MODELS
 from stages.dataset.index import read_index
+from stages.models.names import MODELS
 from stages.params.loading import load_params
 from stages.params.schema import Params
 
@@ -74,11 +74,7 @@ def _on_the_same_images(params: Params, base: str) -> tuple[dict[str, Paired], s
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m stages.compare",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("compare", __doc__)
     parser.add_argument("--base", default="main", help="Git revision to compare with (main)")
     parser.add_argument("--gate", action="store_true", help="exit 1 if a metric fell too far")
     parser.add_argument(
@@ -93,10 +89,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     """Compare as the command line says."""
     options = _parse(arguments)
-    try:
+    with command("compare"):
         report, checks = run(load_params(), base=options.base, pictures=options.pictures)
-    except InputError as error:
-        sys.exit(f"compare: {error}")
     if options.output:
         options.output.write_text(report, encoding="utf-8")
     else:

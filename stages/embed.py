@@ -44,7 +44,8 @@ def run(
     # TensorFlow takes seconds to import; a wrong parameter has been reported before.
     with quiet_import():
         from stages.models.runtime import set_up
-    from stages.models.embedding import embed_batch, load_embedder
+    from stages.models.embedders import load_embedder
+    from stages.models.embedding import embed_batch
 
     set_up(seed=seed, threads=threads)
     parts = {part: read_part(split, part) for part in PARTS}

@@ -17,10 +17,9 @@ from pathlib import Path
 from stages.cli.running import quiet_import, run_command
 from stages.dataset.files import replacing, write_json, write_table
 from stages.dataset.index import PARTS, read_classes, read_part
+from stages.models.names import MODELS
 from stages.params.loading import load_params
 from stages.params.schema import Evaluate, Pretrained
-
-MODELS = ("scratch", "pretrained")
 
 
 def run(

@@ -13,7 +13,6 @@ Reads params.yaml, the model, the features of the training images in `data/embed
 """
 
 import argparse
-import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,14 +20,14 @@ from typing import Any
 
 from tqdm import tqdm
 
-from stages.cli.running import InputError, quiet_import
+from stages.cli.running import InputError, command, parser_of, quiet_import
 from stages.dataset.files import write_table
+from stages.models.names import MODELS
 from stages.params.loading import load_params
 from stages.params.schema import Params
 from stages.predicting.answers import sentence, table
 from stages.predicting.inputs import list_pictures, read_batches
 
-MODELS = ("pretrained", "scratch")
 NEEDED = ("split/classes.json", "split/train.csv", "embed/train.npy", "embed/train.csv")
 
 
@@ -73,13 +72,9 @@ def _check_needed(paths: list[Path]) -> None:
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m stages.predict",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("predict", __doc__)
     parser.add_argument("source", type=Path, help="picture, folder, or .zip, .tar, .tar.gz archive")
-    parser.add_argument("--model", choices=MODELS, default=MODELS[0], help="(%(default)s)")
+    parser.add_argument("--model", choices=MODELS, default="pretrained", help="(%(default)s)")
     parser.add_argument(
         "--output", type=Path, default="predictions.csv", metavar="FILE", help="CSV (%(default)s)"
     )
@@ -92,13 +87,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     """Predict as the command line says."""
     options = _parse(arguments)
-    # Both are read when TensorFlow and Keras are imported.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    try:
+    with command("predict"):
         rows = run(load_params(), options.source, model=options.model, gradcam=options.gradcam)
-    except InputError as error:
-        sys.exit(f"predict: {error}")
     write_table(table(rows), options.output)
     refused = sum(bool(row["refused"]) for row in rows)
     print(f"predict: {len(rows)} pictures, {refused} refused; {options.output}")

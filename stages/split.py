@@ -12,6 +12,7 @@ donor stands on both sides. On the default: 576 + 144 + 360 images, in about 15 
 """
 
 import os
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -76,10 +77,10 @@ def run(
         pairs = near_duplicate_pairs(images, prints[kept], progress=True)
         division = divide(index, pairs, settings, seed=seed, given=rule)
         check_counts(division.kept, settings.min_per_class)
-        _write(division, images, partial)
+        arrays = {"": images}
         if settings.crops.count:
-            crops = StoredImages(partial / "all_crops.npy", kept, closing=closing)
-            _write_crops(division, crops, partial)
+            arrays["_crops"] = StoredImages(partial / "all_crops.npy", kept, closing=closing)
+        _write(division, arrays, partial)
         save_sheet(data_checks(images, division.index), plots / "data_checks.png")
         for whole in partial.glob("all*.npy"):
             whole.unlink()
@@ -90,20 +91,15 @@ def run(
     _tell(division, len(rejected))
 
 
-def _write(division: Division, images: StoredImages, out: Path) -> None:
+def _write(division: Division, arrays: Mapping[str, StoredImages], out: Path) -> None:
     write_json(sorted(division.kept["class"].unique()), out / "classes.json")
     write_table(list_duplicates(division.index), out / "duplicates.csv")
     write_table(division.leaked, out / "leaks.csv")
     for part in PARTS:
         rows = division.kept[division.kept["part"] == part]
-        write_rows(out / f"{part}.npy", images, rows.index)
+        for suffix, array in arrays.items():
+            write_rows(out / f"{part}{suffix}.npy", array, rows.index)
         write_table(rows[COLUMNS], out / f"{part}.csv")
-
-
-def _write_crops(division: Division, crops: StoredImages, out: Path) -> None:
-    for part in PARTS:
-        rows = division.kept[division.kept["part"] == part]
-        write_rows(out / f"{part}_crops.npy", crops, rows.index)
 
 
 def _tell(division: Division, rejected: int) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from stages.cli.running import InputError
+from stages.cli.running import InputError, command, parser_of
 from stages.dataset.files import write_table
 from stages.figures.costs import cost_figure
 from stages.figures.saving import save_png
@@ -60,11 +60,7 @@ def run(grid: list[Point], out: Path) -> list[str]:
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m stages.sweep",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("sweep", __doc__)
     parser.add_argument("grid", nargs="+", metavar="key=value,value", help="parameter and values")
     parser.add_argument("--out", type=Path, default="sweep", metavar="FOLDER", help="(%(default)s)")
     return parser.parse_args(arguments)
@@ -73,10 +69,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     """Sweep as the command line says."""
     options = _parse(arguments)
-    try:
+    with command("sweep"):
         failed = run(points(options.grid), options.out)
-    except InputError as error:
-        sys.exit(f"sweep: {error}")
     if failed:
         sys.exit("sweep: " + "\nsweep: ".join(failed))
 

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from stages.cli.running import quiet_import, run_command
+from stages.dataset.features import read_features
 from stages.dataset.files import write_table
 from stages.dataset.index import read_classes, read_part
 from stages.params.loading import load_params
@@ -42,19 +43,19 @@ def run(
     with quiet_import():
         from stages.models.runtime import set_up
     from stages.models.backbones import build_backbone
-    from stages.models.calibration import divide_logits, temperature
+    from stages.models.calibration import calibrate
     from stages.models.fine_tuning import fine_tune
     from stages.models.heads import build_head, join
     from stages.models.live import live_log
-    from stages.models.prediction import predict_features, predict_views, read_features
+    from stages.models.prediction import predict_features, predict_views
     from stages.models.saving import save_model
     from stages.models.training import Batches, fit
 
     set_up(seed=seed, threads=threads)
     train, val = read_part(split, "train"), read_part(split, "val")
     classes = len(read_classes(split))
-    features = read_features(embed, "train", train.index["id"])
-    val_features = read_features(embed, "val", val.index["id"])
+    features = read_features(train.index["id"], "train", embed)
+    val_features = read_features(val.index["id"], "val", embed)
     _, views, width = features.shape
     # Each view is an example of its own.
     examples = features.reshape(-1, width), np.repeat(train.labels, views)
@@ -86,10 +87,10 @@ def run(
         )  # fmt: skip
         table = pd.concat([table, tuned])
         table["epoch"] = np.arange(1, len(table) + 1)
-        seen = predict_views(network, val.images, val.crops, views=views, name="calibrate")
+        seen = predict_views(network, val, views=views, name="calibrate")
     else:
         seen = predict_features(head, val_features)
-    divide_logits(head.get_layer("probabilities"), by=temperature(seen, val.labels))
+    calibrate(head, seen, val.labels)
     save_model(network, model)
     write_table(table, history)
 

@@ -37,7 +37,7 @@ def run(
     # TensorFlow takes seconds to import; a wrong parameter has been reported before.
     with quiet_import():
         from stages.models.runtime import set_up
-    from stages.models.calibration import divide_logits, temperature
+    from stages.models.calibration import calibrate
     from stages.models.live import live_log
     from stages.models.prediction import predict_views
     from stages.models.saving import save_model
@@ -54,8 +54,8 @@ def run(
         batch_size=batch_size,
         logs=[live_log(live)],
     )
-    seen = predict_views(network, val.images, views=settings.views, name="calibrate")
-    divide_logits(network.get_layer("probabilities"), by=temperature(seen, val.labels))
+    seen = predict_views(network, val, views=settings.views, name="calibrate")
+    calibrate(network, seen, val.labels)
     save_model(network, model)
     write_table(table, history)
 

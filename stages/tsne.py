@@ -18,10 +18,9 @@ import pandas as pd
 from stages.cli.running import InputError, run_command
 from stages.dataset.files import write_json, write_table
 from stages.dataset.joint import joint_features, joint_index, joint_pixels
+from stages.metrics.overlap import FIGURES
 from stages.params.loading import load_params
 from stages.params.schema import Tsne
-
-FIGURES = ("mixing", "two_sample", "frechet")
 
 
 def run(

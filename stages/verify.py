@@ -9,7 +9,6 @@ The exit status is 1 if they do not, or if code, parameters or sources differ fr
 run, which is then another run and no reproduction of it. `make verify` first runs every stage anew.
 """
 
-import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from stages.cli.running import InputError
+from stages.cli.running import InputError, command, parser_of
 from stages.comparing.reproducing import beyond, first_difference, foreign_inputs, outcomes
 from stages.comparing.revisions import all_metrics
 from stages.params.loading import load_params
@@ -63,17 +62,11 @@ def _read(text: str) -> Any:
 
 def main(arguments: list[str] | None = None) -> None:
     """Verify as the command line says."""
-    parser = argparse.ArgumentParser(
-        prog="python -m stages.verify",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("verify", __doc__)
     parser.add_argument("--base", default="HEAD", help="Git revision with the run (HEAD)")
     options = parser.parse_args(arguments)
-    try:
+    with command("verify"):
         said, reproduced = run(load_params().compare.tolerance, base=options.base)
-    except InputError as error:
-        sys.exit(f"verify: {error}")
     print(f"verify: {said}")
     if not reproduced:
         sys.exit(1)

@@ -1,16 +1,14 @@
 """A whole run of the pipeline on a tiny phantom, in a clone, shared by all tests that need one."""
 
-import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
-from tests.pipeline import ROOT
+from tests.pipeline import ROOT, environment
 
 TINY = {
     "image_size": 48,
@@ -25,11 +23,10 @@ Run = Callable[..., str]
 
 def run(*command: str, cwd: Path, expect: int = 0) -> str:
     """Run a command in the environment of the tests and return what it printed."""
-    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
     done = subprocess.run(
         command,
         cwd=cwd,
-        env=os.environ | {"PATH": path, "DVC_NO_ANALYTICS": "1", "COLUMNS": "200"},
+        env=environment(COLUMNS="200"),
         capture_output=True,
         text=True,
         check=False,

@@ -1,13 +1,11 @@
 """The commands in the documents: fenced blocks marked `sh`, by the heading they stand under."""
 
-import os
 import re
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.pipeline import ROOT
+from tests.pipeline import ROOT, environment
 
 
 def blocks(document: str) -> dict[str, list[str]]:
@@ -29,11 +27,10 @@ def execute(block: str, cwd: Path, given: Mapping[str, str] | None = None, statu
     """Run a block as it stands, but for names that are given, and return what it printed."""
     for name, value in (given or {}).items():
         block = block.replace(name, value)
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-e", "-o", "pipefail", "-c", block],
         cwd=cwd,
-        env=os.environ | {"PATH": path, "PIP_NO_INDEX": "1", "DVC_NO_ANALYTICS": "1"},
+        env=environment(PIP_NO_INDEX="1"),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -1,6 +1,8 @@
 """What dvc.yaml declares and what the code uses, for tests of one against the other."""
 
 import ast
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,12 @@ ORDER = (
     "tsne",
     "report",
 )
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Variables for commands: those of the tests, with the Python of the tests first."""
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+    return os.environ | {"PATH": path, "DVC_NO_ANALYTICS": "1"} | more
 
 
 def outputs(stage: str) -> list[str]:

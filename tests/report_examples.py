@@ -10,23 +10,13 @@ from PIL import Image
 
 from stages.dataset.files import write_table
 from stages.metrics.confidence import reliability, risk_coverage
-from stages.page.reading import MODELS, PICTURES
+from stages.models.names import MODELS
+from stages.page.reading import PICTURES
+from stages.phantom import plan
 from tests.error_examples import write_errors
 
-CLASSES = [
-    "colon",
-    "endometrium_1",
-    "endometrium_2",
-    "kidney",
-    "liver",
-    "lung",
-    "lymph_node",
-    "pancreas",
-    "skin_1",
-    "skin_2",
-    "small_intestine",
-    "spleen",
-]
+CLASSES = list(plan.CLASSES)
+
 PAIRS = {"skin_1": "skin_2", "endometrium_1": "endometrium_2", "lymph_node": "spleen"}
 PER_CLASS = {"train": 48, "val": 12, "test": 30}
 SIZE = {"samples": (700, 900), "data": (932, 1500), "confusion": (1400, 1350), "tsne": (1200, 960)}

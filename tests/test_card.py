@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from stages.card.model_card import PHANTOM, Facts, model_card, sha256
+from stages.card.model_card import PHANTOM, Facts, model_card
+from stages.dataset.files import file_digest
 from tests.pipeline import ROOT
 
 METRICS = json.loads((ROOT / "metrics/pretrained.json").read_text())
@@ -61,4 +62,4 @@ def test_a_name_with_a_bar_stays_in_its_cell() -> None:
 @pytest.mark.parametrize("content", [b"", b"model"])
 def test_digest(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(content)
-    assert sha256(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+    assert file_digest(tmp_path / "file") == hashlib.sha256(content).hexdigest()

@@ -17,7 +17,7 @@ from stages.figures.history import history_figure
 from stages.figures.saving import png_bytes, save_png
 from stages.figures.scatter import scatter_figure
 from stages.figures.theme import CLASS_COLOURS, CLASS_MARKERS, class_style
-from stages.images.sheets import contact_sheet, sample_sheet, save_sheet
+from stages.images.sheets import sample_sheet, save_sheet
 
 NAMES = ["colon", "endometrium_1", "kidney", "small_intestine"]
 
@@ -207,7 +207,3 @@ def test_sheets_stay_small_and_show_every_label(tmp_path: Path) -> None:
     index["class"] = index["id"]
     save_sheet(sample_sheet(images, index, per_class=8, seed=0), tmp_path / "samples.png")
     assert (tmp_path / "samples.png").stat().st_size < 1_500_000
-    labels = [f"a label too long for its tile {i}" for i in range(5)]
-    assert contact_sheet(images[:5], labels, columns=2, tile=64).size == (140, 253)
-    with pytest.raises(ValueError, match="5 images and 4 labels"):
-        contact_sheet(images[:5], labels[:4], columns=2)

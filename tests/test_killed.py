@@ -5,7 +5,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.conftest import run
-from tests.pipeline import ORDER, outputs
+from tests.pipeline import ORDER, environment, outputs
 from tests.test_pipeline import digests
 
 WITH_TENSORFLOW = ("embed", "train_scratch", "train_pretrained", "evaluate")
@@ -22,11 +21,10 @@ WITH_TENSORFLOW = ("embed", "train_scratch", "train_pretrained", "evaluate")
 
 def start(clone: Path, *command: str) -> subprocess.Popen[str]:
     """Start a command in a process group of its own."""
-    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
     return subprocess.Popen(
         command,
         cwd=clone,
-        env=os.environ | {"PATH": path, "DVC_NO_ANALYTICS": "1", "PYTHONUNBUFFERED": "1"},
+        env=environment(PYTHONUNBUFFERED="1"),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

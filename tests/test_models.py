@@ -31,7 +31,7 @@ from stages.models.augmentation import augment, mix, shrink
 from stages.models.backbones import build_backbone, values_digest
 from stages.models.fine_tuning import unfreeze
 from stages.models.heads import build_head, join
-from stages.models.prediction import is_fine_tuned, predict_features, predict_views
+from stages.models.prediction import is_fine_tuned, predict_batch, predict_features
 from stages.models.runtime import set_up
 from stages.models.saving import load_model, save_model
 from stages.models.scratch import build_scratch
@@ -479,7 +479,8 @@ class TestHeads:
         )
         head = small_head(features.shape[-1])
         from_features = predict_features(head, features)
-        from_images = predict_views(join(backbone, head, crops=0), images, views=3, name="test")
+        joined = join(backbone, head, crops=0)
+        from_images = predict_batch(joined, images, None, views=3)
         each = [head.predict_on_batch(features[:, view]) for view in range(3)]
         assert from_features.shape == (35, 3, 4)
         assert np.allclose(from_features, np.stack(each, axis=1), atol=1e-6)

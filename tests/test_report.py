@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from stages import report
+from stages.models.names import MODELS
 from stages.page.assembling import render
 from stages.page.error_tables import coverage_sentence
 from stages.page.map import library, map_item
 from stages.page.numbers import points
 from stages.page.overlap import overlap_verdict
-from stages.page.reading import MADE_BY, MODELS, PICTURES, read_inputs
+from stages.page.reading import MADE_BY, PICTURES, read_inputs
 from stages.page.records import as_json, records
 from stages.page.thumbnails import thumbnail_side
 from stages.page.wording import confused_pairs, verdict

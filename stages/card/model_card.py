@@ -3,7 +3,6 @@
 After Mitchell et al., "Model Cards for Model Reporting", FAT* 2019, arXiv 1810.03993.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from stages.dataset.files import replacing
+from stages.dataset.files import file_digest, replacing
 
 LICENCE = "Apache-2.0 (code and weights trained here); images keep the licence of their source"
 SHARES = (
@@ -54,12 +53,6 @@ class Facts(NamedTuple):
     digests: Mapping[str, str]
 
 
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def write_card(
     model: Path, indices: Mapping[str, pd.DataFrame], metrics: Path, *, params: Mapping[str, Any]
 ) -> None:
@@ -80,7 +73,7 @@ def write_card(
         metrics=json.loads((metrics / f"{model.stem}.json").read_text(encoding="utf-8")),
         split=json.loads((metrics / "split.json").read_text(encoding="utf-8")),
         params=params,
-        digests={model.name: sha256(model)},
+        digests={model.name: file_digest(model)},
     )
     with replacing(model.with_suffix(".md")) as partial:
         partial.write_text(model_card(facts), encoding="utf-8")

@@ -38,21 +38,36 @@ def exit_with_parent() -> None:
 def run_command(main: Callable[[], None], *, name: str, doc: str | None) -> None:
     """Run the main function of a module without arguments.
 
+    Errors end it as in `command`.
+    """
+    parser_of(name, doc, epilog="Parameters are read from params.yaml.").parse_args()
+    with command(name):
+        main()
+
+
+def parser_of(name: str, doc: str | None, epilog: str | None = None) -> argparse.ArgumentParser:
+    """Return a parser for the command line of a module, whose `--help` is its docstring."""
+    return argparse.ArgumentParser(
+        prog=f"python -m stages.{name}",
+        description=doc,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+@contextmanager
+def command(name: str) -> Iterator[None]:
+    """Do what a command does.
+
     An `InputError` or a full disk ends it with a message and exit status 1. Any other error is ours
     and keeps its traceback.
     """
-    argparse.ArgumentParser(
-        prog=f"python -m stages.{name}",
-        description=doc,
-        epilog="Parameters are read from params.yaml.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    ).parse_args()
     # Both are read when TensorFlow and Keras are imported; the former's start-up notices would
     # hide the messages of the stage.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     try:
-        main()
+        yield
     except InputError as error:
         sys.exit(f"{name}: {error}")
     except OSError as error:

@@ -6,7 +6,8 @@ from typing import Any
 
 from stages.comparing.gating import Check
 from stages.comparing.pairing import Crossing, Paired, Pairs
-from stages.comparing.revisions import MODELS, Change
+from stages.comparing.revisions import Change
+from stages.models.names import MODELS
 
 IMAGES_SHOWN = 15  # of each model and direction
 PICTURES = ("confusion_scratch", "confusion_pretrained")

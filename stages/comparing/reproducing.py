@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from stages.comparing.gating import ROUNDING
 from stages.comparing.revisions import Change
 
 
@@ -67,6 +68,6 @@ def beyond(metrics: list[Change], tolerance: Mapping[str, float]) -> list[Change
     for key, allowed in sorted(tolerance.items()):
         one = by_key.get(key, Change(key, None, None))
         numbers = [value for value in (one.old, one.new) if isinstance(value, int | float)]
-        if len(numbers) < 2 or abs(numbers[0] - numbers[1]) > allowed + 1e-9:
+        if len(numbers) < 2 or abs(numbers[0] - numbers[1]) > allowed + ROUNDING:
             found.append(one)
     return found

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from stages.cli.running import InputError
+from stages.models.names import MODELS
 
-MODELS = ("scratch", "pretrained")
 PREDICTIONS = "data/predictions"
 MISSING = ("deleted", "not in cache")  # what `dvc status` says of data that is not here
 

@@ -1,4 +1,4 @@
-"""Cached features of images, one vector an image."""
+"""Cached features of images, a vector for each view."""
 
 from pathlib import Path
 
@@ -7,6 +7,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from stages.dataset.index import read_array, read_index, rows_of
+
+
+def read_features(ids: pd.Series, part: str, embed: Path) -> NDArray[np.float32]:
+    """Return the cached features float32 (N, views, D) of images of a part, in the order of `ids`.
+
+    Raises:
+        ValueError: if an image has no features.
+    """
+    features, rows = _open(ids, part, embed)
+    return features[rows]
 
 
 def mean_features(index: pd.DataFrame, part: str, embed: Path) -> NDArray[np.float32]:
@@ -20,7 +30,11 @@ def mean_features(index: pd.DataFrame, part: str, embed: Path) -> NDArray[np.flo
     Raises:
         ValueError: if an image has no features.
     """
-    rows = rows_of(index["id"], read_index(embed / f"{part}.csv"), what=f"{embed}/{part}")
-    features = read_array(embed / f"{part}.npy")
+    features, rows = _open(index["id"], part, embed)
     # Image by image: all views of all images together may be larger than the memory.
     return np.stack([np.asarray(features[row]).mean(axis=0) for row in rows])
+
+
+def _open(ids: pd.Series, part: str, embed: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    rows = rows_of(ids, read_index(embed / f"{part}.csv"), what=f"{embed}/{part}")
+    return read_array(embed / f"{part}.npy"), rows

@@ -1,5 +1,6 @@
 """Outputs that appear whole or not at all, and tables that are always written alike."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -58,6 +59,12 @@ def write_json(value: Any, path: Path) -> None:
     with replacing(path) as partial:
         text = json.dumps(_rounded(value), indent=2, sort_keys=True, allow_nan=False)
         partial.write_text(text + "\n", encoding="utf-8")
+
+
+def file_digest(path: Path, algorithm: str = "sha256") -> str:
+    """Return the digest of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def _rounded(value: Any) -> Any:

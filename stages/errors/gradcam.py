@@ -14,7 +14,8 @@ import pandas as pd
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from stages.dataset.index import Part, read_array, read_index, rows_of
+from stages.dataset.features import read_features
+from stages.dataset.index import Part, rows_of
 from stages.errors.table import HEAT_SIDE
 
 BATCH = 8  # gradients need all that the layers hold
@@ -52,8 +53,7 @@ def error_heat(
         if model == "scratch":
             heat[mine] = scratch_heat(network, images, labels[mine])
         elif any(layer.name == "backbone" for layer in network.layers):
-            rows = rows_of(ids, read_index(embed / "test.csv"), what=f"{embed}/test")
-            features = np.asarray(read_array(embed / "test.npy")[rows, 0])
+            features = read_features(ids, "test", embed)[:, 0]
             heat[mine] = pretrained_heat(network, images, labels[mine], features)
     return heat
 

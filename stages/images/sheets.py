@@ -25,35 +25,6 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), size)
 
 
-def contact_sheet(
-    images: np.ndarray, labels: Sequence[str], *, columns: int, tile: int = LARGEST_TILE
-) -> Image.Image:
-    """Lay images out in rows, each with its label below, cut to the width of the tile.
-
-    Args:
-        images: uint8 (M, S, S, 3).
-        labels: M texts.
-        columns: tiles in a row.
-        tile: side of a tile in pixels.
-    """
-    if len(images) != len(labels):
-        raise ValueError(
-            f"Expected one label for each image. Received: {len(images)} images and "
-            f"{len(labels)} labels."
-        )
-    font = _font(max(9, tile // 10))
-    strip = round(font.size) + 6
-    rows = max(1, -(-len(images) // columns))
-    sheet = _white(columns * (tile + GAP) + GAP, rows * (tile + strip + GAP) + GAP)
-    draw = ImageDraw.Draw(sheet)
-    for position, (image, label) in enumerate(zip(images, labels, strict=True)):
-        left = GAP + position % columns * (tile + GAP)
-        top = GAP + position // columns * (tile + strip + GAP)
-        sheet.paste(_tile(image, tile), (left, top))
-        draw.text((left, top + tile + 1), _shorten(label, font, tile), fill=INK, font=font)
-    return sheet
-
-
 def sample_sheet(
     images: np.ndarray, index: pd.DataFrame, *, per_class: int, seed: int
 ) -> Image.Image:

@@ -134,9 +134,13 @@ def calibration_error(table: pd.DataFrame) -> float:
     15 bins of equal width, as in Guo et al. 2017, arXiv 1706.04599.
     """
     right = (table["class"] == table["predicted"]).astype(float)
-    bins = np.minimum((table["confidence"] * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    gaps = (right - table["confidence"]).groupby(bins).sum().abs()
+    gaps = (right - table["confidence"]).groupby(calibration_bins(table)).sum().abs()
     return float(gaps.sum() / len(table))
+
+
+def calibration_bins(table: pd.DataFrame) -> pd.Series:
+    """Return the number of the bin of confidence that each image falls into."""
+    return np.minimum((table["confidence"] * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
 
 
 def compare(

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from stages.dataset.files import write_table
-from stages.metrics.classification import CALIBRATION_BINS
+from stages.metrics.classification import calibration_bins
 
 COVERAGES = np.arange(1, 101) / 100
 
@@ -35,7 +35,7 @@ def reliability(table: pd.DataFrame) -> pd.DataFrame:
     """
     right = (table["class"] == table["predicted"]).to_numpy()
     confidence = table["confidence"].to_numpy(float)
-    bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    bins = calibration_bins(table).to_numpy()
     rows = []
     for number in np.unique(bins):
         inside = bins == number

@@ -10,6 +10,7 @@ import numpy as np
 from keras import layers
 
 from stages.cli.running import InputError
+from stages.dataset.files import file_digest
 
 EMBEDDED_WEIGHTS = Path("pretrain/mobilenet_v2_035.weights.h5")
 KERAS_FILES = "https://storage.googleapis.com/tensorflow/keras-applications/"
@@ -210,8 +211,7 @@ def _download(spec: Backbone) -> Path:
 
 
 def _check_file(path: Path, expected: str) -> None:
-    with path.open("rb") as file:
-        received = hashlib.file_digest(file, "sha256").hexdigest()
+    received = file_digest(path)
     if received != expected:
         raise InputError(
             f"{path}: expected sha256 {expected} (pretrained.sha256). Received: {received}. "
@@ -224,8 +224,7 @@ def _check_values(network: keras.Model, key: str, path: Path) -> None:
     if BACKBONES[key].file_hash is not None:
         return  # Keras has checked the file
     if expected is None:
-        with path.open("rb") as file:
-            received = hashlib.file_digest(file, "sha256").hexdigest()
+        received = file_digest(path)
         raise InputError(
             f"pretrained.sha256: expected the digest of {path.name}, since Keras publishes none "
             f"and downloads without a check. Received: null; the file that came has {received}. "

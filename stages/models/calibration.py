@@ -31,6 +31,15 @@ def temperature(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) 
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
 
 
-def divide_logits(layer: keras.layers.Dense, by: float) -> None:
-    """Divide what a softmax layer gives its softmax, so that the temperature is in the model."""
+def calibrate(
+    classifier: keras.Model, probabilities: NDArray[np.floating], labels: NDArray[np.int64]
+) -> None:
+    """Build the temperature into a classifier whose last layer is `probabilities`, a softmax.
+
+    Args:
+        classifier: its logits are divided by the temperature from now on.
+        probabilities: its own, and `labels`: see `temperature`.
+    """
+    layer = classifier.get_layer("probabilities")
+    by = temperature(probabilities, labels)
     layer.set_weights([weights / by for weights in layer.get_weights()])

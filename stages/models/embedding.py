@@ -1,13 +1,11 @@
 """The frozen network that turns images into features, whichever kind of file it comes from."""
 
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.images.views import dihedral
-from stages.params.schema import Onnx
 
 
 class Embedder(Protocol):
@@ -19,33 +17,6 @@ class Embedder(Protocol):
 
     def predict_on_batch(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return features float32 (N, D) of images in [0, 255] (N, S, S, 3)."""
-
-
-def load_embedder(
-    backbone: str, *, image_size: int, weights: str, sha256: str | None, onnx: Onnx, threads: int
-) -> Embedder:
-    """Build a backbone of Keras, or open one from an ONNX file.
-
-    Args:
-        backbone: a key of `BACKBONES`, or a path that ends in .onnx.
-        image_size: side S of the images, in pixels.
-        weights: see `build_backbone`; those of an ONNX file are in it.
-        sha256: expected digest of the file of the weights or of the ONNX file.
-        onnx: how an ONNX file wants its images and is read.
-        threads: for an ONNX file; those of Keras are set with its runtime.
-
-    Raises:
-        ValueError: if a file cannot be found, does not fit, or is not the expected one.
-    """
-    if backbone.endswith(".onnx"):
-        from stages.models.onnx_backbone import OnnxBackbone
-
-        return OnnxBackbone(
-            Path(backbone), image_size=image_size, sha256=sha256, settings=onnx, threads=threads
-        )
-    from stages.models.backbones import build_backbone
-
-    return build_backbone(backbone, image_size=image_size, weights=weights, sha256=sha256)
 
 
 def embed_batch(

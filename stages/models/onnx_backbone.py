@@ -36,7 +36,7 @@ class OnnxBackbone:
             path: an .onnx file with one input, images as NCHW or NHWC in float32, and an output
                 (N, D), (N, tokens, D), or a map of D channels laid out like the input.
             image_size: side S of the images, in pixels.
-            sha256: expected digest, see `file_digest`.
+            sha256: expected digest, see `files_digest`.
             settings: mean and deviation of the images it wants, and how its output is read.
             threads: number of threads within an operation; sums depend on it.
 
@@ -97,7 +97,7 @@ class OnnxBackbone:
         return output
 
 
-def file_digest(paths: list[Path]) -> str:
+def files_digest(paths: list[Path]) -> str:
     """Return the sha256 of files one after the other, as `cat a b | sha256sum` does."""
     digest = hashlib.sha256()
     for path in paths:
@@ -134,7 +134,7 @@ def _check(path: Path, sha256: str | None) -> None:
 
 
 def _check_digest(files: list[Path], expected: str | None) -> None:
-    received, names = file_digest(files), " ".join(file.name for file in files)
+    received, names = files_digest(files), " ".join(file.name for file in files)
     if expected is None:
         raise InputError(
             f"pretrained.sha256: expected the digest of {names}: DVC learns from it that the "

@@ -5,42 +5,44 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from stages.dataset.index import Part, read_array, read_index, rows_of
-from stages.images.views import dihedral
+from stages.dataset.features import read_features
+from stages.dataset.index import Part
+from stages.models.embedding import embed_batch
 
 BATCH = 32
 
 
-def predict_views(
-    model: keras.Model,
-    images: NDArray[np.uint8],
-    crops: NDArray[np.uint8] | None = None,
-    *,
-    views: int,
-    name: str,
-) -> NDArray[np.float32]:
-    """Return probabilities float32 (N, views, classes) of images uint8 (N, S, S, 3).
+def predict_views(model: keras.Model, part: Part, *, views: int, name: str) -> NDArray[np.float32]:
+    """Return probabilities float32 (N, views, classes) of the images of a part.
 
     Args:
-        model: takes images, or images and crops.
-        images: whole images; they are turned.
-        crops: uint8 (N, C, S, S, 3), as they are; used where the model takes them.
+        model: from images, and crops where the part has them, to probabilities.
+        part: whole images are turned, crops taken as they are.
         views: number of dihedral views.
         name: in front of the progress bar.
     """
     batches = []
-    for start in tqdm(range(0, len(images), BATCH), desc=name, unit="batch", disable=None):
+    for start in tqdm(range(0, len(part.images), BATCH), desc=name, unit="batch", disable=None):
         rows = slice(start, start + BATCH)
-        whole = np.asarray(images[rows])
-        magnified = [np.asarray(crops[rows])] if crops is not None and _takes_crops(model) else []
-        turned = [[dihedral(whole, view), *magnified] for view in range(views)]
-        each = [model.predict_on_batch(x if magnified else x[0]) for x in turned]
-        batches.append(np.stack(each, axis=1))
+        crops = None if part.crops is None else np.asarray(part.crops[rows])
+        batches.append(predict_batch(model, np.asarray(part.images[rows]), crops, views=views))
     return np.concatenate(batches)
+
+
+def predict_batch(
+    model: keras.Model, images: NDArray[np.uint8], crops: NDArray[np.uint8] | None, *, views: int
+) -> NDArray[np.float32]:
+    """Return probabilities float32 (N, views, classes) of images (N, S, S, 3) and their crops.
+
+    A backbone sees each crop once, and not once for every view of the whole image.
+    """
+    if model.name == "scratch":
+        return embed_batch(model, images, None, views=views)
+    features = embed_batch(model.get_layer("backbone"), images, crops, views=views)
+    return predict_features(head_of(model), features)
 
 
 def predict_features(head: keras.Model, features: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -68,9 +70,7 @@ def predict_parts(
 ) -> dict[str, NDArray[np.float32]]:
     """Return the probabilities of each part from its images, mean of the views."""
     return {
-        name: predict_views(
-            model, part.images, part.crops, views=views, name=f"{model.name} {name}"
-        ).mean(axis=1)
+        name: predict_views(model, part, views=views, name=f"{model.name} {name}").mean(axis=1)
         for name, part in parts.items()
     }
 
@@ -82,22 +82,8 @@ def predict_embedded_parts(
 
     A fine-tuned backbone has features of its own: then its images are read, in as many views.
     """
-    cached = {name: read_array(embed / f"{name}.npy") for name in parts}
+    cached = {name: read_features(part.index["id"], name, embed) for name, part in parts.items()}
     if is_fine_tuned(model):
         return predict_parts(model, parts, views=next(iter(cached.values())).shape[1])
-    return {
-        name: predict_features(head_of(model), read_features(embed, name, part.index["id"])).mean(
-            axis=1
-        )
-        for name, part in parts.items()
-    }
-
-
-def read_features(embed: Path, name: str, ids: pd.Series) -> NDArray[np.float32]:
-    """Return the cached features float32 (N, views, D) of a part, in the order of `ids`."""
-    rows = rows_of(ids, read_index(embed / f"{name}.csv"), what=f"{embed}/{name}")
-    return read_array(embed / f"{name}.npy")[rows]
-
-
-def _takes_crops(model: keras.Model) -> bool:
-    return len(model.inputs) > 1
+    head = head_of(model)
+    return {name: predict_features(head, each).mean(axis=1) for name, each in cached.items()}

@@ -12,11 +12,12 @@ from stages.figures.confidence import reliability_figure, risk_coverage_figure
 from stages.figures.history import history_figure
 from stages.figures.saving import png_bytes
 from stages.figures.theme import MODEL_COLOURS
+from stages.models.names import MODELS
 from stages.page import data_tables, error_tables, result_tables
 from stages.page.map import library, map_item
 from stages.page.numbers import count, p_value, percent, points
 from stages.page.overlap import overlap_table
-from stages.page.reading import MODELS, PARTS, Inputs
+from stages.page.reading import PARTS, Inputs
 from stages.page.records import CAUSE_NAMES, as_json, records
 from stages.page.tables import PART_NAMES
 from stages.page.wording import MODEL_NAMES, best_model, confused_pairs, verdict
@@ -47,6 +48,7 @@ def render(inputs: Inputs) -> str:
 
 def context(inputs: Inputs) -> dict[str, Any]:
     """Everything the template shows."""
+    matrices = error_tables.matrices(inputs)
     return {
         "summary": summary(inputs),
         "verdict": verdict(inputs),
@@ -61,7 +63,7 @@ def context(inputs: Inputs) -> dict[str, Any]:
         "difference": difference(inputs),
         "recall": result_tables.recall_table(inputs),
         "smallest_class": int(min(result_tables.test_counts(inputs, MODELS[0]).sum(axis=1))),
-        "matrices": error_tables.matrices(inputs),
+        "matrices": matrices,
         "confusions": {model: result_tables.confusions_table(inputs, model) for model in MODELS},
         "group_rule": inputs.metrics["split"].get("group_rule", ""),
         "split": data_tables.split_table(inputs),
@@ -75,7 +77,7 @@ def context(inputs: Inputs) -> dict[str, Any]:
         "suspects": error_tables.suspects_table(inputs),
         "coverage": error_tables.coverage_sentence(inputs),
         "class_choices": list(enumerate(inputs.classes)),
-        "matrix_names": [(one.model, one.name) for one in error_tables.matrices(inputs)],
+        "matrix_names": [(one.model, one.name) for one in matrices],
         "part_names": PART_NAMES,
         **scripts(inputs),
         "overlap": [overlap_table(inputs.metrics["tsne"])],

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stages.models.names import MODELS
 from stages.page.numbers import count, decimal, percent
-from stages.page.reading import MODELS, Inputs
+from stages.page.reading import Inputs
 from stages.page.records import CAUSE_NAMES
 from stages.page.result_tables import test_counts
 from stages.page.tables import PART_NAMES, Table

@@ -1,6 +1,5 @@
 """Everything the page is made from, read once; a file that is missing is named with its stage."""
 
-import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +10,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from stages.cli.running import InputError
+from stages.dataset.files import file_digest
 from stages.dataset.index import PARTS, Part, read_array, read_classes, read_part
 from stages.errors.table import NEIGHBOUR_COLUMNS
+from stages.models.names import MODELS
 
-MODELS = ("scratch", "pretrained")
 PICTURES = (
     "samples_train",
     "samples_test",
@@ -156,9 +156,8 @@ def check_complete(root: Path) -> None:
 
 def digest(root: Path, name: str) -> tuple[str, int, str]:
     """Name, size in bytes and MD5 of a file: DVC names what it keeps by MD5."""
-    with (root / name).open("rb") as file:
-        md5 = hashlib.file_digest(file, "md5").hexdigest()
-    return name, (root / name).stat().st_size, md5
+    path = root / name
+    return name, path.stat().st_size, file_digest(path, "md5")
 
 
 def _read_names(path: Path) -> pd.DataFrame:

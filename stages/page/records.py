@@ -8,7 +8,8 @@ import pandas as pd
 from stages.dataset.index import rows_of
 from stages.errors.table import CAUSES, NEIGHBOUR_COLUMNS, NONE_FOUND
 from stages.figures.theme import class_style
-from stages.page.reading import MODELS, Inputs
+from stages.models.names import MODELS
+from stages.page.reading import Inputs
 from stages.page.tables import PART_NAMES
 from stages.page.thumbnails import heat_layer, thumbnail, thumbnail_side
 from stages.page.wording import MODEL_NAMES

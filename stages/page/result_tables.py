@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from stages.figures.confusion import confusion_counts
+from stages.models.names import MODELS
 from stages.page.numbers import count, decimal, percent
-from stages.page.reading import MODELS, PARTS, Inputs
+from stages.page.reading import PARTS, Inputs
 from stages.page.tables import PART_NAMES, Bar, Table
 from stages.page.wording import MODEL_NAMES, best_model
 

@@ -8,10 +8,11 @@ from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image
 
+from stages.errors.table import HEAT_SIDE
+
 # Pixels of all thumbnails together; tissue takes about 0.3 bytes a pixel.
 PIXEL_BUDGET = 16_000_000
 SIDES = (96, 80, 64, 48, 32)
-HEAT_SIDE = 28
 HEAT_COLOURS = colormaps["inferno"]
 
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import pandas as pd
 
+from stages.models.names import MODELS
 from stages.page.numbers import count, p_value, percent
 from stages.page.overlap import overlap_verdict
-from stages.page.reading import MODELS, Inputs
+from stages.page.reading import Inputs
 
 MODEL_NAMES = {"scratch": "CNN from scratch", "pretrained": "pretrained net"}
 SIGNIFICANT = 0.05

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.cli.running import InputError
-from stages.models.embedding import Embedder, embed_batch, load_embedder
-from stages.models.prediction import head_of, is_fine_tuned, predict_features
+from stages.models.embedders import load_embedder
+from stages.models.embedding import Embedder, embed_batch
+from stages.models.prediction import head_of, is_fine_tuned, predict_batch, predict_features
 from stages.models.saving import load_model
 from stages.params.schema import Params
 
@@ -41,12 +42,8 @@ class Classifier:
             crops: uint8 (N, C, S, S, 3), or None where `split` keeps none.
         """
         features = embed_batch(self.embedder, images, crops, views=self.embedded_views)
-        if self.network.name == "scratch":
-            each = embed_batch(self.network, images, None, views=self.views)
-        elif is_fine_tuned(self.network):
-            backbone = self.network.get_layer("backbone")
-            own = embed_batch(backbone, images, crops, views=self.views)
-            each = predict_features(head_of(self.network), own)
+        if self.network.name == "scratch" or is_fine_tuned(self.network):
+            each = predict_batch(self.network, images, crops, views=self.views)
         else:
             each = predict_features(head_of(self.network), features)
         return each.mean(axis=1), features

@@ -6,7 +6,6 @@ anything is read, and again on what comes out, since it may lie. Links are never
 """
 
 import gzip
-import hashlib
 import lzma
 import stat
 import struct
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import IO, NamedTuple, cast
 
 from stages.cli.running import InputError
+from stages.dataset.files import file_digest
 from stages.params.schema import Limits
 from stages.sources.names import check_inside, is_image, with_slashes
 
@@ -240,8 +240,7 @@ def check_digest(path: Path, expected: str) -> None:
     Raises:
         InputError: if it differs.
     """
-    with path.open("rb") as file:
-        received = hashlib.file_digest(file, "sha256").hexdigest()
+    received = file_digest(path)
     if received != expected:
         raise InputError(
             f"{path}: expected sha256 {expected}. Received: {received}. "
