@@ -10,6 +10,7 @@ On the default, 1,080 images in 8 views and 4 crops through MobileNetV2 0.35, ab
 cores.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ def run(
     *,
     backbone: str,
     weights: str,
+    strides: Sequence[int],
     sha256: str | None,
     onnx: Onnx,
     views: int,
@@ -54,6 +56,7 @@ def run(
         backbone,
         image_size=image_size,
         weights=weights,
+        strides=strides,
         sha256=sha256,
         onnx=onnx,
         threads=threads,
@@ -84,6 +87,7 @@ def main() -> None:
     run(
         backbone=params.pretrained.backbone,
         weights=params.pretrained.weights,
+        strides=params.pretrained.strides,
         sha256=params.pretrained.sha256,
         onnx=params.pretrained.onnx,
         views=params.pretrained.views,

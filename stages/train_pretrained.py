@@ -77,6 +77,7 @@ def run(
             settings.backbone,
             image_size=train.images.shape[1],
             weights=settings.weights,
+            strides=settings.strides,
             sha256=settings.sha256,
         )
         network = join(backbone, head, crops=0 if train.crops is None else train.crops.shape[1])

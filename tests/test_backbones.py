@@ -212,3 +212,36 @@ def test_weights_of_a_larger_network_are_refused(
     message = r"expected weights of resnet50 without its top\. Received: 4 arrays instead of 2"
     with pytest.raises(InputError, match=message):
         build_backbone("resnet50", image_size=SIDE, weights=str(path))
+
+
+@pytest.mark.parametrize("side", [SIDE, 224])
+def test_features_are_the_means_of_the_last_maps_of_each_stride(side: int) -> None:
+    strides = (8, 16, 32)
+    whole = build_backbone("mobilenet_v2_035", image_size=side, weights="embedded", strides=strides)
+    images = np.random.default_rng(3).integers(0, 256, (2, side, side, 3)).astype(np.float32)
+    network = whole.get_layer("mobilenet_v2_035")
+    names = ("block_6_expand_relu", "block_13_expand_relu", "out_relu")
+    maps = keras.Model(network.inputs, [network.get_layer(name).output for name in names])
+    expected = [values.mean(axis=(1, 2)) for values in maps.predict_on_batch(images / 127.5 - 1)]
+    features = whole.predict_on_batch(images)
+    assert np.allclose(features, np.concatenate(expected, axis=1), atol=1e-5)
+    fine = build_backbone("mobilenet_v2_035", image_size=side, weights="embedded", strides=(8, 16))
+    width = fine.output_shape[-1]
+    assert np.allclose(fine.predict_on_batch(images), features[:, :width], atol=1e-6)
+    assert fine.count_params() < whole.count_params()
+
+
+def test_every_backbone_has_maps_at_several_strides(
+    built: tuple[str, keras.Model],
+) -> None:
+    key, _ = built
+    backbone = build_backbone(key, image_size=SIDE, weights="random", strides=(8, 16))
+    images = np.random.default_rng(3).integers(0, 256, (2, SIDE, SIDE, 3)).astype(np.float32)
+    features = backbone.predict_on_batch(images)
+    assert features.shape == (2, backbone.output_shape[-1])
+    assert np.isfinite(features).all()
+
+
+def test_a_stride_without_maps_is_told() -> None:
+    with pytest.raises(InputError, match=r"pretrained\.strides: expected .* Received: 64"):
+        build_backbone("mobilenet_v2_035", image_size=SIDE, weights="random", strides=(64,))

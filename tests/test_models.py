@@ -676,7 +676,7 @@ class TestOrderOfRows:
     def embed(self, at: Path, weights: Path) -> None:
         embed.run(
             backbone="mobilenet_v2_035", weights=str(weights), sha256=None,
-            onnx=PARAMS.pretrained.onnx, views=2, seed=1,
+            strides=PARAMS.pretrained.strides, onnx=PARAMS.pretrained.onnx, views=2, seed=1,
             threads=PARAMS.threads, split=at / "split", out=at / "embed",
         )  # fmt: skip
 

@@ -338,8 +338,8 @@ def test_pipeline_from_features_to_predictions(
     for _ in range(2):
         embed.run(
             backbone=settings.backbone, weights=settings.weights, sha256=settings.sha256,
-            onnx=settings.onnx, views=settings.views, seed=1, threads=PARAMS.threads,
-            split=split, out=features,
+            strides=settings.strides, onnx=settings.onnx, views=settings.views, seed=1,
+            threads=PARAMS.threads, split=split, out=features,
         )  # fmt: skip
         written = digest(features / "train.npy")
     assert np.load(features / "train.npy", allow_pickle=False).shape == (24, 2, 5)

@@ -1,6 +1,7 @@
 """Pretrained networks without their classification layer, each with its own preprocessing."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -102,14 +103,23 @@ BACKBONES = {
 
 
 def build_backbone(
-    key: str, *, image_size: int, weights: str, sha256: str | None = None
+    key: str,
+    *,
+    image_size: int,
+    weights: str,
+    strides: Sequence[int] = (32,),
+    sha256: str | None = None,
 ) -> keras.Model:
     """Build a frozen backbone that maps images in [0, 255] (N, S, S, 3) to float32 (N, D).
+
+    The features are the means over the last maps at each of the strides, one after the other; the
+    layers above the largest are left out.
 
     Args:
         key: a key of `BACKBONES`.
         image_size: side S of the images, in pixels.
         weights: `embedded`, `imagenet`, `random` or the path of a `.weights.h5` file.
+        strides: pixels of an image from one place of a map to the next: 2, 4, 8, 16 or 32.
         sha256: expected digest of the file of the weights, if any.
 
     Raises:
@@ -125,11 +135,35 @@ def build_backbone(
     )
     if weights != "random":
         _load(network, key, weights, sha256)
+    network = _pooled_at(network, strides)
     network.trainable = False
     images = keras.Input((image_size, image_size, 3), name="image")
     # training=False keeps batch normalisation frozen, also while the network is fine-tuned.
     features = network(_scale(images, spec.scaling), training=False)
     return keras.Model(images, features, name="backbone")
+
+
+def _pooled_at(network: keras.Model, strides: Sequence[int]) -> keras.Model:
+    side = network.input_shape[1]
+    means = []
+    for stride in strides:
+        sides = (side // stride, -(-side // stride))
+        at_stride = [
+            layer
+            for layer in network.layers
+            if len(layer.output.shape) == 4
+            and layer.output.shape[1] in sides
+            and not isinstance(layer, layers.ZeroPadding2D)
+        ]
+        if not at_stride:
+            raise InputError(
+                f"pretrained.strides: expected strides at which {network.name} has maps of images "
+                f"of {side} pixels. Received: {stride}."
+            )
+        pool = layers.GlobalAveragePooling2D(name=f"mean_at_{stride}")
+        means.append(pool(at_stride[-1].output))
+    features = layers.Concatenate(name="features")(means) if len(means) > 1 else means[0]
+    return keras.Model(network.inputs, features, name=network.name)
 
 
 def _scale(images: keras.KerasTensor, scaling: str) -> keras.KerasTensor:

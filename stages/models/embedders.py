@@ -1,5 +1,6 @@
 """Opens the frozen network that `embed` runs, whichever kind of file it comes from."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from stages.models.embedding import Embedder
@@ -7,7 +8,14 @@ from stages.params.schema import Onnx
 
 
 def load_embedder(
-    backbone: str, *, image_size: int, weights: str, sha256: str | None, onnx: Onnx, threads: int
+    backbone: str,
+    *,
+    image_size: int,
+    weights: str,
+    strides: Sequence[int],
+    sha256: str | None,
+    onnx: Onnx,
+    threads: int,
 ) -> Embedder:
     """Build a backbone of Keras, or open one from an ONNX file.
 
@@ -15,6 +23,7 @@ def load_embedder(
         backbone: a key of `BACKBONES`, or a path that ends in .onnx.
         image_size: side S of the images, in pixels.
         weights: see `build_backbone`; those of an ONNX file are in it.
+        strides: see `build_backbone`; an ONNX file has outputs of its own.
         sha256: expected digest of the file of the weights or of the ONNX file.
         onnx: how an ONNX file wants its images and is read.
         threads: for an ONNX file; those of Keras are set with its runtime.
@@ -30,4 +39,6 @@ def load_embedder(
         )
     from stages.models.backbones import build_backbone
 
-    return build_backbone(backbone, image_size=image_size, weights=weights, sha256=sha256)
+    return build_backbone(
+        backbone, image_size=image_size, weights=weights, strides=strides, sha256=sha256
+    )

@@ -48,6 +48,12 @@ def _check_weights(value: str) -> str:
     raise ValueError("embedded, imagenet, onnx or the path to a .weights.h5 file")
 
 
+def _check_strides(value: list[int]) -> list[int]:
+    if value and value == sorted(set(value)):
+        return value
+    raise ValueError("one or more strides in rising order, each once")
+
+
 def _check_pattern(value: str) -> str:
     try:
         groups = re.compile(value).groups
@@ -191,6 +197,7 @@ class Pretrained(Section):
     weights: Annotated[str, AfterValidator(_check_weights)]
     sha256: Digest | None
     onnx: Onnx
+    strides: Annotated[list[Literal[2, 4, 8, 16, 32]], AfterValidator(_check_strides)]
     views: Views
     hidden: Annotated[int, Field(ge=0)]
     epochs: Count

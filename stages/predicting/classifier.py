@@ -65,6 +65,7 @@ def load_classifier(name: str, params: Params, models: Path) -> Classifier:
         params.pretrained.backbone,
         image_size=params.image_size,
         weights=params.pretrained.weights,
+        strides=params.pretrained.strides,
         sha256=params.pretrained.sha256,
         onnx=params.pretrained.onnx,
         threads=params.threads,

@@ -90,8 +90,9 @@ def _archives_or_folder(path: Path) -> list[Path]:
         return archives or [path]
     if not path.exists():
         raise InputError(
-            f"fetch.source: expected 'phantom', a folder or an archive. Received: {path}, which "
-            f"does not exist under {Path.cwd()}. Check fetch.source in params.yaml."
+            "fetch.source: expected phantom, hpa, an address such as https://... or s3://..., or a "
+            f"folder or archive. Received: {path}, which does not exist, seen from {Path.cwd()}. "
+            "Check fetch.source in params.yaml."
         )
     if not is_archive(path):
         raise InputError(
