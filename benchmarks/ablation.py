@@ -63,7 +63,7 @@ COLUMNS = "change accuracy spread loss difference low high seconds parameters"
 def pool(data: Path, *, groups: str) -> Part:
     """Return training and validation part as one, with whole groups in the column `group`."""
     parts = [read_part(data, name) for name in ("train", "val")]
-    images = np.concatenate([part.images for part in parts])
+    images = np.concatenate([np.asarray(part.images) for part in parts])
     index = pd.concat([part.index for part in parts], ignore_index=True)
     if groups == "colour":
         index["group"] = _colours(images, index["label"].to_numpy())

@@ -89,7 +89,7 @@ def answers_of(method: str, data: Path, *, params: Path, seed: int, weights: str
 
     settings = load_params(params)
     set_up(seed=seed, threads=settings.threads)
-    train, test = read_part(data, "train"), read_part(data, "test").images
+    train, test = read_part(data, "train"), np.asarray(read_part(data, "test").images)
 
     def network() -> baselines.keras.Model:
         key, side = settings.pretrained.backbone, test.shape[1]

@@ -114,7 +114,7 @@ def histogram_svm(train: Part, test: Images) -> dict[str, Answer]:
     folds = StratifiedGroupKFold(FOLDS).split(np.zeros(len(labels)), labels, groups)
     machine = make_pipeline(StandardScaler(), SVC())
     search = GridSearchCV(machine, {"svc__C": COSTS}, cv=list(folds))
-    search.fit(histograms(train.images), labels)
+    search.fit(histograms(np.asarray(train.images)), labels)
     predicted = search.predict(histograms(test))
     return {"histogram_svm": Answer(predicted, time.perf_counter() - start)}
 

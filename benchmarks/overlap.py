@@ -70,7 +70,9 @@ def main() -> None:
     quiet = sum(p > 0.05 for p in found)
     print(f"no shift: p > 0.05 in {quiet} of {DIVISIONS} divisions, lowest {min(found):.3f}")
 
-    whole = {part: read_array(EMBED / f"{part}.npy")[:, 0] for part in ("train", "test")}
+    whole = {
+        part: np.asarray(read_array(EMBED / f"{part}.npy"))[:, 0] for part in ("train", "test")
+    }
     new = stained(whole["test"].shape[1])
     features = np.concatenate([whole["train"][:, : new.shape[1]], new])
     spread = (features - features.mean(axis=0)) / (features.std(axis=0) + 1e-3)

@@ -1,10 +1,10 @@
 """Run the frozen backbone once over all images: `python -m stages.embed`.
 
 Reads `data/split` and the weights of the backbone. Writes `data/embed/`: for training, validation
-and test an array of features float32 (images, views, D) and the ids of its rows. Views are the
-dihedral turns and mirror images; where `split` kept crops at a higher magnification, the mean of
-their features follows that of the whole image. The head then trains on these in seconds, and a
-change of its parameters never runs the backbone again.
+and test an array of features float32 (images, views, D), in as many files as that of the images,
+and the ids of its rows. Views are the dihedral turns and mirror images; where `split` kept crops at
+a higher magnification, the mean of their features follows that of the whole image. The head then
+trains on these in seconds, and a change of its parameters never runs the backbone again.
 
 On the default, 1,080 images in 8 views and 4 crops through MobileNetV2 0.35, about a minute on two
 cores.
@@ -19,6 +19,7 @@ from tqdm import tqdm
 from stages.cli.running import quiet_import, run_command
 from stages.dataset.files import replacing, write_table
 from stages.dataset.index import PARTS, read_part
+from stages.dataset.shards import create_shards, shard_size_of
 from stages.params.loading import load_params
 from stages.params.schema import Onnx
 
@@ -70,7 +71,8 @@ def run(
         for name, part in parts.items():
             width = network.output_shape[-1] * (1 if part.crops is None else 2)
             shape = (len(part.images), views, width)
-            array = np.lib.format.open_memmap(partial / f"{name}.npy", "w+", np.float32, shape)
+            shard_size = shard_size_of(part.images)
+            array = create_shards(partial / f"{name}.npy", shape, np.float32, shard_size=shard_size)
             for start in range(0, len(part.images), BATCH):
                 rows = slice(start, start + BATCH)
                 images = np.asarray(part.images[rows])

@@ -1,10 +1,10 @@
 """Decode, check and divide the images: `python -m stages.split`.
 
 Reads `data/raw`. Writes `data/split/`: for training, validation and test an array of images, one of
-crops of them at a higher magnification, and a table that describes their rows; the class names;
-lists of the images that cannot be used, of copies, and of training images that share a picture or
-donor with the test. Writes `metrics/split.json`, sheets of samples of training and test, and one of
-what the checks found.
+crops of them at a higher magnification, each in several files above `split.shard_size` images, and
+a table that describes their rows; the class names; lists of the images that cannot be used, of
+copies, and of training images that share a picture or donor with the test. Writes
+`metrics/split.json`, sheets of samples of training and test, and one of what the checks found.
 
 A test set that the source gives is kept; otherwise one is made. Validation is taken from training.
 Both are taken by whole groups: donors, else slides, else clusters of near-duplicates, so that no
@@ -28,7 +28,7 @@ from stages.figures.data_checks import data_checks
 from stages.images.duplicates import near_duplicate_pairs
 from stages.images.reading import read_images
 from stages.images.sheets import sample_sheet, save_sheet
-from stages.images.stored import StoredImages, write_rows
+from stages.images.stored import StoredImages, write_shards
 from stages.params.loading import load_params
 from stages.params.schema import Split
 
@@ -80,7 +80,7 @@ def run(
         arrays = {"": images}
         if settings.crops.count:
             arrays["_crops"] = StoredImages(partial / "all_crops.npy", kept, closing=closing)
-        _write(division, arrays, partial)
+        _write(division, arrays, partial, shard_size=settings.shard_size)
         save_sheet(data_checks(images, division.index), plots / "data_checks.png")
         for whole in partial.glob("all*.npy"):
             whole.unlink()
@@ -91,14 +91,17 @@ def run(
     _tell(division, len(rejected))
 
 
-def _write(division: Division, arrays: Mapping[str, StoredImages], out: Path) -> None:
+def _write(
+    division: Division, arrays: Mapping[str, StoredImages], out: Path, *, shard_size: int
+) -> None:
     write_json(sorted(division.kept["class"].unique()), out / "classes.json")
     write_table(list_duplicates(division.index), out / "duplicates.csv")
     write_table(division.leaked, out / "leaks.csv")
     for part in PARTS:
         rows = division.kept[division.kept["part"] == part]
         for suffix, array in arrays.items():
-            write_rows(out / f"{part}{suffix}.npy", array, rows.index)
+            path = out / f"{part}{suffix}.npy"
+            write_shards(path, array, rows.index.tolist(), shard_size=shard_size)
         write_table(rows[COLUMNS], out / f"{part}.csv")
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from stages.cli.running import quiet_import, run_command
-from stages.dataset.features import read_features
+from stages.dataset.features import each_view, read_features
 from stages.dataset.files import write_table
 from stages.dataset.index import read_classes, read_part
 from stages.params.loading import load_params
@@ -56,10 +56,10 @@ def run(
     classes = len(read_classes(split))
     features = read_features(train.index["id"], "train", embed)
     val_features = read_features(val.index["id"], "val", embed)
-    _, views, width = features.shape
+    views = features.shape[1]
     # Each view is an example of its own.
-    examples = features.reshape(-1, width), np.repeat(train.labels, views)
-    val_examples = val_features.reshape(-1, width), np.repeat(val.labels, views)
+    examples = each_view(features), np.repeat(train.labels, views)
+    val_examples = each_view(val_features), np.repeat(val.labels, views)
     head = build_head(examples[0], settings, classes=classes, seed=seed)
     table = fit(
         head,

@@ -171,7 +171,7 @@ class TestReading:
     def test_array_and_table_of_different_length(self, tmp_path: Path) -> None:
         make_part(tmp_path, ["x", "y"])
         np.save(tmp_path / "train.npy", np.zeros((3, 2, 2, 3), np.uint8))
-        with pytest.raises(InputError, match=r"as many images as rows .* Received: 3 and 2"):
+        with pytest.raises(InputError, match=r"train\.npy: .* as its table, 2\. Received: 3"):
             read_part(tmp_path, "train")
 
     def test_names_that_look_like_something_else_stay_text(self, tmp_path: Path) -> None:

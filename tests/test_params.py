@@ -168,6 +168,7 @@ def test_other_good_values(load: Load, key: str, written: str) -> None:
         ("split.val_fraction", "1.0", "less than 1", "1.0"),
         ("split.val_fraction", "0", "greater than 0", "0"),
         ("split.min_per_class", "six", "integer", "'six'"),
+        ("split.shard_size", "0", "greater than or equal to 1", "0"),
         ("scratch.views", "9", "less than or equal to 8", "9"),
         ("scratch.blocks", "0", "greater than or equal to 1", "0"),
         ("pretrained.backbone", "vgg16", "mobilenet_v2, mobilenet_v2_075,", "'vgg16'"),

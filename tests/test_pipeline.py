@@ -27,6 +27,7 @@ RERUNS: dict[str, tuple[Any, set[str]]] = {
     "fetch.watch": ("docs", set(ORDER)),
     "fetch.phantom.size": (128, set(ORDER)),
     "split.val_fraction": (0.25, FROM_SPLIT),
+    "split.shard_size": (20, FROM_SPLIT),
     "split.metadata": ("donors.csv", FROM_SPLIT),
     "scratch.epochs": (4, {"train_scratch", "evaluate", "report"}),
     "scratch.views": (3, {"train_scratch", "evaluate", "report"}),

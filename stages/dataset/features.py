@@ -6,17 +6,29 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stages.dataset.index import read_array, read_index, rows_of
+from stages.dataset.index import check_rows, read_array, read_index, rows_of
+from stages.dataset.shards import Chosen
 
 
-def read_features(ids: pd.Series, part: str, embed: Path) -> NDArray[np.float32]:
+def read_features(ids: pd.Series, part: str, embed: Path) -> Chosen:
     """Return the cached features float32 (N, views, D) of images of a part, in the order of `ids`.
+
+    They are read from the files when rows are asked for.
 
     Raises:
         ValueError: if an image has no features.
     """
-    features, rows = _open(ids, part, embed)
-    return features[rows]
+    index = read_index(embed / f"{part}.csv")
+    features = read_array(embed / f"{part}.npy")
+    check_rows(features, index, embed / f"{part}.npy", stage="embed")
+    return Chosen(features, rows_of(ids, index, what=f"{embed}/{part}"))
+
+
+def each_view(features: Chosen) -> Chosen:
+    """Return features (N, views, D) as (N * views, D): each view is a row of its own."""
+    _, views, width = features.shape
+    rows = features.rows[:, None] * views + np.arange(views)
+    return Chosen(features.array.reshape(-1, width), rows.ravel())
 
 
 def mean_features(index: pd.DataFrame, part: str, embed: Path) -> NDArray[np.float32]:
@@ -30,11 +42,5 @@ def mean_features(index: pd.DataFrame, part: str, embed: Path) -> NDArray[np.flo
     Raises:
         ValueError: if an image has no features.
     """
-    features, rows = _open(index["id"], part, embed)
     # Image by image: all views of all images together may be larger than the memory.
-    return np.stack([np.asarray(features[row]).mean(axis=0) for row in rows])
-
-
-def _open(ids: pd.Series, part: str, embed: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    rows = rows_of(ids, read_index(embed / f"{part}.csv"), what=f"{embed}/{part}")
-    return read_array(embed / f"{part}.npy"), rows
+    return np.stack([views.mean(axis=0) for views in read_features(index["id"], part, embed)])

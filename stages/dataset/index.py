@@ -2,13 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from stages.cli.running import InputError
+from stages.dataset.shards import Array, Shards, read_shards
 
 PARTS = ("train", "val", "test")
 # Names stay text even where they look like numbers.
@@ -18,12 +19,14 @@ TEXT_COLUMNS = ("id", "class", "group", "sha256", "source", "donor", "slide", "a
 class Part(NamedTuple):
     """Images uint8 (N, S, S, 3), memory-mapped, and the table whose row i describes image i.
 
+    In several files, arrays are `Shards`, of which some rows at a time can be asked for.
+
     `crops` are uint8 (N, C, S, S, 3), or None where `split` kept none.
     """
 
-    images: NDArray[np.uint8]
+    images: Array | Shards
     index: pd.DataFrame
-    crops: NDArray[np.uint8] | None = None
+    crops: Array | Shards | None = None
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -44,18 +47,30 @@ def read_part(folder: Path, part: str) -> Part:
     """
     images = read_array(folder / f"{part}.npy")
     index = read_index(folder / f"{part}.csv")
-    if len(images) != len(index):
+    check_rows(images, index, folder / f"{part}.npy", stage="split")
+    path = folder / f"{part}_crops.npy"
+    crops = read_array(path) if path.exists() else None
+    if crops is not None:
+        check_rows(crops, index, path, stage="split")
+    return Part(images, index, crops)
+
+
+def read_array(path: Path) -> Array | Shards:
+    """Memory-map an array, in one file or in several."""
+    return read_shards(path)
+
+
+def check_rows(array: Array | Shards, index: pd.DataFrame, path: Path, *, stage: str) -> None:
+    """Check that an array has a row for each of its table.
+
+    Raises:
+        InputError: naming the file and the stage that writes it.
+    """
+    if len(array) != len(index):
         raise InputError(
-            f"{folder / part}: expected as many images as rows in the table. Received: "
-            f"{len(images)} and {len(index)}. Run `dvc repro split`."
+            f"{path}: expected as many rows as its table, {len(index)}. Received: {len(array)}. "
+            f"Run `dvc repro {stage}`."
         )
-    crops = folder / f"{part}_crops.npy"
-    return Part(images, index, read_array(crops) if crops.exists() else None)
-
-
-def read_array(path: Path) -> NDArray[Any]:
-    """Memory-map an array."""
-    return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def read_classes(folder: Path) -> list[str]:

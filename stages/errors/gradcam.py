@@ -14,8 +14,9 @@ import pandas as pd
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from stages.dataset.features import read_features
+from stages.dataset.features import each_view, read_features
 from stages.dataset.index import Part, rows_of
+from stages.dataset.shards import Chosen
 from stages.errors.table import HEAT_SIDE
 
 BATCH = 8  # gradients need all that the layers hold
@@ -49,11 +50,13 @@ def error_heat(
     for model, network in networks.items():
         mine = np.flatnonzero(errors["model"] == model)
         ids = errors["id"].iloc[mine]
-        images = test.images[rows_of(ids, test.index, what="data/split/test")]
+        images = Chosen(test.images, rows_of(ids, test.index, what="data/split/test"))
         if model == "scratch":
             heat[mine] = scratch_heat(network, images, labels[mine])
         elif any(layer.name == "backbone" for layer in network.layers):
-            features = read_features(ids, "test", embed)[:, 0]
+            cached = read_features(ids, "test", embed)
+            # Of the picture as it is, which is the first view.
+            features = each_view(cached)[np.arange(len(cached)) * cached.shape[1]]
             heat[mine] = pretrained_heat(network, images, labels[mine], features)
     return heat
 
@@ -96,7 +99,7 @@ def _chain(layers: list[Any], values: Any) -> Any:
 
 
 def scratch_heat(
-    network: keras.Model, images: NDArray[np.uint8], labels: NDArray[np.int64]
+    network: keras.Model, images: NDArray[np.uint8] | Chosen, labels: NDArray[np.int64]
 ) -> Heat:
     """Return heat uint8 (N, K, 28, 28) of a network from images (N, S, S, 3) to probabilities.
 
@@ -111,7 +114,7 @@ def scratch_heat(
 
 def pretrained_heat(
     network: keras.Model,
-    images: NDArray[np.uint8],
+    images: NDArray[np.uint8] | Chosen,
     labels: NDArray[np.int64],
     features: NDArray[np.float32],
 ) -> Heat:
@@ -136,7 +139,9 @@ def pretrained_heat(
 
 
 def _in_batches(
-    forward: Callable[..., tuple[Any, Any]], images: NDArray[np.uint8], labels: NDArray[np.int64]
+    forward: Callable[..., tuple[Any, Any]],
+    images: NDArray[np.uint8] | Chosen,
+    labels: NDArray[np.int64],
 ) -> Heat:
     heat = np.zeros((*labels.shape, HEAT_SIDE, HEAT_SIDE), np.uint8)
     for start in range(0, len(images), BATCH):

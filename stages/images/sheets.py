@@ -11,6 +11,7 @@ import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
 from stages.dataset.files import replacing
+from stages.dataset.shards import Shards
 
 GAP = 4  # pixels between tiles
 INK = (30, 34, 39)
@@ -26,7 +27,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 
 def sample_sheet(
-    images: np.ndarray, index: pd.DataFrame, *, per_class: int, seed: int
+    images: np.ndarray | Shards, index: pd.DataFrame, *, per_class: int, seed: int
 ) -> Image.Image:
     """Draw a few samples of every class: a row for each class, its name and number at the left.
 

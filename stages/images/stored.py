@@ -4,12 +4,14 @@ Not mapped into memory: pages of a mapping count as memory of the process as lon
 for them, and with them a limit on memory is reached that is no shortage at all.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from stages.dataset.shards import shard_path, shard_slices
 
 
 class StoredImages:
@@ -30,9 +32,13 @@ class StoredImages:
         return np.frombuffer(self._file.read(size), np.uint8).reshape(self.shape[1:])
 
 
-def write_rows(path: Path, images: StoredImages, rows: Iterable[int]) -> None:
-    """Write rows of stored images, in this order, as an .npy file."""
-    rows = list(rows)
+def write_shards(path: Path, images: StoredImages, rows: Sequence[int], *, shard_size: int) -> None:
+    """Write rows of stored images, in this order, as .npy files of at most `shard_size` rows."""
+    for number, part in enumerate(shard_slices(len(rows), shard_size)):
+        _write_rows(shard_path(path, number), images, rows[part])
+
+
+def _write_rows(path: Path, images: StoredImages, rows: Sequence[int]) -> None:
     header = {
         "descr": "|u1",
         "fortran_order": False,

@@ -5,11 +5,14 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
+from stages.dataset.shards import Chosen
 from stages.params.schema import Pretrained
+
+BLOCK = 8192  # rows whose mean and variance are taken at once
 
 
 def build_head(
-    features: NDArray[np.float32], settings: Pretrained, *, classes: int, seed: int
+    features: NDArray[np.float32] | Chosen, settings: Pretrained, *, classes: int, seed: int
 ) -> keras.Model:
     """Build a classifier of standardised features: (N, D) to probabilities (N, classes).
 
@@ -22,7 +25,8 @@ def build_head(
         seed: of the initial coefficients and of dropout.
     """
     standardise = layers.Normalization(name="standardise")
-    standardise.adapt(features)
+    # Block by block: all rows together may be larger than the memory.
+    standardise.adapt(features[at : at + BLOCK] for at in range(0, len(features), BLOCK))
     inputs = keras.Input((features.shape[1],), name="features")
     x = standardise(inputs)
     x = layers.Dropout(settings.dropout, seed=seed, name="dropout")(x)

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from stages.dataset.features import read_features
 from stages.dataset.index import Part
+from stages.dataset.shards import Chosen
 from stages.models.embedding import embed_batch
 
 BATCH = 32
@@ -45,7 +46,9 @@ def predict_batch(
     return predict_features(head_of(model), features)
 
 
-def predict_features(head: keras.Model, features: NDArray[np.float32]) -> NDArray[np.float32]:
+def predict_features(
+    head: keras.Model, features: NDArray[np.float32] | Chosen
+) -> NDArray[np.float32]:
     """Return probabilities float32 (N, views, classes) of features (N, views, D)."""
     batches = []
     for start in range(0, len(features), BATCH):

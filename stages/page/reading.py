@@ -5,13 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from stages.cli.running import InputError
 from stages.dataset.files import file_digest
 from stages.dataset.index import PARTS, Part, read_array, read_classes, read_part
+from stages.dataset.shards import Array, Shards
 from stages.errors.table import NEIGHBOUR_COLUMNS
 from stages.models.names import MODELS
 
@@ -79,7 +78,7 @@ class Inputs:
     predictions: dict[str, pd.DataFrame]
     confusions: pd.DataFrame
     errors: pd.DataFrame
-    heat: NDArray[np.uint8]  # (E, 2, h, w): row i of errors, its predicted and its true class
+    heat: Array | Shards  # uint8 (E, 2, h, w): row i of errors, its predicted and its true class
     suspects: pd.DataFrame
     reliability: dict[str, pd.DataFrame]
     risk_coverage: dict[str, pd.DataFrame]

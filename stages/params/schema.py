@@ -151,6 +151,7 @@ class Split(Section):
     max_pixels: Count
     min_side: Count
     max_aspect: Annotated[float, Field(ge=1)]
+    shard_size: Count
     crops: Crops
     metadata: str | None
     group_pattern: Annotated[str, AfterValidator(_check_pattern)] | None

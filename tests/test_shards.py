@@ -1,0 +1,162 @@
+"""Arrays in several files are read as if they were one, and give the same results."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.cli.running import InputError
+from stages.dataset.features import each_view, read_features
+from stages.dataset.index import read_array, read_part
+from stages.dataset.shards import Chosen, Shards, create_shards, shard_path, shard_slices
+from tests.conftest import run, update_params
+from tests.pipeline import outputs
+from tests.test_pipeline import digests
+
+SHARD_SIZE = 20
+
+
+def write(path: Path, values: np.ndarray, shard_size: int) -> None:
+    for number, rows in enumerate(shard_slices(len(values), shard_size)):
+        np.save(shard_path(path, number), values[rows])
+
+
+@settings(deadline=None)
+@given(st.integers(0, 30), st.integers(1, 12), st.data())
+def test_any_rows_are_those_of_the_whole(count: int, shard_size: int, data: st.DataObject) -> None:
+    whole = np.arange(count * 6).reshape(count, 2, 3)
+    shards = Shards([whole[rows] for rows in shard_slices(count, shard_size)])
+    assert (len(shards), shards.shape, shards.dtype) == (count, whole.shape, whole.dtype)
+    rows = st.integers(-count, count - 1) if count else st.nothing()
+    chosen = np.array(data.draw(st.lists(rows) if count else st.just([])), np.int64)
+    assert np.array_equal(shards[chosen], whole[chosen])
+    part = data.draw(st.slices(count))
+    assert np.array_equal(shards[part], whole[part])
+    assert [row.tolist() for row in shards] == whole.tolist()
+    assert np.array_equal(shards.reshape(-1, 3)[:], whole.reshape(-1, 3))
+    for row in chosen:
+        assert np.array_equal(shards[int(row)], whole[row])
+    for outside in (count, -count - 1):
+        with pytest.raises(IndexError):
+            shards[outside]
+        with pytest.raises(IndexError):
+            shards[np.array([outside])]
+
+
+@settings(deadline=None)
+@given(st.integers(1, 30), st.integers(1, 12), st.integers(1, 9))
+def test_written_in_batches_of_any_size(count: int, shard_size: int, batch: int) -> None:
+    whole = np.arange(count * 2).reshape(count, 2)
+    shards = Shards([np.zeros((r.stop - r.start, 2)) for r in shard_slices(count, shard_size)])
+    for start in range(0, count, batch):
+        shards[start : start + batch] = whole[start : start + batch]
+    assert np.array_equal(shards[:], whole)
+
+
+def test_one_file_is_a_plain_memory_map_under_its_usual_name(tmp_path: Path) -> None:
+    create_shards(tmp_path / "train.npy", (20, 2), np.uint8, shard_size=20).flush()
+    assert [path.name for path in tmp_path.iterdir()] == ["train.npy"]
+    assert isinstance(read_array(tmp_path / "train.npy"), np.memmap)
+
+
+def test_several_files_are_memory_mapped_and_never_read_whole(tmp_path: Path) -> None:
+    create_shards(tmp_path / "train.npy", (5, 2), np.uint8, shard_size=2).flush()
+    create_shards(tmp_path / "train_crops.npy", (5, 3, 2), np.uint8, shard_size=2).flush()
+    names = sorted(path.name for path in tmp_path.glob("train.*"))
+    assert names == ["train.1.npy", "train.2.npy", "train.npy"]
+    array = read_array(tmp_path / "train.npy")
+    assert isinstance(array, Shards)
+    assert array.shape == (5, 2)
+    assert all(isinstance(part, np.memmap) for part in array.parts)
+    with pytest.raises(TypeError, match=r"3 files .*split\.shard_size"):
+        np.asarray(array)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"train.1.npy": None}, r"train\.1\.npy: expected an array, since train\.2\.npy exists"),
+        ({"train.1.npy": 1}, r"train\.1\.npy: expected 2 rows, as in train\.npy\. Received: 1"),
+        ({"train.2.npy": 3}, r"train\.2\.npy: expected at most 2 rows.* Received: 3"),
+        ({"train.2.npy": 0}, r"train\.2\.npy: expected at most 2 rows.* Received: 0"),
+        ({"train.2.npy": None}, r"train\.npy: expected as many rows as its table, 5\. Received: 4"),
+        ({"train.3.npy": 1}, r"train\.2\.npy: expected 2 rows"),
+    ],
+)
+def test_files_that_do_not_fit_are_named(
+    change: dict[str, int | None], message: str, tmp_path: Path
+) -> None:
+    write(tmp_path / "train.npy", np.zeros((5, 2, 2, 3), np.uint8), 2)
+    pd.DataFrame({"id": list("abcde"), "label": 0}).to_csv(tmp_path / "train.csv", index=False)
+    assert len(read_part(tmp_path, "train").images) == 5
+    for name, rows in change.items():
+        if rows is None:
+            (tmp_path / name).unlink()
+        else:
+            np.save(tmp_path / name, np.zeros((rows, 2, 2, 3), np.uint8))
+    with pytest.raises(InputError, match=message):
+        read_part(tmp_path, "train")
+
+
+def test_other_kind_of_rows(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((2, 3), np.uint8))
+    np.save(tmp_path / "a.1.npy", np.zeros((2, 4), np.uint8))
+    with pytest.raises(InputError, match=r"a\.1\.npy: expected rows \(3,\) of uint8.*\(4,\)"):
+        read_array(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("shard_size", [2, 9])
+def test_features_are_joined_on_ids_and_views_are_rows(shard_size: int, tmp_path: Path) -> None:
+    values = np.arange(5 * 3 * 4, dtype=np.float32).reshape(5, 3, 4)
+    write(tmp_path / "val.npy", values, shard_size)
+    pd.DataFrame({"id": list("abcde")}).to_csv(tmp_path / "val.csv", index=False)
+    features = read_features(pd.Series(["d", "a", "e"]), "val", tmp_path)
+    expected = values[[3, 0, 4]]
+    assert features.shape == (3, 3, 4)
+    assert np.array_equal(features[:], expected)
+    views = each_view(features)
+    assert views.shape == (9, 4)
+    assert np.array_equal(views[np.array([8, 0, 4])], expected.reshape(-1, 4)[[8, 0, 4]])
+
+
+def test_chosen_rows_are_read_when_asked_for() -> None:
+    array = np.arange(6)
+    chosen = Chosen(array, np.array([4, 2]))
+    array[2] = 7
+    assert chosen[:].tolist() == [4, 7]
+    assert [int(row) for row in chosen] == [4, 7]
+
+
+def test_many_shards_give_the_same_models_predictions_and_metrics(
+    tiny: Path, tmp_path: Path
+) -> None:
+    clone = tmp_path / "clone"
+    shutil.copytree(tiny, clone, symlinks=True)
+    (clone / "data/split/train.7.npy").write_bytes(b"of an earlier run")
+    update_params(clone / "params.yaml", {"split": {"shard_size": SHARD_SIZE}})
+    run("dvc", "repro", "--force", "--downstream", "split", cwd=clone)
+    for folder in ("split", "embed"):
+        for part in ("train", "val", "test"):
+            names = [f"{part}.npy", *([f"{part}_crops.npy"] if folder == "split" else [])]
+            for name in names:
+                one = read_array(tiny / f"data/{folder}/{name}")
+                many = read_array(clone / f"data/{folder}/{name}")
+                assert np.array_equal(one, many[:])
+                stem = name.removesuffix(".npy")
+                files = len(list((clone / f"data/{folder}").glob(f"{stem}.*npy")))
+                assert files == -(-len(one) // SHARD_SIZE)
+    assert isinstance(read_array(clone / "data/split/train.npy"), Shards)
+    assert len(json.loads((clone / "metrics/split.json").read_text())["images"]) == 3
+    compared = [
+        path
+        for stage in ("split", "train_scratch", "train_pretrained", "evaluate", "tsne")
+        for path in outputs(stage)
+        # Live logs hold times; the model card names the parameters.
+        if path not in ("data/split", "plots/live/scratch", "plots/live/pretrained")
+    ]
+    assert digests(clone, compared) == digests(tiny, compared)
