@@ -11,7 +11,7 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
-from benchmarks import ablation, accuracy, baselines
+from benchmarks import ablation, accuracy, baselines, scale
 from stages.dataset.files import write_json, write_table
 from stages.dataset.index import Part
 from stages.params.loading import load_params
@@ -148,3 +148,15 @@ class TestAblation:
         pooled = ablation.pool(data, groups="colour")
         for group, rows in pooled.index.groupby("group"):
             assert rows["label"].nunique() == 1, group
+
+
+class TestScale:
+    def test_textures_are_fetched_and_memory_is_told(self, tmp_path: Path) -> None:
+        scale.prepare(tmp_path, 36)
+        spent = scale.spend(tmp_path, "-m", "stages.fetch")
+        assert "36 images of 12 classes" in spent.printed
+        assert spent.memory > 1
+
+    def test_what_fails_is_not_measured(self, tmp_path: Path) -> None:
+        with pytest.raises(RuntimeError, match=r"ended with 1:\n(.|\n)*ZeroDivisionError"):
+            scale.spend(tmp_path, "-c", "1 / 0")
