@@ -10,10 +10,18 @@ import pytest
 
 from stages.dataset.index import PARTS, Part
 from stages.errors.analysis import Analysis, analyse, write_analysis
-from stages.errors.causes import name_cause, surprise
+from stages.errors.causes import (
+    STANDS_OUT,
+    Quality,
+    evidence,
+    measure_images,
+    name_cause,
+    surprise,
+    usual_quality,
+)
 from stages.errors.gradcam import error_heat, scratch_heat
 from stages.errors.neighbours import nearest_images
-from stages.errors.suspects import cross_validated
+from stages.errors.suspects import cross_validated, label_fit
 from stages.errors.table import (
     CAUSES,
     ERROR_COLUMNS,
@@ -180,21 +188,69 @@ def test_surprise_counts_within_the_reference_and_goes_on_beyond_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("evidence", "expected"),
+    ("strengths", "expected"),
     [
         ({}, NONE_FOUND),
         ({"blur": 1.5, "confusable_pair": 1.0}, "confusable_pair"),
-        ({"blur": 1.8, "suspect_label": 3.0}, "blur"),
+        ({"blur": 1.8, "suspect_label": 1.4}, "blur"),
+        ({"blur": 1.8, "suspect_label": 3.0}, "suspect_label"),
+        ({"blur": 1.8, "suspect_label": 3.0, "unlike_training": 1.8}, "blur"),
+        ({"extreme_stain": 4.0, "suspect_label": 3.0}, "suspect_label"),
         ({"blur": 1.8, "unlike_training": 2.5}, "unlike_training"),
-        ({"extreme_stain": 1.8, "unlike_training": 2.5}, "extreme_stain"),
-        ({"extreme_stain": 1.8, "unlike_training": 3.0}, "unlike_training"),
+        ({"extreme_stain": 2.5, "unlike_training": 2.5}, "extreme_stain"),
         ({"suspect_label": 1.4, "confusable_pair": 1.0}, "suspect_label"),
-        ({"donor_unseen": 1.4}, "donor_unseen"),
+        ({"donor_unseen": 1.8}, "donor_unseen"),
     ],
 )
-def test_strongest_evidence_is_named(evidence: dict[str, float], expected: str) -> None:
-    assert name_cause(pd.Series(0.0, index=list(MEASURES)).add(pd.Series(evidence), fill_value=0)) \
-        == expected  # fmt: skip
+def test_strongest_evidence_is_named(strengths: dict[str, float], expected: str) -> None:
+    assert name_cause(pd.Series({**dict.fromkeys(MEASURES, 0.0), **strengths})) == expected
+
+
+def stained_images(factors: list[float]) -> tuple[pd.DataFrame, Quality]:
+    """Pale colons and dark kidneys; the first colons, stained by factors, taken for kidneys."""
+    rng = np.random.default_rng(1)
+    labels = np.repeat([0, 1], 200)
+    dark = np.where(labels == 1, 2.5, 1)
+    table = pd.DataFrame({
+        "class": np.asarray(CLASSES)[labels],
+        "label": labels,
+        "tissue_fraction": 0.3 * np.exp(rng.normal(0, 0.2, 400)),
+        "blur": 0.2 * np.exp(rng.normal(0, 0.1, 400)),
+        "haematoxylin": 0.2 * dark * np.exp(rng.normal(0, 0.2, 400)),
+        "dab": 0.2 * dark * np.exp(rng.normal(0, 0.2, 400)),
+    })  # fmt: skip
+    quality = usual_quality(table)
+    table["predicted"] = table["class"]
+    for row, factor in enumerate(factors):
+        table.loc[row, ["tissue_fraction", "haematoxylin", "dab"]] = [0.3, *[0.2 * factor] * 2]
+        table.loc[row, "predicted"] = CLASSES[1]
+    novelty = np.exp(rng.normal(0, 0.1, 400))
+    table = table.assign(novelty=novelty, label_probability=0.9, suspect=False, unseen=False)
+    return table, quality
+
+
+def test_dark_stain_accounts_for_distance_and_pale_stain_does_not() -> None:
+    table, quality = stained_images([2.5, 0.4])
+    table.loc[:1, "novelty"] = 10.0
+    found = evidence(table, measure_images(table, quality, CLASSES), CLASSES)
+    assert (found["extreme_stain"][:2] >= STANDS_OUT).all()
+    assert [name_cause(found.loc[row]) for row in (0, 1)] == ["extreme_stain", "unlike_training"]
+
+
+def test_stain_counts_the_area_that_it_makes_visible() -> None:
+    table, quality = stained_images([1.5, 1.5, 1.5])
+    table.loc[:2, "tissue_fraction"] = [0.3, 0.6, 0.15]
+    usual, wide, narrow = measure_images(table, quality, CLASSES)["extreme_stain"][:3]
+    assert wide > 2 * usual
+    assert narrow == pytest.approx(usual, rel=0.1)
+
+
+def test_doubt_counts_for_suspects_only() -> None:
+    table, quality = stained_images([1.0, 1.0])
+    table["suspect"] = table.index == 1
+    table.loc[:1, "label_probability"] = 0.001
+    found = evidence(table, measure_images(table, quality, CLASSES), CLASSES)
+    assert found["suspect_label"][:2].tolist() == pytest.approx([0, 3])
 
 
 def test_fewer_training_images_than_neighbours() -> None:
@@ -212,6 +268,18 @@ def test_class_of_one_donor_gets_probabilities_all_the_same() -> None:
     values = cross_validated(points, labels, donors, classes=3, seed=1)
     assert values.sum(axis=1) == pytest.approx(1)
     assert (values[:40].argmax(axis=1) == labels[:40]).mean() > 0.9
+
+
+def test_usual_mistake_fits_its_label_better_than_an_unusual_one() -> None:
+    labels = np.repeat([0, 1, 2], 20)
+    values = np.full((60, 3), 0.02)
+    values[np.arange(60), labels] = 0.6
+    values[np.arange(60), np.array([1, 0, 2])[labels]] += 0.36  # 0 and 1 are alike
+    values[0], values[1] = [0.02, 0.96, 0.02], [0.02, 0.02, 0.96]
+    fit = label_fit(values, labels)
+    assert fit.min() >= 0
+    assert fit.max() <= 1
+    assert fit[1] < 0.5 < fit[0] < fit[2:].min()
 
 
 def bright_half_network(pooling: str = "GlobalAveragePooling2D") -> keras.Model:

@@ -95,12 +95,14 @@ def examine(
     points = project(scaled, seed=seed)
     distances = novelty(scaled, tables, seed=seed)
     probabilities = out_of_sample(points, tables, classes=len(classes), seed=seed)
+    suspects = suspect_labels(tables, probabilities, classes)
     donors = set(tables["train"]["group"])
     others = [
         tables[part].assign(
             split=part,
             novelty=distances[part],
             label_probability=probabilities[part][np.arange(len(tables[part])), labels],
+            suspect=tables[part]["id"].isin(suspects["id"]),
             unseen=~tables[part]["group"].isin(donors),
         )
         for part, labels in ((part, tables[part]["label"].to_numpy(int)) for part in distances)
@@ -110,7 +112,7 @@ def examine(
         others=pd.concat(others, ignore_index=True),
         points=np.concatenate([points[part] for part in distances]),
         known=points["train"],
-        suspects=suspect_labels(tables, probabilities, classes),
+        suspects=suspects,
     )
 
 
@@ -138,6 +140,7 @@ def explain(
         cause=causes,
         strength=strengths,
         distance=table["novelty"],
+        darker=measured["darker"],
         label_suspicion=1 - table["label_probability"],
         donor_unseen=table["unseen"].astype(int),
         **values,
@@ -150,12 +153,11 @@ def _rows(model: str, wrong: pd.DataFrame, images: Images, quality: Quality) -> 
     rows = wrong.reset_index(drop=True).assign(model=model)
     rows = pd.concat([rows, near], axis=1)
     labels = rows["label"].to_numpy(int)
-    deviation = quality.deviation(rows, labels)
     rows["usual_tissue"] = np.exp(quality.usual[labels, 0]) - SMALLEST
     names = images.train.set_index("id")["class"]
     same = [near[column].map(names) == rows["class"] for column in NEIGHBOUR_COLUMNS]
     rows["agreeing"] = np.sum(same, axis=0)
-    rows["stain_side"] = np.where(deviation[:, 2:].sum(axis=1) > 0, "darker", "paler")
+    rows["stain_side"] = np.where(rows["darker"], "darker", "paler")
     rows["sentence"] = [sentence(row) for row in rows.to_dict("records")]
     rows["confusable"] = rows["confusable"].astype("Int64")
     return rows

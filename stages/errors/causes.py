@@ -13,14 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.covariance import LedoitWolf
 
 from stages.errors.space import QUALITY, log_quality
-from stages.errors.table import CAUSES, IMPROBABLE, NONE_FOUND
+from stages.errors.table import CAUSES, NONE_FOUND
 from stages.metrics.atlas import SYSTEMS, is_atlas
 
 Values = NDArray[np.float64]
 
 TAIL = 0.2  # of the reference, from which on the tail is taken to be exponential
 STANDS_OUT = -np.log10(0.02)  # one correct prediction in fifty
-DOUBTED = -np.log10(IMPROBABLE)  # a label is suspect below this probability
 MOST = 10.0  # larger strengths are extrapolated too far to be told apart
 DEFECTS = ("little_tissue", "blur", "extreme_stain")
 
@@ -34,18 +33,27 @@ class Quality(NamedTuple):
 
     def deviation(self, table: pd.DataFrame, labels: NDArray[np.int64]) -> Values:
         """How far each image lies from images of these classes, in spreads, (N, 4)."""
-        return (log_quality(table) - self.usual[labels]) / self.spread
+        return _with_area(log_quality(table) - self.usual[labels]) / self.spread
 
 
 def usual_quality(train: pd.DataFrame) -> Quality:
     """Fit medians by class, and spreads over all, of the quality of training images."""
     logs, labels = log_quality(train), train["label"].to_numpy(int)
     usual = np.stack([np.median(logs[labels == c], axis=0) for c in range(labels.max() + 1)])
-    rest = logs - usual[labels]
+    rest = _with_area(logs - usual[labels])
     # 1.4826 makes the median absolute deviation the standard deviation of a normal distribution.
     spread = 1.4826 * np.median(np.abs(rest), axis=0) + 1e-3
     within = np.clip(rest[:, 2:] / spread[2:], -3, 3)
     return Quality(usual, spread, LedoitWolf().fit(within).precision_)
+
+
+def _with_area(rest: Values) -> Values:
+    """Add to the stains, in differences of log quality (N, 4), what is stained beyond the usual.
+
+    A stronger stain makes pale places count as tissue, too, which takes the mean density over
+    the tissue back down: density times area, the amount of stain, shows it whole.
+    """
+    return np.hstack([rest[:, :2], rest[:, 2:] + np.maximum(rest[:, :1], 0)])
 
 
 def surprise(values: ArrayLike, reference: ArrayLike) -> Values:
@@ -75,25 +83,27 @@ def surprise(values: ArrayLike, reference: ArrayLike) -> Values:
 def measure_images(table: pd.DataFrame, quality: Quality, classes: Sequence[str]) -> pd.DataFrame:
     """Return the measured value and the ranked quantity behind each cause, a row an image.
 
-    Tissue, blur and stain are compared with images of the true and of the predicted class, half
-    each: little tissue is usual in a lung, but not in a liver that was taken for one.
+    Tissue and blur are compared with images of the true and of the predicted class, half each:
+    little tissue is usual in a lung, but not in a liver that was taken for one. Stain is compared
+    with the true class alone: a dark skin is taken for a lymph node because it is as dark as one.
 
     Args:
-        table: quality, `class`, `predicted`, `label`, `novelty`, `label_probability` and `unseen`
-            of each image.
+        table: quality, `class`, `predicted`, `label`, `novelty`, `label_probability`, `suspect`
+            and `unseen` of each image.
         quality: what is usual.
         classes: all class names.
     """
     labels = {name: label for label, name in enumerate(classes)}
     predicted = table["predicted"].map(labels).to_numpy(int)
-    both = quality.deviation(table, table["label"].to_numpy(int))
-    both = (both + quality.deviation(table, predicted)) / 2
-    stains = both[:, 2:]
+    own = quality.deviation(table, table["label"].to_numpy(int))
+    both = (own + quality.deviation(table, predicted)) / 2
+    stains = own[:, 2:]
     measured = pd.DataFrame(index=table.index)
     measured["little_tissue"] = -both[:, QUALITY.index("tissue_fraction")]
     measured["blur"] = both[:, QUALITY.index("blur")]
     # Squared, since `surprise` expects an exponential tail, as that of chi-squared is.
     measured["extreme_stain"] = np.einsum("ni,ij,nj->n", stains, quality.stains, stains)
+    measured["darker"] = stains.sum(axis=1) > 0
     measured["unlike_training"] = np.log(table["novelty"].to_numpy())
     measured["suspect_label"] = 1 - table["label_probability"]
     measured["confusable_pair"] = np.nan
@@ -109,14 +119,19 @@ def evidence(table: pd.DataFrame, measured: pd.DataFrame, classes: Sequence[str]
 
     Tissue, blur, stain, distance and unseen donor: against the rates among correct predictions.
     Label: every error doubts its label more than any correct prediction does, so its surprise is
-    the probability of that label itself. Pair: how seldom a class drawn at random would be of the
-    same organ system.
+    the probability of that label itself, where the label is on the list of suspects. Pair: how
+    seldom a class drawn at random would be of the same organ system.
     """
     right = (table["class"] == table["predicted"]).to_numpy()
     found = pd.DataFrame(0.0, index=table.index, columns=list(CAUSES))
     for cause in (*DEFECTS, "unlike_training"):
         found[cause] = surprise(measured[cause], measured[cause][right])
-    found["suspect_label"] = -np.log10(np.maximum(1 - measured["suspect_label"], 10**-MOST))
+    # Stains stronger than all of training move the features in ways that `novelty` cannot take out.
+    overstained = measured["darker"] & (found["extreme_stain"] >= STANDS_OUT)
+    most = found["extreme_stain"].where(overstained, np.inf)
+    found["unlike_training"] = np.minimum(found["unlike_training"], most)
+    doubt = -np.log10(np.maximum(1 - measured["suspect_label"], 10**-MOST))
+    found["suspect_label"] = doubt * table["suspect"]
     if is_atlas(classes):
         systems = pd.Series([SYSTEMS[name] for name in classes])
         partners = table["class"].map(SYSTEMS).map(systems.value_counts()) - 1
@@ -132,19 +147,18 @@ def name_cause(evidence: pd.Series) -> str:
     """Return the cause with the strongest evidence, or that none was found.
 
     A defect of the picture also makes it unlike training, and both make its label improbable. So
-    the label is named only where neither stands out, and a confusable pair or a new donor where
-    there is nothing else. Stains stronger than all of training move the features in ways that
-    `novelty` cannot take out: there, distance has to be ten times as surprising.
+    a suspect label is named only where the picture is not unlike training, and has to outweigh
+    little tissue and blur; a stain that is extreme for a class, but not unlike training, is usual
+    in another one. A confusable pair or a new donor is named where there is nothing else.
     """
-    defect = max(DEFECTS, key=lambda cause: evidence[cause])
-    distance = evidence["unlike_training"]
-    if evidence[defect] >= STANDS_OUT:
-        least = evidence[defect] + (defect == "extreme_stain")
-        return "unlike_training" if distance > least else defect
-    if distance >= STANDS_OUT:
-        return "unlike_training"
-    if evidence["suspect_label"] >= DOUBTED:
+    doubt, far = evidence["suspect_label"], evidence["unlike_training"] >= STANDS_OUT
+    if doubt > max(0.0, evidence["little_tissue"], evidence["blur"]) and not far:
+        return "suspect_label"
+    strongest = max((*DEFECTS, "unlike_training"), key=lambda cause: evidence[cause])
+    if evidence[strongest] >= STANDS_OUT:
+        return strongest
+    if doubt > 0:
         return "suspect_label"
     if evidence["confusable_pair"] > 0:
         return "confusable_pair"
-    return "donor_unseen" if evidence["donor_unseen"] >= DOUBTED else NONE_FOUND
+    return "donor_unseen" if evidence["donor_unseen"] >= STANDS_OUT else NONE_FOUND

@@ -2,7 +2,6 @@
 
 NEIGHBOURS = 5
 HEAT_SIDE = 28  # of the square Grad-CAM maps, in cells
-IMPROBABLE = 0.05  # a label of less probability is suspect
 
 # In the order in which ties are resolved: a measured defect of the picture says more than a
 # distance, which every defect makes larger, too.
