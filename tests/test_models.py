@@ -88,8 +88,10 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
         *, input_shape: tuple[int, int, int], alpha: float, name: str, **_: object
     ) -> keras.Model:
         images = x = keras.Input(input_shape)
-        for number in range(2):
-            x = layers.Conv2D(round(20 * alpha), 3, strides=2, name=f"conv{number}")(x)
+        for number, strides in enumerate((2, 16)):  # 32 together, as of the real one
+            x = layers.Conv2D(
+                round(20 * alpha), 3, strides=strides, padding="same", name=f"conv{number}"
+            )(x)
             x = layers.BatchNormalization(name=f"norm{number}")(x)
             x = layers.ReLU(6.0, name=f"relu{number}")(x)
         return keras.Model(images, layers.GlobalAveragePooling2D(name="pool")(x), name=name)
