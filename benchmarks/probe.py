@@ -11,10 +11,8 @@ Expected on the default phantom and on real tiles: see docs/pretraining.md.
 import argparse
 import os
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegressionCV
 from sklearn.model_selection import StratifiedGroupKFold
@@ -22,33 +20,14 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
+from stages.dataset.index import Part, read_part
+from stages.dataset.shards import Array, Shards
 from stages.metrics.intervals import Interval, mean_interval
 
 STRENGTHS = (1e-3, 1e-2, 1e-1)  # inverse regularisation, tried in this order
 
 
-class Part(NamedTuple):
-    """The images of one part, uint8 (N, S, S, 3), with their labels and groups, each (N,)."""
-
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-    groups: NDArray[np.str_]
-
-
-def read_part(folder: Path, name: str) -> Part:
-    """Return the part `name` of a folder written by `split`."""
-    rows = pd.read_csv(folder / f"{name}.csv")
-    images = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-    if len(rows) != len(images):
-        raise ValueError(
-            f"{folder}: expected as many rows in {name}.csv as images in {name}.npy. "
-            f"Received: {len(rows)} and {len(images)}. Run `dvc repro split`."
-        )
-    groups = rows["group"].astype(str).fillna("").to_numpy(dtype=str)
-    return Part(images, rows["label"].to_numpy(np.int64), groups)
-
-
-def embed(images: NDArray[np.uint8], *, backbone: str, weights: str) -> NDArray[np.float32]:
+def embed(images: Array | Shards, *, backbone: str, weights: str) -> NDArray[np.float32]:
     """Return the pooled features of every image, float32 (N, D)."""
     import keras
 
@@ -63,8 +42,9 @@ def embed(images: NDArray[np.uint8], *, backbone: str, weights: str) -> NDArray[
 
 def fit(features: NDArray[np.float32], part: Part) -> Pipeline:
     """Return the fitted linear classifier."""
-    folds = min(4, len(np.unique(part.groups)))
-    splits = StratifiedGroupKFold(folds).split(features, part.labels, part.groups)
+    groups = part.index["group"]
+    folds = min(4, groups.nunique())
+    splits = StratifiedGroupKFold(folds).split(features, part.labels, groups)
     classifier = LogisticRegressionCV(
         Cs=list(STRENGTHS),
         cv=list(splits),
@@ -82,7 +62,7 @@ def probe(data: Path, *, backbone: str, weights: str) -> tuple[float, Interval, 
     settings = {"backbone": backbone, "weights": weights}
     classifier = fit(embed(train.images, **settings), train)
     right = classifier.predict(embed(test.images, **settings)) == test.labels
-    interval = mean_interval(right, test.groups, resamples=1000, seed=17)
+    interval = mean_interval(right, test.index["group"], resamples=1000, seed=17)
     return float(right.mean()), interval, len(right)
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from stages.models.runtime import set_up
 from stages.models.saving import load_model, save_model
 from stages.params.loading import load_params
 from tests import test_models
+from tests.conftest import run
 
 ROOT = Path(__file__).parents[1]
 PARAMS = load_params(ROOT / "params.yaml")
@@ -316,10 +316,7 @@ def test_packages_are_imported_for_an_onnx_file_only() -> None:
         "import sys; import stages.embed, stages.train_pretrained, stages.models.embedding,"
         "stages.models.onnx_backbone; print(*sorted({'onnx', 'onnxruntime'} & set(sys.modules)))"
     )
-    ended = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert ended.stdout.strip() == ""
+    assert run(sys.executable, "-c", program, cwd=ROOT).strip() == ""
 
 
 def test_pipeline_from_features_to_predictions(

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from stages.cli.running import InputError, run_command
 from stages.params.loading import load_params
 from stages.params.schema import Params, known_keys
+from tests.conftest import run
 
 ROOT = Path(__file__).parents[1]
 COMMITTED = (ROOT / "params.yaml").read_text(encoding="utf-8")
@@ -335,10 +336,7 @@ def test_loading_imports_neither_tensorflow_nor_pandas() -> None:
         "import sys; from stages.params.loading import load_params; load_params();"
         "print(*sorted({'tensorflow', 'keras', 'pandas', 'dvc'} & set(sys.modules)))"
     )
-    ended = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert ended.stdout.strip() == ""
+    assert run(sys.executable, "-c", program, cwd=ROOT).strip() == ""
 
 
 def test_command_tells_input_errors_and_dumps_our_own(monkeypatch: pytest.MonkeyPatch) -> None:

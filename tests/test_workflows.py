@@ -6,7 +6,6 @@ import re
 import shutil
 import stat
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.conftest import run
-from tests.pipeline import ROOT
+from tests.pipeline import ROOT, environment
 
 FOLDER = ROOT / ".github/workflows"
 FILES = sorted(FOLDER.glob("*.yml"))
@@ -118,11 +117,11 @@ def execute(step: dict[str, Any], known: dict[str, str], cwd: Path, **more: str)
         key: re.sub(r"\$\{\{ (.+?) \}\}", lambda found: known[found[1]], str(value))
         for key, value in step.get("env", {}).items()
     }
-    path = f"{cwd}/bin{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    path = f"{cwd}/bin{os.pathsep}{environment()['PATH']}"
     done = subprocess.run(
         ["bash", "-e", "-o", "pipefail", "-c", step["run"]],
         cwd=cwd,
-        env=os.environ | {"PATH": path, "PIP_NO_INDEX": "1"} | more | given,
+        env=environment(PATH=path, PIP_NO_INDEX="1") | more | given,
         capture_output=True,
         text=True,
         check=False,
