@@ -50,11 +50,11 @@ def draw(folder: Path, count: int) -> None:
 def prepare(work: Path, count: int) -> None:
     """Make a folder in which stages run on `count` textures."""
     draw(work / "images", count)
-    yaml = YAML()
-    params = yaml.load(ROOT / "params.yaml")
+    text = YAML()
+    params = text.load(ROOT / "params.yaml")
     params["image_size"] = SIDE
     params["fetch"]["source"] = str(work / "images")
-    yaml.dump(params, work / "params.yaml")
+    text.dump(params, work / "params.yaml")
     (work / "pretrain").symlink_to(ROOT / "pretrain")
 
 

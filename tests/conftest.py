@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from tests.pipeline import ROOT, environment
+from tests.pipeline import PARAMS, ROOT, environment
 
 TINY = {
     "image_size": 48,
@@ -75,6 +75,14 @@ LONGEST = ("test_team.py", "test_experiments.py")  # minutes each
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest files: at the end one core would wait for the other."""
     items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _runtime() -> None:
+    """Set up TensorFlow before any test uses it: the number of threads is fixed from then on."""
+    from stages.models.runtime import set_up
+
+    set_up(seed=PARAMS["seed"], threads=PARAMS["threads"])
 
 
 @pytest.fixture(scope="session")

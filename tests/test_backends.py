@@ -12,18 +12,11 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
-from stages.models.runtime import set_up
 from stages.models.saving import save_model
-from stages.params.loading import load_params
 from tests import test_models
 
 ROOT = Path(__file__).parents[1]
 SIDE = test_models.SIDE
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _runtime() -> None:
-    set_up(seed=1, threads=load_params(ROOT / "params.yaml").threads)  # before the first operation
 
 
 # As in a notebook of somebody else: only what is in stages/models, without its TensorFlow runtime.

@@ -14,9 +14,7 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 import keras
 
 from stages.cli.running import InputError
-from stages.models.runtime import set_up
 from stages.models.saving import load_model, save_model
-from stages.params.loading import load_params
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted(
@@ -25,11 +23,6 @@ MODULES = sorted(
     for path in (ROOT / folder).rglob("*.py")
 )
 FORBIDDEN = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _runtime() -> None:
-    set_up(seed=1, threads=load_params(ROOT / "params.yaml").threads)  # before the first operation
 
 
 def root_of(node: ast.expr) -> str:
