@@ -5,7 +5,7 @@ import shutil
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -161,6 +161,7 @@ def gate(target: tuple[str, int]) -> Iterator[tuple[int, dict[str, int]]]:
     """A port that leads to a server until so many bytes have passed; then all its lines are cut."""
     left = {"bytes": 1 << 60}
     listening = socket.create_server(("127.0.0.1", 0))
+    ends: list[socket.socket] = []
 
     def carry(one: socket.socket, other: socket.socket) -> None:
         try:
@@ -171,8 +172,10 @@ def gate(target: tuple[str, int]) -> Iterator[tuple[int, dict[str, int]]]:
         except OSError:
             pass  # the other direction was cut
         finally:
-            for end in (one, other):
-                end.close()
+            # Lines on which nothing moves as well: who waits there would wait for ever.
+            for end in (one, other) if left["bytes"] > 0 else tuple(ends):
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
 
     def accept() -> None:
         while True:
@@ -184,12 +187,15 @@ def gate(target: tuple[str, int]) -> Iterator[tuple[int, dict[str, int]]]:
                 client.close()
                 continue
             onward = socket.create_connection(target)
-            for ends in ((client, onward), (onward, client)):
-                threading.Thread(target=carry, args=ends, daemon=True).start()
+            ends.extend((client, onward))
+            for way in ((client, onward), (onward, client)):
+                threading.Thread(target=carry, args=way, daemon=True).start()
 
     threading.Thread(target=accept, daemon=True).start()
     yield listening.getsockname()[1], left
     listening.close()
+    for end in ends:
+        end.close()
 
 
 def fails(*command: str, cwd: Path) -> None:
