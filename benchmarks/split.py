@@ -1,9 +1,9 @@
 """Speed and memory of `split`: `python -m benchmarks.split`.
 
 Speed: 3000x3000 JPEGs (drawn cores, turned and re-compressed so that no two files are the same)
-are read once by `read_images`, which decodes, measures and fingerprints, on two processes; and
-once by `keras.utils.image_dataset_from_directory`, which decodes and shrinks, in TensorFlow's
-threads. Both make 224 px arrays, in the same run, one after the other, ours first and last.
+are read as `split` reads them, which decodes, measures, fingerprints and finds key points, by one
+process and by two; and by `keras.utils.image_dataset_from_directory`, which decodes and shrinks, in
+TensorFlow's threads. All make 224 px arrays, in the same run, one after the other.
 
 Memory: the most that `split` as a whole and its processes hold at 2,000 and at 20,000 images. The
 images are distinct 224 px drawings: what is held depends on their number and not on their size,
@@ -30,12 +30,14 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from stages.images.reading import read_images
+from stages.engine.pieces import LOCAL, finished
+from stages.images.reading import read_piece, reading_pieces
+from stages.images.stored import StoredRows
 from stages.params.loading import load_params
 from stages.sources.phantom import cores, draw
 
 SIDE = 224
-WORKERS = 2
+WORKERS = 2  # of `split` as a whole
 
 
 def make_files(folder: Path, count: int, side: int) -> int:
@@ -79,15 +81,17 @@ def spending() -> Iterator[list[Spent]]:
     spent.append(Spent(time.perf_counter() - before[0], sum(os.times()[:4]) - before[1]))
 
 
-def time_ours(manifest: pd.DataFrame, raw: Path) -> Spent:
-    """Return what `read_images` takes."""
-    limits = load_params().split
+def time_ours(manifest: pd.DataFrame, raw: Path, *, workers: int) -> Spent:
+    """Return what `split` takes to read the images."""
+    settings = load_params().split
+    settings = settings.model_copy(update={"crops": settings.crops.model_copy(update={"count": 0})})
+    archives = {name: raw / name for name in manifest["file"].unique()}
     with spending() as spent:
-        read, _ = read_images(
-            manifest, raw, raw / "all.npy", size=SIDE, workers=WORKERS,
-            crops=limits.crops.model_copy(update={"count": 0}), crops_array=raw / "crops.npy",
-            max_pixels=limits.max_pixels, min_side=limits.min_side, max_aspect=limits.max_aspect,
-        )  # fmt: skip
+        pieces = reading_pieces(manifest, settings, size=SIDE)
+        with finished(
+            read_piece, pieces, archives, raw / "read", engine=LOCAL, workers=workers, state=None
+        ) as folder:
+            read = StoredRows([folder / piece.name for piece in pieces]).table()
     assert (read["reason"] == "").all()
     return spent[0]
 
@@ -111,12 +115,9 @@ def compare_speed(count: int, side: int, folder: Path) -> None:
     size = make_files(files, count, side)
     manifest = pack(files, folder / "raw")
     print(f"{count} JPEGs of {side} x {side} pixels, {size / count / 1e6:.1f} MB each", flush=True)
-    first, keras = time_ours(manifest, folder / "raw"), time_keras(files)
-    runs = {
-        "read_images": first,
-        "keras.utils.image_dataset_from_directory": keras,
-        "read_images, again": time_ours(manifest, folder / "raw"),
-    }
+    runs = {f"split, {n} processes": time_ours(manifest, folder / "raw", workers=n) for n in (2, 1)}
+    runs["keras.utils.image_dataset_from_directory"] = keras = time_keras(files)
+    runs["split, 2 processes, again"] = time_ours(manifest, folder / "raw", workers=2)
     print(f"{'reader':42} {'images/s':>9} {'processor, ms an image':>24} {'against Keras':>14}")
     for name, spent in runs.items():
         print(

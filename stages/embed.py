@@ -12,18 +12,24 @@ cores.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from stages.cli.running import quiet_import, run_command
-from stages.dataset.files import replacing, write_table
+from stages.cli.running import run_command
+from stages.dataset.files import file_digest, replacing, write_table
 from stages.dataset.index import PARTS, read_part
 from stages.dataset.shards import create_shards, shard_size_of
+from stages.engine.pieces import LOCAL, finished
+from stages.models.embedders import (
+    arrays_of,
+    embed_piece,
+    embedding_pieces,
+    forget_network,
+    network_files,
+)
 from stages.params.loading import load_params
-from stages.params.schema import Onnx
-
-BATCH = 32
+from stages.params.schema import Engine, Onnx
 
 
 def run(
@@ -36,6 +42,7 @@ def run(
     views: int,
     seed: int,
     threads: int,
+    engine: Engine = LOCAL,
     split: Path = Path("data/split"),
     out: Path = Path("data/embed"),
 ) -> None:
@@ -44,43 +51,51 @@ def run(
     Raises:
         ValueError: if the weights cannot be found or do not fit the backbone.
     """
-    # TensorFlow takes seconds to import; a wrong parameter has been reported before.
-    with quiet_import():
-        from stages.models.runtime import set_up
-    from stages.models.embedders import load_embedder
-    from stages.models.embedding import embed_batch
-
-    set_up(seed=seed, threads=threads)
     parts = {part: read_part(split, part) for part in PARTS}
-    image_size = parts["train"].images.shape[1]
-    network = load_embedder(
-        backbone,
-        image_size=image_size,
-        weights=weights,
-        strides=strides,
-        sha256=sha256,
-        onnx=onnx,
-        threads=threads,
+    files = network_files(backbone, weights, sha256) if engine.kind == "ray" else {}
+    network = {
+        "backbone": backbone,
+        "image_size": parts["train"].images.shape[1],
+        "weights": weights,
+        "strides": list(strides),
+        "sha256": sha256,
+        "onnx": onnx.model_dump(),
+        "views": views,
+        "seed": seed,
+        "threads": threads,
+        "files": list(files),
+    }
+    pieces = embedding_pieces(parts, network)
+    arrays = {name: split / name for piece in pieces for name in arrays_of(piece)}
+    state: list[Any] = [network, {name: file_digest(split / f"{name}.csv") for name in PARTS}]
+    # The tables tell the images, but not the crops; the arrays are too large to be read for this.
+    state.append(
+        [(name, (at := path.stat()).st_size, at.st_mtime_ns) for name, path in arrays.items()]
     )
-    total = sum(len(part.images) for part in parts.values())
     with (
+        finished(
+            embed_piece, pieces, arrays | files, out,
+            engine=engine, workers=0, threads=threads, state=state,
+        ) as folder,
         replacing(out) as partial,
-        tqdm(total=total, desc="embed", unit="image", disable=None) as progress,
-    ):
+    ):  # fmt: skip
         partial.mkdir()
+        forget_network()
         for name, part in parts.items():
-            width = network.output_shape[-1] * (1 if part.crops is None else 2)
-            shape = (len(part.images), views, width)
-            shard_size = shard_size_of(part.images)
-            array = create_shards(partial / f"{name}.npy", shape, np.float32, shard_size=shard_size)
-            for start in range(0, len(part.images), BATCH):
-                rows = slice(start, start + BATCH)
-                images = np.asarray(part.images[rows])
-                crops = None if part.crops is None else np.asarray(part.crops[rows])
-                array[rows] = embed_batch(network, images, crops, views=views)
-                progress.update(len(images))
-            array.flush()
+            mine = [folder / piece.name for piece in pieces if piece.name.startswith(f"{name}-")]
+            _join(mine, partial / f"{name}.npy", len(part.images), shard_size_of(part.images))
             write_table(part.index[["id"]], partial / f"{name}.csv")
+
+
+def _join(pieces: Sequence[Path], path: Path, rows: int, shard_size: int) -> None:
+    first = np.load(pieces[0], mmap_mode="r", allow_pickle=False)
+    array = create_shards(path, (rows, *first.shape[1:]), first.dtype, shard_size=shard_size)
+    at = 0
+    for piece in pieces:
+        features = np.load(piece, allow_pickle=False)
+        array[at : at + len(features)] = features
+        at += len(features)
+    array.flush()
 
 
 def main() -> None:
@@ -95,6 +110,7 @@ def main() -> None:
         views=params.pretrained.views,
         seed=params.seed,
         threads=params.threads,
+        engine=params.engine,
     )
 
 

@@ -13,24 +13,24 @@ donor stands on both sides. On the default: 576 + 144 + 360 images, in about 15 
 
 import os
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 
 from stages.cli.running import run_command
 from stages.dataset.checking import check_counts, check_rejected
-from stages.dataset.files import replacing, write_json, write_table
+from stages.dataset.files import file_digest, replacing, write_json, write_table
 from stages.dataset.grouping import with_given_groups
 from stages.dataset.index import PARTS, read_index, read_part
 from stages.dataset.parts import Division, divide, list_duplicates, summarise
+from stages.engine.pieces import LOCAL, finished
 from stages.figures.data_checks import data_checks
 from stages.images.duplicates import near_duplicate_pairs
-from stages.images.reading import read_images
+from stages.images.reading import read_piece, reading_pieces
 from stages.images.sheets import sample_sheet, save_sheet
-from stages.images.stored import StoredImages, write_shards
+from stages.images.stored import StoredImages, StoredKeyPoints, StoredRows, write_shards
 from stages.params.loading import load_params
-from stages.params.schema import Split
+from stages.params.schema import Engine, Split
 
 COLUMNS = [
     "id", "class", "label", "group", "sha256", "source", "donor", "slide", "antibody",
@@ -45,6 +45,7 @@ def run(
     seed: int,
     image_size: int,
     workers: int,
+    engine: Engine = LOCAL,
     raw: Path = Path("data/raw"),
     out: Path = Path("data/split"),
     metrics: Path = Path("metrics"),
@@ -58,32 +59,35 @@ def run(
     manifest = read_index(raw / "manifest.csv")
     check_counts(manifest, settings.min_per_class)
     manifest, rule = with_given_groups(manifest, settings)
-    with ExitStack() as closing, replacing(out) as partial:
+    pieces = reading_pieces(manifest, settings, size=image_size)
+    archives = {name: raw / name for name in sorted(manifest["file"].unique())}
+    state = [file_digest(raw / "manifest.csv"), pieces[0].arguments]
+    with (
+        finished(
+            read_piece, pieces, archives, out, engine=engine, workers=workers, state=state
+        ) as folder,
+        replacing(out) as partial,
+    ):
         partial.mkdir()
-        array = partial / "all.npy"
-        read, prints = read_images(
-            manifest, raw, array,
-            size=image_size, crops=settings.crops, crops_array=partial / "all_crops.npy",
-            max_pixels=settings.max_pixels, min_side=settings.min_side,
-            max_aspect=settings.max_aspect, workers=workers,
-        )  # fmt: skip
+        stored = StoredRows([folder / piece.name for piece in pieces])
+        read = stored.table()
         rejected = manifest[["id"]].join(read["reason"])[read["reason"] != ""]
         check_rejected(rejected, len(manifest), settings.max_rejected)
         write_table(rejected, partial / "rejected.csv")
         kept = np.flatnonzero(read["reason"] == "")
-        images = StoredImages(array, kept, closing=closing)
+        images = StoredImages(stored, kept)
         index = manifest.drop(columns="sha256").join(read).iloc[kept].reset_index(drop=True)
         check_counts(index, settings.min_per_class)
-        pairs = near_duplicate_pairs(images, prints[kept], progress=True)
+        pairs = near_duplicate_pairs(
+            images, stored.all("fingerprint")[kept], StoredKeyPoints(stored, kept), progress=True
+        )
         division = divide(index, pairs, settings, seed=seed, given=rule)
         check_counts(division.kept, settings.min_per_class)
         arrays = {"": images}
         if settings.crops.count:
-            arrays["_crops"] = StoredImages(partial / "all_crops.npy", kept, closing=closing)
+            arrays["_crops"] = StoredImages(stored, kept, field="crops")
         _write(division, arrays, partial, shard_size=settings.shard_size)
         save_sheet(data_checks(images, division.index), plots / "data_checks.png")
-        for whole in partial.glob("all*.npy"):
-            whole.unlink()
     write_json(summarise(division, len(rejected)), metrics / "split.json")
     for part in ("train", "test"):
         sheet = sample_sheet(*read_part(out, part)[:2], per_class=SAMPLES_PER_CLASS, seed=seed)
@@ -116,7 +120,13 @@ def _tell(division: Division, rejected: int) -> None:
 def main() -> None:
     """Run the stage with the parameters of params.yaml."""
     params = load_params()
-    run(params.split, seed=params.seed, image_size=params.image_size, workers=os.cpu_count() or 1)
+    run(
+        params.split,
+        seed=params.seed,
+        image_size=params.image_size,
+        workers=os.cpu_count() or 1,
+        engine=params.engine,
+    )
 
 
 if __name__ == "__main__":

@@ -70,7 +70,11 @@ def test_committed_file_is_loaded_whole(load: Load) -> None:
     params = load(COMMITTED)
     written = YAML(typ="safe", pure=True).load(COMMITTED)
     free = {"sha256": None, "storage_options": None}  # any keys below
-    named = {"fetch": {**written["fetch"], **free}, "compare": {"tolerance": None}}
+    named = {
+        "engine": {**written["engine"], "storage_options": None},
+        "fetch": {**written["fetch"], **free},
+        "compare": {"tolerance": None},
+    }
     assert params.model_dump() == written
     assert {key for key, _ in leaves(known_keys())} == {
         key for key, _ in leaves({**written, **named})

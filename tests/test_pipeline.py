@@ -82,7 +82,9 @@ def test_params_a_stage_reads_are_what_it_declares(
     monkeypatch.setattr(module, "run", lambda *args, **kwargs: None)
     module.main()
     whole = {path for path in read if not any(other.startswith(f"{path}.") for other in read)}
-    assert whole == set(STAGES[stage].get("params", []))
+    # Where a stage does its work decides none of the bytes that it writes, so no change of it
+    # makes results old.
+    assert whole - {"engine"} == set(STAGES[stage].get("params", []))
 
 
 def digests(folder: Path, paths: list[str]) -> dict[str, str]:

@@ -13,6 +13,8 @@ from stages.dataset.shards import Array, Shards, read_shards
 
 PARTS = ("train", "val", "test")
 # Names stay text even where they look like numbers.
+# Of each image, by `stages.images.quality.measure`.
+QUALITY = ["tissue_fraction", "blur", "haematoxylin", "dab"]
 TEXT_COLUMNS = ("id", "class", "group", "sha256", "source", "donor", "slide", "antibody")
 
 

@@ -7,7 +7,7 @@ the table is row i over all files in order. Every file but the last has as many 
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -108,9 +108,26 @@ def shard_slices(rows: int, shard_size: int) -> list[slice]:
     return [slice(at, min(at + shard_size, rows)) for at in range(0, max(rows, 1), shard_size)]
 
 
+def parts_of(array: "Array | Shards") -> list[Array]:
+    """Return the arrays of all files."""
+    return array.parts if isinstance(array, Shards) else [array]
+
+
+def read_rows(file: IO[bytes], rows: slice) -> Array:
+    """Read some rows of an .npy file, and close it; no more of it is read than these."""
+    with file:
+        version = np.lib.format.read_magic(file)
+        read_header = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
+        shape, _, dtype = read_header(file)
+        size = dtype.itemsize * int(np.prod(shape[1:]))
+        file.seek(rows.start * size, 1)
+        content = file.read((rows.stop - rows.start) * size)
+    return np.frombuffer(content, dtype).reshape(-1, *shape[1:])
+
+
 def shard_size_of(array: "Array | Shards") -> int:
     """Return how many rows an array has in its first file: its like has as many."""
-    return max(1, len(array.parts[0] if isinstance(array, Shards) else array))
+    return max(1, len(parts_of(array)[0]))
 
 
 def create_shards(path: Path, shape: Sequence[int], dtype: DTypeLike, *, shard_size: int) -> Shards:

@@ -12,7 +12,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.covariance import LedoitWolf
 
-from stages.errors.space import QUALITY, log_quality
+from stages.dataset.index import QUALITY
+from stages.errors.space import log_quality
 from stages.errors.table import CAUSES, NONE_FOUND
 from stages.metrics.atlas import SYSTEMS, is_atlas
 

@@ -9,9 +9,10 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import LocalOutlierFactor
 
+from stages.dataset.index import QUALITY
+
 Points = NDArray[np.float64]
 
-QUALITY = ["tissue_fraction", "blur", "haematoxylin", "dab"]
 COMPONENTS = 128
 NOVELTY_COMPONENTS = 64
 NOVELTY_NEIGHBOURS = 20  # as recommended in the paper for sets of this size

@@ -8,13 +8,13 @@ orientation and at up to 2.5 times the scale.
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
-from scipy.cluster.hierarchy import DisjointSet
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
@@ -26,6 +26,8 @@ SIDE = 112  # pixels a side of the picture that is fingerprinted
 RINGS, ANGLES = 48, 128  # samples of the log-polar map
 BANDS, ORDERS = 4, 16  # bands of rings, and orders of the Fourier series round them
 COLOUR_WEIGHT = 0.2  # against the texture, whose fingerprint has length 1
+FINGERPRINT = BANDS * ORDERS + 15  # numbers; 15 are of colour
+BLOCK = 8192  # rows that are in memory at once in several forms
 AXES = 16  # principal axes searched: a tree of more dimensions is no faster than a full search
 NEIGHBOURS = 8
 MOST_NEIGHBOURS = 128
@@ -83,20 +85,31 @@ def fingerprint(image: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def _search_space(fingerprints: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return float64 (N, <= AXES): the fingerprints along their principal axes, colour scaled."""
-    texture, colour = np.split(fingerprints.astype(np.float64), [BANDS * ORDERS], axis=1)
-    scale = COLOUR_WEIGHT / np.sqrt(colour.shape[1]) / np.maximum(colour.std(0), 1e-6)
-    space = np.concatenate([texture, colour * scale], axis=1)
-    space -= space.mean(0)
-    _, axes = np.linalg.eigh(space.T @ space)
-    return space @ axes[:, ::-1][:, :AXES]
+    mean = fingerprints.mean(0, dtype=np.float64)
+    spread = fingerprints[:, BANDS * ORDERS :].std(0, dtype=np.float64)
+    scale = np.ones(FINGERPRINT)
+    scale[BANDS * ORDERS :] = COLOUR_WEIGHT / np.sqrt(len(spread)) / np.maximum(spread, 1e-6)
+
+    def blocks() -> Iterator[NDArray[np.float64]]:
+        for at in range(0, len(fingerprints), BLOCK):
+            yield (fingerprints[at : at + BLOCK] - mean) * scale
+
+    _, axes = np.linalg.eigh(sum(block.T @ block for block in blocks()))
+    return np.concatenate([block @ axes[:, ::-1][:, :AXES] for block in blocks()])
 
 
 def _candidates(tree: cKDTree, rows: NDArray[np.int64], neighbours: int) -> NDArray[np.int64]:
     """Return (P, 2), i < j, sorted: the rows and their nearest neighbours."""
     neighbours = min(neighbours, tree.n - 1)
-    _, near = tree.query(tree.data[rows], k=neighbours + 1)
-    pairs = np.stack([np.repeat(rows, neighbours + 1), near.ravel()], axis=1)
-    return np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0)
+    found = []
+    for at in range(0, len(rows), BLOCK):
+        mine = rows[at : at + BLOCK]
+        _, near = tree.query(tree.data[mine], k=neighbours + 1)
+        low, high = np.minimum(mine[:, None], near), np.maximum(mine[:, None], near)
+        # As one number, which takes less memory.
+        found.append((low * tree.n + high)[low != high])
+    pairs = np.unique(np.concatenate(found))
+    return np.stack(np.divmod(pairs, tree.n), axis=1)
 
 
 def same_tissue(support: int, correlation: float) -> bool:
@@ -117,23 +130,60 @@ class Images(Protocol):
         ...
 
 
+class KeyPointsOf(Protocol):
+    """The key points of the rows of an array of images."""
+
+    def __getitem__(self, row: int, /) -> KeyPoints:
+        """Return those of one image."""
+        ...
+
+
+class FoundKeyPoints:
+    """Key points that are looked for when they are first asked for, and kept."""
+
+    def __init__(self, images: Images) -> None:
+        """Take images, uint8 (N, S, S, 3)."""
+        self._images, self._points = images, dict[int, KeyPoints]()
+
+    def __getitem__(self, row: int) -> KeyPoints:
+        """Return those of one image."""
+        if row not in self._points:
+            self._points[row] = find(np.asarray(self._images[row]))
+        return self._points[row]
+
+
+class _Clusters:
+    """Rows joined to clusters, in arrays: SciPy's `DisjointSet` takes 500 bytes a row."""
+
+    def __init__(self, count: int) -> None:
+        self._parent, self._size = np.arange(count), np.ones(count, np.int64)
+
+    def root(self, row: int) -> int:
+        while (parent := int(self._parent[row])) != row:
+            self._parent[row] = self._parent[parent]
+            row = parent
+        return row
+
+    def size(self, root: int) -> int:
+        return int(self._size[root])
+
+    def join(self, one: int, other: int) -> None:
+        small, large = sorted((one, other), key=self.size)
+        self._parent[small] = large
+        self._size[large] += self._size[small]
+
+
 class _Comparison:
     """What is known of the rows while pairs of them are compared."""
 
-    def __init__(self, images: Images, count: int) -> None:
-        self.images = images
-        self.joined = DisjointSet(range(count))
+    def __init__(self, images: Images, points: KeyPointsOf, count: int) -> None:
+        self.images, self.points = images, points
+        self.clusters = _Clusters(count)
         self.found: list[tuple[int, int]] = []
-        self._points: dict[int, KeyPoints] = {}
         self._refused: Counter[tuple[int, int]] = Counter()
 
-    def _points_of(self, row: int) -> KeyPoints:
-        if row not in self._points:
-            self._points[row] = find(np.asarray(self.images[row]))
-        return self._points[row]
-
     def _alike(self, i: int, j: int) -> bool:
-        similarity = align(self._points_of(i), self._points_of(j))
+        similarity = align(self.points[i], self.points[j])
         if similarity.support < MIN_SUPPORT:
             return False
         one, other = np.asarray(self.images[i]), np.asarray(self.images[j])
@@ -141,28 +191,30 @@ class _Comparison:
 
     def compare(self, i: int, j: int) -> None:
         """Join two rows that show the same tissue, unless it is known or was refused too often."""
-        one, other = self.joined[i], self.joined[j]
+        one, other = self.clusters.root(i), self.clusters.root(j)
         between = (min(one, other), max(one, other))
-        if one == other or self._refused[between] >= PATIENCE:
+        if one == other or self._refused.get(between, 0) >= PATIENCE:
             return
         if self._alike(i, j):
-            self.joined.merge(i, j)
+            self.clusters.join(one, other)
             self.found.append((i, j))
-        else:
+        elif max(self.clusters.size(one), self.clusters.size(other)) > 1:
+            # Two single rows are compared but once, so theirs need not be counted.
             self._refused[between] += 1
 
 
 def near_duplicate_pairs(
     images: Images,
     fingerprints: NDArray[np.float32],
+    points: KeyPointsOf | None = None,
     *,
     neighbours: int = NEIGHBOURS,
     progress: bool = False,
 ) -> NDArray[np.int64]:
     """Return int64 (P, 2), i < j, sorted: the pairs of rows that show the same tissue.
 
-    Rows of images, uint8 (N, S, S, 3), are read one at a time, and about 5 kB of key
-    points a row are kept. fingerprints is float32 (N, D) of `fingerprint`.
+    Rows of images, uint8 (N, S, S, 3), are read one at a time. fingerprints is float32 (N, D) of
+    `fingerprint`. points are those of `find`, looked for and kept here if they are not given.
 
     Pairs that others already join are not compared: what comes back is just enough to make the
     clusters, one pair fewer than images in each. An image with about as many copies as it was
@@ -172,13 +224,14 @@ def near_duplicate_pairs(
     if count < 2:
         return np.empty((0, 2), np.int64)
     tree = cKDTree(_search_space(fingerprints))
-    comparison = _Comparison(images, count)
+    comparison = _Comparison(images, points or FoundKeyPoints(images), count)
     rows = np.arange(count)
     while len(rows) and neighbours <= MOST_NEIGHBOURS:
-        pairs = _candidates(tree, rows, neighbours).tolist()
-        for i, j in tqdm(pairs, "near duplicates", unit="pair", disable=None if progress else True):
-            comparison.compare(i, j)
-        size = np.array([comparison.joined.subset_size(row) for row in range(count)])
+        pairs = _candidates(tree, rows, neighbours)
+        for pair in tqdm(pairs, "near duplicates", unit="pair", disable=None if progress else True):
+            comparison.compare(int(pair[0]), int(pair[1]))
+        clusters = comparison.clusters
+        size = np.array([clusters.size(clusters.root(row)) for row in range(count)])
         rows = np.flatnonzero(size > neighbours / 2)
         neighbours *= 4
     return np.array(sorted(comparison.found), np.int64).reshape(-1, 2)

@@ -24,6 +24,7 @@ RINGS = np.array([1.2, 2.4, 4.0, 6.0, 8.5, 12.0])  # radii, in standard deviatio
 RING_BLUR = np.array([0, 0, 1, 2, 2, 3])  # levels of further smoothing: outer samples lie wider
 ANGLES = 16
 ORDERS = 7  # orders of the Fourier series kept, the mean included
+DESCRIPTOR = len(RINGS) * ORDERS
 MIN_CONTRAST = 0.6  # grey levels; fainter blobs are noise of the sensor or of JPEG
 HYPOTHESES = 24  # best matches whose pairs are tried as similarities
 TOLERANCE = 3.0  # pixels of SIDE that a mapped key point may miss by
@@ -85,7 +86,7 @@ def find(image: NDArray[np.uint8]) -> KeyPoints:
     values = levels[blurred, rows, columns]
     waves = np.fft.rfft(values - values.mean((1, 2), keepdims=True), axis=2)[:, :, :ORDERS]
     parts = np.concatenate([waves[:, :, :1].real, np.abs(waves[:, :, 1:]) * np.sqrt(2)], axis=2)
-    flat = parts.reshape(len(level), len(RINGS) * ORDERS)
+    flat = parts.reshape(len(level), DESCRIPTOR)
     flat /= np.linalg.norm(flat, axis=1, keepdims=True) + 1e-6
     return KeyPoints(
         places=(column + 1j * row).astype(np.complex64),

@@ -1,10 +1,23 @@
-"""Opens the frozen network that `embed` runs, whichever kind of file it comes from."""
+"""The frozen network that `embed` runs, whichever kind of file it comes from, piece by piece."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-from stages.models.embedding import Embedder
+import numpy as np
+
+from stages.cli.running import quiet_import
+from stages.dataset.index import Part
+from stages.dataset.shards import parts_of, read_rows, shard_path
+from stages.engine.files import Files
+from stages.engine.pieces import ROWS, Piece
+from stages.models.embedding import Embedder, embed_batch
 from stages.params.schema import Onnx
+
+BATCH = 32
+SUFFIXES = ("", "_crops")
 
 
 def load_embedder(
@@ -42,3 +55,117 @@ def load_embedder(
     return build_backbone(
         backbone, image_size=image_size, weights=weights, strides=strides, sha256=sha256
     )
+
+
+def network_files(backbone: str, weights: str, sha256: str | None) -> dict[str, Path]:
+    """Return the files that a network is loaded from, the first of which is given by path.
+
+    Raises:
+        ValueError: if an ONNX file is not what it should be.
+    """
+    if backbone.endswith(".onnx"):
+        from stages.models.onnx_backbone import checked_files
+
+        path = Path(backbone)
+        found = checked_files(path, sha256)
+        return {file.relative_to(path.parent).as_posix(): file for file in found}
+    if weights == "imagenet":
+        return {}
+    from stages.models.backbones import EMBEDDED_WEIGHTS
+
+    path = EMBEDDED_WEIGHTS if weights == "embedded" else Path(weights)
+    return {path.name: path}
+
+
+def embedding_pieces(parts: Mapping[str, Part], network: Mapping[str, Any]) -> list[Piece]:
+    """Cut all images into pieces for `embed_piece`, none of them across two files of an array.
+
+    Args:
+        parts: by name, the parts that `split` wrote.
+        network: see `embed_piece`.
+    """
+    pieces = []
+    for name, part in parts.items():
+        for number, rows in enumerate(map(len, parts_of(part.images))):
+            files = [shard_path(Path(f"{name}{suffix}.npy"), number).name for suffix in SUFFIXES]
+            for at in range(0, rows, ROWS):
+                count = min(ROWS, rows - at)
+                arguments = {
+                    "images": files[0],
+                    "crops": files[1] if part.crops is not None else None,
+                    "start": at,
+                    "count": count,
+                    "network": dict(network),
+                }
+                about = f"rows {at} to {at + count - 1} of {files[0]}"
+                file = f"{name}-{number:04}-{at:08}.npy"
+                pieces.append(Piece(file, about, count, arguments))
+    return pieces
+
+
+def arrays_of(piece: Piece) -> list[str]:
+    """Return the names of the arrays that a piece reads."""
+    return [name for key in ("images", "crops") if (name := piece.arguments[key]) is not None]
+
+
+def embed_piece(
+    out: Path,
+    inputs: Files,
+    *,
+    images: str,
+    crops: str | None,
+    start: int,
+    count: int,
+    network: Mapping[str, Any],
+) -> None:
+    """Write the features of some images, float32 (count, views, D).
+
+    Args:
+        out: .npy file to write.
+        inputs: files by name: those of the images and crops, and those of the network.
+        images: name of an array uint8 (N, S, S, 3).
+        crops: name of an array uint8 (N, C, S, S, 3), or None.
+        start: the first of the rows.
+        count: their number.
+        network: the arguments of `load_embedder` with `seed`, `views` and `files`, the names among
+            `inputs` of those of `network_files`, or none where the network finds them itself.
+    """
+    embedder = _network(json.dumps([network, inputs._asdict()], sort_keys=True))
+    features = []
+    for at in range(start, start + count, BATCH):
+        rows = slice(at, min(at + BATCH, start + count))
+        batch = read_rows(inputs.open(images), rows)
+        magnified = None if crops is None else read_rows(inputs.open(crops), rows)
+        features.append(embed_batch(embedder, batch, magnified, views=network["views"]))
+    np.save(out, np.concatenate(features))
+
+
+@lru_cache(maxsize=1)
+def _network(described: str) -> Embedder:
+    # One a process: it takes seconds to load, a piece not many more to run.
+    settings, inputs = json.loads(described)
+    with quiet_import():
+        from stages.models.runtime import set_up
+
+    set_up(seed=settings["seed"], threads=settings["threads"])
+    backbone, weights = settings["backbone"], settings["weights"]
+    with Files(**inputs).here(settings["files"]) as paths:
+        for first in list(paths.values())[:1]:
+            if backbone.endswith(".onnx"):
+                backbone = str(first)
+            else:
+                weights = str(first)
+        return load_embedder(
+            backbone,
+            image_size=settings["image_size"],
+            weights=weights,
+            strides=settings["strides"],
+            sha256=settings["sha256"],
+            onnx=Onnx(**settings["onnx"]),
+            threads=settings["threads"],
+        )
+
+
+def forget_network() -> None:
+    """Let go of the network that `embed_piece` has loaded in this process."""
+    _network.cache_clear()

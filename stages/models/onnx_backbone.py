@@ -44,7 +44,7 @@ class OnnxBackbone:
             ValueError: if the packages or files are missing, the digest is another, or the network
                 is broken or does not fit the images.
         """
-        _check(path, sha256)
+        checked_files(path, sha256)
         self._path, self._settings = path, settings
         self._session = _open(path, threads)
         self._input = _find_input(self._session, path, image_size)
@@ -107,7 +107,12 @@ def files_digest(paths: list[Path]) -> str:
     return digest.hexdigest()
 
 
-def _check(path: Path, sha256: str | None) -> None:
+def checked_files(path: Path, sha256: str | None) -> list[Path]:
+    """Return an ONNX file and those with its weights beside it, all of them checked.
+
+    Raises:
+        ValueError: see `OnnxBackbone`.
+    """
     try:
         import onnx
         import onnxruntime  # noqa: F401
@@ -125,6 +130,7 @@ def _check(path: Path, sha256: str | None) -> None:
         files = [path, *_external_files(path, onnx.load(path, load_external_data=False))]
         _check_digest(files, sha256)
         onnx.checker.check_model(str(path))
+        return files
     except InputError:
         raise
     except Exception as error:  # noqa: BLE001  broken files end in errors of several libraries

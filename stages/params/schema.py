@@ -235,6 +235,15 @@ class Pretrained(Section):
         return self
 
 
+class Engine(Section):
+    """Where `split` and `embed` do their work."""
+
+    kind: Literal["local", "ray"]
+    address: Annotated[str, Field(min_length=1)]
+    storage: Annotated[str, Field(pattern="^[a-z0-9]+://.")] | None
+    storage_options: Annotated[dict[str, Any], AfterValidator(_check_no_secret)]
+
+
 class Evaluate(Section):
     """How intervals are computed."""
 
@@ -264,6 +273,7 @@ class Params(Section):
     batch_size: Count
     image_size: Annotated[int, Field(ge=32, le=1024)]
     threads: Count
+    engine: Engine
     fetch: Fetch
     split: Split
     scratch: Scratch

@@ -1,0 +1,99 @@
+"""Pieces done by a Ray cluster; the package ray is that of requirements-ray.txt."""
+
+import itertools
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.cli.running import InputError
+
+if TYPE_CHECKING:
+    from stages.engine.pieces import Piece
+
+CODE = Path(__file__).parents[1]
+ATTEMPTS = 8  # of a piece whose process or machine dies
+AHEAD = 3  # pieces handed out for each that is being done, so that no process waits
+# What processes on other machines need of the environment of this one.
+HANDED_ON = ("KERAS_BACKEND", "TF_CPP_MIN_LOG_LEVEL", "TF_ENABLE_ONEDNN_OPTS", "OMP_NUM_THREADS")
+
+
+def run_on_ray(
+    task: Callable[[Any], None], pieces: "Sequence[Piece]", *, address: str, threads: int
+) -> "Iterator[Piece]":
+    """Do pieces on a cluster that runs, and give each as it is done.
+
+    Ray does a piece again elsewhere when its process or machine dies. Code goes with the work, so
+    machines need the packages of requirements.txt and requirements-ray.txt, and nothing else.
+
+    Args:
+        task: what is done with a piece.
+        pieces: all of them.
+        address: of the cluster, host:port or ray://host:port; auto for one that this machine is in.
+        threads: processor cores that a piece uses.
+
+    Raises:
+        InputError: what a piece raises, if there is no cluster, or if one fails again and again.
+    """
+    ray = _connect(address)
+    try:
+        cores = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+        if max(cores) < threads:
+            raise InputError(  # Ray would wait for such a machine for ever
+                f"engine.address: expected a machine with {threads} cores (threads) in the cluster "
+                f"{address}. Received: machines with {cores}. Start one, or lower threads."
+            )
+        do = ray.remote(num_cpus=threads, max_retries=ATTEMPTS, scheduling_strategy="SPREAD")(
+            _do
+        ).options(name="stages")
+        shared = ray.put(task)
+        queue = iter(pieces)
+        slots = AHEAD * max(1, sum(cores) // threads)
+        running = {do.remote(shared, piece): piece for piece in itertools.islice(queue, slots)}
+        while running:
+            done, _ = ray.wait(list(running))
+            for future in done:
+                piece = running.pop(future)
+                try:
+                    ray.get(future)
+                except ray.exceptions.RayTaskError as error:
+                    raise error.cause if isinstance(error.cause, InputError) else error from None
+                except ray.exceptions.RayError as error:
+                    raise InputError(
+                        f"engine: expected a cluster that does {piece.about}. Received: {error}, "
+                        f"{ATTEMPTS + 1} times. Pieces that are done are kept: see to the cluster, "
+                        "and run it again."
+                    ) from None
+                running |= {do.remote(shared, more): more for more in itertools.islice(queue, 1)}
+                yield piece
+    finally:
+        ray.shutdown()
+
+
+def _do(task: Callable[[Any], None], piece: "Piece") -> None:
+    task(piece)
+
+
+def _connect(address: str) -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise InputError(
+            f"engine.kind: expected the package ray, which it needs. Received: {error}. "
+            "Run `pip install -r requirements-ray.txt`."
+        ) from None
+    variables = {name: os.environ[name] for name in HANDED_ON if name in os.environ}
+    try:
+        ray.init(
+            address=address,
+            runtime_env={"py_modules": [str(CODE)], "env_vars": variables},
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"engine.address: expected a Ray cluster. Received: {error} for {address!r}. Start one "
+            "with `ray start --head`, and `ray start --address=<host>:6379` on further machines."
+        ) from None
+    return ray

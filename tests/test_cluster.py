@@ -1,0 +1,159 @@
+"""`split` and `embed` on a Ray cluster whose nodes die: the bytes are those of one machine."""
+
+import importlib.util
+import io
+import re
+import shutil
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from stages.engine.pieces import ROWS
+from tests.clusters import KEYS, Cluster, cluster
+from tests.conftest import copy_project, run, update_params
+from tests.pipeline import outputs
+from tests.test_buckets import needs_s3
+from tests.test_pipeline import digests
+
+pytestmark = pytest.mark.skipif(
+    not importlib.util.find_spec("ray"), reason="needs ray: pip install -r requirements-ray.txt"
+)
+CLASSES, COUNT, SIDE = 3, 660, 48
+RESULTS = [*outputs("split"), *outputs("embed")]
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with cluster(3, tmp_path_factory.mktemp("nodes")) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone with what `fetch` writes, of eleven pieces."""
+    clone = copy_project(tmp_path_factory.mktemp("project") / "clone")
+    update_params(clone / "params.yaml", {"image_size": SIDE, "pretrained": {"views": 2}})
+    raw = clone / "data/raw"
+    raw.mkdir(parents=True)
+    rows = []
+    with zipfile.ZipFile(raw / "images-000.zip", "w") as archive:
+        for number in range(COUNT):
+            rng = np.random.default_rng([7, number])
+            coarse = rng.integers(60, 256, (8, 8, 3), dtype=np.uint8)
+            content = io.BytesIO()
+            Image.fromarray(coarse).resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(
+                content, "PNG"
+            )
+            part, name = ("train", "train", "test")[number % 3], f"class_{number // 3 % CLASSES}"
+            id_ = f"{part}/{name}/{number:05}.png"
+            archive.writestr(id_, content.getvalue())
+            rows.append((id_, part, name))
+    manifest = pd.DataFrame(rows, columns=["id", "split", "class"]).sort_values("id")
+    manifest = manifest.assign(file="images-000.zip", source="drawn", donor="", slide="")
+    manifest.assign(antibody="", sha256="").to_csv(raw / "manifest.csv", index=False)
+    return clone
+
+
+@pytest.fixture(scope="module")
+def expected(project: Path) -> dict[str, str]:
+    """Digests of what one machine writes."""
+    for stage in ("split", "embed"):
+        run("python", "-m", f"stages.{stage}", cwd=project)
+    return digests(project, RESULTS)
+
+
+def anew(project: Path, to: Path, engine: dict) -> Path:
+    shutil.copytree(project, to, symlinks=True)
+    for path in RESULTS:
+        shutil.rmtree(to / path, ignore_errors=True)
+        if (to / path).is_file():
+            (to / path).unlink()
+    update_params(to / "params.yaml", {"engine": engine})
+    return to
+
+
+def pieces(clone: Path, stage: str) -> set[str]:
+    return {path.name for path in clone.glob(f"data/.{stage}.pieces/*/[!.]*")}
+
+
+def test_node_killed_in_the_middle_changes_no_byte(
+    nodes: Cluster, project: Path, expected: dict[str, str], tmp_path: Path
+) -> None:
+    clone = anew(project, tmp_path / "clone", {"kind": "ray", "address": nodes.address})
+    for stage, dies in (("split", nodes.nodes[2]), ("embed", nodes.nodes[1])):
+        process = nodes.run("python", "-m", f"stages.{stage}", cwd=clone)
+        while not (done := pieces(clone, stage)):
+            assert process.poll() is None, process.communicate()[0]
+            time.sleep(0.02)
+        dies.kill()
+        assert len(done) < COUNT // ROWS
+        printed, _ = process.communicate()
+        assert process.returncode == 0, printed
+        assert not list(clone.glob("data/.*.pieces"))
+    assert digests(clone, RESULTS) == expected
+
+
+@needs_s3
+def test_nodes_that_share_a_bucket_and_no_folder(
+    nodes: Cluster,
+    project: Path,
+    expected: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="0.0.0.0", port=0, verbose=False)
+    server.start()
+    url = f"http://{nodes.host}:{server.get_host_and_port()[1]}"
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    bucket = boto3.resource("s3", endpoint_url=url, region_name="us-east-1").Bucket("pieces")
+    bucket.create()
+    engine = {
+        "kind": "ray",
+        "address": nodes.address,
+        "storage": "s3://pieces/here",
+        "storage_options": {"endpoint_url": url},
+    }
+    clone = anew(project, tmp_path / "clone", engine)
+    process = nodes.run("python", "-m", "stages.split", cwd=clone)
+    seen: set[str] = set()
+    while process.poll() is None:
+        seen |= {found.key for found in bucket.objects.all()}
+        time.sleep(0.2)
+    assert process.returncode == 0, process.communicate()[0]
+    assert any(key.endswith("/inputs/images-000.zip") for key in seen)
+    assert any(key.endswith("/0000000.npy") for key in seen)
+    assert not list(bucket.objects.all())
+    process = nodes.run("python", "-m", "stages.embed", cwd=clone)
+    assert process.wait() == 0, process.communicate()[0]
+    assert digests(clone, RESULTS) == expected
+    server.stop()
+
+
+def test_no_cluster_at_the_address(project: Path, tmp_path: Path) -> None:
+    clone = anew(project, tmp_path / "clone", {"kind": "ray", "address": "127.0.0.1:1"})
+    printed = run("python", "-m", "stages.split", cwd=clone, expect=1)
+    assert re.search(r"engine\.address: expected a Ray cluster.* `ray start --head`", printed)
+    assert not (clone / "data/split").exists()
+
+
+def test_machines_with_too_few_cores_are_told(
+    nodes: Cluster, project: Path, expected: dict[str, str], tmp_path: Path
+) -> None:
+    assert expected
+    clone = anew(project, tmp_path / "clone", {"kind": "ray", "address": nodes.address})
+    shutil.copytree(project / "data/split", clone / "data/split")
+    update_params(clone / "params.yaml", {"threads": 3})
+    process = nodes.run("python", "-m", "stages.embed", cwd=clone)
+    printed, _ = process.communicate()
+    assert process.returncode == 1
+    assert re.search(r"expected a machine with 3 cores \(threads\)", printed)
