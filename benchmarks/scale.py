@@ -1,9 +1,10 @@
 """Time and memory of the stages as the set grows: `python -m benchmarks.scale --images 1000 10000`.
 
 Draws random textures of 64 pixels in twelve classes, a third of them the test set, and runs each
-stage on them as a process of its own. Prints its seconds, the memory of its largest process, and
-how much longer it took than in proportion to the smallest set. Reads only params.yaml, writes only
-to a temporary folder.
+stage on them as a process of its own, both trainings for one epoch. Prints its seconds by the clock
+and of the processors (on a machine that others use, only these can be compared), the memory of its
+largest process, the number of files it hands over, and how much more processor time it took than
+in proportion to the set before. Reads only params.yaml, writes only to a temporary folder.
 
 Such images are far smaller than real ones: what is learnt is how the cost grows, not how high it
 is. docs/scale.md holds the results.
@@ -25,15 +26,24 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
 CLASSES, SIDE, COARSE = 12, 64, 8
-STAGES = ("fetch", "split", "embed")
+STAGES = {
+    "fetch": "data/raw",
+    "split": "data/split",
+    "embed": "data/embed",
+    "train_scratch": "data/models",
+    "train_pretrained": "data/models",
+    "evaluate": "data/predictions",
+    "tsne": "data/tsne",
+    "report": "plots",
+}
 
 
 class Spent(NamedTuple):
-    """Seconds by the clock, MB of the largest process, and what was printed."""
+    """Seconds by the clock and of the processors, MB of the largest process."""
 
-    seconds: float
+    clock: float
+    processor: float
     memory: float
-    printed: str
 
 
 def draw(folder: Path, count: int) -> None:
@@ -54,6 +64,8 @@ def prepare(work: Path, count: int) -> None:
     params = text.load(ROOT / "params.yaml")
     params["image_size"] = SIDE
     params["fetch"]["source"] = str(work / "images")
+    params["scratch"]["epochs"] = params["pretrained"]["epochs"] = 1
+    params["scratch"]["warm_up"] = 0
     text.dump(params, work / "params.yaml")
     (work / "pretrain").symlink_to(ROOT / "pretrain")
 
@@ -78,22 +90,31 @@ def spend(work: Path, *command: str) -> Spent:
         printed = output.read()
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)[:40]} ended with {process.returncode}:\n{printed}")
-    return Spent(seconds, used.ru_maxrss / 1e3, printed)
+    return Spent(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1e3)
 
 
-def measure(counts: Sequence[int], folder: Path) -> None:
-    """Run the stages on sets of each size, in `folder/<size>`."""
-    spent: dict[tuple[str, int], Spent] = {}
-    print(f"{'stage':8} {'images':>9} {'seconds':>9} {'MB':>7} {'to linear':>10}", flush=True)
+def measure(counts: Sequence[int], stages: Sequence[str], folder: Path) -> None:
+    """Run stages on sets of each size, in `folder/<size>`."""
+    before: dict[str, float] = {}
+    print(
+        f"{'stage':16} {'images':>9} {'seconds':>9} {'processor':>10} {'MB':>7} {'files':>6} "
+        f"{'to linear':>10}",
+        flush=True,
+    )
     for count in counts:
         work = folder / str(count)
         work.mkdir()
         prepare(work, count)
-        for stage in STAGES:
-            now = spent[stage, count] = spend(work, "-m", f"stages.{stage}")
-            linear = spent[stage, counts[0]].seconds * count / counts[0]
-            row = f"{stage:8} {count:9,} {now.seconds:9.1f} {now.memory:7.0f}"
-            print(f"{row} {now.seconds / linear:10.2f}", flush=True)
+        for stage in stages:
+            now = spend(work, "-m", f"stages.{stage}")
+            each = now.processor / count
+            files = sum(path.is_file() for path in (work / STAGES[stage]).rglob("*"))
+            print(
+                f"{stage:16} {count:9,} {now.clock:9.1f} {now.processor:10.1f} {now.memory:7.0f} "
+                f"{files:6} {each / before.get(stage, each):10.2f}",
+                flush=True,
+            )
+            before[stage] = each
 
 
 def main() -> None:
@@ -102,9 +123,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--images", type=int, nargs="+", default=[1000, 10000], help="set sizes")
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        measure(sorted(options.images), Path(folder))
+        measure(sorted(options.images), options.stages, Path(folder))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -14,8 +15,8 @@ import psutil
 
 from tests.pipeline import environment
 
-PORT = 6399
-BRIDGE, SUBNET = "tissue-br", "10.203.77"
+# Of this process, so that others on this machine may do the same.
+BRIDGE, SUBNET = f"br{os.getpid()}", f"10.{os.getpid() // 256 % 256}.{os.getpid() % 256}"
 # Of the S3 server of the tests, where nodes keep what they pass to each other.
 KEYS = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "for-a-test"}
 NODE = [
@@ -60,15 +61,16 @@ def namespaces_work() -> bool:
     """Whether this process may make networks of its own, as root on Linux may."""
     if os.name != "posix" or os.geteuid() or not shutil.which("ip"):
         return False
-    made = subprocess.run(["ip", "netns", "add", "tissue-try"], capture_output=True, check=False)
-    subprocess.run(["ip", "netns", "delete", "tissue-try"], capture_output=True, check=False)
+    name = f"try{os.getpid()}"
+    made = subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False)
+    subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
     return made.returncode == 0
 
 
 @contextmanager
 def networks(count: int) -> Iterator[list[str]]:
     """Give the names of network namespaces that reach each other through a bridge."""
-    names = [f"tissue-{number}" for number in range(count)]
+    names = [f"n{number}-{os.getpid()}" for number in range(count)]
 
     def ip(*arguments: str) -> None:
         subprocess.run(["ip", *arguments], check=True, capture_output=True)
@@ -97,13 +99,16 @@ def cluster(count: int, folder: Path) -> Iterator[Cluster]:
         names = undo.enter_context(networks(count)) if namespaces_work() else []
         hosts = [f"{SUBNET}.{number}" for number in range(1, count + 1)]
         hosts = hosts if names else ["127.0.0.1"] * count
-        address = f"{hosts[0]}:{PORT}"
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        address = f"{hosts[0]}:{port}"
         nodes: list[Node] = []
         for number, host in enumerate(hosts):
             inside = ["ip", "netns", "exec", names[number]] if names else []
             role = [f"--address={address}"]
             if not number:
-                role = ["--head", f"--port={PORT}", "--include-dashboard=false"]
+                role = ["--head", f"--port={port}", "--include-dashboard=false"]
             log = undo.enter_context((folder / f"node-{number}.log").open("wb"))
             process = subprocess.Popen(
                 [*inside, ray, "start", *role, f"--node-ip-address={host}", *NODE],

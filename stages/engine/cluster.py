@@ -3,6 +3,7 @@
 import itertools
 import logging
 import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 CODE = Path(__file__).parents[1]
 ATTEMPTS = 8  # of a piece whose process or machine dies
+WAIT = 10.0  # seconds for an answer of the cluster
 AHEAD = 3  # pieces handed out for each that is being done, so that no process waits
 # What processes on other machines need of the environment of this one.
 HANDED_ON = ("KERAS_BACKEND", "TF_CPP_MIN_LOG_LEVEL", "TF_ENABLE_ONEDNN_OPTS", "OMP_NUM_THREADS")
@@ -85,15 +87,23 @@ def _connect(address: str) -> Any:
         ) from None
     variables = {name: os.environ[name] for name in HANDED_ON if name in os.environ}
     try:
+        _check_listening(address)
         ray.init(
             address=address,
             runtime_env={"py_modules": [str(CODE)], "env_vars": variables},
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise InputError(
             f"engine.address: expected a Ray cluster. Received: {error} for {address!r}. Start one "
             "with `ray start --head`, and `ray start --address=<host>:6379` on further machines."
         ) from None
     return ray
+
+
+def _check_listening(address: str) -> None:
+    # Ray would try for minutes.
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=WAIT).close()
