@@ -2,8 +2,9 @@
 
 Draws random textures of 64 pixels in twelve classes, a third of them the test set, and runs each
 stage on them as a process of its own, both trainings for one epoch. Prints its seconds by the clock
-and of the processors (on a machine that others use, only these can be compared), the memory of its
-largest process, the number of files it hands over, and how much more processor time it took than
+and of the processors (on a machine that others use, only these can be compared), the most memory
+that its processes held together (of Linux, mapped files not counted: their pages are given up when
+memory is short), the number of files it hands over, and how much more processor time it took than
 in proportion to the set before. Reads only params.yaml, writes only to a temporary folder.
 
 Such images are far smaller than real ones: what is learnt is how the cost grows, not how high it
@@ -12,20 +13,22 @@ is. docs/scale.md holds the results.
 
 import argparse
 import os
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import psutil
 from PIL import Image
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
 CLASSES, SIDE, COARSE = 12, 64, 8
+INTERVAL = 0.05  # seconds between two looks at the memory
 STAGES = {
     "fetch": "data/raw",
     "split": "data/split",
@@ -39,7 +42,7 @@ STAGES = {
 
 
 class Spent(NamedTuple):
-    """Seconds by the clock and of the processors, MB of the largest process."""
+    """Seconds by the clock and of the processors, MB of all processes together."""
 
     clock: float
     processor: float
@@ -79,18 +82,30 @@ def spend(work: Path, *command: str) -> Spent:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with tempfile.TemporaryFile("w+") as output:
         start = time.perf_counter()
-        process = subprocess.Popen(
+        process = psutil.Popen(
             [sys.executable, *command], cwd=work, env=environment, stdout=output, stderr=output
         )
-        # Of this process and those it waited for; `wait` would not tell their memory.
-        _, status, used = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
+        most, used = 0.0, {process.pid: 0.0}
+        while process.poll() is None:
+            memory = 0
+            for one in [process, *process.children(recursive=True)]:
+                with suppress(psutil.Error, FileNotFoundError):
+                    used[one.pid] = sum(one.cpu_times()[:2])
+                    memory += own_memory(one.pid)
+            most = max(most, memory)
+            time.sleep(INTERVAL)
+        clock = time.perf_counter() - start
         output.seek(0)
         printed = output.read()
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)[:40]} ended with {process.returncode}:\n{printed}")
-    return Spent(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1e3)
+    return Spent(clock, sum(used.values()), most / 1e6)
+
+
+def own_memory(process: int) -> int:
+    """Return the bytes that a process holds without those of mapped files, which it can give up."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(status.partition("RssAnon:")[2].split()[0]) * 1024
 
 
 def measure(counts: Sequence[int], stages: Sequence[str], folder: Path) -> None:
