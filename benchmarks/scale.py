@@ -105,7 +105,8 @@ def spend(work: Path, *command: str) -> Spent:
 def own_memory(process: int) -> int:
     """Return the bytes that a process holds without those of mapped files, which it can give up."""
     status = Path(f"/proc/{process}/status").read_text()
-    return int(status.partition("RssAnon:")[2].split()[0]) * 1024
+    held = status.partition("RssAnon:")[2].split()  # of a process that has just ended: nothing
+    return int(held[0]) * 1024 if held else 0
 
 
 def measure(counts: Sequence[int], stages: Sequence[str], folder: Path) -> None:

@@ -41,7 +41,7 @@ def run(
     """Train the head, fine-tune if asked to, and make its probabilities match its accuracy."""
     # TensorFlow takes seconds to import; a wrong parameter has been reported before.
     with quiet_import():
-        from stages.models.runtime import set_up
+        from stages.models.runtime import set_up, train_on_all_gpus
     from stages.models.backbones import build_backbone
     from stages.models.calibration import calibrate
     from stages.models.fine_tuning import fine_tune
@@ -52,6 +52,7 @@ def run(
     from stages.models.training import Batches, fit
 
     set_up(seed=seed, threads=threads)
+    train_on_all_gpus()
     train, val = read_part(split, "train"), read_part(split, "val")
     classes = len(read_classes(split))
     features = read_features(train.index["id"], "train", embed)

@@ -36,13 +36,14 @@ def run(
     """Train the network of `stages.models.scratch` and save it with its history."""
     # TensorFlow takes seconds to import; a wrong parameter has been reported before.
     with quiet_import():
-        from stages.models.runtime import set_up
+        from stages.models.runtime import set_up, train_on_all_gpus
     from stages.models.calibration import calibrate
     from stages.models.live import live_log
     from stages.models.prediction import predict_views
     from stages.models.saving import save_model
 
     set_up(seed=seed, threads=threads)
+    several = train_on_all_gpus()
     val = read_part(split, "val")
     network, table = train(
         settings,
@@ -52,6 +53,7 @@ def run(
         seed=seed,
         lr=lr,
         batch_size=batch_size,
+        several=several,
         logs=[live_log(live)],
     )
     seen = predict_views(network, val, views=settings.views, name="calibrate")
@@ -69,18 +71,20 @@ def train(
     seed: int,
     lr: float,
     batch_size: int,
+    several: bool = False,
     logs: Sequence["keras.callbacks.Callback"] = (),
 ) -> tuple["keras.Model", pd.DataFrame]:
     """Return the trained network, which takes images of the size of `train`, and its history.
 
-    It is trained on images that are already small: they are cheaper to change and to feed.
+    It is trained on images that are already small: they are cheaper to change and to feed. With
+    `several`, which is whether several GPUs train, they share the statistics of each batch.
     """
     from stages.models.augmentation import augment, shrink
     from stages.models.scratch import build_scratch
     from stages.models.training import Batches, fit
 
     size = settings.input_size
-    small = build_scratch(settings, image_size=size, classes=classes)
+    small = build_scratch(settings, image_size=size, classes=classes, synchronized=several)
     table = fit(
         small,
         Batches(

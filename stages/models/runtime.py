@@ -17,3 +17,21 @@ def set_up(*, seed: int, threads: int) -> None:
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(seed)
+
+
+def gpus() -> list[str]:
+    """Return the names of the GPUs of this machine."""
+    found = tf.config.list_physical_devices("GPU")
+    return [device.name.removeprefix("/physical_device:") for device in found]
+
+
+def train_on_all_gpus() -> bool:
+    """Train all models of this process on all GPUs of this machine; return whether there are many.
+
+    Each takes its share of a batch and they add up their gradients. With one or none nothing is
+    changed. Must be called before models are made.
+    """
+    names = gpus()
+    if len(names) > 1 and not tf.distribute.has_strategy():
+        tf.distribute.experimental_set_strategy(tf.distribute.MirroredStrategy(names))
+    return len(names) > 1

@@ -96,6 +96,13 @@ class Batches(keras.utils.PyDataset):
         self.batch_size, self.seed, self.change = batch_size, seed, change
         self.mixup = mixup
         self.epoch = 0
+        self._order = self._shuffled()
+
+    def _shuffled(self) -> NDArray[np.int64]:
+        order = np.arange(len(self.inputs))
+        if self.seed is None:
+            return order
+        return np.random.default_rng([self.seed, self.epoch]).permutation(order)
 
     def __len__(self) -> int:
         """Return the number of batches; each row is in exactly one of them."""
@@ -103,10 +110,7 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, number: int) -> tuple[Any, NDArray[np.float32]]:
         """Return batch `number` of the epoch."""
-        order = np.arange(len(self.inputs))
-        if self.seed is not None:
-            order = np.random.default_rng([self.seed, self.epoch]).permutation(order)
-        rows = np.sort(order[number * self.batch_size : (number + 1) * self.batch_size])
+        rows = np.sort(self._order[number * self.batch_size : (number + 1) * self.batch_size])
         inputs, targets = self.inputs[rows], self.targets[rows]
         rng = np.random.default_rng([self.seed or 0, self.epoch, number])
         if self.change is not None:
@@ -118,6 +122,7 @@ class Batches(keras.utils.PyDataset):
     def on_epoch_end(self) -> None:
         """Go on to the next order and the next changes."""
         self.epoch += 1
+        self._order = self._shuffled()
 
 
 def fit(

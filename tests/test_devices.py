@@ -1,0 +1,96 @@
+"""Training on several devices of one machine; here they are two halves of its processor."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.pipeline import ROOT, environment
+
+BEGIN = """
+import json, sys
+from pathlib import Path
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from stages.models import runtime
+from stages.params.loading import load_params
+
+devices, folder = int(sys.argv[1]), Path(sys.argv[2])
+if devices > 1:
+    runtime.gpus = lambda: [f"CPU:{number}" for number in range(devices)]
+    whole = tf.config.list_physical_devices("CPU")[0]
+    parts = [tf.config.LogicalDeviceConfiguration() for _ in range(devices)]
+    tf.config.set_logical_device_configuration(whole, parts)
+params = load_params(folder / "params.yaml")
+"""
+SCRATCH = """
+from stages.dataset.index import Part
+from stages.train_scratch import train
+
+def part(count):
+    labels = np.arange(count) % 3
+    noise = np.random.default_rng(count).integers(0, 128, (count, 32, 32, 3), np.uint8)
+    images = noise + (labels * 40).astype(np.uint8)[:, None, None, None]
+    return Part(images, pd.DataFrame({"id": labels.astype(str), "label": labels}))
+
+runtime.set_up(seed=3, threads=2)
+several = runtime.train_on_all_gpus()
+settings = params.scratch.model_copy(
+    update={"input_size": 32, "blocks": 2, "epochs": 1, "dropout": 0.0}
+)
+# Two batches, the last of which is not full.
+network, history = train(
+    settings, part(28), part(16), classes=3, seed=1, lr=1e-3, batch_size=16, several=several
+)
+print(json.dumps({
+    "devices": tf.distribute.get_strategy().num_replicas_in_sync,
+    "loss": history["loss"].tolist(),
+    "weights": [np.asarray(weights).ravel().tolist() for weights in network.get_weights()],
+}))
+"""
+FINE_TUNING = """
+from stages.train_pretrained import run
+
+run(
+    params.pretrained.model_copy(update={"fine_tune_epochs": 1, "epochs": 2}),
+    seed=3, lr=1e-3, batch_size=16, threads=2, split=folder / "data/split",
+    embed=folder / "data/embed", model=Path("model.keras"), history=Path("history.csv"),
+    live=Path("live"),
+)
+"""
+
+
+def trained(code: str, devices: int, folder: Path, cwd: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", BEGIN + code, str(devices), str(folder)],
+        cwd=cwd,
+        env=environment(PYTHONPATH=str(ROOT), TF_CPP_MIN_LOG_LEVEL="3"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_two_devices_make_the_same_steps_as_one(tmp_path: Path) -> None:
+    one, two = (json.loads(trained(SCRATCH, count, ROOT, tmp_path)) for count in (1, 2))
+    assert (one["devices"], two["devices"]) == (1, 2)
+    # Only with the statistics of batch normalisation over both halves of each batch.
+    assert two["loss"] == pytest.approx(one["loss"], rel=1e-5)
+    for ours, theirs in zip(two["weights"], one["weights"], strict=True):
+        assert np.allclose(ours, theirs, atol=2e-3, rtol=0)
+
+
+def test_fine_tuning_on_two_devices(tiny: Path, tmp_path: Path) -> None:
+    from stages.models.saving import load_model
+
+    (tmp_path / "pretrain").symlink_to(ROOT / "pretrain")
+    trained(FINE_TUNING, 2, tiny, tmp_path)
+    model = load_model(tmp_path / "model.keras")
+    assert np.isfinite(np.concatenate([w.ravel() for w in model.get_weights()])).all()
+    assert len((tmp_path / "history.csv").read_text().splitlines()) == 4
