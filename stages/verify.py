@@ -38,7 +38,7 @@ def run(tolerance: dict[str, float], *, base: str) -> tuple[str, bool]:
         if changed:
             lines = [f"  {stage}: {', '.join(paths)}" for stage, paths in changed.items()]
             return "\n".join(
-                [f"changed since the run that {LOCK} tells of (`dvc repro`):", *lines]
+                [f"changed since the run that {LOCK} tells of, run `dvc repro`:", *lines]
             ), False
         return f"all outputs of {len(found)} stages are the same bytes as at {base}", True
     same = [one.stage for one in found if not one.outputs]
