@@ -319,6 +319,14 @@ def test_a_network_in_two_is_the_same(strides: tuple[int, ...]) -> None:
     assert not raised[:, :-1280].any()
 
 
+def test_blocks_of_a_network_may_be_networks_themselves() -> None:
+    network = build_backbone("convnext_tiny", image_size=64, weights="random")
+    images = keras.ops.ones((1, 64, 64, 3))
+    start, rest = split_at_maps(network)
+    assert start(images).shape == (1, 2, 2, 768)
+    assert np.array_equal(rest(images, start(images)), network(images))
+
+
 def test_heat_of_both_models_follows_the_rows_of_the_errors(tmp_path: Path) -> None:
     inner = bright_half_network()
     image = keras.Input((16, 16, 3))

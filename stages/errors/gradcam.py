@@ -68,34 +68,35 @@ def split_at_maps(network: keras.Model) -> tuple[Start, Rest]:
 
     The second takes the images, too, where features of several strides bypass these maps.
 
-    The last maps are what the last global pooling takes in. Where a network is a chain of layers
-    that holds another network, as a backbone with its preprocessing does, they are the inner one's.
+    The last maps are what the last global pooling takes in. Where a network has none and
+    is a chain of layers that holds another network, as a backbone with its preprocessing is, they
+    are the inner one's.
 
     Raises:
         ValueError: if nothing is pooled globally.
     """
-    inner = [layer for layer in network.layers if isinstance(layer, keras.Model)]
-    if inner:
-        position = network.layers.index(inner[-1])
-        before, after = network.layers[1:position], network.layers[position + 1 :]
-        start, rest = split_at_maps(inner[-1])
-        return (
-            lambda images: start(_chain(before, images)),
-            lambda images, maps: _chain(after, rest(_chain(before, images), maps)),
-        )
     kinds = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
     pooled = [layer for layer in network.layers if isinstance(layer, kinds)]
-    if not pooled:
+    if pooled:
+        maps = pooled[-1].input
+        first = keras.Model(network.inputs, maps)
+        second = keras.Model([*network.inputs, maps], network.outputs[0])
+        return (
+            lambda images: first(images, training=False),
+            lambda images, maps: second([images, maps], training=False),
+        )
+    inner = [layer for layer in network.layers if isinstance(layer, keras.Model)]
+    if not inner:
         raise ValueError(
             f"Grad-CAM: expected a network with global pooling. Received: {network.name}, whose "
             f"last layer is {network.layers[-1].name}."
         )
-    maps = pooled[-1].input
-    first = keras.Model(network.inputs, maps)
-    second = keras.Model([*network.inputs, maps], network.outputs[0])
+    position = network.layers.index(inner[-1])
+    before, after = network.layers[1:position], network.layers[position + 1 :]
+    start, rest = split_at_maps(inner[-1])
     return (
-        lambda images: first(images, training=False),
-        lambda images, maps: second([images, maps], training=False),
+        lambda images: start(_chain(before, images)),
+        lambda images, maps: _chain(after, rest(_chain(before, images), maps)),
     )
 
 
