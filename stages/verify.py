@@ -6,7 +6,8 @@ a training differ: then the first stage that made something else is named, and t
 `compare.tolerance` in params.yaml have to agree within their tolerances, in either direction.
 
 The exit status is 1 if they do not, or if code, parameters or sources differ from the committed
-run, which is then another run and no reproduction of it. `make verify` first runs every stage anew.
+run, which is then another run and no reproduction of it, or if anything was changed after the run.
+`make verify` first runs every stage anew.
 """
 
 import subprocess
@@ -18,7 +19,7 @@ from ruamel.yaml import YAML
 
 from stages.cli.running import InputError, command, parser_of
 from stages.comparing.reproducing import beyond, first_difference, foreign_inputs, outcomes
-from stages.comparing.revisions import all_metrics
+from stages.comparing.revisions import all_metrics, changed_since_run
 from stages.params.loading import load_params
 
 LOCK = "dvc.lock"
@@ -33,6 +34,12 @@ def run(tolerance: dict[str, float], *, base: str) -> tuple[str, bool]:
         return "\n".join([f"another run than that of {base}, with other inputs:", *lines]), False
     first = first_difference(found)
     if first is None:
+        changed = changed_since_run()
+        if changed:
+            lines = [f"  {stage}: {', '.join(paths)}" for stage, paths in changed.items()]
+            return "\n".join(
+                [f"changed since the run that {LOCK} tells of, run `dvc repro`:", *lines]
+            ), False
         return f"all outputs of {len(found)} stages are the same bytes as at {base}", True
     same = [one.stage for one in found if not one.outputs]
     lines = [

@@ -19,7 +19,7 @@ from stages.errors.causes import (
     surprise,
     usual_quality,
 )
-from stages.errors.gradcam import error_heat, scratch_heat
+from stages.errors.gradcam import error_heat, scratch_heat, split_at_maps
 from stages.errors.neighbours import nearest_images
 from stages.errors.suspects import cross_validated, label_fit
 from stages.errors.table import (
@@ -31,6 +31,7 @@ from stages.errors.table import (
     NONE_FOUND,
 )
 from stages.metrics.classification import prediction_table
+from stages.models.backbones import build_backbone
 from tests.error_examples import write_errors
 
 CLASSES = ["colon", "kidney", "lung", "skin_1", "skin_2"]
@@ -302,6 +303,28 @@ def test_heat_lies_where_the_class_is(pooling: str) -> None:
     assert heat.max() == 255
     assert heat[:, 0, :, 16:].mean() > 200 > 20 > heat[:, 0, :, :12].mean()
     assert heat[:, 1, :, :12].mean() > 200 > 20 > heat[:, 1, :, 16:].mean()
+
+
+@pytest.mark.parametrize("strides", [(32,), (8, 32)])
+def test_a_network_in_two_is_the_same(strides: tuple[int, ...]) -> None:
+    network = build_backbone("mobilenet_v2_035", image_size=64, weights="embedded", strides=strides)
+    images = np.random.default_rng(1).uniform(0, 255, (3, 64, 64, 3)).astype(np.float32)
+    start, rest = split_at_maps(network)
+    maps = start(images)
+    assert maps.shape == (3, 2, 2, 1280)
+    assert np.array_equal(rest(images, maps), network(images))
+    # And the output depends on the maps through their mean only.
+    raised = np.asarray(rest(images, maps + 1) - rest(images, maps))
+    assert np.allclose(raised[:, -1280:], 1, atol=1e-4)
+    assert not raised[:, :-1280].any()
+
+
+def test_blocks_of_a_network_may_be_networks_themselves() -> None:
+    network = build_backbone("convnext_tiny", image_size=64, weights="random")
+    images = keras.ops.ones((1, 64, 64, 3))
+    start, rest = split_at_maps(network)
+    assert start(images).shape == (1, 2, 2, 768)
+    assert np.array_equal(rest(images, start(images)), network(images))
 
 
 def test_heat_of_both_models_follows_the_rows_of_the_errors(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from axe_playwright_python.base import AXE_SCRIPT
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from stages import report
@@ -93,6 +95,68 @@ def test_page_never_scrolls_sideways(
     assert one.page.evaluate("document.documentElement.scrollWidth") == width
     one.check_quiet(path)
     one.page.context.close()
+
+
+# Axe leaves out texts of one character, as many numbers of a matrix are, and asks less of large
+# text: here each text needs the contrast of small text.
+STRICT = """;axe.configure({checks: [{id: "color-contrast", options: {
+  ignoreLength: true, contrastRatio: {normal: {expected: 4.5}, large: {expected: 4.5}},
+}}]});"""
+# It cannot judge text on a gradient, nor in front of other text: here the shadow at the edge of a
+# table lies below all of it, and nothing behind an open dialog.
+DECIDABLE = """
+.scroll { background: var(--rule) !important; }
+body:has(dialog[open]) main { visibility: hidden; }
+"""
+LEVELS = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
+
+
+def barriers(page: Page) -> list[str]:
+    """What axe finds, or cannot decide, in the page as it is now: rule, target, HTML."""
+    found = Axe(AXE_SCRIPT + STRICT).run(page, options=LEVELS).response
+    return [
+        f"{rule['id']} ({rule['help']}) at {node['target']}: {node['html'][:200]}"
+        for kind in ("violations", "incomplete")
+        for rule in found[kind]
+        for node in rule["nodes"]
+        # Bokeh's sign for tools that found no room, here all of them did.
+        if ".bk-tool-overflow" not in str(node["target"])
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1400, 400])
+def test_no_barriers(width: int, scheme: Any, browser: Browser, results: Path) -> None:
+    path = results / "report.html"
+    size = {"width": width, "height": 1600}
+    one = Watched(browser, path, viewport=size, color_scheme=scheme, reduced_motion="reduce")
+    page = one.page
+    page.add_style_tag(content=DECIDABLE)
+    assert barriers(page) == []
+    open_map(page)
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    page.locator(".matrix:not([hidden]) td.wrong button").first.click()
+    page.select_option("#error-cause", "blur")
+    page.click("#map-next")
+    assert barriers(page) == []
+    page.locator("#cell-images .tile").first.click()
+    assert barriers(page) == []
+    page.keyboard.press("Escape")
+    page.evaluate("document.documentElement.classList.remove('js')")  # as without a script
+    assert barriers(page) == []
+    page.context.close()
+
+
+def test_barriers_are_found(watched: Watched) -> None:
+    picture = "document.querySelector('#training img')"
+    watched.page.evaluate(f"{picture}.removeAttribute('alt')")
+    pale = "#cell-title, .matrix td.wrong button { color: #999; }"
+    watched.page.add_style_tag(content=DECIDABLE + pale)
+    found = "\n".join(barriers(watched.page))
+    assert "image-alt" in found
+    assert "color-contrast" in found
+    assert "#cell-title" in found
+    assert 'aria-label="1 ' in found  # a number of one digit
 
 
 def test_a_link_of_the_contents_lands_at_its_section(browser: Browser, results: Path) -> None:

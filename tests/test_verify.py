@@ -96,6 +96,18 @@ def test_the_command_names_the_stage_and_the_metric(tiny: Path, tmp_path: Path) 
     assert "beyond its tolerance: scratch.test.accuracy" in said
 
 
+def test_a_metric_changed_by_hand_is_no_result_of_the_run(tiny: Path, tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    run("git", "clone", "--quiet", str(tiny), str(clone), cwd=tmp_path)
+    path = clone / "metrics/scratch.json"
+    metrics = json.loads(path.read_text())
+    metrics["test"]["accuracy"] += 0.001
+    path.write_text(json.dumps(metrics))
+    said = run("python", "-m", "stages.verify", cwd=clone, expect=1)
+    assert "changed since the run that dvc.lock tells of" in said
+    assert "  evaluate: metrics/scratch.json" in said
+
+
 def test_a_folder_without_a_run(tmp_path: Path) -> None:
     for name in ("stages", "params.yaml"):
         copied = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2

@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,18 +46,27 @@ def dvc(*arguments: str) -> str:
 
 
 def stale_stages() -> list[str]:
-    """Stages whose code, parameters or inputs here are not those of dvc.lock.
+    """Stages whose code, parameters, inputs or outputs here are not those of dvc.lock.
 
     Data that is only missing, as in a fresh clone, makes no stage stale.
     """
+    return sorted(changed_since_run())
+
+
+def changed_since_run() -> dict[str, list[str]]:
+    """What makes each stage stale: paths, or words of DVC such as "changed command"."""
     status = json.loads(dvc("status", "--json").splitlines()[0])
-    return sorted(stage for stage, changes in status.items() if any(map(_is_real, changes)))
+    found = {stage: sorted(set(_real(changes))) for stage, changes in status.items()}
+    return {stage: paths for stage, paths in found.items() if paths}
 
 
-def _is_real(change: Any) -> bool:
-    if not isinstance(change, dict):
-        return True  # such as "changed command"
-    return any(state not in MISSING for states in change.values() for state in states.values())
+def _real(changes: list[Any]) -> Iterator[str]:
+    for change in changes:
+        if isinstance(change, str):
+            yield change
+            continue
+        for states in change.values():
+            yield from (path for path, state in states.items() if state not in MISSING)
 
 
 def changed_params(base: str) -> list[Change]:

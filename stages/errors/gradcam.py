@@ -19,8 +19,10 @@ from stages.dataset.index import Part, rows_of
 from stages.dataset.shards import Chosen
 from stages.errors.table import HEAT_SIDE
 
-BATCH = 8  # gradients need all that the layers hold
+BATCH = 8  # with another one the last bits differ
 Heat = NDArray[np.uint8]
+Start = Callable[[Any], Any]  # from images to maps
+Rest = Callable[[Any, Any], Any]  # from images and maps to what comes out
 
 
 def error_heat(
@@ -61,35 +63,41 @@ def error_heat(
     return heat
 
 
-def with_maps(network: keras.Model) -> Callable[[Any], tuple[Any, Any]]:
-    """Return a network as a function of images to its last maps (N, h, w, C) and its output.
+def split_at_maps(network: keras.Model) -> tuple[Start, Rest]:
+    """Return a network in two: from images to its last maps (N, h, w, C), and on to its output.
 
-    The last maps are what the last global pooling takes in. Where a network is a chain of layers
-    that holds another network, as a backbone with its preprocessing does, they are the inner one's.
+    The second takes the images, too, where features of several strides bypass these maps.
+
+    The last maps are what the last global pooling takes in. Where a network has none and
+    is a chain of layers that holds another network, as a backbone with its preprocessing is, they
+    are the inner one's.
 
     Raises:
         ValueError: if nothing is pooled globally.
     """
-    inner = [layer for layer in network.layers if isinstance(layer, keras.Model)]
-    if inner:
-        position = network.layers.index(inner[-1])
-        before, after = network.layers[1:position], network.layers[position + 1 :]
-        inside = with_maps(inner[-1])
-
-        def through(images: Any) -> tuple[Any, Any]:
-            maps, values = inside(_chain(before, images))
-            return maps, _chain(after, values)
-
-        return through
     kinds = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
     pooled = [layer for layer in network.layers if isinstance(layer, kinds)]
-    if not pooled:
+    if pooled:
+        maps = pooled[-1].input
+        first = keras.Model(network.inputs, maps)
+        second = keras.Model([*network.inputs, maps], network.outputs[0])
+        return (
+            lambda images: first(images, training=False),
+            lambda images, maps: second([images, maps], training=False),
+        )
+    inner = [layer for layer in network.layers if isinstance(layer, keras.Model)]
+    if not inner:
         raise ValueError(
             f"Grad-CAM: expected a network with global pooling. Received: {network.name}, whose "
             f"last layer is {network.layers[-1].name}."
         )
-    both = keras.Model(network.inputs, [pooled[-1].input, network.outputs[0]])
-    return lambda images: tuple(both(images, training=False))
+    position = network.layers.index(inner[-1])
+    before, after = network.layers[1:position], network.layers[position + 1 :]
+    start, rest = split_at_maps(inner[-1])
+    return (
+        lambda images: start(_chain(before, images)),
+        lambda images, maps: _chain(after, rest(_chain(before, images), maps)),
+    )
 
 
 def _chain(layers: list[Any], values: Any) -> Any:
@@ -108,8 +116,8 @@ def scratch_heat(
         images: uint8 (N, S, S, 3), not turned.
         labels: int (N, K), the classes to explain for each image.
     """
-    forward = with_maps(network)
-    return _in_batches(lambda batch, rows: forward(batch), images, labels)
+    start, rest = split_at_maps(network)
+    return _in_batches(start, lambda batch, maps, rows: rest(batch, maps), images, labels)
 
 
 def pretrained_heat(
@@ -129,27 +137,30 @@ def pretrained_heat(
         features: the cached features (N, D') of these images, of which the backbone's come first.
     """
     backbone, head = network.get_layer("backbone"), network.get_layer("head")
-    forward, width = with_maps(backbone), backbone.output_shape[-1]
+    (start, rest), width = split_at_maps(backbone), backbone.output_shape[-1]
 
-    def whole(batch: Any, rows: slice) -> tuple[Any, Any]:
-        maps, own = forward(batch)
-        return maps, head(tf.concat([own, features[rows, width:]], axis=1), training=False)
+    def whole(batch: Any, maps: Any, rows: slice) -> Any:
+        own = rest(batch, maps)
+        return head(tf.concat([own, features[rows, width:]], axis=1), training=False)
 
-    return _in_batches(whole, images, labels)
+    return _in_batches(start, whole, images, labels)
 
 
 def _in_batches(
-    forward: Callable[..., tuple[Any, Any]],
+    start: Start,
+    rest: Callable[[Any, Any, slice], Any],
     images: NDArray[np.uint8] | Chosen,
     labels: NDArray[np.int64],
 ) -> Heat:
     heat = np.zeros((*labels.shape, HEAT_SIDE, HEAT_SIDE), np.uint8)
-    for start in range(0, len(images), BATCH):
-        rows = slice(start, start + BATCH)
-        with tf.GradientTape(persistent=True) as tape:
-            batch = tf.constant(np.asarray(images[rows]), tf.float32)
-            tape.watch(batch)
-            maps, probabilities = forward(batch, rows)
+    for first in range(0, len(images), BATCH):
+        rows = slice(first, first + BATCH)
+        # The tape sees what follows the maps only: further back no gradient is asked for.
+        batch = tf.constant(np.asarray(images[rows]), tf.float32)
+        maps = start(batch)
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+            tape.watch(maps)
+            probabilities = rest(batch, maps, rows)
             # Log probabilities less their mean are the scores before softmax less theirs. So they
             # do not level off where the network is sure, as probabilities do.
             logs = tf.math.log(probabilities + 1e-30)

