@@ -19,7 +19,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import psutil
@@ -29,16 +29,7 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).parents[1]
 CLASSES, SIDE, COARSE = 12, 64, 8
 INTERVAL = 0.05  # seconds between two looks at the memory
-STAGES = {
-    "fetch": "data/raw",
-    "split": "data/split",
-    "embed": "data/embed",
-    "train_scratch": "data/models",
-    "train_pretrained": "data/models",
-    "evaluate": "data/predictions",
-    "tsne": "data/tsne",
-    "report": "plots",
-}
+STAGES: dict[str, Any] = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 
 
 class Spent(NamedTuple):
@@ -124,7 +115,8 @@ def measure(counts: Sequence[int], stages: Sequence[str], folder: Path) -> None:
         for stage in stages:
             now = spend(work, "-m", f"stages.{stage}")
             each = now.processor / count
-            files = sum(path.is_file() for path in (work / STAGES[stage]).rglob("*"))
+            outs = [work / out for out in STAGES[stage].get("outs", [])]
+            files = sum(path.is_file() for out in outs for path in [out, *out.rglob("*")])
             print(
                 f"{stage:16} {count:9,} {now.clock:9.1f} {now.processor:10.1f} {now.memory:7.0f} "
                 f"{files:6} {each / before.get(stage, each):10.2f}",

@@ -127,15 +127,15 @@ def compare_speed(count: int, side: int, folder: Path) -> None:
         )
 
 
-def make_small(raw: Path, count: int) -> None:
-    """Write `count` distinct 224 px drawings, in two classes with a test set, as `fetch` does."""
-    raw.mkdir()
+def make_small(raw: Path, count: int, side: int = SIDE) -> None:
+    """Write `count` distinct drawings, in two classes with a test set, as `fetch` does."""
+    raw.mkdir(parents=True)
     rows = []
     with zipfile.ZipFile(raw / "images-000.zip", "w") as archive:
         for number in range(count):
             rng = np.random.default_rng([7, number])
             coarse = rng.integers(90, 255, (28, 28, 3), dtype=np.uint8)
-            picture = Image.fromarray(coarse).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+            picture = Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC)
             buffer = io.BytesIO()
             picture.save(buffer, "JPEG")
             part = ("train", "train", "test")[number % 3]

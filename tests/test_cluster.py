@@ -1,19 +1,15 @@
 """`split` and `embed` on a Ray cluster whose nodes die: the bytes are those of one machine."""
 
 import importlib.util
-import io
 import re
 import shutil
 import time
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
-from PIL import Image
 
+from benchmarks.split import make_small
 from stages.engine.pieces import ROWS
 from tests.clusters import KEYS, Cluster, cluster
 from tests.conftest import copy_project, run, update_params
@@ -24,7 +20,7 @@ from tests.test_pipeline import digests
 pytestmark = pytest.mark.skipif(
     not importlib.util.find_spec("ray"), reason="needs ray: pip install -r requirements-ray.txt"
 )
-CLASSES, COUNT, SIDE = 3, 660, 48
+COUNT, SIDE = 660, 48
 RESULTS = [*outputs("split"), *outputs("embed")]
 
 
@@ -39,24 +35,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone with what `fetch` writes, of eleven pieces."""
     clone = copy_project(tmp_path_factory.mktemp("project") / "clone")
     update_params(clone / "params.yaml", {"image_size": SIDE, "pretrained": {"views": 2}})
-    raw = clone / "data/raw"
-    raw.mkdir(parents=True)
-    rows = []
-    with zipfile.ZipFile(raw / "images-000.zip", "w") as archive:
-        for number in range(COUNT):
-            rng = np.random.default_rng([7, number])
-            coarse = rng.integers(60, 256, (8, 8, 3), dtype=np.uint8)
-            content = io.BytesIO()
-            Image.fromarray(coarse).resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(
-                content, "PNG"
-            )
-            part, name = ("train", "train", "test")[number % 3], f"class_{number // 3 % CLASSES}"
-            id_ = f"{part}/{name}/{number:05}.png"
-            archive.writestr(id_, content.getvalue())
-            rows.append((id_, part, name))
-    manifest = pd.DataFrame(rows, columns=["id", "split", "class"]).sort_values("id")
-    manifest = manifest.assign(file="images-000.zip", source="drawn", donor="", slide="")
-    manifest.assign(antibody="", sha256="").to_csv(raw / "manifest.csv", index=False)
+    make_small(clone / "data/raw", COUNT, side=SIDE)
     return clone
 
 

@@ -76,10 +76,22 @@ def test_metrics_agree_within_their_tolerance_in_either_direction(now: Any, coun
     assert len(beyond([Change("m.accuracy", 0.7, now)], {"m.accuracy": 0.02})) == count
 
 
+def clone_of(tiny: Path, tmp_path: Path) -> Path:
+    run("git", "clone", "--quiet", str(tiny), "clone", cwd=tmp_path)
+    return tmp_path / "clone"
+
+
+def raise_accuracy(clone: Path, by: float) -> None:
+    """Write another test accuracy than that of the run."""
+    path = clone / "metrics/scratch.json"
+    metrics = json.loads(path.read_text())
+    metrics["test"]["accuracy"] += by
+    path.write_text(json.dumps(metrics))
+
+
 def test_the_command_names_the_stage_and_the_metric(tiny: Path, tmp_path: Path) -> None:
     assert "the same bytes as at HEAD" in run("python", "-m", "stages.verify", cwd=tiny)
-    clone = tmp_path / "clone"
-    run("git", "clone", "--quiet", str(tiny), str(clone), cwd=tmp_path)
+    clone = clone_of(tiny, tmp_path)
     yaml = YAML()
     lock = yaml.load(clone / "dvc.lock")
     lock["stages"]["train_scratch"]["outs"][0]["md5"] = "0" * 32
@@ -88,21 +100,14 @@ def test_the_command_names_the_stage_and_the_metric(tiny: Path, tmp_path: Path) 
     assert "first stage that differs from HEAD is train_scratch: data/models/scratch.keras" in said
     assert "the same bytes: fetch, split, embed, train_pretrained" in said
     assert "agree within it" in said
-    path = clone / "metrics/scratch.json"
-    metrics = json.loads(path.read_text())
-    metrics["test"]["accuracy"] += 0.5
-    path.write_text(json.dumps(metrics))
+    raise_accuracy(clone, 0.5)
     said = run("python", "-m", "stages.verify", cwd=clone, expect=1)
     assert "beyond its tolerance: scratch.test.accuracy" in said
 
 
 def test_a_metric_changed_by_hand_is_no_result_of_the_run(tiny: Path, tmp_path: Path) -> None:
-    clone = tmp_path / "clone"
-    run("git", "clone", "--quiet", str(tiny), str(clone), cwd=tmp_path)
-    path = clone / "metrics/scratch.json"
-    metrics = json.loads(path.read_text())
-    metrics["test"]["accuracy"] += 0.001
-    path.write_text(json.dumps(metrics))
+    clone = clone_of(tiny, tmp_path)
+    raise_accuracy(clone, 0.001)
     said = run("python", "-m", "stages.verify", cwd=clone, expect=1)
     assert "changed since the run that dvc.lock tells of" in said
     assert "  evaluate: metrics/scratch.json" in said

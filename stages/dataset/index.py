@@ -12,9 +12,9 @@ from stages.cli.running import InputError
 from stages.dataset.shards import Array, Shards, read_shards
 
 PARTS = ("train", "val", "test")
-# Names stay text even where they look like numbers.
 # Of each image, by `stages.images.quality.measure`.
 QUALITY = ["tissue_fraction", "blur", "haematoxylin", "dab"]
+# Names stay text even where they look like numbers.
 TEXT_COLUMNS = ("id", "class", "group", "sha256", "source", "donor", "slide", "antibody")
 
 

@@ -5,15 +5,11 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stages.cli.running import InputError
+from stages.engine.pieces import CODE, Piece
 
-if TYPE_CHECKING:
-    from stages.engine.pieces import Piece
-
-CODE = Path(__file__).parents[1]
 ATTEMPTS = 8  # of a piece whose process or machine dies
 WAIT = 10.0  # seconds for an answer of the cluster
 AHEAD = 3  # pieces handed out for each that is being done, so that no process waits
@@ -22,8 +18,8 @@ HANDED_ON = ("KERAS_BACKEND", "TF_CPP_MIN_LOG_LEVEL", "TF_ENABLE_ONEDNN_OPTS", "
 
 
 def run_on_ray(
-    task: Callable[[Any], None], pieces: "Sequence[Piece]", *, address: str, threads: int
-) -> "Iterator[Piece]":
+    task: Callable[[Any], None], pieces: Sequence[Piece], *, address: str, threads: int
+) -> Iterator[Piece]:
     """Do pieces on a cluster that runs, and give each as it is done.
 
     Ray does a piece again elsewhere when its process or machine dies. Code goes with the work, so
@@ -73,7 +69,7 @@ def run_on_ray(
         ray.shutdown()
 
 
-def _do(task: Callable[[Any], None], piece: "Piece") -> None:
+def _do(task: Callable[[Any], None], piece: Piece) -> None:
     task(piece)
 
 

@@ -77,7 +77,7 @@ def network_files(backbone: str, weights: str, sha256: str | None) -> dict[str, 
     return {path.name: path}
 
 
-def embedding_pieces(parts: Mapping[str, Part], network: Mapping[str, Any]) -> list[Piece]:
+def embedding_pieces(parts: Mapping[str, Part], network: dict[str, Any]) -> list[Piece]:
     """Cut all images into pieces for `embed_piece`, none of them across two files of an array.
 
     Args:
@@ -95,7 +95,7 @@ def embedding_pieces(parts: Mapping[str, Part], network: Mapping[str, Any]) -> l
                     "crops": files[1] if part.crops is not None else None,
                     "start": at,
                     "count": count,
-                    "network": dict(network),
+                    "network": network,
                 }
                 about = f"rows {at} to {at + count - 1} of {files[0]}"
                 file = f"{name}-{number:04}-{at:08}.npy"
