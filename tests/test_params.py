@@ -166,6 +166,8 @@ def test_other_good_values(load: Load, key: str, written: str) -> None:
         ("image_size", "5", "greater than or equal to 32", "5"),
         ("image_size", "224.0", "integer", "224.0"),
         ("threads", "two", "integer", "'two'"),
+        ("engine.kind", "spark", "'local' or 'ray'", "'spark'"),
+        ("engine.storage", "/shared", "text that matches '^[a-z0-9]+://.'", "'/shared'"),
         ("fetch.source", "7", "string", "7"),
         ("fetch.source", "[a.zip, 7]", "string", "['a.zip', 7]"),
         ("fetch.source", "{a: b}", "string", "{'a': 'b'}"),

@@ -56,7 +56,7 @@ def _explain(problem: Any, values: dict[str, Any]) -> str:
         close = get_close_matches(keys[-1], siblings, n=1)
         hint = f"Did you mean {close[0]}?" if close else f"Known here: {', '.join(siblings)}."
         return f"{key}: unknown key. {hint}"
-    expected = problem["msg"]
+    expected = problem["msg"].replace("String should match pattern", "text that matches")
     for prefix in ("Input should be ", "a valid ", "Value error, "):
         expected = expected.removeprefix(prefix)
     return f"{key}: expected {expected}. Received: {found!r}"
