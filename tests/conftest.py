@@ -1,11 +1,13 @@
 """A whole run of the pipeline on a tiny phantom, in a clone, shared by all tests that need one."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from ruamel.yaml import YAML
 
 from tests.pipeline import PARAMS, ROOT, environment
@@ -69,12 +71,15 @@ def commit(folder: Path, message: str) -> None:
     run("git", *author, "commit", "--quiet", "--message", message, cwd=folder)
 
 
-LONGEST = ("test_team.py", "test_experiments.py")  # minutes each
+# Longest first: at the end one core would wait for the other. The second does not need `tiny`,
+# so that one process makes it while the other does something else.
+LONGEST = ("test_team.py", "test_report_browser.py", "test_experiments.py", "test_killed.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest files: at the end one core would wait for the other."""
-    items.sort(key=lambda item: item.path.name not in LONGEST)
+    """Begin with the longest files, in the order in which they are named."""
+    rank = {name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(LONGEST)))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -85,22 +90,58 @@ def _runtime() -> None:
     set_up(seed=PARAMS["seed"], threads=PARAMS["threads"])
 
 
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone in which `dvc repro` has run on a tiny phantom; tests must leave it as it is."""
-    clone = copy_project(tmp_path_factory.mktemp("tiny") / "clone")
+def made_once(name: str, make: Callable[[Path], object], factory: pytest.TempPathFactory) -> Path:
+    """A folder that the first of the processes of pytest-xdist makes, and the others wait for.
+
+    It is nobody's working folder: whoever works takes a copy. A folder that could not be made is
+    made anew by the next who asks, so that each process says what is wrong.
+    """
+    base = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    folder, done = base / f"once-{name}", base / f"once-{name}.done"
+    with FileLock(base / f"once-{name}.lock"):
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            make(folder)
+            done.touch()
+    return folder
+
+
+def copied(folder: Path, factory: pytest.TempPathFactory) -> Path:
+    """A copy for this process: two that ran DVC in one folder would lock each other out."""
+    clone = factory.mktemp(folder.name) / "clone"
+    shutil.copytree(folder, clone, symlinks=True)
+    return clone
+
+
+def make_tiny(clone: Path) -> None:
+    """Run the pipeline on a tiny phantom."""
+    copy_project(clone)
     update_params(clone / "params.yaml", TINY)
     (clone / "dvc.lock").unlink(missing_ok=True)
     run("git", "init", "--quiet", "--initial-branch=main", cwd=clone)
     commit(clone, "tiny phantom")
     run("dvc", "repro", cwd=clone)
     commit(clone, "results")
-    return clone
 
 
 @pytest.fixture(scope="session")
-def quick(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny run that all processes share; only to be copied."""
+    return made_once("tiny", make_tiny, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone in which `dvc repro` has run on a tiny phantom; tests must leave it as it is."""
+    return copied(tiny_made, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def quick(tiny_made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone whose stages are stand-ins that copy what those of `tiny` wrote; to be left as is."""
     from tests.standins import quick_clone
 
-    return quick_clone(tiny, tmp_path_factory.mktemp("quick") / "clone")
+    made = made_once("quick", lambda to: quick_clone(tiny_made, to), tmp_path_factory)
+    return copied(made, tmp_path_factory)
