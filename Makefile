@@ -15,7 +15,7 @@ all: $(VENV)/installed ## set up, run the pipeline, say where the report lies
 	@echo "The report lies in plots/report.html"
 
 test: $(VENV)/installed-test ## set up with the test extras, run the tests
-	python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/installed-test ## check code, format and types
 	ruff check .

@@ -71,9 +71,21 @@ def commit(folder: Path, message: str) -> None:
     run("git", *author, "commit", "--quiet", "--message", message, cwd=folder)
 
 
-# Longest first: at the end one core would wait for the other. The second does not need `tiny`,
-# so that one process makes it while the other does something else.
-LONGEST = ("test_team.py", "test_report_browser.py", "test_experiments.py", "test_killed.py")
+# Longest first: at the end one process would work alone. The second and third do not need `tiny`,
+# so that the first makes it while they do something else.
+LONGEST = (
+    "test_team.py",
+    "test_cluster.py",
+    "test_backbones.py",
+    "test_sharing.py",
+    "test_pipeline.py",
+    "test_experiments.py",
+    "test_devices.py",
+    "test_killed.py",
+    "test_report_browser.py",
+    "test_shards.py",
+    "test_predict.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -204,7 +204,7 @@ def test_commands_of_the_tests(tmp_path: Path) -> None:
         "ruff check .",
         "ruff format --check .",
         "mypy",
-        "python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder",
+        "python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder",
     } <= set(said.splitlines())
     versions = JOBS["ci.test"]["strategy"]["matrix"]["python"]
     assert versions == ["3.11", "3.12", "3.13"]
