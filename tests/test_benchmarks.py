@@ -11,7 +11,7 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
-from benchmarks import ablation, accuracy, baselines, scale
+from benchmarks import ablation, accuracy, baselines, embed, scale
 from stages.dataset.files import write_json, write_table
 from stages.dataset.index import Part
 from stages.params.loading import load_params
@@ -148,6 +148,18 @@ class TestAblation:
         pooled = ablation.pool(data, groups="colour")
         for group, rows in pooled.index.groupby("group"):
             assert rows["label"].nunique() == 1, group
+
+
+class TestEmbed:
+    def test_the_stage_is_held_against_the_bare_forward_pass(
+        self, params: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        update_params(params, {"image_size": SIDE, "split": {"crops": {"count": 1}}})
+        shares = embed.compare(80, 1, tmp_path, load_params(params))
+        assert len(shares) == 1
+        assert shares[0] > 0
+        assert "160 forward passes of mobilenet_v2_035" in capsys.readouterr().out
+        assert np.load(tmp_path / "embed/train.npy").shape == (16, 1, 2 * 1280)
 
 
 class TestScale:
