@@ -22,6 +22,7 @@ from stages.errors.causes import (
 )
 from stages.errors.neighbours import nearest_images
 from stages.errors.sentences import sentence
+from stages.errors.shown import SHOWN_COLUMNS
 from stages.errors.space import SMALLEST, novelty, project, scaling
 from stages.errors.summary import count_suspects, summarise
 from stages.errors.suspects import out_of_sample, suspect_labels
@@ -163,8 +164,11 @@ def _rows(model: str, wrong: pd.DataFrame, images: Images, quality: Quality) -> 
     return rows
 
 
-def write_analysis(analysis: Analysis, heat: NDArray[np.uint8], folder: Path) -> None:
-    """Write errors, their heat maps and the suspect labels into a folder."""
+def write_analysis(
+    analysis: Analysis, shown: pd.DataFrame, heat: NDArray[np.uint8], folder: Path
+) -> None:
+    """Write errors, the heat maps of those shown, and the suspect labels into a folder."""
     write_table(analysis.errors, folder / "errors.csv")
     write_table(analysis.suspects, folder / "suspects.csv")
+    write_table(shown[list(SHOWN_COLUMNS)], folder / "gradcam.csv")
     np.save(folder / "gradcam.npy", heat)
