@@ -7,8 +7,10 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import spearmanr
 
 from stages.dataset.index import PARTS, Part
+from stages.errors import space
 from stages.errors.analysis import Analysis, analyse, write_analysis
 from stages.errors.causes import (
     STANDS_OUT,
@@ -22,6 +24,7 @@ from stages.errors.causes import (
 from stages.errors.gradcam import error_heat, scratch_heat, split_at_maps
 from stages.errors.neighbours import nearest_images
 from stages.errors.shown import shown_errors
+from stages.errors.space import fit_space
 from stages.errors.suspects import cross_validated, label_fit
 from stages.errors.table import (
     CAUSES,
@@ -171,6 +174,25 @@ def test_relabelled_images_lead_the_suspects(
     ids = set(parts["test"].index["id"][planted == "suspect_label"])
     assert len(ids & set(analysis.suspects["id"].head(len(ids) + 6))) >= 0.8 * len(ids)
     assert analysis.suspects["quality"].is_monotonic_increasing
+
+
+def test_a_large_set_is_placed_in_blocks_by_a_fit_on_some_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts, _ = planted_parts(tmp_path)
+    tables = {name: part.index for name, part in parts.items()}
+    whole = fit_space(tables["train"], tmp_path, seed=1).place(tables["test"], "test", tmp_path)
+    monkeypatch.setattr(space, "BLOCK", 7)
+    blocks = fit_space(tables["train"], tmp_path, seed=1).place(tables["test"], "test", tmp_path)
+    for one, other in zip(whole, blocks, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9)
+    monkeypatch.setattr(space, "FITTED", 200)
+    points, novelty = fit_space(tables["train"], tmp_path, seed=1).place(
+        tables["test"], "test", tmp_path
+    )
+    assert points.shape[0] == len(tables["test"]) == len(novelty)
+    # What lies far from all training images lies far from some of them, too.
+    assert spearmanr(novelty, whole[1]).statistic > 0.7
 
 
 def test_the_surest_errors_of_each_class_are_shown() -> None:

@@ -9,7 +9,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from stages.dataset.features import mean_features
 from stages.dataset.files import write_table
 from stages.dataset.index import Part
 from stages.errors.causes import (
@@ -23,7 +22,7 @@ from stages.errors.causes import (
 from stages.errors.neighbours import nearest_images
 from stages.errors.sentences import sentence
 from stages.errors.shown import SHOWN_COLUMNS
-from stages.errors.space import SMALLEST, novelty, project, scaling
+from stages.errors.space import SMALLEST, Points, fit_space
 from stages.errors.summary import count_suspects, summarise
 from stages.errors.suspects import out_of_sample, suspect_labels
 from stages.errors.table import ERROR_COLUMNS, MEASURES, NEIGHBOUR_COLUMNS, NONE_FOUND
@@ -90,11 +89,11 @@ def examine(
     tables: dict[str, pd.DataFrame], embed: Path, *, classes: Sequence[str], seed: int
 ) -> Images:
     """Measure what does not depend on a model."""
-    features = {part: mean_features(table, part, embed) for part, table in tables.items()}
-    scale = scaling(features["train"])
-    scaled = {part: scale(values) for part, values in features.items()}
-    points = project(scaled, seed=seed)
-    distances = novelty(scaled, tables, seed=seed)
+    space = fit_space(tables["train"], embed, seed=seed)
+    points, distances = dict[str, Points](), dict[str, Points]()
+    for part, table in tables.items():
+        points[part], distances[part] = space.place(table, part, embed)
+    del distances["train"]
     probabilities = out_of_sample(points, tables, classes=len(classes), seed=seed)
     suspects = suspect_labels(tables, probabilities, classes)
     donors = set(tables["train"]["group"])
