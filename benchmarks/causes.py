@@ -35,7 +35,7 @@ from stages.cli.running import quiet_import
 from stages.dataset.features import mean_features
 from stages.dataset.index import PARTS, Part, read_classes, read_part
 from stages.errors.analysis import analyse
-from stages.errors.space import QUALITY, project, scaling
+from stages.errors.space import QUALITY, projection, scaling
 from stages.errors.suspects import label_fit, out_of_sample, suspect_labels
 from stages.images.crops import choose_crops
 from stages.images.quality import measure
@@ -260,7 +260,8 @@ def judged_labels(
         wrong |= set(index["id"].iloc[rows])
     features = {part: mean_features(table, part, EMBED) for part, table in tables.items()}
     scale = scaling(features["train"])
-    points = project({part: scale(values) for part, values in features.items()}, seed=seed)
+    components = projection(scale(features["train"]), seed=seed)
+    points = {part: components.transform(scale(values)) for part, values in features.items()}
     probabilities = out_of_sample(points, tables, classes=len(classes), seed=seed)
     every = pd.concat(tables.values())
     fit = label_fit(np.concatenate(list(probabilities.values())), every["label"].to_numpy(int))

@@ -2,7 +2,8 @@
 
 Reads both models, `data/split` and, for the frozen backbone, its features in `data/embed`. Writes
 `data/predictions/{scratch,pretrained}.csv`; why each test image was misclassified, in
-`errors.csv` and `gradcam.npy` there, and labels that look wrong, in `suspects.csv`;
+`errors.csv` there, with Grad-CAM of at most `evaluate.heat_maps` errors in `gradcam.npy`, row by
+row of `gradcam.csv`; labels that look wrong, in `suspects.csv`;
 `metrics/{scratch,pretrained,comparison,errors}.json`; the confusion matrices of the test part as
 CSV and PNG; `plots/confusions.csv`, worst first; and, on how far confidence can be trusted,
 `plots/{reliability,risk_coverage}_{scratch,pretrained}.csv`; and the model card
@@ -44,6 +45,7 @@ def run(
     from stages.card.model_card import write_card
     from stages.errors.analysis import analyse, write_analysis
     from stages.errors.gradcam import error_heat
+    from stages.errors.shown import shown_errors
     from stages.figures.confusion import save_confusion
     from stages.metrics.classification import compare, confusions, measure, prediction_tables
     from stages.metrics.confidence import write_confidence
@@ -65,12 +67,13 @@ def run(
     }
     sampling = {"resamples": settings.bootstrap, "seed": seed}
     analysis = analyse(tables, parts, embed, classes=classes, **sampling)
-    heat = error_heat(networks, analysis.errors, parts["test"], embed, classes=classes)
+    shown = shown_errors(analysis.errors, settings.heat_maps)
+    heat = error_heat(networks, shown, parts["test"], embed, classes=classes)
     with replacing(out) as partial:
         partial.mkdir()
         for name, table in tables.items():
             write_table(table, partial / f"{name}.csv")
-        write_analysis(analysis, heat, partial)
+        write_analysis(analysis, shown, heat, partial)
     write_json(analysis.summary, metrics / "errors.json")
     groups = parts["test"].index["group"]
     tests = {name: table[table["split"] == "test"] for name, table in tables.items()}

@@ -36,6 +36,7 @@ COLUMNS = [
     "id", "class", "label", "group", "sha256", "source", "donor", "slide", "antibody",
     "width", "height", "tissue_fraction", "blur", "haematoxylin", "dab",
 ]  # fmt: skip
+MANIFEST = ["id", "split", "class", "file", "source", "donor", "slide", "antibody"]
 SAMPLES_PER_CLASS = 6
 
 
@@ -56,7 +57,7 @@ def run(
     Raises:
         ValueError: if too many images are unreadable, or a class has too few.
     """
-    manifest = read_index(raw / "manifest.csv")
+    manifest = read_index(raw / "manifest.csv", MANIFEST)
     check_counts(manifest, settings.min_per_class)
     manifest, rule = with_given_groups(manifest, settings)
     pieces = reading_pieces(manifest, settings, size=image_size)
@@ -76,7 +77,7 @@ def run(
         write_table(rejected, partial / "rejected.csv")
         kept = np.flatnonzero(read["reason"] == "")
         images = StoredImages(stored, kept)
-        index = manifest.drop(columns="sha256").join(read).iloc[kept].reset_index(drop=True)
+        index = manifest.join(read).iloc[kept].reset_index(drop=True)
         check_counts(index, settings.min_per_class)
         pairs = near_duplicate_pairs(
             images, stored.all("fingerprint")[kept], StoredKeyPoints(stored, kept), progress=True

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from stages.errors.shown import SHOWN_COLUMNS
 from stages.errors.table import (
     CAUSES,
     ERROR_COLUMNS,
@@ -20,7 +21,7 @@ from stages.errors.table import (
 def write_errors(
     root: Path, tested: dict[str, pd.DataFrame], train: pd.DataFrame, *, seed: int = 3
 ) -> pd.DataFrame:
-    """Write errors.csv, suspects.csv, gradcam.npy and metrics/errors.json below `root`.
+    """Write errors.csv, suspects.csv, gradcam.{csv,npy} and metrics/errors.json below `root`.
 
     Args:
         root: the top of the repository; `data/predictions` and `metrics` are there.
@@ -44,6 +45,7 @@ def write_errors(
     folder = root / "data/predictions"
     errors.to_csv(folder / "errors.csv", index=False, float_format="%.6g", lineterminator="\n")
     heat = rng.integers(0, 256, (len(errors), 2, HEAT_SIDE, HEAT_SIDE), dtype=np.uint8)
+    errors[list(SHOWN_COLUMNS)].to_csv(folder / "gradcam.csv", index=False)
     np.save(folder / "gradcam.npy", heat)
     suspects = train.head(3)[["id", "class"]].assign(split="train", quality=[0.01, 0.02, 0.05])
     suspects["suggested"] = suspects["class"].to_numpy()[::-1]

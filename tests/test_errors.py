@@ -7,8 +7,10 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import spearmanr
 
 from stages.dataset.index import PARTS, Part
+from stages.errors import space
 from stages.errors.analysis import Analysis, analyse, write_analysis
 from stages.errors.causes import (
     STANDS_OUT,
@@ -21,6 +23,8 @@ from stages.errors.causes import (
 )
 from stages.errors.gradcam import error_heat, scratch_heat, split_at_maps
 from stages.errors.neighbours import nearest_images
+from stages.errors.shown import shown_errors
+from stages.errors.space import fit_space
 from stages.errors.suspects import cross_validated, label_fit
 from stages.errors.table import (
     CAUSES,
@@ -143,7 +147,9 @@ def test_errors_have_the_promised_form(
     first = errors.iloc[0]
     classes = [train["class"][first[column]] for column in NEIGHBOUR_COLUMNS]
     assert first["neighbour_classes"] == " ".join(classes)
-    write_analysis(analysis, np.zeros((len(errors), 2, 28, 28), np.uint8), tmp_path)
+    shown = shown_errors(errors, 5)
+    write_analysis(analysis, shown, np.zeros((len(shown), 2, 28, 28), np.uint8), tmp_path)
+    assert pd.read_csv(tmp_path / "gradcam.csv").equals(shown[["model", "id"]])
     assert pd.read_csv(tmp_path / "errors.csv").shape == errors.shape
 
 
@@ -168,6 +174,49 @@ def test_relabelled_images_lead_the_suspects(
     ids = set(parts["test"].index["id"][planted == "suspect_label"])
     assert len(ids & set(analysis.suspects["id"].head(len(ids) + 6))) >= 0.8 * len(ids)
     assert analysis.suspects["quality"].is_monotonic_increasing
+
+
+def test_a_large_set_is_placed_in_blocks_by_a_fit_on_some_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts, _ = planted_parts(tmp_path)
+    tables = {name: part.index for name, part in parts.items()}
+    whole = fit_space(tables["train"], tmp_path, seed=1).place(tables["test"], "test", tmp_path)
+    monkeypatch.setattr(space, "BLOCK", 7)
+    blocks = fit_space(tables["train"], tmp_path, seed=1).place(tables["test"], "test", tmp_path)
+    for one, other in zip(whole, blocks, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9)
+    monkeypatch.setattr(space, "FITTED", 200)
+    points, novelty = fit_space(tables["train"], tmp_path, seed=1).place(
+        tables["test"], "test", tmp_path
+    )
+    assert points.shape[0] == len(tables["test"]) == len(novelty)
+    # What lies far from all training images lies far from some of them, too.
+    assert spearmanr(novelty, whole[1]).statistic > 0.7
+
+
+def test_the_surest_errors_of_each_class_are_shown() -> None:
+    rng = np.random.default_rng(4)
+    errors = pd.DataFrame({
+        "model": ["pretrained"] * 40 + ["scratch"] * 80,
+        "class": ["a", "b", "b", "b"] * 30,
+        "id": [f"{number:03}" for number in range(120)],
+        "confidence": rng.integers(40, 100, 120) / 100,
+    })  # fmt: skip
+    assert shown_errors(errors, 120).equals(shown_errors(errors, 1000))
+    assert shown_errors(errors, 120).equals(errors)
+    few = shown_errors(errors, 24)
+    sizes = few.groupby(["model", "class"]).size().to_dict()
+    assert sizes == {
+        ("pretrained", "a"): 2, ("pretrained", "b"): 6, ("scratch", "a"): 4, ("scratch", "b"): 12,
+    }  # fmt: skip
+    assert few["id"].is_monotonic_increasing
+    for key, rows in errors.groupby(["model", "class"]):
+        shown = rows["id"].isin(few["id"])
+        assert rows["confidence"][shown].min() >= rows["confidence"][~shown].max(), key
+    shuffled = errors.sample(frac=1, random_state=1)
+    assert set(shown_errors(shuffled.reset_index(drop=True), 24)["id"]) == set(few["id"])
+    assert shown_errors(errors.head(0), 24).empty
 
 
 def test_example_for_others_has_the_same_form(tmp_path: Path) -> None:

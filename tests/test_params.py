@@ -187,6 +187,7 @@ def test_other_good_values(load: Load, key: str, written: str) -> None:
         ("pretrained.onnx.tokens", "first", "'class' or 'mean'", "'first'"),
         ("pretrained.sha256", "abc", "match", "'abc'"),
         ("evaluate.bootstrap", "3", "greater than or equal to 100", "3"),
+        ("evaluate.heat_maps", "0", "greater than or equal to 1", "0"),
         ("tsne.perplexity", "-5", "greater than 0", "-5"),
     ],
 )
@@ -209,7 +210,7 @@ def test_wrong_digest_names_the_file(load: Load) -> None:
 
 
 def test_section_that_is_no_section(load: Load) -> None:
-    text = COMMITTED.replace("evaluate:\n  bootstrap: 1000", "evaluate: 1000\n#")
+    text = re.sub(r"evaluate:\n(  .*\n)+", "evaluate: 1000\n", COMMITTED)
     with pytest.raises(InputError, match=r"evaluate: expected .*Received: 1000"):
         load(text)
 

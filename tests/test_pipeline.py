@@ -39,6 +39,7 @@ RERUNS: dict[str, tuple[Any, set[str]]] = {
     "pretrained.epochs": (4, PRETRAINED),
     "pretrained.fine_tune_epochs": (1, PRETRAINED),
     "evaluate.bootstrap": (200, {"evaluate", "report"}),
+    "evaluate.heat_maps": (10, {"evaluate", "report"}),
     "tsne.perplexity": (12, {"tsne", "report"}),
     "tsne.max_images": (100, {"tsne", "report"}),
     "compare.tolerance": ({"pretrained.test.accuracy": 0.1}, {"report"}),

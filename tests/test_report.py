@@ -18,7 +18,7 @@ from stages.page.map import library, map_item
 from stages.page.numbers import points
 from stages.page.overlap import overlap_verdict
 from stages.page.reading import MADE_BY, PICTURES, read_inputs
-from stages.page.records import as_json, records
+from stages.page.records import as_json, left_out, records
 from stages.page.thumbnails import thumbnail_side
 from stages.page.wording import confused_pairs, verdict
 from tests.report_examples import CLASSES, MIXING, PAIRS, TSNE, make_results
@@ -146,6 +146,27 @@ def test_what_is_gained_by_leaving_images_to_a_human(results: Path) -> None:
     assert sentence.endswith(f"{curve.iloc[-1]['error']:.1%}.")
 
 
+def test_of_many_errors_those_with_a_heat_map_are_shown(results: Path) -> None:
+    inputs = read_inputs(results)
+    assert left_out(inputs) == ""
+    some = inputs.errors.index[::9]
+    few = replace(
+        inputs,
+        shown=inputs.errors.loc[some, ["model", "id"]],
+        heat=inputs.heat[some],
+        points=inputs.points.head(50),
+    )
+    known = records(few)
+    ids = [known["images"]["id"][error["image"]] for error in known["errors"]]
+    assert ids == inputs.errors.loc[some, "id"].tolist()
+    assert len(known["images"]["id"]) <= 50 + 6 * len(some)
+    told = left_out(few)
+    assert told.startswith("Of 360 test images the page shows ")
+    assert f"of {len(inputs.errors)} errors {len(some)}: " in told
+    assert told in render(few)
+    assert "of each model and class the surest" not in render(inputs)
+
+
 def test_a_heat_map_is_asked_for_each_error(results: Path) -> None:
     inputs = read_inputs(results)
     with pytest.raises(ValueError, match="a Grad-CAM map for each error") as caught:
@@ -264,7 +285,9 @@ def test_a_perfect_model_is_told_as_one(results: Path) -> None:
     frame = inputs.predictions["pretrained"]
     frame["predicted"] = frame["class"]
     assert verdict(inputs)[1] == "It makes no error on them."
-    faultless = replace(inputs, errors=inputs.errors.iloc[:0], heat=inputs.heat[:0])
+    faultless = replace(
+        inputs, errors=inputs.errors.iloc[:0], shown=inputs.shown.head(0), heat=inputs.heat[:0]
+    )
     html = render(faultless)
     assert 'id="gallery"' not in html
     assert "The surest errors" not in html

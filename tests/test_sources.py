@@ -19,7 +19,7 @@ from stages.cli.running import InputError
 from stages.params.loading import load_params
 from stages.params.schema import Fetch, Phantom
 from stages.sources.archives import is_archive
-from stages.sources.layout import place_images
+from stages.sources.layout import Place, check_layout, place_of
 from stages.sources.local import list_images
 from stages.sources.names import is_image
 from tests.pipeline import ROOT
@@ -92,6 +92,14 @@ def read(*sources: Path, sha256: dict[str, str] | None = None) -> Tree:
         return {image.place.id: image.read() for image in images}
 
 
+def place_images(names: Iterable[str]) -> dict[str, Place]:
+    """The place of each image among the files of a source."""
+    images = sorted(name for name in names if is_image(name))
+    with_splits = check_layout(images, source="the source")
+    places = {name: place_of(name, with_splits=with_splits) for name in images}
+    return {name: place for name, place in places.items() if place}
+
+
 def snapshot(folder: Path) -> dict[str, tuple[bytes, int]]:
     """Every file below a folder with its bytes and the time it was changed."""
     return {
@@ -117,18 +125,16 @@ def fetched(source: Path | list[Path] | str, out: Path, **kwargs: dict[str, str]
 class TestLayout:
     @pytest.mark.parametrize("prefix", ["", "anything/", "a/b/c/", "./"])
     def test_splits_and_classes_below_any_folder(self, prefix: str) -> None:
-        place = place_images([f"{prefix}train/liver/a.jpg"], source="x")[
-            f"{prefix}train/liver/a.jpg"
-        ]
+        place = place_images([f"{prefix}train/liver/a.jpg"])[f"{prefix}train/liver/a.jpg"]
         assert (place.id, place.split, place.class_name) == ("train/liver/a.jpg", "train", "liver")
 
     @pytest.mark.parametrize("prefix", ["", "anything/", "a/b/c/", "./"])
     def test_classes_without_a_test_set(self, prefix: str) -> None:
-        place = place_images([f"{prefix}liver/a.jpg"], source="x")[f"{prefix}liver/a.jpg"]
+        place = place_images([f"{prefix}liver/a.jpg"])[f"{prefix}liver/a.jpg"]
         assert (place.id, place.split, place.class_name) == ("liver/a.jpg", "", "liver")
 
     def test_split_in_capitals(self) -> None:
-        assert place_images(["Train/liver/a.jpg"], source="x")["Train/liver/a.jpg"].split == "train"
+        assert place_images(["Train/liver/a.jpg"])["Train/liver/a.jpg"].split == "train"
 
     @pytest.mark.parametrize(
         "path", ["a.jpg", "a.JPEG", "a.png", "a.tif", "a.tiff", "a.bmp", "a.webp", "x y/ä é.PNG"]
@@ -160,7 +166,7 @@ class TestLayout:
     )
     def test_wrong_layout(self, paths: list[str], message: str) -> None:
         with pytest.raises(InputError, match=rf"^the source: .*{message}"):
-            place_images(paths, source="the source")
+            place_images(paths)
 
     def test_archive_names(self) -> None:
         names = ["a.zip", "a.ZIP", "a.tar", "a.tar.gz", "a.tgz", "b.c.tar.gz"]
@@ -249,12 +255,16 @@ class TestManifest:
         assert manifest["class"].nunique() == 12
         assert manifest["donor"].notna().all()
 
-    def test_shards_of_limited_size(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(fetch, "SHARD_BYTES", 1500)
+    @pytest.mark.parametrize(("name", "most"), [("SHARD_BYTES", 1500), ("SHARD_IMAGES", 4)])
+    def test_shards_of_limited_size(
+        self, name: str, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(fetch, name, most)
         manifest = fetched(as_folder(tree(), tmp_path / "images"), tmp_path / "raw")
         assert manifest["file"].nunique() > 2
-        for name, rows in manifest.groupby("file"):
-            with zipfile.ZipFile(tmp_path / "raw" / str(name)) as archive:
+        assert manifest["file"].is_monotonic_increasing
+        for file, rows in manifest.groupby("file"):
+            with zipfile.ZipFile(tmp_path / "raw" / str(file)) as archive:
                 assert archive.namelist() == list(rows["id"])
 
     def test_classes_come_from_the_data(self, tmp_path: Path) -> None:
@@ -352,6 +362,14 @@ class TestSeveral:
         files = {"a/liver/1.png": picture(1), "b/liver/1.png": picture(2)}
         with pytest.raises(InputError, match=r"liver/1\.png that differs"):
             read(as_folder(files, tmp_path / "images"))
+
+    def test_names_that_differ_in_case_alone_are_one(self, tmp_path: Path) -> None:
+        first = as_zip({"liver/b.png": picture(1), "colon/a.png": picture(2)}, tmp_path / "1.zip")
+        same = as_zip({"liver/B.png": picture(1)}, tmp_path / "2.zip")
+        assert list(read(first, same)) == ["colon/a.png", "liver/b.png"]
+        other = as_zip({"liver/B.png": picture(3)}, tmp_path / "3.zip")
+        with pytest.raises(InputError, match=r"3\.zip: .*liver/B\.png that differs .*1\.zip"):
+            read(first, other)
 
 
 class TestDigests:
@@ -482,5 +500,5 @@ def test_real_tiles_in_several_zips() -> None:
         images = list_images([str(SHARED / "tiles")], sha256={}, limits=LIMITS, closing=closing)
         assert len({image.origin for image in images}) > 1
         assert len({image.place.class_name for image in images}) > 2
-        with Image.open(io.BytesIO(images[0].read())) as image:
+        with Image.open(io.BytesIO(next(iter(images)).read())) as image:
             image.verify()

@@ -1,6 +1,7 @@
 """What `split` hands on: for each part an array of images and a table that describes its rows."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,9 +37,15 @@ class Part(NamedTuple):
         return self.index["label"].to_numpy(np.int64)
 
 
-def read_index(path: Path) -> pd.DataFrame:
-    """Read a table of images; empty text stays empty instead of becoming a number."""
-    return pd.read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, str), keep_default_na=False)
+def read_index(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Read a table of images; empty text stays empty instead of becoming a number.
+
+    Args:
+        path: of the CSV.
+        columns: which to read, if not all: in a large set each text takes memory.
+    """
+    types = dict.fromkeys(TEXT_COLUMNS, str)
+    return pd.read_csv(path, dtype=types, usecols=columns, keep_default_na=False)
 
 
 def read_part(folder: Path, part: str) -> Part:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from stages.dataset.features import mean_features
 from stages.dataset.index import read_index, read_part, rows_of
+from stages.dataset.sampling import share_of_each
 
 PARTS = ("train", "test")
 THUMBNAIL = 28
@@ -20,15 +21,8 @@ def joint_index(split: Path, *, max_images: int, seed: int) -> pd.DataFrame:
     """
     tables = [read_index(split / f"{part}.csv").assign(split=part) for part in PARTS]
     index = pd.concat(tables, ignore_index=True)
-    if len(index) <= max_images:
-        return index
-    rng = np.random.default_rng(seed)
-    share = max_images / len(index)
-    kept = [
-        rng.permutation(rows)[: max(1, int(share * len(rows)))]
-        for _, rows in sorted(index.groupby(["split", "class"]).indices.items())
-    ]
-    return index.iloc[np.sort(np.concatenate(kept))].reset_index(drop=True)
+    kept = share_of_each(index, ["split", "class"], most=max_images, seed=seed)
+    return index.iloc[kept].reset_index(drop=True)
 
 
 def joint_features(index: pd.DataFrame, embed: Path) -> NDArray[np.float32]:

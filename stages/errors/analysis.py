@@ -9,7 +9,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from stages.dataset.features import mean_features
 from stages.dataset.files import write_table
 from stages.dataset.index import Part
 from stages.errors.causes import (
@@ -22,7 +21,8 @@ from stages.errors.causes import (
 )
 from stages.errors.neighbours import nearest_images
 from stages.errors.sentences import sentence
-from stages.errors.space import SMALLEST, novelty, project, scaling
+from stages.errors.shown import SHOWN_COLUMNS
+from stages.errors.space import SMALLEST, Points, fit_space
 from stages.errors.summary import count_suspects, summarise
 from stages.errors.suspects import out_of_sample, suspect_labels
 from stages.errors.table import ERROR_COLUMNS, MEASURES, NEIGHBOUR_COLUMNS, NONE_FOUND
@@ -89,11 +89,11 @@ def examine(
     tables: dict[str, pd.DataFrame], embed: Path, *, classes: Sequence[str], seed: int
 ) -> Images:
     """Measure what does not depend on a model."""
-    features = {part: mean_features(table, part, embed) for part, table in tables.items()}
-    scale = scaling(features["train"])
-    scaled = {part: scale(values) for part, values in features.items()}
-    points = project(scaled, seed=seed)
-    distances = novelty(scaled, tables, seed=seed)
+    space = fit_space(tables["train"], embed, seed=seed)
+    points, distances = dict[str, Points](), dict[str, Points]()
+    for part, table in tables.items():
+        points[part], distances[part] = space.place(table, part, embed)
+    del distances["train"]
     probabilities = out_of_sample(points, tables, classes=len(classes), seed=seed)
     suspects = suspect_labels(tables, probabilities, classes)
     donors = set(tables["train"]["group"])
@@ -163,8 +163,11 @@ def _rows(model: str, wrong: pd.DataFrame, images: Images, quality: Quality) -> 
     return rows
 
 
-def write_analysis(analysis: Analysis, heat: NDArray[np.uint8], folder: Path) -> None:
-    """Write errors, their heat maps and the suspect labels into a folder."""
+def write_analysis(
+    analysis: Analysis, shown: pd.DataFrame, heat: NDArray[np.uint8], folder: Path
+) -> None:
+    """Write errors, the heat maps of those shown, and the suspect labels into a folder."""
     write_table(analysis.errors, folder / "errors.csv")
     write_table(analysis.suspects, folder / "suspects.csv")
+    write_table(shown[list(SHOWN_COLUMNS)], folder / "gradcam.csv")
     np.save(folder / "gradcam.npy", heat)

@@ -1,5 +1,7 @@
 """The spaces in which images are compared, both made from the features of training images."""
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +11,9 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import LocalOutlierFactor
 
+from stages.dataset.features import mean_features
 from stages.dataset.index import QUALITY
+from stages.dataset.sampling import share_of_each
 
 Points = NDArray[np.float64]
 
@@ -17,6 +21,8 @@ COMPONENTS = 128
 NOVELTY_COMPONENTS = 64
 NOVELTY_NEIGHBOURS = 20  # as recommended in the paper for sets of this size
 SMALLEST = 0.01  # added before logarithms of shares and densities
+FITTED = 5_000  # training images
+BLOCK = 2_048  # images whose features are in memory at once
 REACH = 3.0  # standard deviations, beyond which a quality measure predicts no further change
 
 
@@ -46,51 +52,85 @@ def _rooted(features: NDArray[np.float32]) -> Points:
     return np.sign(features) * np.sqrt(np.abs(features, dtype=np.float64))
 
 
-def project(scaled: dict[str, Points], *, seed: int) -> dict[str, Points]:
-    """Return the first principal components of `train` for all parts, at most 128.
-
-    Args:
-        scaled: by part, standardised features (N, D); `train` is one of them.
-        seed: of the decomposition.
-    """
-    count = min(COMPONENTS, *scaled["train"].shape)
-    pca = PCA(count, svd_solver="full", random_state=seed).fit(scaled["train"])
-    return {part: pca.transform(values) for part, values in scaled.items()}
+def projection(train: Points, *, seed: int) -> PCA:
+    """Fit the first principal components, at most 128, on standardised features (N, D)."""
+    return PCA(min(COMPONENTS, *train.shape), svd_solver="full", random_state=seed).fit(train)
 
 
-def novelty(
-    scaled: dict[str, Points], tables: dict[str, pd.DataFrame], *, seed: int
-) -> dict[str, Points]:
-    """Return how far each image lies from the training images, (N,) by part but for `train`.
+class Novelty:
+    """How far images lie from training images.
 
     The local outlier factor (Breunig et al. 2000): the distance to the nearest training images,
     over the distances of these to their own; 1 is as close as they are to each other. What the
     measured amount of tissue, blur and stain explain of the features is taken out before, by a
     quadratic regression on training images, since it would be most of every distance.
-
-    Args:
-        scaled: by part, standardised features (N, D); `train` is one of them.
-        tables: by part, the table of images with the quality measures.
-        seed: of the decomposition.
     """
-    logs = {part: log_quality(table) for part, table in tables.items()}
-    mean, spread = logs["train"].mean(axis=0), logs["train"].std(axis=0) + 1e-6
 
-    def described(part: str) -> Points:
-        within = np.clip((logs[part] - mean) / spread, -REACH, REACH)
+    def __init__(self, train: Points, table: pd.DataFrame, *, seed: int) -> None:
+        """Fit on training images.
+
+        Args:
+            train: their standardised features (N, D).
+            table: their quality measures.
+            seed: of the decomposition.
+        """
+        logs = log_quality(table)
+        self._mean, self._spread = logs.mean(axis=0), logs.std(axis=0) + 1e-6
+        self._explained = Ridge(1.0).fit(self._described(table), train)
+        rest = self._rest(train, table)
+        count = min(NOVELTY_COMPONENTS, *rest.shape)
+        self._pca = PCA(count, svd_solver="full", random_state=seed).fit(rest)
+        near = min(NOVELTY_NEIGHBOURS, len(rest) - 1)
+        self._factor = LocalOutlierFactor(near, novelty=True).fit(self._pca.transform(rest))
+
+    def __call__(self, scaled: Points, table: pd.DataFrame) -> Points:
+        """Return the distances (N,) of other images, from the same of them."""
+        return -self._factor.score_samples(self._pca.transform(self._rest(scaled, table)))
+
+    def _described(self, table: pd.DataFrame) -> Points:
+        within = np.clip((log_quality(table) - self._mean) / self._spread, -REACH, REACH)
         return np.hstack([within, within**2])
 
-    explained = Ridge(1.0).fit(described("train"), scaled["train"])
-    rest = {part: values - explained.predict(described(part)) for part, values in scaled.items()}
-    count = min(NOVELTY_COMPONENTS, *rest["train"].shape)
-    pca = PCA(count, svd_solver="full", random_state=seed).fit(rest["train"])
-    near = min(NOVELTY_NEIGHBOURS, len(rest["train"]) - 1)
-    factor = LocalOutlierFactor(near, novelty=True).fit(pca.transform(rest["train"]))
-    return {
-        part: -factor.score_samples(pca.transform(values))
-        for part, values in rest.items()
-        if part != "train"
-    }
+    def _rest(self, scaled: Points, table: pd.DataFrame) -> Points:
+        return scaled - self._explained.predict(self._described(table))
+
+
+class Space(NamedTuple):
+    """What is fitted on training images, on some of them where there are many."""
+
+    scale: Scaling
+    components: PCA
+    novelty: Novelty
+
+    def blocks(
+        self, table: pd.DataFrame, part: str, embed: Path
+    ) -> Iterator[tuple[pd.DataFrame, Points]]:
+        """Give the images of a part and their standardised features (N, D), some at a time.
+
+        All at once, those of a large set do not fit into memory.
+        """
+        for start in range(0, len(table), BLOCK):
+            rows = table.iloc[start : start + BLOCK]
+            yield rows, self.scale(mean_features(rows, part, embed))
+
+    def place(self, table: pd.DataFrame, part: str, embed: Path) -> tuple[Points, Points]:
+        """Return projected features (N, K) and novelty (N,) of a part; of training, novelty 0."""
+        points, novelty = list[Points](), list[Points]()
+        for rows, scaled in self.blocks(table, part, embed):
+            points.append(self.components.transform(scaled))
+            # Training images are near to themselves.
+            known = part == "train"
+            novelty.append(np.zeros(len(rows)) if known else self.novelty(scaled, rows))
+        return np.concatenate(points), np.concatenate(novelty)
+
+
+def fit_space(train: pd.DataFrame, embed: Path, *, seed: int) -> Space:
+    """Fit both spaces on training images, at most 5,000 with each class's share."""
+    table = train.iloc[share_of_each(train, ["class"], most=FITTED, seed=seed)]
+    features = mean_features(table, "train", embed)
+    scale = scaling(features)
+    scaled = scale(features)
+    return Space(scale, projection(scaled, seed=seed), Novelty(scaled, table, seed=seed))
 
 
 def log_quality(table: pd.DataFrame) -> Points:

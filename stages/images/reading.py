@@ -55,14 +55,13 @@ def reading_pieces(manifest: pd.DataFrame, settings: Split, *, size: int) -> lis
         "zoom": settings.crops.zoom,
         "limits": limits,
     }
-    ids, files = manifest["id"].tolist(), manifest["file"].tolist()
     pieces = []
-    for number, at in enumerate(range(0, len(ids), ROWS)):
-        rows = slice(at, at + ROWS)
-        members = list(zip(ids[rows], files[rows], strict=True))
-        about = f"the images {members[0][0]} to {members[-1][0]}"
-        arguments = {"members": members, **common}
-        pieces.append(Piece(f"{number:07}.npy", about, len(members), arguments))
+    for number, at in enumerate(range(0, len(manifest), ROWS)):
+        rows = manifest.iloc[at : at + ROWS]
+        ids, files = rows["id"].tolist(), rows["file"].tolist()
+        about = f"the images {ids[0]} to {ids[-1]}"
+        arguments = {"ids": ids, "files": files, **common}
+        pieces.append(Piece(f"{number:07}.npy", about, len(ids), arguments))
     return pieces
 
 
@@ -70,7 +69,8 @@ def read_piece(
     out: Path,
     inputs: Files,
     *,
-    members: Sequence[tuple[str, str]],
+    ids: Sequence[str],
+    files: Sequence[str],
     size: int,
     crops: int,
     zoom: int,
@@ -83,15 +83,16 @@ def read_piece(
     Args:
         out: .npy file to write.
         inputs: the zips by name.
-        members: of each image its id, which is its name in a zip, and that zip.
+        ids: of each image, which is its name in a zip.
+        files: that zip of each.
         size: side in pixels.
         crops: how many are kept of each image.
         zoom: their magnification.
         limits: see `decode_sizes`.
     """
-    rows = np.lib.format.open_memmap(out, "w+", row_type(size, crops), (len(members),))
+    rows = np.lib.format.open_memmap(out, "w+", row_type(size, crops), (len(ids),))
     sizes = (size, size * zoom) if crops else (size,)
-    for row, (id_, file) in zip(rows, members, strict=True):
+    for row, id_, file in zip(rows, ids, files, strict=True):
         content = _archive(inputs.at[file], json.dumps(inputs.options)).read(id_)
         try:
             (image, *larger), row["width"], row["height"] = decode_sizes(
@@ -113,7 +114,8 @@ def read_piece(
     rows.flush()
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=2)
 def _archive(url: str, options: str) -> zipfile.ZipFile:
-    # Open as long as the process: reading the list of members for every piece would be quadratic.
+    # Kept open: reading the list of members, 1 kB each, for every piece would be quadratic. Pieces
+    # go through the zips in order, so that the last two are enough.
     return zipfile.ZipFile(Files({"": url}, json.loads(options)).open(""))

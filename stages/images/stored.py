@@ -46,13 +46,14 @@ class StoredRows:
 
     def all(self, field: str) -> NDArray[Any]:
         """Return a field of all rows, (N, ...): of small fields."""
-        # A map at a time, so that no more than one counts as memory.
-        return np.concatenate([self._column(path, field) for path in self._paths])
-
-    def _column(self, path: Path, field: str) -> NDArray[Any]:
-        column = np.load(path, mmap_mode="r", allow_pickle=False)[field]
+        kind, _ = self._type.fields[field][:2]
         # Text of a fixed width takes as much as the longest possible.
-        return column.astype(object if column.dtype.kind == "U" else column.dtype)
+        values = np.empty((len(self), *kind.shape), object if kind.kind == "U" else kind.base)
+        for number, path in enumerate(self._paths):
+            # A map at a time, so that no more than one counts as memory.
+            column = np.load(path, mmap_mode="r", allow_pickle=False)[field]
+            values[number * self._each :][: len(column)] = column
+        return values
 
     def table(self) -> pd.DataFrame:
         """Return `reason`, `sha256`, `width`, `height` and the measures of quality."""

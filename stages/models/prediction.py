@@ -1,6 +1,6 @@
 """Class probabilities of images, of each dihedral view or their mean."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import keras
@@ -25,12 +25,16 @@ def predict_views(model: keras.Model, part: Part, *, views: int, name: str) -> N
         views: number of dihedral views.
         name: in front of the progress bar.
     """
-    batches = []
+    return np.concatenate(list(_in_batches(model, part, views=views, name=name)))
+
+
+def _in_batches(
+    model: keras.Model, part: Part, *, views: int, name: str
+) -> Iterator[NDArray[np.float32]]:
     for start in tqdm(range(0, len(part.images), BATCH), desc=name, unit="batch", disable=None):
         rows = slice(start, start + BATCH)
         crops = None if part.crops is None else np.asarray(part.crops[rows])
-        batches.append(predict_batch(model, np.asarray(part.images[rows]), crops, views=views))
-    return np.concatenate(batches)
+        yield predict_batch(model, np.asarray(part.images[rows]), crops, views=views)
 
 
 def predict_batch(
@@ -50,12 +54,21 @@ def predict_features(
     head: keras.Model, features: NDArray[np.float32] | Chosen
 ) -> NDArray[np.float32]:
     """Return probabilities float32 (N, views, classes) of features (N, views, D)."""
-    batches = []
+    return np.concatenate(list(_features_in_batches(head, features)))
+
+
+def _features_in_batches(
+    head: keras.Model, features: NDArray[np.float32] | Chosen
+) -> Iterator[NDArray[np.float32]]:
     for start in range(0, len(features), BATCH):
         batch = np.asarray(features[start : start + BATCH])
         each = head.predict_on_batch(batch.reshape(-1, batch.shape[-1]))
-        batches.append(each.reshape(*batch.shape[:2], -1))
-    return np.concatenate(batches)
+        yield each.reshape(*batch.shape[:2], -1)
+
+
+def _mean_of_views(batches: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return (N, classes) of batches (n, views, classes), which are not all held at once."""
+    return np.concatenate([batch.mean(axis=1) for batch in batches])
 
 
 def head_of(model: keras.Model) -> keras.Model:
@@ -73,7 +86,7 @@ def predict_parts(
 ) -> dict[str, NDArray[np.float32]]:
     """Return the probabilities of each part from its images, mean of the views."""
     return {
-        name: predict_views(model, part, views=views, name=f"{model.name} {name}").mean(axis=1)
+        name: _mean_of_views(_in_batches(model, part, views=views, name=f"{model.name} {name}"))
         for name, part in parts.items()
     }
 
@@ -89,4 +102,4 @@ def predict_embedded_parts(
     if is_fine_tuned(model):
         return predict_parts(model, parts, views=next(iter(cached.values())).shape[1])
     head = head_of(model)
-    return {name: predict_features(head, each).mean(axis=1) for name, each in cached.items()}
+    return {name: _mean_of_views(_features_in_batches(head, each)) for name, each in cached.items()}

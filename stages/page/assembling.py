@@ -18,7 +18,7 @@ from stages.page.map import library, map_item
 from stages.page.numbers import count, p_value, percent, points
 from stages.page.overlap import overlap_table
 from stages.page.reading import PARTS, Inputs
-from stages.page.records import CAUSE_NAMES, as_json, records
+from stages.page.records import CAUSE_NAMES, as_json, left_out, records
 from stages.page.tables import PART_NAMES
 from stages.page.wording import MODEL_NAMES, best_model, confused_pairs, verdict
 
@@ -75,6 +75,7 @@ def context(inputs: Inputs) -> dict[str, Any]:
         "cause_names": CAUSE_NAMES,
         "surest_errors": error_tables.surest_errors_table(inputs),
         "suspects": error_tables.suspects_table(inputs),
+        "left_out": left_out(inputs),
         "coverage": error_tables.coverage_sentence(inputs),
         "class_choices": list(enumerate(inputs.classes)),
         "matrix_names": [(one.model, one.name) for one in matrices],

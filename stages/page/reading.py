@@ -37,6 +37,7 @@ MADE_BY = {
     **{f"data/models/{model}.keras": f"train_{model}" for model in MODELS},
     **{f"data/predictions/{model}.csv": "evaluate" for model in MODELS},
     "data/predictions/errors.csv": "evaluate",
+    "data/predictions/gradcam.csv": "evaluate",
     "data/predictions/gradcam.npy": "evaluate",
     "data/predictions/suspects.csv": "evaluate",
     "metrics/errors.json": "evaluate",
@@ -78,7 +79,8 @@ class Inputs:
     predictions: dict[str, pd.DataFrame]
     confusions: pd.DataFrame
     errors: pd.DataFrame
-    heat: Array | Shards  # uint8 (E, 2, h, w): row i of errors, its predicted and its true class
+    shown: pd.DataFrame  # model and id of the errors that are shown one by one
+    heat: Array | Shards  # uint8 (E, 2, h, w): of row i of shown, its predicted and its true class
     suspects: pd.DataFrame
     reliability: dict[str, pd.DataFrame]
     risk_coverage: dict[str, pd.DataFrame]
@@ -124,6 +126,7 @@ def read_inputs(root: Path) -> Inputs:
         },
         confusions=_read_names(root / "plots/confusions.csv"),
         errors=_read_names(root / "data/predictions/errors.csv"),
+        shown=_read_names(root / "data/predictions/gradcam.csv"),
         heat=read_array(root / "data/predictions/gradcam.npy"),
         suspects=_read_names(root / "data/predictions/suspects.csv"),
         reliability=_read_curves(root, "reliability"),

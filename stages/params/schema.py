@@ -245,9 +245,10 @@ class Engine(Section):
 
 
 class Evaluate(Section):
-    """How intervals are computed."""
+    """How intervals are computed, and how many errors are shown."""
 
     bootstrap: Annotated[int, Field(ge=100)]
+    heat_maps: Count
 
 
 class Tsne(Section):

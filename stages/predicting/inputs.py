@@ -65,7 +65,7 @@ def list_pictures(source: Path, *, limits: Limits, closing: ExitStack) -> list[M
 
 def _members(source: Path, limits: Limits, closing: ExitStack) -> list[Member]:
     if source.is_dir():
-        members = open_folder(source, limits=limits)
+        members = list(open_folder(source, limits=limits))
         archives = [m.name for m in members if not m.kind and is_archive(Path(m.name))]
         if any(is_image(member.name) for member in members) or not archives:
             return members

@@ -3,12 +3,13 @@
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from stages.cli.running import InputError, exit_with_parent
 from stages.params.schema import Fetch, Phantom
 from stages.sources import phantom
+from stages.sources.listing import Image
 from stages.sources.local import list_images
 from stages.sources.remote import bring
 
@@ -16,12 +17,12 @@ Row = dict[str, str | int]
 ALONE = ("phantom", "hpa")
 
 
-@dataclass(frozen=True)
-class Source:
-    """What is known of each image, sorted by id, and their bytes in the same order."""
+class Source(NamedTuple):
+    """How many images there are, of which classes, and of each its row and bytes, sorted by id."""
 
-    rows: list[Row]
-    contents: Iterable[bytes]
+    total: int
+    classes: list[str]
+    images: Iterable[tuple[Row, bytes]]
 
 
 def open_source(settings: Fetch, *, seed: int, workers: int, closing: ExitStack) -> Source:
@@ -63,7 +64,7 @@ def _phantom(settings: Phantom, seed: int, workers: int, closing: ExitStack) -> 
         for core in cores
     ]
     pool = closing.enter_context(ProcessPoolExecutor(workers, initializer=exit_with_parent))
-    return Source(rows, pool.map(phantom.draw, cores, chunksize=8))
+    return _source(rows, pool.map(phantom.draw, cores, chunksize=8))
 
 
 def _atlas(settings: Fetch, seed: int) -> Source:
@@ -71,18 +72,23 @@ def _atlas(settings: Fetch, seed: int) -> Source:
 
     images = atlas.bring(settings.hpa, seed=seed, cache=Path(settings.cache))
     rows = [image.row(settings.hpa.url.rstrip("/") + atlas.LICENCE) for image in images]
-    return Source(rows, (image.path.read_bytes() for image in images))
+    return _source(rows, (image.path.read_bytes() for image in images))
+
+
+def _source(rows: list[Row], contents: Iterable[bytes]) -> Source:
+    classes = sorted({str(row["class"]) for row in rows})
+    return Source(len(rows), classes, zip(rows, contents, strict=True))
 
 
 def _local(paths: list[str], settings: Fetch, closing: ExitStack) -> Source:
     images = list_images(paths, sha256=settings.sha256, limits=settings.limits, closing=closing)
-    rows: list[Row] = [
-        {
-            "id": image.place.id,
-            "split": image.place.split,
-            "class": image.place.class_name,
-            "source": image.origin,
-        }
-        for image in images
-    ]
-    return Source(rows, (image.read() for image in images))
+    return Source(len(images), images.classes(), ((_row(image), image.read()) for image in images))
+
+
+def _row(image: Image) -> Row:
+    return {
+        "id": image.place.id,
+        "split": image.place.split,
+        "class": image.place.class_name,
+        "source": image.origin,
+    }

@@ -1,5 +1,7 @@
 """Images in a folder on this machine."""
 
+import os
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -8,19 +10,33 @@ from stages.params.schema import Limits
 from stages.sources.archives import Member, check_size
 
 
-def open_folder(folder: Path, *, limits: Limits) -> list[Member]:
-    """List the files below a folder. Links to files are followed, links to folders are not."""
-    members = []
-    for path in sorted(folder.rglob("*")):
-        if path.is_dir() and not path.is_symlink():
-            continue
+def names_below(folder: Path) -> Iterator[str]:
+    """Give the names of files and links below a folder, with `/`, one folder after the other.
+
+    Links to folders are not followed. A `Path` for each would take 1 kB.
+    """
+    for at, folders, files in os.walk(folder):
+        folders.sort()
+        below = Path(at).relative_to(folder).as_posix()
+        links = [name for name in folders if Path(at, name).is_symlink()]
+        for name in sorted(files + links):
+            yield name if below == "." else f"{below}/{name}"
+
+
+def open_folder(folder: Path, *, limits: Limits) -> Iterator[Member]:
+    """Give the files below a folder. Links to files are followed, links to folders are not."""
+    for name in names_below(folder):
+        path = folder / name
         kind = "" if path.is_file() else "link" if path.is_symlink() else "device"
-        name = path.relative_to(folder).as_posix()
-        members.append(Member(name, partial(_read_file, path, limits), kind))
-    return members
+        yield Member(name, partial(read_file, path, limits), kind)
 
 
-def _read_file(path: Path, limits: Limits) -> bytes:
+def read_file(path: Path, limits: Limits) -> bytes:
+    """Return the bytes of a file.
+
+    Raises:
+        InputError: if it cannot be read, or is larger than the limit.
+    """
     try:
         check_size(path.parent, path.name, path.stat().st_size, limits)
         return path.read_bytes()

@@ -2,17 +2,16 @@
 
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from stages.cli.running import InputError
-from stages.sources.names import IMAGE_SUFFIXES, check_text, is_image
+from stages.sources.names import IMAGE_SUFFIXES
 
 SPLITS = ("train", "test")
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where an image stands: its id (`train/colon/a.jpg` or `colon/a.jpg`), split and class.
 
     Ids are in Unicode's composed form (NFC), in which macOS does not write them.
@@ -23,38 +22,44 @@ class Place:
     class_name: str
 
 
-def place_images(paths: Iterable[str], *, source: str) -> dict[str, Place]:
-    """Return the place of each image among `paths`, which use `/`; other files are left out.
+def check_layout(images: Iterable[str], *, source: str) -> bool:
+    """Say whether images stand below train/ and test/.
 
     Understood are `[anything/]train/<class>/<image>` and `[anything/]test/<class>/<image>`, or
     `[anything/]<class>/<image>` with no test set.
 
+    Args:
+        images: their names, each once and sorted; gone through twice.
+        source: what is told of, in words.
+
     Raises:
-        InputError: if there is no image, an image that fits neither layout, a name that is no
-            text, or a class that is spelled in two ways.
+        InputError: if there is no image, an image that fits neither layout, or a class that is
+            spelled in two ways.
     """
-    images = sorted(path for path in paths if is_image(path))
-    if not images:
+    layouts = {_names_split(name) for name in images}
+    if not layouts:
         raise InputError(
             f"{source}: expected images ({', '.join(sorted(IMAGE_SUFFIXES))}) as "
             f"[train|test]/<class>/<image>. Received: none. Check fetch.source in params.yaml."
         )
-    with_splits = any(_names_split(path) for path in images)
-    for path in images:
-        check_text(path, source=source)
-    places = {path: _place(path, with_splits=with_splits) for path in images}
-    misplaced = [path for path, place in places.items() if place is None]
+    with_splits = True in layouts
+    classes, misplaced, examples = set[str](), 0, list[str]()
+    for name in images:
+        if place := place_of(name, with_splits=with_splits):
+            classes.add(place.class_name)
+        else:
+            misplaced += 1
+            examples = [*examples, name][:3]
     if misplaced:
         wanted = (
             "train/<class>/<image> and test/<class>/<image>" if with_splits else "<class>/<image>"
         )
         raise InputError(
-            f"{source}: expected every image as {wanted}. Received: {len(misplaced)} elsewhere, "
-            f"e.g. {', '.join(misplaced[:3])}. Move them or take them out."
+            f"{source}: expected every image as {wanted}. Received: {misplaced} elsewhere, "
+            f"e.g. {', '.join(examples)}. Move them or take them out."
         )
-    found = {path: place for path, place in places.items() if place is not None}
-    _check_spelling({place.class_name for place in found.values()}, source)
-    return found
+    _check_spelling(classes, source)
+    return with_splits
 
 
 def _check_spelling(classes: set[str], source: str) -> None:
@@ -73,7 +78,8 @@ def _names_split(path: str) -> bool:
     return len(parts) >= 3 and parts[-3].lower() in SPLITS
 
 
-def _place(path: str, *, with_splits: bool) -> Place | None:
+def place_of(path: str, *, with_splits: bool) -> Place | None:
+    """Return where an image stands, or None if that does not fit the layout."""
     parts = PurePosixPath(unicodedata.normalize("NFC", path)).parts
     if with_splits:
         if not _names_split(path):

@@ -1,30 +1,22 @@
 """Images in folders and archives on this machine."""
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 from stages.cli.running import InputError
 from stages.params.schema import Limits
-from stages.sources.archives import Member, Reader, check_digest, is_archive, open_archive
-from stages.sources.folders import open_folder
-from stages.sources.layout import Place, place_images
-from stages.sources.names import is_image, left_out
-
-
-@dataclass(frozen=True)
-class Image:
-    """An image of a source: where it stands, what it comes from, and how to read its bytes."""
-
-    place: Place
-    origin: str
-    read: Reader
+from stages.sources.archives import Member, check_digest, is_archive, open_archive
+from stages.sources.folders import names_below, open_folder, read_file
+from stages.sources.layout import check_layout
+from stages.sources.listing import Listing, Origin
+from stages.sources.names import check_text, is_image, left_out
 
 
 def list_images(
     sources: Iterable[str], *, sha256: Mapping[str, str], limits: Limits, closing: ExitStack
-) -> list[Image]:
+) -> Listing:
     """List the images of folders and archives, merged into one tree and sorted by id.
 
     Prints what else is in them, in one line.
@@ -41,53 +33,66 @@ def list_images(
     """
     paths = [path for source in sources for path in _archives_or_folder(Path(source))]
     _check_digests(paths, sha256)
-    files = [
-        (path, member)
-        for path in paths
-        for member in sorted(_open(path, limits, closing), key=lambda member: member.name)
-    ]
-    _tell_left_out(member for _, member in files)
+    told = " + ".join(map(str, paths))
+    listing = Listing(closing)
+    left = _LeftOut()
+    for path in paths:
+        members, origin = _open(path, limits, closing)
+        listing.add(origin, _regular_images(members, left, told))
+    left.tell()
     # Two parts of one tree may each hold a share of it, so the layout is read off all together.
-    names = {member.name for _, member in files if not member.kind}
-    places = place_images(names, source=" + ".join(map(str, paths)))
-    images: dict[str, Image] = {}
-    for path, member in files:
-        if member.name in places and not member.kind:
-            image = Image(places[member.name], path.name, member.read)
-            # Where upper and lower case are one, one of the two files would replace the other.
-            _check_same(image, images.setdefault(image.place.id.casefold(), image))
-    return sorted(images.values(), key=lambda image: image.place.id)
+    listing.arrange(with_splits=check_layout(listing.names, source=told))
+    return listing
 
 
-def _tell_left_out(members: Iterable[Member]) -> None:
-    names: dict[str, list[str]] = {}
-    for member in members:
+class _LeftOut:
+    """How many files of each kind are no images, and the name of one."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._count = Counter[str]()
+        self._example: dict[str, str] = {}
+
+    def add(self, name: str, kind: str) -> None:
+        """Count a file."""
+        self._count[kind] += 1
+        self._example[kind] = min(name, self._example.get(kind, name))
+
+    def tell(self) -> None:
+        """Print the numbers in one line, if there is any."""
+        if self._count:
+            told = (
+                f"{n} x {kind} (e.g. {self._example[kind]!r})"
+                for kind, n in sorted(self._count.items())
+            )
+            print(f"left out: {', '.join(told)}")
+
+
+def _regular_images(
+    members: Iterable[Member], left: _LeftOut, told: str
+) -> Iterator[tuple[int, str]]:
+    """Give number and name of the images among the files of a source."""
+    for number, member in enumerate(members):
         if kind := member.kind or left_out(member.name):
-            names.setdefault(kind, []).append(member.name)
-    if names:
-        told = (f"{len(of)} x {kind} (e.g. {of[0]!r})" for kind, of in sorted(names.items()))
-        print(f"left out: {', '.join(told)}")
-
-
-def _check_same(image: Image, other: Image) -> None:
-    if image is not other and image.read() != other.read():
-        raise InputError(
-            f"{image.origin}: expected one image a name. Received: a {image.place.id} that differs "
-            f"from {other.place.id} in {other.origin}. Rename one of them."
-        )
+            left.add(member.name, kind)
+        else:
+            check_text(member.name, source=told)
+            yield number, member.name
 
 
 def _archives_or_folder(path: Path) -> list[Path]:
     if path.is_dir():
-        files = [file for file in sorted(path.rglob("*")) if file.is_file()]
-        archives = [file for file in files if is_archive(file)]
-        has_images = any(is_image(file.relative_to(path).as_posix()) for file in files)
+        archives, has_images = list[Path](), False
+        for file in (path / name for name in names_below(path)):
+            if file.is_file():
+                archives += [file] if is_archive(file) else []
+                has_images = has_images or is_image(file.relative_to(path).as_posix())
         if archives and has_images:
             raise InputError(
-                f"{path}: expected images or archives. Received: both, e.g. {archives[0].name}. "
+                f"{path}: expected images or archives. Received: both, e.g. {min(archives).name}. "
                 "Name the folder and the archives one by one in a list."
             )
-        return archives or [path]
+        return sorted(archives) or [path]
     if not path.exists():
         raise InputError(
             "fetch.source: expected phantom, hpa, an address such as https://... or s3://..., or a "
@@ -114,7 +119,9 @@ def _check_digests(paths: list[Path], sha256: Mapping[str, str]) -> None:
             check_digest(path, sha256[path.name])
 
 
-def _open(path: Path, limits: Limits, closing: ExitStack) -> list[Member]:
+def _open(path: Path, limits: Limits, closing: ExitStack) -> tuple[Iterable[Member], Origin]:
     if path.is_dir():
-        return open_folder(path, limits=limits)
-    return open_archive(path, limits=limits, closing=closing)
+        members = open_folder(path, limits=limits)
+        return members, Origin(path.name, lambda _, name: read_file(path / name, limits))
+    listed = open_archive(path, limits=limits, closing=closing)
+    return listed, Origin(path.name, lambda number, _: listed[number].read())

@@ -11,7 +11,7 @@ from stages.params.schema import Fetch
 from stages.sources import drive, storage
 from stages.sources.archives import check_digest, is_archive
 from stages.sources.cache import Shelf, Slot
-from stages.sources.layout import is_image
+from stages.sources.names import is_image
 from stages.sources.web import download, open_session
 
 
