@@ -40,7 +40,7 @@ MANIFEST = [
 PROVENANCE = ["url", "licence", "release", "credit"]  # where the source tells it
 UNWATCHED = "stages/sources"  # fetch.watch, as long as it names nothing but the code of fetch
 SHARD_BYTES = 1_000_000_000
-SHARD_IMAGES = 5_000  # who reads or writes a zip holds 1 kB an image of it in memory
+SHARD_IMAGES = 12_500  # who reads or writes a zip holds 1 kB an image of it in memory
 
 
 def run(settings: Fetch, *, seed: int, workers: int, out: Path = Path("data/raw")) -> None:

@@ -114,8 +114,8 @@ def read_piece(
     rows.flush()
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)
 def _archive(url: str, options: str) -> zipfile.ZipFile:
     # Kept open: reading the list of members, 1 kB each, for every piece would be quadratic. Pieces
-    # go through the zips in order, so that the last two are enough.
+    # go through the zips in order, so that the last one is enough.
     return zipfile.ZipFile(Files({"": url}, json.loads(options)).open(""))
