@@ -2,7 +2,7 @@
 
 Reads the source named by `fetch.source`: the phantom, the Human Protein Atlas, or folders and
 archives here, on web servers, in buckets, on file servers or in Google Drive.
-Writes `data/raw/`: the images as they are, in zip files without compression of up to 1 GB or 5,000
+Writes `data/raw/`: the images as they are, in zip files without compression of up to 1 GB or 12,500
 images each, so that few files pass between stages; and `manifest.csv`, a row an image.
 
 The default, 1,080 drawn cores of 448 px, takes about a minute on two cores and 80 MB.
