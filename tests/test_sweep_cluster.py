@@ -1,4 +1,7 @@
-"""A sweep on a Ray cluster: four experiments while a node dies, and what is refused before."""
+"""A sweep on a Ray cluster: four experiments while a node dies, and what is refused before.
+
+The commands are those of docs/scale.md.
+"""
 
 import importlib.util
 import shutil
@@ -17,6 +20,7 @@ from stages.sweeping.cluster import Order, Runner, run_on_cluster
 from stages.sweeping.shared import Commit, shared_commit
 from tests.clusters import Cluster, Node, cluster
 from tests.conftest import commit, run, update_params
+from tests.guides import blocks, execute
 
 STAGE = "stages/train_scratch.py"
 # Of a stage, so that experiments are under way until the test says so.
@@ -71,8 +75,9 @@ def test_node_killed_in_the_middle(nodes: Cluster, clone: Path, tmp_path: Path) 
     share(clone)
     (tmp_path / "venv").mkdir()
     (tmp_path / "venv/installed").touch()
-    command = ("make", "sweep", "ENGINE=ray", f"VENV={tmp_path}/venv", "GRID=lr=0.01,1e-4,0.1,1")
-    sweep = nodes.run(*command, cwd=clone)
+    start, take = blocks("scale.md")["A sweep over many machines"]
+    command = start.replace("make sweep", f"make sweep VENV={tmp_path}/venv")
+    sweep = nodes.run("bash", "-c", command, cwd=clone)
     while not all(works(node) for node in nodes.nodes):
         assert sweep.poll() is None, sweep.communicate()[0]
         time.sleep(0.1)
@@ -94,9 +99,7 @@ def test_node_killed_in_the_middle(nodes: Cluster, clone: Path, tmp_path: Path) 
     assert run("git", "status", "--porcelain", cwd=clone) == ""
 
     # Data comes with the experiment that is wanted.
-    name = table["experiment"][0]
-    run("dvc", "exp", "pull", "origin", name, cwd=clone)
-    run("dvc", "exp", "apply", name, cwd=clone)
+    execute(take, clone, {"sweep-3fa2c1-2": table["experiment"][0]})
     assert (clone / "data/models/scratch.keras").read_bytes().endswith(b"0.01")
 
 
@@ -119,7 +122,8 @@ def test_what_others_could_not_get_at_is_refused(
         (lambda: None, r"Git remote origin.*`git remote add origin <url>`"),
         (git("remote", "add", "origin", "../hub.git"), "not pushed. Run `git push`"),
         (git("push", "--quiet", "origin", "main"), r"default DVC remote.*Received: none"),
-        (remote("--local", "storage", "/nowhere"), r"default DVC remote.*Received: none"),
+        (remote("--local", "storage", "here"), r"default DVC remote.*Received: none"),
+        ((clone / ".dvc/config.local").unlink, "default DVC remote"),
         (remote("storage", "../remote"), r"clean working tree.*' M .dvc/config'. Commit"),
         (push, r"Received: storage with the relative path ../../remote"),
         (lambda: [remote("storage", str(clone.with_name("remote")))(), push()], "Run `dvc push`"),
