@@ -8,6 +8,8 @@ KEEP ?= Experiment|rev|typ|Created|State|lr$$|batch_size|.*(scratch|pretrained).
 
 # Of `make sweep`: every combination of these values is an experiment.
 GRID ?= pretrained.l2=0.003,0.01,0.03 pretrained.hidden=0,64
+# Where they run: local, or ray for a cluster.
+ENGINE ?= local
 
 .PHONY: all test lint compare sweep changes verify lock clean help
 all: $(VENV)/installed ## set up, run the pipeline, say where the report lies
@@ -28,8 +30,8 @@ compare: $(VENV)/installed ## table of all experiments since the last commit
 changes: $(VENV)/installed ## what changed against a branch: make changes BASE=main
 	@python -m stages.compare --base $(BASE)
 
-sweep: $(VENV)/installed ## try a grid: make sweep GRID='lr=0.001,0.003 batch_size=16,32'
-	@python -m stages.sweep $(GRID)
+sweep: $(VENV)/installed ## try a grid: make sweep GRID='lr=0.001,0.003 batch_size=16,32', with ENGINE=ray on a cluster
+	@python -m stages.sweep --engine $(ENGINE) $(GRID)
 
 verify: $(VENV)/installed ## run every stage anew and compare with what is committed
 	dvc repro --force --no-run-cache

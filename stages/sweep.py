@@ -5,6 +5,9 @@ folder, so that the working folder stays as it is: what Git tracks is used, as i
 that ran before with the same parameters come from the cache. `dvc exp apply <experiment>` brings
 one into the working folder.
 
+With `--engine ray`, the experiments run on the Ray cluster at `engine.address` of params.yaml, each
+in a new clone of the Git remote origin, with the data of the DVC remote: docs/scale.md.
+
 Writes `sweep/sweep.csv`, a row for each experiment and model that the grid changes, best accuracy
 on validation first, and `sweep/sweep.png`, accuracy against cost in seconds and parameters. Seconds
 are timed here, of training and embedding as far as they ran, so nothing else should run beside.
@@ -18,49 +21,60 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from tqdm import tqdm
 
 from stages.cli.running import InputError, command, parser_of
 from stages.dataset.files import write_table
 from stages.figures.costs import cost_figure
 from stages.figures.saving import save_png
-from stages.sweeping.experiments import read_metrics, run_experiment
-from stages.sweeping.grid import Point, points
+from stages.sweeping.cluster import run_on_cluster
+from stages.sweeping.experiments import read_metrics, run_here
+from stages.sweeping.grid import Point, in_words, points
 from stages.sweeping.table import rows_of_experiment, sweep_table
 
+ENGINES = {"local": run_here, "ray": run_on_cluster}
 
-def run(grid: list[Point], out: Path) -> list[str]:
+
+def run(grid: list[Point], out: Path, *, engine: str = "local") -> list[str]:
     """Run all points, write table and figure, and return what went wrong.
 
     Args:
         grid: parameters and values of each experiment.
         out: folder for `sweep.csv` and `sweep.png`.
+        engine: where they run, local or ray.
     """
-    rows: list[dict[str, Any]] = []
+    rows: dict[int, list[dict[str, Any]]] = {}
     failed = []
-    for point in tqdm(grid, desc="sweep", unit="experiment", disable=None):
-        told = " ".join(f"{key}={value}" for key, value in point.items())
-        try:
-            experiment = run_experiment(point)
-        except InputError as error:
-            failed.append(f"{told}: {error}")
+    outcomes = ENGINES[engine](grid)
+    for point, outcome in tqdm(
+        outcomes, total=len(grid), desc="sweep", unit="experiment", disable=None
+    ):
+        if isinstance(outcome, InputError):
+            failed.append(f"{in_words(point)}: {outcome}")
             continue
-        made = rows_of_experiment(point, experiment, read_metrics(experiment.name))
-        rows.extend(made)
+        made = rows_of_experiment(point, outcome, read_metrics(outcome.name))
+        rows[grid.index(point)] = made
         # After each, so that what is done stays when the sweep is stopped.
-        write_table(sweep_table(rows), out / "sweep.csv")
+        write_table(_table(rows), out / "sweep.csv")
         for row in made:
-            tqdm.write(f"{told}: {row['model']} {row['val_accuracy']:.1%} on validation")
+            tqdm.write(f"{in_words(point)}: {row['model']} {row['val_accuracy']:.1%} on validation")
     if rows:
-        table = sweep_table(rows)
+        table = _table(rows)
         save_png(cost_figure(table), out / "sweep.png")
         print(table.drop(columns=["test_macro_f1", "test_ece"]).to_string(index=False))
         print(f"The table lies in {out}/sweep.csv, the figure in {out}/sweep.png")
     return failed
 
 
+def _table(rows: dict[int, list[dict[str, Any]]]) -> pd.DataFrame:
+    # In the order of the grid, whichever was done first.
+    return sweep_table([row for number in sorted(rows) for row in rows[number]])
+
+
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = parser_of("sweep", __doc__)
+    parser.add_argument("--engine", choices=ENGINES, default="local", help="(%(default)s)")
     parser.add_argument("grid", nargs="+", metavar="key=value,value", help="parameter and values")
     parser.add_argument("--out", type=Path, default="sweep", metavar="FOLDER", help="(%(default)s)")
     return parser.parse_args(arguments)
@@ -70,7 +84,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Sweep as the command line says."""
     options = _parse(arguments)
     with command("sweep"):
-        failed = run(points(options.grid), options.out)
+        failed = run(points(options.grid), options.out, engine=options.engine)
     if failed:
         sys.exit("sweep: " + "\nsweep: ".join(failed))
 

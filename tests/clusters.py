@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,7 +34,8 @@ class Node(NamedTuple):
         """End all of its processes at once, as a machine that loses power."""
         processes = [*psutil.Process(self.process.pid).children(recursive=True), self.process]
         for process in processes:
-            process.kill()
+            with suppress(psutil.NoSuchProcess):  # which ended with another
+                process.kill()
         self.process.wait()
 
 

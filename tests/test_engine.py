@@ -193,7 +193,5 @@ def test_rows_are_read_from_a_file_that_cannot_be_mapped(tmp_path: Path) -> None
 
 def test_ray_is_asked_for_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(
-        InputError, match=r"engine\.kind: expected the package ray.*requirements-ray"
-    ):
+    with pytest.raises(InputError, match=r"engine: expected the package ray.*requirements-ray"):
         list(run_on_ray(print, PIECES, address="auto", threads=1))

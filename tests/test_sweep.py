@@ -1,15 +1,17 @@
 """The sweep: its grid, how stages are timed, and a run of two experiments with stand-ins."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from stages import sweep
 from stages.cli.running import InputError
 from stages.figures.costs import cost_figure
 from stages.sweeping.experiments import Experiment, time_stages
-from stages.sweeping.grid import models_of, points
+from stages.sweeping.grid import Point, models_of, points
 from stages.sweeping.table import rows_of_experiment, sweep_table
 from tests.conftest import run
 
@@ -90,6 +92,19 @@ class TestTable:
         ringed = [line for line in right.lines if line.get_markersize() == 11]
         assert [line.get_ydata()[0] for line in ringed] == pytest.approx([0.7, 0.7])
         assert left.get_xlabel() == "seconds of training and embedding"
+
+    def test_order_is_that_of_the_grid_whichever_was_done_first(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        def backwards(grid: list[Point]) -> Iterator[tuple[Point, Experiment]]:
+            for point in reversed(grid):
+                yield point, Experiment(f"e{point['scratch.width']}", {"train_scratch": 1.0})
+
+        metrics = {"metrics/scratch.json": self.values(0.6)}
+        monkeypatch.setattr(sweep, "read_metrics", lambda name: metrics)
+        monkeypatch.setitem(sweep.ENGINES, "local", backwards)
+        assert sweep.run(points(["scratch.width=4,8,16"]), tmp_path) == []
+        assert list(pd.read_csv(tmp_path / "sweep.csv")["experiment"]) == ["e4", "e8", "e16"]
 
 
 def test_two_experiments(quick: Path, tmp_path: Path) -> None:

@@ -1,14 +1,14 @@
-"""Pieces done by a Ray cluster; the package ray is that of requirements-ray.txt."""
+"""Pieces of work done by a Ray cluster; the package ray is that of requirements-ray.txt."""
 
 import itertools
 import logging
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from stages.cli.running import InputError
-from stages.engine.pieces import CODE, Piece
+from stages.engine.pieces import CODE
 
 ATTEMPTS = 8  # of a piece whose process or machine dies
 WAIT = 10.0  # seconds for an answer of the cluster
@@ -17,10 +17,21 @@ AHEAD = 3  # pieces handed out for each that is being done, so that no process w
 HANDED_ON = ("KERAS_BACKEND", "TF_CPP_MIN_LOG_LEVEL", "TF_ENABLE_ONEDNN_OPTS", "OMP_NUM_THREADS")
 
 
+class Told(Protocol):
+    """Work that a process does at a stretch: a piece of a stage, or an experiment."""
+
+    @property
+    def about(self) -> str:
+        """What it is, in words."""
+
+
+AnyPiece = TypeVar("AnyPiece", bound=Told)
+
+
 def run_on_ray(
-    task: Callable[[Any], None], pieces: Sequence[Piece], *, address: str, threads: int
-) -> Iterator[Piece]:
-    """Do pieces on a cluster that runs, and give each as it is done.
+    task: Callable[[AnyPiece], Any], pieces: Sequence[AnyPiece], *, address: str, threads: int
+) -> Iterator[tuple[AnyPiece, Any]]:
+    """Do all pieces on a cluster that runs, and give each, with its result, as it is done.
 
     Ray does a piece again elsewhere when its process or machine dies. Code goes with the work, so
     machines need the packages of requirements.txt and requirements-ray.txt, and nothing else.
@@ -54,33 +65,43 @@ def run_on_ray(
             for future in done:
                 piece = running.pop(future)
                 try:
-                    ray.get(future)
+                    result = ray.get(future)
                 except ray.exceptions.RayTaskError as error:
                     raise error.cause if isinstance(error.cause, InputError) else error from None
                 except ray.exceptions.RayError as error:
                     raise InputError(
                         f"engine: expected a cluster that does {piece.about}. Received: {error}, "
-                        f"{ATTEMPTS + 1} times. Pieces that are done are kept: see to the cluster, "
-                        "and run it again."
+                        f"{ATTEMPTS + 1} times. What is done is kept: see to the cluster, and "
+                        "run it again."
                     ) from None
                 running |= {do.remote(shared, more): more for more in itertools.islice(queue, 1)}
-                yield piece
+                yield piece, result
     finally:
         ray.shutdown()
 
 
-def _do(task: Callable[[Any], None], piece: Piece) -> None:
-    task(piece)
+def _do(task: Callable[[Any], Any], piece: Told) -> Any:
+    return task(piece)
 
 
-def _connect(address: str) -> Any:
+def import_ray() -> Any:
+    """Return the package ray.
+
+    Raises:
+        InputError: if it is not there.
+    """
     try:
         import ray
     except ImportError as error:
         raise InputError(
-            f"engine.kind: expected the package ray, which it needs. Received: {error}. "
+            f"engine: expected the package ray, which a cluster needs. Received: {error}. "
             "Run `pip install -r requirements-ray.txt`."
         ) from None
+    return ray
+
+
+def _connect(address: str) -> Any:
+    ray = import_ray()
     variables = {name: os.environ[name] for name in HANDED_ON if name in os.environ}
     try:
         _check_listening(address)

@@ -122,7 +122,8 @@ def _finish(
         if engine.kind == "ray" and left:
             from stages.engine.cluster import run_on_ray
 
-            done = run_on_ray(task, left, address=engine.address, threads=threads)
+            results = run_on_ray(task, left, address=engine.address, threads=threads)
+            done: Iterator[Piece] = (piece for piece, _ in results)
         else:
             done = run_locally(task, left, workers=workers)
         for piece in done:

@@ -1,20 +1,20 @@
-"""Run one experiment after the other with DVC, and time the stages that ran."""
+"""Run experiments with DVC, and time the stages that ran."""
 
 import re
 import subprocess
-import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from stages.cli.running import InputError
+from stages.sweeping.commands import DVC, TAIL
 from stages.sweeping.grid import Point
 
 RUNNING = re.compile(r"Running stage '([^']+)'")
 # What DVC says when it goes on to another stage, or to storing what the last one made.
 OTHERWISE = re.compile(r"Stage '[^']+' (is cached|didn't change)|Ran experiment|Use `dvc push`")
 NAMED = re.compile(r"^\s*Ran experiment\(s\): (\S+)")
-TAIL = 15  # lines shown of an experiment that failed
 
 
 class Experiment(NamedTuple):
@@ -24,16 +24,42 @@ class Experiment(NamedTuple):
     seconds: dict[str, float]
 
 
-def run_experiment(point: Point) -> Experiment:
-    """Run the pipeline up to `evaluate` with other parameters, in a temporary folder.
+Outcome = Experiment | InputError  # the latter says why it failed
+
+
+def run_here(grid: Sequence[Point]) -> Iterator[tuple[Point, Outcome]]:
+    """Run an experiment for each point of a grid, one after the other, in temporary folders."""
+    for point in grid:
+        try:
+            yield point, run_experiment(point, "--temp")
+        except InputError as error:
+            yield point, error
+
+
+def run_experiment(
+    point: Point, *options: str, cwd: Path | None = None, env: Mapping[str, str] | None = None
+) -> Experiment:
+    """Run the pipeline up to `evaluate` with other parameters.
+
+    Args:
+        point: the parameters.
+        options: more of those of `dvc exp run`.
+        cwd: the repository, if it is not this folder.
+        env: variables, if not those of this process.
 
     Raises:
         InputError: if a stage fails, with the end of what it said.
     """
     changes = [word for item in point.items() for word in ("--set-param", "=".join(item))]
-    command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", *changes, "evaluate"]
+    command = [*DVC, "exp", "run", *options, *changes, "evaluate"]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        cwd=cwd,
+        env=env,
     ) as process:
         assert process.stdout is not None, "asked for"
         seconds, lines = time_stages((time.monotonic(), line) for line in process.stdout)

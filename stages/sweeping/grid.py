@@ -43,6 +43,11 @@ def _check_known(key: str) -> None:
         known = known[part]
 
 
+def in_words(point: Point) -> str:
+    """Return a point as it is told: `lr=0.001 pretrained.hidden=64`."""
+    return " ".join(f"{key}={value}" for key, value in point.items())
+
+
 def models_of(keys: Sequence[str]) -> list[str]:
     """Return the models that parameters change: those of one branch its own, all others both."""
     branches = {key.partition(".")[0] for key in keys}
