@@ -2,10 +2,9 @@
 
 import json
 import re
+from configparser import ConfigParser
 from pathlib import Path
 from typing import NamedTuple
-
-from configobj import ConfigObj
 
 from stages.cli.running import InputError
 from stages.sweeping.commands import call
@@ -52,9 +51,11 @@ def shared_commit() -> Commit:
 
 
 def _default_remote() -> str:
-    config = ConfigObj(CONFIG)
-    name = config.get("core", {}).get("remote")
-    url = config.get(f'remote "{name}"', {}).get("url")
+    # `dvc config` would add what only this machine says.
+    config = ConfigParser(interpolation=None)
+    config.read(CONFIG)
+    name = config.get("core", "remote", fallback=None)
+    url = config.get(f"'remote \"{name}\"'", "url", fallback=None)
     if not url:
         raise InputError(
             f"expected a default DVC remote, with its URL, in {CONFIG}, where clones find it. "
