@@ -114,7 +114,8 @@ def cluster(count: int, folder: Path) -> Iterator[Cluster]:
             process = subprocess.Popen(
                 [*inside, ray, "start", *role, f"--node-ip-address={host}", *NODE],
                 cwd=folder,
-                env=environment(**KEYS),
+                # What a killed node leaves goes with the test; Ray's sockets need short paths.
+                env=environment(**KEYS, TMPDIR=str(folder), RAY_TMPDIR="/tmp"),
                 stdout=log,
                 stderr=log,
             )
