@@ -1,7 +1,9 @@
 """Folders and archives as sources: what is understood, what is refused, and what is handed on."""
 
+import errno
 import hashlib
 import io
+import os
 import shutil
 import tarfile
 import zipfile
@@ -410,6 +412,21 @@ class TestWrongSources:
 
     def test_empty_folder(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"expected images .*Received: none"):
+            read(tmp_path)
+
+    def test_folder_that_cannot_be_listed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        as_folder(tree(), tmp_path)
+        real = os.scandir
+
+        def scandir(path: str) -> object:
+            if Path(path).name == "kidney":
+                raise PermissionError(errno.EACCES, "Permission denied", path)
+            return real(path)
+
+        monkeypatch.setattr(os, "scandir", scandir)
+        with pytest.raises(InputError, match=r"test/kidney: expected to list .* denied\. Change"):
             read(tmp_path)
 
     def test_empty_list(self) -> None:

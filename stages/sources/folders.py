@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 from stages.cli.running import InputError
 from stages.params.schema import Limits
@@ -14,13 +15,23 @@ def names_below(folder: Path) -> Iterator[str]:
     """Give the names of files and links below a folder, with `/`, one folder after the other.
 
     Links to folders are not followed. A `Path` for each would take 1 kB.
+
+    Raises:
+        InputError: if a folder cannot be listed, whose images would be missing else.
     """
-    for at, folders, files in os.walk(folder):
+    for at, folders, files in os.walk(folder, onerror=_refuse):
         folders.sort()
         below = Path(at).relative_to(folder).as_posix()
         links = [name for name in folders if Path(at, name).is_symlink()]
         for name in sorted(files + links):
             yield name if below == "." else f"{below}/{name}"
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise InputError(
+        f"{error.filename}: expected to list this folder. Received: {error.strerror}. Change its "
+        "permissions, or take it out."
+    ) from None
 
 
 def open_folder(folder: Path, *, limits: Limits) -> Iterator[Member]:
