@@ -2,15 +2,18 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from stages import report
+from stages.cli.running import InputError
 from stages.models.names import MODELS
 from stages.page.assembling import render
 from stages.page.error_tables import coverage_sentence
@@ -152,7 +155,7 @@ def test_of_many_errors_those_with_a_heat_map_are_shown(results: Path) -> None:
     some = inputs.errors.index[::9]
     few = replace(
         inputs,
-        shown=inputs.errors.loc[some, ["model", "id"]],
+        errors=inputs.errors.loc[some].reset_index(drop=True),
         heat=inputs.heat[some],
         points=inputs.points.head(50),
     )
@@ -172,6 +175,16 @@ def test_a_heat_map_is_asked_for_each_error(results: Path) -> None:
     with pytest.raises(ValueError, match="a Grad-CAM map for each error") as caught:
         records(replace(inputs, heat=inputs.heat[:-1]))
     assert f"{len(inputs.errors)} errors and {len(inputs.errors) - 1} maps" in str(caught.value)
+
+
+def test_heat_maps_are_of_errors_that_are_there(results: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(results, tmp_path / "results")
+    shown = pd.read_csv(copy / "data/predictions/gradcam.csv")
+    shown.loc[3, "id"] = "test/liver/nowhere.jpg"
+    shown.to_csv(copy / "data/predictions/gradcam.csv", index=False)
+    with pytest.raises(InputError, match=r"expected images and models of errors\.csv") as caught:
+        read_inputs(copy)
+    assert f"{len(shown)}, of which {len(shown) - 1} are there" in str(caught.value)
 
 
 def test_thumbnails_shrink_where_there_are_many() -> None:
@@ -285,9 +298,7 @@ def test_a_perfect_model_is_told_as_one(results: Path) -> None:
     frame = inputs.predictions["pretrained"]
     frame["predicted"] = frame["class"]
     assert verdict(inputs)[1] == "It makes no error on them."
-    faultless = replace(
-        inputs, errors=inputs.errors.iloc[:0], shown=inputs.shown.head(0), heat=inputs.heat[:0]
-    )
+    faultless = replace(inputs, errors=inputs.errors.iloc[:0], heat=inputs.heat[:0])
     html = render(faultless)
     assert 'id="gallery"' not in html
     assert "The surest errors" not in html

@@ -1,6 +1,7 @@
 """Everything the page is made from, read once; a file that is missing is named with its stage."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,9 +62,16 @@ MADE_BY = {
 
 TEXTS = (
     "id", "split", "class", "actual", "predicted", "model", "reason", "cause", "sentence",
-    "suggested",
-    *NEIGHBOUR_COLUMNS, "neighbour_classes", "neighbour_groups",
+    "suggested", *NEIGHBOUR_COLUMNS,
 )  # fmt: skip
+# Of tables with a row an image only what is shown is read.
+PREDICTED = ("id", "split", "class", "predicted", "confidence")
+ERRORS = (
+    "model", "id", "class", "predicted", "confidence", "margin", "cause", "sentence",
+    *NEIGHBOUR_COLUMNS,
+)  # fmt: skip
+NOT_SHOWN = ("sha256", "source")
+ROWS = 10_000  # of errors.csv in memory at once
 
 
 @dataclass(frozen=True)
@@ -78,9 +86,8 @@ class Inputs:
     histories: dict[str, pd.DataFrame]
     predictions: dict[str, pd.DataFrame]
     confusions: pd.DataFrame
-    errors: pd.DataFrame
-    shown: pd.DataFrame  # model and id of the errors that are shown one by one
-    heat: Array | Shards  # uint8 (E, 2, h, w): of row i of shown, its predicted and its true class
+    errors: pd.DataFrame  # those that are shown one by one
+    heat: Array | Shards  # uint8 (E, 2, h, w): row i of errors, its predicted and its true class
     suspects: pd.DataFrame
     reliability: dict[str, pd.DataFrame]
     risk_coverage: dict[str, pd.DataFrame]
@@ -114,7 +121,7 @@ def read_inputs(root: Path) -> Inputs:
     return Inputs(
         params=(root / "params.yaml").read_text(encoding="utf-8"),
         classes=read_classes(root / "data/split"),
-        parts={part: read_part(root / "data/split", part) for part in PARTS},
+        parts={part: _read_part(root / "data/split", part) for part in PARTS},
         rejected=_read_names(root / "data/split/rejected.csv"),
         metrics={
             name: json.loads((root / f"metrics/{name}.json").read_text(encoding="utf-8"))
@@ -122,11 +129,11 @@ def read_inputs(root: Path) -> Inputs:
         },
         histories={model: pd.read_csv(root / f"plots/{model}_history.csv") for model in MODELS},
         predictions={
-            model: _read_names(root / f"data/predictions/{model}.csv") for model in MODELS
+            model: _read_names(root / f"data/predictions/{model}.csv", PREDICTED)
+            for model in MODELS
         },
         confusions=_read_names(root / "plots/confusions.csv"),
-        errors=_read_names(root / "data/predictions/errors.csv"),
-        shown=_read_names(root / "data/predictions/gradcam.csv"),
+        errors=_read_errors(root / "data/predictions"),
         heat=read_array(root / "data/predictions/gradcam.npy"),
         suspects=_read_names(root / "data/predictions/suspects.csv"),
         reliability=_read_curves(root, "reliability"),
@@ -162,6 +169,29 @@ def digest(root: Path, name: str) -> tuple[str, int, str]:
     return name, path.stat().st_size, file_digest(path, "md5")
 
 
-def _read_names(path: Path) -> pd.DataFrame:
+def _read_part(folder: Path, name: str) -> Part:
+    part = read_part(folder, name)
+    return part._replace(index=part.index.drop(columns=list(NOT_SHOWN), errors="ignore"))
+
+
+def _read_errors(folder: Path) -> pd.DataFrame:
+    """The errors with a heat map, in the order of the maps.
+
+    Raises:
+        InputError: if one of them is not in errors.csv.
+    """
+    shown = _read_names(folder / "gradcam.csv")
+    some = _read_names(folder / "errors.csv", ERRORS, chunksize=ROWS)
+    errors = shown.merge(pd.concat([shown.merge(rows) for rows in some]))
+    if len(errors) != len(shown):
+        raise InputError(
+            f"{folder}/gradcam.csv: expected images and models of errors.csv. Received: "
+            f"{len(shown)}, of which {len(errors)} are there. Run `dvc repro evaluate`."
+        )
+    return errors
+
+
+def _read_names(path: Path, columns: Sequence[str] | None = None, **options: Any) -> Any:
     """A CSV whose names stay text, also a class called `1` or `None`."""
-    return pd.read_csv(path, dtype=dict.fromkeys(TEXTS, str), keep_default_na=False)
+    types = dict.fromkeys(TEXTS, str)
+    return pd.read_csv(path, dtype=types, usecols=columns, keep_default_na=False, **options)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from stages.cli.running import InputError
 from stages.dataset.index import rows_of
 from stages.errors.table import CAUSES, NEIGHBOUR_COLUMNS, NONE_FOUND
 from stages.figures.theme import class_style
@@ -75,37 +76,23 @@ def shown_images(inputs: Inputs) -> pd.DataFrame:
         for name, part in inputs.parts.items()
     ]
     every = pd.concat(frames, ignore_index=True)
-    near = shown_errors(inputs)[["id", *NEIGHBOUR_COLUMNS]].to_numpy().ravel()
+    near = inputs.errors[["id", *NEIGHBOUR_COLUMNS]].to_numpy().ravel()
     shown = every[every["id"].isin({*inputs.points["id"], *near})]
     order = shown["part"].map({"test": 0, "train": 1, "val": 2})
     return shown.iloc[order.argsort(kind="stable")].reset_index(drop=True)
-
-
-def shown_errors(inputs: Inputs) -> pd.DataFrame:
-    """The errors with a heat map, in the order of the maps.
-
-    Raises:
-        ValueError: if maps and their table do not fit each other, or errors.csv.
-    """
-    shown = inputs.shown.merge(inputs.errors, on=["model", "id"])
-    if not len(shown) == len(inputs.shown) == len(inputs.heat):
-        raise ValueError(
-            "data/predictions: expected a Grad-CAM map for each error of gradcam.csv. Received: "
-            f"{len(shown)} errors and {len(inputs.heat)} maps. Run `dvc repro evaluate`."
-        )
-    return shown
 
 
 def left_out(inputs: Inputs) -> str:
     """A sentence on the test images and errors that the page has no room for, if there are any."""
     shown = set(shown_images(inputs)["id"])
     tests = inputs.index["test"]["id"]
-    on_page, errors = int(tests.isin(shown).sum()), len(inputs.errors)
-    if on_page == len(tests) and len(inputs.shown) == errors:
+    on_page = int(tests.isin(shown).sum())
+    errors = sum(inputs.metrics["errors"][model]["errors"] for model in MODELS)
+    if on_page == len(tests) and len(inputs.errors) == errors:
         return ""
     return (
         f"Of {count(len(tests))} test images the page shows {count(on_page)}, and of "
-        f"{count(errors)} errors {count(len(inputs.shown))}: of each model and class the surest. "
+        f"{count(errors)} errors {count(len(inputs.errors))}: of each model and class the surest. "
         "All numbers and tables are of all of them."
     )
 
@@ -132,7 +119,12 @@ def _answers(images: pd.DataFrame, inputs: Inputs) -> dict[str, dict[str, list[A
 
 
 def _errors(images: pd.DataFrame, inputs: Inputs) -> list[dict[str, Any]]:
-    frame = shown_errors(inputs)
+    frame = inputs.errors
+    if len(frame) != len(inputs.heat):
+        raise InputError(
+            "data/predictions: expected a Grad-CAM map for each error of gradcam.csv. Received: "
+            f"{len(frame)} errors and {len(inputs.heat)} maps. Run `dvc repro evaluate`."
+        )
     rows = rows_of(frame["id"], images, what="data/predictions/errors.csv")
     near = {
         column: rows_of(frame[column], images, what="data/predictions/errors.csv")
