@@ -261,7 +261,7 @@ def judged_labels(
     features = {part: mean_features(table, part, EMBED) for part, table in tables.items()}
     scale = scaling(features["train"])
     components = projection(scale(features["train"]), seed=seed)
-    points = {part: components.transform(scale(values)) for part, values in features.items()}
+    points = np.concatenate([components.transform(scale(one)) for one in features.values()])
     probabilities = out_of_sample(points, tables, classes=len(classes), seed=seed)
     every = pd.concat(tables.values())
     fit = label_fit(np.concatenate(list(probabilities.values())), every["label"].to_numpy(int))

@@ -22,7 +22,7 @@ from stages.errors.causes import (
 from stages.errors.neighbours import nearest_images
 from stages.errors.sentences import sentence
 from stages.errors.shown import SHOWN_COLUMNS
-from stages.errors.space import SMALLEST, Points, fit_space
+from stages.errors.space import SMALLEST, fit_space
 from stages.errors.summary import count_suspects, summarise
 from stages.errors.suspects import out_of_sample, suspect_labels
 from stages.errors.table import ERROR_COLUMNS, MEASURES, NEIGHBOUR_COLUMNS, NONE_FOUND
@@ -90,10 +90,10 @@ def examine(
 ) -> Images:
     """Measure what does not depend on a model."""
     space = fit_space(tables["train"], embed, seed=seed)
-    points, distances = dict[str, Points](), dict[str, Points]()
-    for part, table in tables.items():
-        points[part], distances[part] = space.place(table, part, embed)
-    del distances["train"]
+    placed = {part: space.place(table, part, embed) for part, table in tables.items()}
+    distances = {part: distance for part, (_, distance) in placed.items() if part != "train"}
+    points = np.concatenate([placed.pop(part)[0] for part in tables])
+    before = len(tables["train"])  # which comes first
     probabilities = out_of_sample(points, tables, classes=len(classes), seed=seed)
     suspects = suspect_labels(tables, probabilities, classes)
     donors = set(tables["train"]["group"])
@@ -110,8 +110,8 @@ def examine(
     return Images(
         train=tables["train"],
         others=pd.concat(others, ignore_index=True),
-        points=np.concatenate([points[part] for part in distances]),
-        known=points["train"],
+        points=points[before:],
+        known=points[:before],
         suspects=suspects,
     )
 

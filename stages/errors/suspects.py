@@ -24,7 +24,7 @@ Points = NDArray[np.float64]
 
 
 def out_of_sample(
-    points: dict[str, Points], tables: dict[str, pd.DataFrame], *, classes: int, seed: int
+    points: Points, tables: dict[str, pd.DataFrame], *, classes: int, seed: int
 ) -> dict[str, Points]:
     """Return class probabilities (N, classes) by part, none from a model that saw the donor.
 
@@ -33,17 +33,16 @@ def out_of_sample(
     features; the two err differently, and their mean ranks planted wrong labels better than either.
 
     Args:
-        points: by part, projected features (N, K).
-        tables: `label` and `group` of the same images.
+        points: projected features (N, K) of all parts, one below the other.
+        tables: by part, `label` and `group` of the same images.
         classes: number of classes.
         seed: of the folds.
     """
-    x = np.concatenate(list(points.values()))
-    y = np.concatenate([tables[part]["label"].to_numpy(int) for part in points])
-    donors = np.concatenate([tables[part]["group"].to_numpy(str) for part in points])
-    crossed = cross_validated(x, y, donors, classes=classes, seed=seed)
-    cuts = np.cumsum([len(values) for values in points.values()])[:-1]
-    return dict(zip(points, np.split(crossed, cuts), strict=True))
+    y = np.concatenate([table["label"].to_numpy(int) for table in tables.values()])
+    donors = np.concatenate([table["group"].to_numpy(str) for table in tables.values()])
+    crossed = cross_validated(points, y, donors, classes=classes, seed=seed)
+    cuts = np.cumsum([len(table) for table in tables.values()])[:-1]
+    return dict(zip(tables, np.split(crossed, cuts), strict=True))
 
 
 def cross_validated(x: Points, y: ArrayLike, donors: ArrayLike, *, classes: int, seed: int) -> Any:
