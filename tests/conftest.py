@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 from ruamel.yaml import YAML
 
 from tests.pipeline import PARAMS, ROOT, environment
@@ -21,6 +22,9 @@ TINY = {
     "tsne": {"perplexity": 10, "random_splits": 20},
 }
 Run = Callable[..., str]
+
+settings.register_profile("shared", deadline=None)  # other work on the machine is no failure
+settings.load_profile("shared")
 
 
 def run(*command: str, cwd: Path, expect: int = 0) -> str:

@@ -331,7 +331,7 @@ ORIGINALS = _originals()
 
 
 @pytest.mark.filterwarnings("ignore")  # Pillow's, about damaged headers
-@hypothesis_settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@hypothesis_settings(max_examples=400, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_damaged_bytes_are_decoded_or_refused(data: st.DataObject) -> None:
     content = bytearray(data.draw(st.sampled_from(ORIGINALS)))
@@ -349,7 +349,6 @@ def test_damaged_bytes_are_decoded_or_refused(data: st.DataObject) -> None:
     assert width * height <= 10**6
 
 
-@hypothesis_settings(deadline=None)
 @given(content=st.binary(max_size=300))
 @example(content=b"II*\0\x08\0\0\0\0\0\0\0\0\0")
 def test_any_bytes_are_refused(content: bytes) -> None:

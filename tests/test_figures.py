@@ -57,7 +57,7 @@ def title(figure: Figure) -> str:
 
 
 @given(st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(NAMES)), max_size=60))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_confusion_counts_each_image_once(pairs: list[tuple[str, str]]) -> None:
     actual, predicted = [a for a, _ in pairs], [p for _, p in pairs]
     counts = confusion_counts(actual, predicted, NAMES)

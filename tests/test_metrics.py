@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn import metrics as sk
@@ -121,7 +121,6 @@ class TestAgainstScikitLearn:
         )
         pd.testing.assert_frame_equal(first, second)
 
-    @settings(deadline=None)  # other work on the machine is no failure
     @given(st.lists(st.integers(0, 30), min_size=16, max_size=16).filter(any))
     def test_macro_f1_of_sums(self, counts: list[int]) -> None:
         matrix = np.array(counts).reshape(4, 4)

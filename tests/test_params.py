@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
@@ -117,7 +117,6 @@ def test_small_number_in_a_section_set_by_dvc(tmp_path: Path) -> None:
     assert load_params(path).pretrained.l2 == 1e-5
 
 
-@settings(deadline=None)  # other work on the machine is no failure
 @given(lr=st.floats(min_value=1e-12, max_value=1e3))
 def test_any_learning_rate_survives_being_written(
     lr: float, tmp_path_factory: pytest.TempPathFactory

@@ -66,7 +66,7 @@ def test_a_picture_full_of_tissue_is_all_tissue():
     assert measure(image)["tissue_fraction"] == 1.0
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(arrays(np.uint8, st.integers(1, 24).map(lambda side: (side, side, 3))))
 def test_measures_are_finite_and_in_range(image):
     measured = measure(image)

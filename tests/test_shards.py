@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.cli.running import InputError
@@ -26,7 +26,6 @@ def write(path: Path, values: np.ndarray, shard_size: int) -> None:
         np.save(shard_path(path, number), values[rows])
 
 
-@settings(deadline=None)
 @given(st.integers(0, 30), st.integers(1, 12), st.data())
 def test_any_rows_are_those_of_the_whole(count: int, shard_size: int, data: st.DataObject) -> None:
     whole = np.arange(count * 6).reshape(count, 2, 3)
@@ -48,7 +47,6 @@ def test_any_rows_are_those_of_the_whole(count: int, shard_size: int, data: st.D
             shards[np.array([outside])]
 
 
-@settings(deadline=None)
 @given(st.integers(1, 30), st.integers(1, 12), st.integers(1, 9))
 def test_written_in_batches_of_any_size(count: int, shard_size: int, batch: int) -> None:
     whole = np.arange(count * 2).reshape(count, 2)

@@ -35,7 +35,7 @@ FRACTIONS = st.floats(0.05, 0.5)
 SEEDS = st.integers(0, 2**32 - 1)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(indices(shared_groups=True), FRACTIONS, SEEDS)
 def test_no_group_on_both_sides_and_no_class_emptied(index, fraction, seed):
     taken = take_or_reject(index, fraction, seed)
@@ -43,7 +43,7 @@ def test_no_group_on_both_sides_and_no_class_emptied(index, fraction, seed):
     assert set(index.loc[~taken, "class"]) == set(index["class"])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(indices(shared_groups=False), FRACTIONS, SEEDS)
 def test_every_class_is_near_its_fraction_and_on_both_sides(index, fraction, seed):
     taken = take_or_reject(index, fraction, seed)
@@ -54,7 +54,7 @@ def test_every_class_is_near_its_fraction_and_on_both_sides(index, fraction, see
         assert (class_ in missing_classes(index, taken)) == (held == 0)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(indices(shared_groups=True), FRACTIONS, SEEDS, st.randoms(use_true_random=False))
 def test_the_choice_does_not_depend_on_the_order_of_rows(index, fraction, seed, random):
     taken = take_or_reject(index, fraction, seed)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.images import stains
@@ -53,7 +53,6 @@ def test_haematoxylin_is_blue_and_dab_is_brown() -> None:
     assert brown[0] > brown[1] > brown[2]
 
 
-@settings(deadline=None)  # other work on the machine is no failure
 @given(haematoxylin=st.floats(0, 1.5), dab=st.floats(0, 1.5))
 def test_separating_what_was_mixed(haematoxylin: float, dab: float) -> None:
     amounts = np.array([haematoxylin, dab, 0], np.float32)
