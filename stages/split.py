@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from stages.cli.running import run_command
 from stages.dataset.checking import check_counts, check_rejected
@@ -58,10 +57,11 @@ def run(
     Raises:
         ValueError: if too many images are unreadable, or a class has too few.
     """
-    manifest, _ = _read_manifest(raw, settings)
+    manifest = read_index(raw / "manifest.csv", MANIFEST)
+    check_counts(manifest, settings.min_per_class)
+    manifest, rule = with_given_groups(manifest, settings)
     pieces = reading_pieces(manifest, settings, size=image_size)
     archives = {name: raw / name for name in sorted(manifest["file"].unique())}
-    del manifest  # each of the processes would inherit it
     state = [file_digest(raw / "manifest.csv"), pieces[0].arguments]
     with (
         finished(
@@ -70,7 +70,6 @@ def run(
         replacing(out) as partial,
     ):
         partial.mkdir()
-        manifest, rule = _read_manifest(raw, settings)
         stored = StoredRows([folder / piece.name for piece in pieces])
         read = stored.table()
         rejected = manifest[["id"]].join(read["reason"])[read["reason"] != ""]
@@ -95,13 +94,6 @@ def run(
         sheet = sample_sheet(*read_part(out, part)[:2], per_class=SAMPLES_PER_CLASS, seed=seed)
         save_sheet(sheet, plots / f"samples_{part}.png")
     _tell(division, len(rejected))
-
-
-def _read_manifest(raw: Path, settings: Split) -> tuple[pd.DataFrame, str]:
-    """Return what is known of each image, and where donors are from, if not from the source."""
-    manifest = read_index(raw / "manifest.csv", MANIFEST)
-    check_counts(manifest, settings.min_per_class)
-    return with_given_groups(manifest, settings)
 
 
 def _write(
