@@ -54,7 +54,8 @@ def run(settings: Fetch, *, seed: int, workers: int, out: Path = Path("data/raw"
         classes = ", ".join(source.classes)
         if len(source.classes) < 2:
             raise InputError(
-                f"{settings.source}: expected two classes or more. Received: {classes}."
+                f"{settings.source}: expected two classes or more. Received: {classes}. Name the "
+                "folder or archive that holds those of all classes."
             )
         partial.mkdir()
         _write(source, partial)
