@@ -20,6 +20,7 @@ import pandas as pd
 from stages.cli.running import quiet_import
 from stages.dataset.files import write_table
 from stages.dataset.index import PARTS
+from stages.engine.pieces import LOCAL
 from stages.params.loading import load_params
 from stages.params.schema import Params
 
@@ -42,18 +43,10 @@ def make_split(folder: Path, count: int, params: Params) -> None:
 
 def time_bare(passes: int, params: Params) -> float:
     """Return the seconds of the backbone's forward pass over so many images."""
-    from stages.models.embedders import BATCH, load_embedder
+    from stages.models.embedders import BATCH
+    from stages.predicting.classifier import frozen_network
 
-    network = load_embedder(
-        params.pretrained.backbone,
-        image_size=params.image_size,
-        weights=params.pretrained.weights,
-        strides=params.pretrained.strides,
-        sha256=params.pretrained.sha256,
-        onnx=params.pretrained.onnx,
-        threads=params.threads,
-    )
-    side = params.image_size
+    network, side = frozen_network(params), params.image_size
     batch = np.random.default_rng(0).integers(0, 256, (BATCH, side, side, 3), np.uint8)
     network.predict_on_batch(batch)  # the first call builds the graph
     start = time.perf_counter()
@@ -64,21 +57,10 @@ def time_bare(passes: int, params: Params) -> float:
 
 def time_stage(split: Path, out: Path, params: Params) -> float:
     """Return the seconds of the stage, loading the backbone included."""
-    from stages import embed
+    from stages.embed import run_with
 
     start = time.perf_counter()
-    embed.run(
-        backbone=params.pretrained.backbone,
-        weights=params.pretrained.weights,
-        strides=params.pretrained.strides,
-        sha256=params.pretrained.sha256,
-        onnx=params.pretrained.onnx,
-        views=params.pretrained.views,
-        seed=params.seed,
-        threads=params.threads,
-        split=split,
-        out=out,
-    )
+    run_with(params, split=split, out=out)
     return time.perf_counter() - start
 
 
@@ -110,7 +92,7 @@ def main() -> None:
     with quiet_import():
         from stages.models.runtime import set_up
 
-    params = load_params()
+    params = load_params().model_copy(update={"engine": LOCAL})
     set_up(seed=params.seed, threads=params.threads)
     with tempfile.TemporaryDirectory() as folder:
         shares = compare(options.images, options.rounds, Path(folder), params)

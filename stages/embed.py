@@ -29,7 +29,7 @@ from stages.models.embedders import (
     network_files,
 )
 from stages.params.loading import load_params
-from stages.params.schema import Engine, Onnx
+from stages.params.schema import Engine, Onnx, Params
 
 
 def run(
@@ -98,9 +98,8 @@ def _join(pieces: Sequence[Path], path: Path, rows: int, shard_size: int) -> Non
     array.flush()
 
 
-def main() -> None:
-    """Run the stage with the parameters of params.yaml."""
-    params = load_params()
+def run_with(params: Params, **folders: Path) -> None:
+    """Run the stage with all parameters, in other folders than the usual ones where given."""
     run(
         backbone=params.pretrained.backbone,
         weights=params.pretrained.weights,
@@ -111,7 +110,13 @@ def main() -> None:
         seed=params.seed,
         threads=params.threads,
         engine=params.engine,
+        **folders,
     )
+
+
+def main() -> None:
+    """Run the stage with the parameters of params.yaml."""
+    run_with(load_params())
 
 
 if __name__ == "__main__":

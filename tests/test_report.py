@@ -151,7 +151,7 @@ def test_what_is_gained_by_leaving_images_to_a_human(results: Path) -> None:
 
 def test_of_many_errors_those_with_a_heat_map_are_shown(results: Path) -> None:
     inputs = read_inputs(results)
-    assert left_out(inputs) == ""
+    assert left_out(inputs, records(inputs)) == ""
     some = inputs.errors.index[::9]
     few = replace(
         inputs,
@@ -163,7 +163,7 @@ def test_of_many_errors_those_with_a_heat_map_are_shown(results: Path) -> None:
     ids = [known["images"]["id"][error["image"]] for error in known["errors"]]
     assert ids == inputs.errors.loc[some, "id"].tolist()
     assert len(known["images"]["id"]) <= 50 + 6 * len(some)
-    told = left_out(few)
+    told = left_out(few, known)
     assert told.startswith("Of 360 test images the page shows ")
     assert f"of {len(inputs.errors)} errors {len(some)}: " in told
     assert told in render(few)

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 
 
@@ -20,11 +21,17 @@ def is_disk_full(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def exit_with_parent() -> None:
-    """End this process when the one that started it has ended: the initializer of a process pool.
+def process_pool(workers: int) -> ProcessPoolExecutor:
+    """Return a pool whose processes are started anew and end with this one.
 
-    The processes of a pool do not notice that their parent was killed, and would wait for ever.
+    Forked ones would hold a copy of all that this process holds, and must not have its threads.
     """
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_exit_with_parent)
+
+
+def _exit_with_parent() -> None:
+    # They do not notice that their parent was killed, and would wait for ever.
     parent = multiprocessing.parent_process()
     assert parent is not None, "called in a process of a pool"
 

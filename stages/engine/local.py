@@ -1,18 +1,14 @@
 """Pieces done by processes of this machine."""
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
-from stages.cli.running import InputError, exit_with_parent
+from stages.cli.running import InputError, process_pool
 
 if TYPE_CHECKING:
     from stages.engine.pieces import Piece
-
-# Forked ones would each hold a copy of all that this process holds, and must not have its threads.
-START = get_context("spawn")
 
 
 def run_locally(
@@ -33,7 +29,7 @@ def run_locally(
         return
     left = {piece.name: piece for piece in pieces}
     while left:
-        with ProcessPoolExecutor(workers, mp_context=START, initializer=exit_with_parent) as pool:
+        with process_pool(workers) as pool:
             futures = {pool.submit(task, piece): piece for piece in left.values()}
             try:
                 for future in as_completed(futures):

@@ -48,7 +48,7 @@ def render(inputs: Inputs) -> str:
 
 def context(inputs: Inputs) -> dict[str, Any]:
     """Everything the template shows."""
-    matrices = error_tables.matrices(inputs)
+    matrices, known = error_tables.matrices(inputs), records(inputs)
     return {
         "summary": summary(inputs),
         "verdict": verdict(inputs),
@@ -75,12 +75,12 @@ def context(inputs: Inputs) -> dict[str, Any]:
         "cause_names": CAUSE_NAMES,
         "surest_errors": error_tables.surest_errors_table(inputs),
         "suspects": error_tables.suspects_table(inputs),
-        "left_out": left_out(inputs),
+        "left_out": left_out(inputs, known),
         "coverage": error_tables.coverage_sentence(inputs),
         "class_choices": list(enumerate(inputs.classes)),
         "matrix_names": [(one.model, one.name) for one in matrices],
         "part_names": PART_NAMES,
-        **scripts(inputs),
+        **scripts(known),
         "overlap": [overlap_table(inputs.metrics["tsne"])],
         "params": inputs.params.rstrip(),
         "versions": data_tables.versions_table(),
@@ -88,10 +88,10 @@ def context(inputs: Inputs) -> dict[str, Any]:
     }
 
 
-def scripts(inputs: Inputs) -> dict[str, Markup]:
+def scripts(known: dict[str, Any]) -> dict[str, Markup]:
     """What stands inside script elements, where it is not escaped as text; none can end them."""
     return {
-        "records": Markup(as_json(records(inputs))),
+        "records": Markup(as_json(known)),
         "map_item": Markup(map_item()),
         "library": Markup(library()),
     }

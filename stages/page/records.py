@@ -82,16 +82,19 @@ def shown_images(inputs: Inputs) -> pd.DataFrame:
     return shown.iloc[order.argsort(kind="stable")].reset_index(drop=True)
 
 
-def left_out(inputs: Inputs) -> str:
-    """A sentence on the test images and errors that the page has no room for, if there are any."""
-    shown = set(shown_images(inputs)["id"])
-    tests = inputs.index["test"]["id"]
-    on_page = int(tests.isin(shown).sum())
+def left_out(inputs: Inputs, known: dict[str, Any]) -> str:
+    """A sentence on the test images and errors that the page has no room for, if there are any.
+
+    Args:
+        inputs: what the other stages handed on.
+        known: its `records`.
+    """
+    tests, on_page = len(inputs.index["test"]), known["images"]["part"].count("test")
     errors = sum(inputs.metrics["errors"][model]["errors"] for model in MODELS)
-    if on_page == len(tests) and len(inputs.errors) == errors:
+    if on_page == tests and len(inputs.errors) == errors:
         return ""
     return (
-        f"Of {count(len(tests))} test images the page shows {count(on_page)}, and of "
+        f"Of {count(tests)} test images the page shows {count(on_page)}, and of "
         f"{count(errors)} errors {count(len(inputs.errors))}: of each model and class the surest. "
         "All numbers and tables are of all of them."
     )

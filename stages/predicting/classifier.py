@@ -61,7 +61,12 @@ def load_classifier(name: str, params: Params, models: Path) -> Classifier:
     views = params.scratch.views if name == "scratch" else embedded
     if name == "pretrained" and network.name != "head" and not is_fine_tuned(network):
         return Classifier(network, network.get_layer("backbone"), views, embedded, has_crops)
-    embedder = load_embedder(
+    return Classifier(network, frozen_network(params), views, embedded, has_crops)
+
+
+def frozen_network(params: Params) -> Embedder:
+    """Load the network that `embed` runs."""
+    return load_embedder(
         params.pretrained.backbone,
         image_size=params.image_size,
         weights=params.pretrained.weights,
@@ -70,7 +75,6 @@ def load_classifier(name: str, params: Params, models: Path) -> Classifier:
         onnx=params.pretrained.onnx,
         threads=params.threads,
     )
-    return Classifier(network, embedder, views, embedded, has_crops)
 
 
 def _check_shapes(network: keras.Model, params: Params, path: Path) -> None:

@@ -15,8 +15,8 @@ from stages.images.crops import choose_crops
 from stages.images.decoding import UnreadableImageError, decode_sizes
 from stages.images.quality import measure
 from stages.params.schema import Limits, Params, Split
-from stages.sources.archives import Member, Reader, check_size, is_archive, open_archive
-from stages.sources.folders import open_folder
+from stages.sources.archives import Member, Reader, is_archive, open_archive
+from stages.sources.folders import open_folder, read_file
 from stages.sources.names import check_text, is_image
 
 BATCH = 32  # as in `embed`
@@ -81,12 +81,7 @@ def _members(source: Path, limits: Limits, closing: ExitStack) -> list[Member]:
         )
     if is_archive(source):
         return open_archive(source, limits=limits, closing=closing)
-    return [Member(source.name, partial(_read_file, source, limits))]
-
-
-def _read_file(path: Path, limits: Limits) -> bytes:
-    check_size(path.parent, path.name, path.stat().st_size, limits)
-    return path.read_bytes()
+    return [Member(source.name, partial(read_file, source, limits))]
 
 
 def read_batches(members: Sequence[Member], params: Params) -> Iterator[list[Picture]]:

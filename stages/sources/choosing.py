@@ -1,12 +1,11 @@
 """From `fetch.source` to the rows of the manifest and the bytes of the images."""
 
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from stages.cli.running import InputError, exit_with_parent
+from stages.cli.running import InputError, process_pool
 from stages.params.schema import Fetch, Phantom
 from stages.sources import phantom
 from stages.sources.listing import Image
@@ -63,7 +62,7 @@ def _phantom(settings: Phantom, seed: int, workers: int, closing: ExitStack) -> 
         }
         for core in cores
     ]
-    pool = closing.enter_context(ProcessPoolExecutor(workers, initializer=exit_with_parent))
+    pool = closing.enter_context(process_pool(workers))
     return _source(rows, pool.map(phantom.draw, cores, chunksize=8))
 
 
