@@ -1,5 +1,6 @@
 """docs/sharing.md, command by command: folder, SSH server and bucket, and what may go wrong."""
 
+import filecmp
 import getpass
 import shutil
 import socket
@@ -14,12 +15,11 @@ from ruamel.yaml import YAML
 from tests import test_buckets
 from tests.conftest import commit, run, update_params
 from tests.guides import blocks, execute
-from tests.pipeline import ORDER
 
 home, port, server = test_buckets.home, test_buckets.port, test_buckets.server
 GUIDE = blocks("sharing.md")
 PUSH, GET, SOME = GUIDE["Hand over"]
-OFFER, TAKE = GUIDE["Results of other parameters"]
+OFFER, TAKE, PUSH_RUNS, PULL_RUNS = GUIDE["Results of other parameters"]
 UP_TO_DATE = "Data and pipelines are up to date."
 SECRET = "not-for-git"
 KINDS = [
@@ -101,18 +101,30 @@ def test_results_of_a_changed_parameter_are_pulled_and_not_computed(
     assert "perplexity: 7" in (yours / "params.yaml").read_text()
 
 
-def test_what_the_run_cache_carries(quick: Path, tmp_path: Path) -> None:
+def test_results_without_a_commit_are_pulled_and_not_computed(quick: Path, tmp_path: Path) -> None:
     mine, yours = folder_pair(quick, tmp_path)
+    execute(PUSH, mine)
+    execute(GET, yours)
     change = {"fetch": {"phantom": {"size": 97}}, "pretrained": {"views": 1}}
     update_params(mine / "params.yaml", change)
     run("dvc", "repro", cwd=mine)
-    execute(PUSH, mine)
+    assert "files pushed" in execute(PUSH_RUNS, mine)
     # Git has not carried the new dvc.lock: only the run-cache knows the results.
-    execute(GET, yours)
     update_params(yours / "params.yaml", change)
-    said = run("dvc", "repro", cwd=yours)
-    cached = [name for name in ORDER if f"Stage '{name}' is cached - skipping run" in said]
-    assert {"fetch", "embed"} <= set(cached)
+    said = execute(PULL_RUNS, yours)
+    assert "Running stage" not in said
+    for name in ("fetch", "embed", "train_pretrained", "evaluate", "report"):
+        assert f"Stage '{name}' is cached - skipping run" in said
+    assert (yours / "dvc.lock").read_bytes() == (mine / "dvc.lock").read_bytes()
+    for folder in ("metrics", "plots"):
+        assert not filecmp.dircmp(mine / folder, yours / folder).diff_files
+
+
+def test_nowhere_to_push_to_is_told(quick: Path, tmp_path: Path) -> None:
+    shutil.copytree(quick, tmp_path / "clone", symlinks=True)
+    said = run("python", "-m", "stages.push", cwd=tmp_path / "clone", expect=1)
+    assert "no remote specified" in said
+    assert "Traceback" not in said
 
 
 def test_without_the_lock_nothing_runs_either(quick: Path, tmp_path: Path) -> None:
@@ -261,4 +273,4 @@ def test_every_block_of_the_guide_is_executed_here() -> None:
     used = {"A folder", "A server with SSH", "A bucket", "Hand over", "Results of other parameters"}
     used |= {"When dvc.lock conflicts in a merge", "When a file in the remote is damaged"}
     assert set(GUIDE) == used
-    assert sum(map(len, GUIDE.values())) == 11
+    assert sum(map(len, GUIDE.values())) == 13

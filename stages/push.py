@@ -1,0 +1,53 @@
+"""Push data, and all that spares others a run of the same parameters: `python -m stages.push`.
+
+Does what `dvc push --run-cache` does, and pushes the metrics and plots of all runs as well, which
+that leaves out because they lie in Git (DVC 3.67.1). In another clone `dvc repro --pull` then takes
+the results of this one in place of running stages, also where Git has not carried dvc.lock.
+Files that are there already are not pushed again.
+"""
+
+import sys
+from pathlib import Path
+
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+
+from stages.cli.running import run_command
+
+
+def run() -> int:
+    """Push from the repository around the working folder; return the number of files pushed.
+
+    Raises:
+        DvcException: if there is no remote or some files could not be pushed.
+    """
+    with Repo() as repo:
+        pushed = repo.push(run_cache=True)
+        # Kept as runs/<2 digits>/<digest of what went in>/<digest of what came out>.
+        entries = Path(repo.stage_cache.cache_dir).glob("*/*/*")
+        runs = [(entry.parent.name, entry.name) for entry in entries]
+        in_git = [Path(out.def_path) for out in repo.index.outs if not out.use_cache]
+        for objects in repo.stage_cache.get_used_objs(runs).values():
+            wanted = {
+                found
+                for found in objects
+                if repo.cache.local.exists(found.value)
+                and any(Path(found.obj_name).is_relative_to(path) for path in in_git)
+            }
+            result = repo.cloud.push(wanted)
+            if result.failed:
+                raise DvcException(f"{len(result.failed)} metrics and plots could not be pushed")
+            pushed += len(result.transferred)
+    return pushed
+
+
+def main() -> None:
+    """Push, and say how much."""
+    try:
+        print(f"push: {run()} files pushed")
+    except DvcException as error:
+        sys.exit(f"push: {error}")
+
+
+if __name__ == "__main__":
+    run_command(main, name="push", doc=__doc__)
