@@ -91,7 +91,7 @@ def main(arguments: list[str] | None = None) -> None:
         rows = run(load_params(), options.source, model=options.model, gradcam=options.gradcam)
     write_table(table(rows), options.output)
     refused = sum(bool(row["refused"]) for row in rows)
-    print(f"predict: {len(rows)} pictures, {refused} refused; {options.output}")
+    print(f"predict: answered {len(rows) - refused}, refused {refused}; {options.output}")
     if all("distance" not in row for row in rows):
         sys.exit(f"predict: {options.source}: none of the pictures could be read")
 
