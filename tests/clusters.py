@@ -59,13 +59,16 @@ class Cluster(NamedTuple):
 
 
 def namespaces_work() -> bool:
-    """Whether this process may make networks of its own, as root on Linux may."""
+    """Whether this process may make and enter networks, as root on Linux may outside a chroot."""
     if os.name != "posix" or os.geteuid() or not shutil.which("ip"):
         return False
     name = f"try{os.getpid()}"
-    made = subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False)
+    subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False)
+    entered = subprocess.run(
+        ["ip", "netns", "exec", name, "true"], capture_output=True, check=False
+    )
     subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
-    return made.returncode == 0
+    return entered.returncode == 0
 
 
 @contextmanager
