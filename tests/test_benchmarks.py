@@ -11,7 +11,7 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
-from benchmarks import ablation, accuracy, baselines, embed, scale
+from benchmarks import ablation, accuracy, baselines, calibration, embed, scale
 from stages.dataset.files import write_json, write_table
 from stages.dataset.index import Part
 from stages.params.loading import load_params
@@ -148,6 +148,15 @@ class TestAblation:
         pooled = ablation.pool(data, groups="colour")
         for group, rows in pooled.index.groupby("group"):
             assert rows["label"].nunique() == 1, group
+
+
+class TestCalibration:
+    def test_chance_is_that_of_as_many_images(self) -> None:
+        sure = pd.DataFrame({"class": ["a"] * 400, "confidence": 1.0})
+        assert (calibration.chance(sure, draws=10) == 0).all()
+        errors = calibration.chance(sure.assign(confidence=0.5), draws=200)
+        # Of one bin: the mean distance of a normal distribution.
+        assert errors.mean() == pytest.approx(0.5 / 20 * np.sqrt(2 / np.pi), rel=0.1)
 
 
 class TestEmbed:
