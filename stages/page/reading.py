@@ -10,7 +10,7 @@ import pandas as pd
 
 from stages.cli.running import InputError
 from stages.dataset.files import file_digest
-from stages.dataset.index import PARTS, Part, read_array, read_classes, read_part
+from stages.dataset.index import PARTS, Part, check_rows, read_array, read_classes, read_index
 from stages.dataset.shards import Array, Shards
 from stages.errors.table import NEIGHBOUR_COLUMNS
 from stages.models.names import MODELS
@@ -71,7 +71,7 @@ ERRORS = (
     *NEIGHBOUR_COLUMNS,
 )  # fmt: skip
 NOT_SHOWN = ("sha256", "source")
-ROWS = 10_000  # of errors.csv in memory at once
+ROWS = 10_000  # of a large table in memory at once
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Inputs:
     rejected: pd.DataFrame
     metrics: dict[str, dict[str, Any]]
     histories: dict[str, pd.DataFrame]
-    predictions: dict[str, pd.DataFrame]
+    predictions: dict[str, pd.DataFrame]  # of the test part and of images that are shown
     confusions: pd.DataFrame
     errors: pd.DataFrame  # those that are shown one by one
     heat: Array | Shards  # uint8 (E, 2, h, w): row i of errors, its predicted and its true class
@@ -118,6 +118,8 @@ def read_inputs(root: Path) -> Inputs:
         ValueError: if a file is missing; all missing files are named with their stages.
     """
     check_complete(root)
+    errors, points = _read_errors(root / "data/predictions"), _read_names(root / "plots/tsne.csv")
+    shown = shown_ids(errors, points)
     return Inputs(
         params=(root / "params.yaml").read_text(encoding="utf-8"),
         classes=read_classes(root / "data/split"),
@@ -129,16 +131,16 @@ def read_inputs(root: Path) -> Inputs:
         },
         histories={model: pd.read_csv(root / f"plots/{model}_history.csv") for model in MODELS},
         predictions={
-            model: _read_names(root / f"data/predictions/{model}.csv", PREDICTED)
+            model: _read_predictions(root / f"data/predictions/{model}.csv", shown=shown)
             for model in MODELS
         },
         confusions=_read_names(root / "plots/confusions.csv"),
-        errors=_read_errors(root / "data/predictions"),
+        errors=errors,
         heat=read_array(root / "data/predictions/gradcam.npy"),
         suspects=_read_names(root / "data/predictions/suspects.csv"),
         reliability=_read_curves(root, "reliability"),
         risk_coverage=_read_curves(root, "risk_coverage"),
-        points=_read_names(root / "plots/tsne.csv"),
+        points=points,
         pictures={name: (root / f"plots/{name}.png").read_bytes() for name in PICTURES},
         digests=[digest(root, name) for name in sorted(MADE_BY)],
     )
@@ -170,8 +172,11 @@ def digest(root: Path, name: str) -> tuple[str, int, str]:
 
 
 def _read_part(folder: Path, name: str) -> Part:
-    part = read_part(folder, name)
-    return part._replace(index=part.index.drop(columns=list(NOT_SHOWN), errors="ignore"))
+    images, table = folder / f"{name}.npy", folder / f"{name}.csv"
+    columns = [column for column in pd.read_csv(table, nrows=0) if column not in NOT_SHOWN]
+    part = Part(read_array(images), read_index(table, columns))
+    check_rows(part.images, part.index, images, stage="split")
+    return part
 
 
 def _read_errors(folder: Path) -> pd.DataFrame:
@@ -189,6 +194,21 @@ def _read_errors(folder: Path) -> pd.DataFrame:
             f"{len(shown)}, of which {len(errors)} are there. Run `dvc repro evaluate`."
         )
     return errors
+
+
+def shown_ids(errors: pd.DataFrame, points: pd.DataFrame) -> set[str]:
+    """The images that the page can show: the points of the t-SNE, errors and their neighbours.
+
+    However large the set is, these are not more than parameters say.
+    """
+    return {*points["id"], *errors[["id", *NEIGHBOUR_COLUMNS]].to_numpy().ravel()}
+
+
+def _read_predictions(path: Path, *, shown: set[str]) -> pd.DataFrame:
+    """The predictions of the test part, for the tables, and of images that are shown."""
+    some = _read_names(path, PREDICTED, chunksize=ROWS)
+    kept = [rows[(rows["split"] == "test") | rows["id"].isin(shown)] for rows in some]
+    return pd.concat(kept, ignore_index=True)
 
 
 def _read_names(path: Path, columns: Sequence[str] | None = None, **options: Any) -> Any:

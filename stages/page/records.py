@@ -11,7 +11,7 @@ from stages.errors.table import CAUSES, NEIGHBOUR_COLUMNS, NONE_FOUND
 from stages.figures.theme import class_style
 from stages.models.names import MODELS
 from stages.page.numbers import count
-from stages.page.reading import Inputs
+from stages.page.reading import Inputs, shown_ids
 from stages.page.tables import PART_NAMES
 from stages.page.thumbnails import heat_layer, thumbnail, thumbnail_side
 from stages.page.wording import MODEL_NAMES
@@ -66,18 +66,14 @@ def records(inputs: Inputs) -> dict[str, Any]:
 
 
 def shown_images(inputs: Inputs) -> pd.DataFrame:
-    """The images that the page can show: part, its row there, id, label and group.
-
-    What the t-SNE drew, the errors that are shown, and their nearest neighbours: however large the
-    set is, these are not more than parameters say.
-    """
-    frames = [
-        part.index[["id", "label", "group"]].assign(part=name, row=range(len(part.index)))
-        for name, part in inputs.parts.items()
-    ]
-    every = pd.concat(frames, ignore_index=True)
-    near = inputs.errors[["id", *NEIGHBOUR_COLUMNS]].to_numpy().ravel()
-    shown = every[every["id"].isin({*inputs.points["id"], *near})]
+    """The images that the page can show: part, its row there, id, label and group."""
+    ids = shown_ids(inputs.errors, inputs.points)
+    frames = []
+    for name, part in inputs.parts.items():
+        (rows,) = part.index["id"].isin(ids).to_numpy().nonzero()
+        chosen = part.index[["id", "label", "group"]].iloc[rows]
+        frames.append(chosen.assign(part=name, row=rows))
+    shown = pd.concat(frames, ignore_index=True)
     order = shown["part"].map({"test": 0, "train": 1, "val": 2})
     return shown.iloc[order.argsort(kind="stable")].reset_index(drop=True)
 
