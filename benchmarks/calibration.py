@@ -1,15 +1,15 @@
 """Whether probabilities are right as often as they say: `python -m benchmarks.calibration`.
 
-Reads params.yaml, `data/split` and `data/models` of the phantom. Draws a larger test part, of
-donors, slides and antibodies that the phantom does not have, runs `fetch` and `split` on it in a
-temporary folder, and predicts it and the test part of the phantom with both models.
+Reads params.yaml, `data/split` and `data/models` of the phantom. Draws larger test parts, of
+donors, slides and antibodies that the phantom does not have, runs `fetch` and `split` on them in a
+temporary folder, and predicts them and the test part of the phantom with both models.
 
 Prints accuracy with its 95 % interval by donor and the calibration error (ECE, 15 bins, Guo et al.
 2017, arXiv 1706.04599) of each. The error of a finite part is above 0 by chance: beside it stand
 the mean and the 95 % quantile of that of a model with the same confidences that is right exactly
 as often as they say.
 
-Expected: see docs/models.md. 120 images a class take about five minutes on two idle cores.
+Expected: see docs/models.md. A drawing of 120 images a class takes five minutes on two cores.
 """
 
 import argparse
@@ -38,15 +38,16 @@ DRAWS = 1000
 COLUMNS = "model part n donors accuracy low high ece by_chance by_chance_95"
 
 
-def draw(work: Path, *, per_class: int) -> Part:
-    """Draw a test part of other donors in `work`, through the stages, and return it."""
+def draw(work: Path, *, per_class: int, number: int) -> Part:
+    """Draw the test part of that number in `work`, through the stages, and return it."""
     from stages import fetch, split
 
     text = YAML()
     values = text.load(Path("params.yaml"))
-    values["seed"] += OTHER_SEED
+    values["seed"] += OTHER_SEED + number
     values["fetch"]["source"] = "phantom"
     values["fetch"]["phantom"].update(train_per_class=TRAINING, test_per_class=per_class)
+    work.mkdir()
     text.dump(values, work / "params.yaml")
     with chdir(work):
         fetch.main()
@@ -90,6 +91,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--per-class", type=int, default=120, help="images drawn (%(default)s)")
+    parser.add_argument("--drawings", type=int, default=1, help="how many (%(default)s)")
     options = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with quiet_import():
@@ -97,8 +99,10 @@ def main() -> None:
     params = load_params()
     views = {"scratch": params.scratch.views, "pretrained": params.pretrained.views}
     with tempfile.TemporaryDirectory() as folder:
-        drawn = draw(Path(folder), per_class=options.per_class)
-        parts = {"phantom's test": read_part(SPLIT, "test"), "drawn": drawn}
+        parts = {"phantom's test": read_part(SPLIT, "test")}
+        for number in range(options.drawings):
+            work = Path(folder, str(number))
+            parts[f"drawn {number}"] = draw(work, per_class=options.per_class, number=number)
         table = pd.DataFrame(list(rows(parts, views)), columns=COLUMNS.split())
     print(table.to_string(index=False, float_format="{:.3f}".format))
 
