@@ -3,26 +3,27 @@
 Does what `dvc push --run-cache` does, and pushes the metrics and plots of all runs as well, which
 that leaves out because they lie in Git (DVC 3.67.1). In another clone `dvc repro --pull` then takes
 the results of this one in place of running stages, also where Git has not carried dvc.lock.
-Files that are there already are not pushed again.
+Data that is there already is not pushed again.
 """
 
 import sys
 from pathlib import Path
 
+from dvc.cli import main as dvc
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
 from stages.cli.running import run_command
 
 
-def run() -> int:
-    """Push from the repository around the working folder; return the number of files pushed.
+def push_from_git() -> int:
+    """Push the metrics and plots that lie in Git, of all runs; return how many were not there yet.
 
     Raises:
-        DvcException: if there is no remote or some files could not be pushed.
+        DvcException: if some could not be pushed.
     """
+    pushed = 0
     with Repo() as repo:
-        pushed = repo.push(run_cache=True)
         # Kept as runs/<2 digits>/<digest of what went in>/<digest of what came out>.
         entries = Path(repo.stage_cache.cache_dir).glob("*/*/*")
         runs = [(entry.parent.name, entry.name) for entry in entries]
@@ -43,8 +44,11 @@ def run() -> int:
 
 def main() -> None:
     """Push, and say how much."""
+    # Through its command line, which knows what to say of each kind of remote that fails.
+    if status := dvc(["push", "--run-cache"]):
+        sys.exit(status)
     try:
-        print(f"push: {run()} files pushed")
+        print(f"push: {push_from_git()} metrics and plots of runs pushed")
     except DvcException as error:
         sys.exit(f"push: {error}")
 

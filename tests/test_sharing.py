@@ -108,7 +108,9 @@ def test_results_without_a_commit_are_pulled_and_not_computed(quick: Path, tmp_p
     change = {"fetch": {"phantom": {"size": 97}}, "pretrained": {"views": 1}}
     update_params(mine / "params.yaml", change)
     run("dvc", "repro", cwd=mine)
-    assert "files pushed" in execute(PUSH_RUNS, mine)
+    said = execute(PUSH_RUNS, mine)
+    assert "files pushed" in said
+    assert "metrics and plots of runs pushed" in said
     # Git has not carried the new dvc.lock: only the run-cache knows the results.
     update_params(yours / "params.yaml", change)
     said = execute(PULL_RUNS, yours)
@@ -121,9 +123,15 @@ def test_results_without_a_commit_are_pulled_and_not_computed(quick: Path, tmp_p
 
 
 def test_nowhere_to_push_to_is_told(quick: Path, tmp_path: Path) -> None:
-    shutil.copytree(quick, tmp_path / "clone", symlinks=True)
-    said = run("python", "-m", "stages.push", cwd=tmp_path / "clone", expect=1)
+    clone = tmp_path / "clone"
+    shutil.copytree(quick, clone, symlinks=True)
+    said = run("python", "-m", "stages.push", cwd=clone, expect=1)
     assert "no remote specified" in said
+    assert "Traceback" not in said
+    (tmp_path / "file").touch()
+    run("dvc", "remote", "add", "--default", "storage", str(tmp_path / "file/remote"), cwd=clone)
+    said = run("python", "-m", "stages.push", cwd=clone, expect=255)
+    assert str(tmp_path / "file/remote") in said
     assert "Traceback" not in said
 
 
