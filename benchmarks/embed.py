@@ -2,8 +2,9 @@
 
 Reads params.yaml, writes only to a temporary folder. Makes images and crops of noise as `split`
 hands them on, and runs in turn, in one process with the same threads: the bare forward pass over
-batches that lie in memory, of as many images as there are in all views and crops; and the stage,
-which reads them, turns them, loads the backbone anew and writes features piece by piece.
+batches that lie in memory, of as many images as there are in all views, crops and stainings; and
+the stage, which reads them, turns and stains them, loads the backbone anew and writes features
+piece by piece.
 
 Expected: 0.9 or more of the bare forward pass. With few images, loading the backbone weighs more.
 """
@@ -20,7 +21,6 @@ import pandas as pd
 from stages.cli.running import quiet_import
 from stages.dataset.files import write_table
 from stages.dataset.index import PARTS
-from stages.engine.pieces import LOCAL
 from stages.params.loading import load_params
 from stages.params.schema import Params
 
@@ -60,16 +60,23 @@ def time_stage(split: Path, out: Path, params: Params) -> float:
     from stages.embed import run_with
 
     start = time.perf_counter()
-    run_with(params, split=split, out=out)
+    run_with(params.pretrained, seed=params.seed, threads=params.threads, split=split, out=out)
     return time.perf_counter() - start
 
 
 def compare(count: int, rounds: int, folder: Path, params: Params) -> list[float]:
     """Print images a second of both, round by round; return what share the stage's are."""
+    from stages.models.embedders import BATCH
+    from stages.models.stainings import views_of_each
+
     split = folder / "split"
     split.mkdir()
     make_split(split, count, params)
-    passes = count * (params.pretrained.views + params.split.crops.count)
+    crops, settings = params.split.crops.count, params.pretrained
+    passes = count * (settings.views + crops)
+    if settings.stainings:
+        each = views_of_each(settings.views, settings.stainings) + crops
+        passes += (count - 2 * BATCH) * settings.stainings * each
     print(f"{passes} forward passes of {params.pretrained.backbone}, {params.threads} threads")
     print(f"{'bare, images/s':>16} {'embed, images/s':>16} {'share':>6}", flush=True)
     shares = []
@@ -92,7 +99,7 @@ def main() -> None:
     with quiet_import():
         from stages.models.runtime import set_up
 
-    params = load_params().model_copy(update={"engine": LOCAL})
+    params = load_params()
     set_up(seed=params.seed, threads=params.threads)
     with tempfile.TemporaryDirectory() as folder:
         shares = compare(options.images, options.rounds, Path(folder), params)

@@ -1,10 +1,11 @@
 """Train a head on the cached features: `python -m stages.train_pretrained`.
 
-Reads the training and validation part of `data/embed`, the labels in `data/split` and the weights
-of the backbone. Writes `data/models/pretrained.keras`, backbone and head in one file, which takes
-images in [0, 255] and returns class probabilities, and `plots/pretrained_history.csv`; each epoch
-is logged below `plots/live/pretrained` as soon as it ends. With a backbone from an ONNX file the
-model is the head alone, which takes its features.
+Reads the training and validation part of `data/embed`, that of training also in the other stains
+that `embed` gave it, the labels in `data/split` and the weights of the backbone. Writes
+`data/models/pretrained.keras`, backbone and head in one file, which takes images in [0, 255] and
+returns class probabilities, and `plots/pretrained_history.csv`; each epoch is logged below
+`plots/live/pretrained` as soon as it ends. With a backbone from an ONNX file the model is the head
+alone, which takes its features.
 
 With `pretrained.fine_tune_epochs` above 0 the top of the backbone is trained after the head, on
 the images themselves and with its batch normalisation frozen. At the end the temperature of the
@@ -58,8 +59,12 @@ def run(
     features = read_features(train.index["id"], "train", embed)
     val_features = read_features(val.index["id"], "val", embed)
     views = features.shape[1]
+    kinds = [features]
+    if settings.stainings:
+        kinds.append(read_features(train.index["id"], "train_stained", embed))
     # Each view is an example of its own.
-    examples = each_view(features), np.repeat(train.labels, views)
+    labels = [np.repeat(train.labels, kind.shape[1]) for kind in kinds]
+    examples = each_view(*kinds), np.concatenate(labels)
     val_examples = each_view(val_features), np.repeat(val.labels, views)
     head = build_head(examples[0], settings, classes=classes, seed=seed)
     table = fit(

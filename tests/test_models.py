@@ -29,14 +29,17 @@ from stages.images.views import dihedral
 from stages.models import backbones
 from stages.models.augmentation import augment, mix, shrink
 from stages.models.backbones import build_backbone, values_digest
+from stages.models.embedding import embed_batch
 from stages.models.fine_tuning import unfreeze
 from stages.models.heads import build_head, join
 from stages.models.prediction import is_fine_tuned, predict_batch, predict_features
 from stages.models.runtime import set_up
 from stages.models.saving import load_model, save_model
 from stages.models.scratch import build_scratch
+from stages.models.stainings import embed_stained
 from stages.models.training import Batches, fit
 from stages.params.loading import load_params
+from stages.params.schema import Pretrained
 
 ROOT = Path(__file__).parents[1]
 PARAMS = load_params(ROOT / "params.yaml")
@@ -643,6 +646,48 @@ class TestBackbones:
         assert (ROOT / backbones.EMBEDDED_WEIGHTS).stat().st_size < 6e6
 
 
+class MeanColours:
+    """In place of a network: features that show how an image is stained, and not how it lies."""
+
+    output_shape = (None, 3)
+
+    def predict_on_batch(self, images: Images) -> NDArray[np.float32]:
+        return images.mean(axis=(1, 2), dtype=np.float32)
+
+
+class TestStainings:
+    RNG = np.random.default_rng(3)
+    IMAGES = RNG.integers(60, 240, (5, 16, 16, 3), np.uint8)
+    CROPS = np.repeat(IMAGES[:, None], 2, axis=1)
+
+    def stained(self, rows: slice = slice(None), **changes: float) -> NDArray[np.float32]:
+        settings = {"views": 8, "stainings": 2, "jitter": 0.6, "seed": 1} | changes
+        return embed_stained(MeanColours(), self.IMAGES[rows], self.CROPS[rows], **settings)
+
+    def test_each_staining_is_another_and_crops_are_stained_as_their_image(self) -> None:
+        features = self.stained()
+        assert features.shape == (5, 4, 6)
+        assert np.allclose(features[..., :3], features[..., 3:], atol=1e-3)
+        one, two = features[:, :2], features[:, 2:]
+        assert np.allclose(one[:, 0], one[:, 1], atol=1e-3)
+        assert (np.abs(one - two).max(axis=(1, 2)) > 2).all()
+        plain = embed_batch(MeanColours(), self.IMAGES, self.CROPS, views=1)
+        changed = np.abs(features - plain)[..., :3].max(axis=2)
+        assert (changed > 1).mean() > 0.8
+
+    def test_depends_on_the_image_and_the_seed_alone(self) -> None:
+        assert np.array_equal(self.stained(slice(3, 5)), self.stained()[3:5])
+        assert not np.allclose(self.stained(seed=2), self.stained())
+
+    def test_nothing_changes_without_jitter(self) -> None:
+        plain = embed_batch(MeanColours(), self.IMAGES, self.CROPS, views=1)
+        assert np.abs(self.stained(jitter=0) - plain).max() < 1
+
+    @pytest.mark.parametrize(("views", "stainings", "count"), [(8, 2, 4), (8, 3, 3), (1, 2, 2)])
+    def test_stainings_share_half_the_views(self, views: int, stainings: int, count: int) -> None:
+        assert self.stained(views=views, stainings=stainings).shape == (5, count, 6)
+
+
 class TestOrderOfRows:
     """The order of rows in a file carries no meaning, ids do."""
 
@@ -669,25 +714,26 @@ class TestOrderOfRows:
             write_table(index.iloc[rows], folder / f"{part}.csv")
 
     def shuffle_embed(self, folder: Path, order: np.random.Generator) -> None:
-        for part in ("train", "val", "test"):
+        for part in ("train", "train_stained", "val", "test"):
             features, ids = np.load(folder / f"{part}.npy"), pd.read_csv(folder / f"{part}.csv")
             rows = order.permutation(len(ids))
             np.save(folder / f"{part}.npy", features[rows])
             write_table(ids.iloc[rows], folder / f"{part}.csv")
 
     def embed(self, at: Path, weights: Path) -> None:
-        embed.run(
-            backbone="mobilenet_v2_035", weights=str(weights), sha256=None,
-            strides=PARAMS.pretrained.strides, onnx=PARAMS.pretrained.onnx, views=2, seed=1,
-            threads=PARAMS.threads, split=at / "split", out=at / "embed",
+        embed.run_with(
+            self.settings(weights), seed=1, threads=PARAMS.threads,
+            split=at / "split", out=at / "embed",
         )  # fmt: skip
 
-    def train(self, at: Path, weights: Path) -> None:
-        settings = PARAMS.pretrained.model_copy(
+    def settings(self, weights: Path) -> Pretrained:
+        return PARAMS.pretrained.model_copy(
             update={"weights": str(weights), "views": 2, "epochs": 12}
         )
+
+    def train(self, at: Path, weights: Path) -> None:
         train_pretrained.run(
-            settings, seed=1, lr=0.05, batch_size=8, threads=PARAMS.threads,
+            self.settings(weights), seed=1, lr=0.05, batch_size=8, threads=PARAMS.threads,
             split=at / "split", embed=at / "embed",
             model=at / "models/pretrained.keras", history=at / "history.csv", live=at / "live",
         )  # fmt: skip

@@ -333,11 +333,7 @@ def test_pipeline_from_features_to_predictions(
     split, features = tmp_path / "split", tmp_path / "embed"
     test_models.TestOrderOfRows().write_split(split, None)
     for _ in range(2):
-        embed.run(
-            backbone=settings.backbone, weights=settings.weights, sha256=settings.sha256,
-            strides=settings.strides, onnx=settings.onnx, views=settings.views, seed=1,
-            threads=PARAMS.threads, split=split, out=features,
-        )  # fmt: skip
+        embed.run_with(settings, seed=1, threads=PARAMS.threads, split=split, out=features)
         written = digest(features / "train.npy")
     assert np.load(features / "train.npy", allow_pickle=False).shape == (24, 2, 5)
     assert written == digest(features / "train.npy")

@@ -36,6 +36,7 @@ RERUNS: dict[str, tuple[Any, set[str]]] = {
     "pretrained.sha256": ("0" * 64, FROM_EMBED),
     "pretrained.onnx.tokens": ("mean", FROM_EMBED),
     "pretrained.views": (3, FROM_EMBED),
+    "pretrained.stainings": (0, FROM_EMBED),
     "pretrained.epochs": (4, PRETRAINED),
     "pretrained.fine_tune_epochs": (1, PRETRAINED),
     "evaluate.bootstrap": (200, {"evaluate", "report"}),

@@ -120,6 +120,13 @@ def test_features_are_joined_on_ids_and_views_are_rows(shard_size: int, tmp_path
     views = each_view(features)
     assert views.shape == (9, 4)
     assert np.array_equal(views[np.array([8, 0, 4])], expected.reshape(-1, 4)[[8, 0, 4]])
+    write(tmp_path / "more.npy", -values[:, :2], shard_size)
+    pd.DataFrame({"id": list("abcde")}).to_csv(tmp_path / "more.csv", index=False)
+    both = each_view(features, read_features(pd.Series(["b"]), "more", tmp_path))
+    together = np.concatenate([expected.reshape(-1, 4), -values[1, :2]])
+    assert both.shape == together.shape
+    assert np.array_equal(both[:], together)
+    assert np.array_equal(both[np.array([10, 2, 9])], together[[10, 2, 9]])
 
 
 def test_chosen_rows_are_read_when_asked_for() -> None:
@@ -139,7 +146,7 @@ def test_many_shards_give_the_same_models_predictions_and_metrics(
     update_params(clone / "params.yaml", {"split": {"shard_size": SHARD_SIZE}})
     run("dvc", "repro", "--force", "--downstream", "split", cwd=clone)
     for folder in ("split", "embed"):
-        for part in ("train", "val", "test"):
+        for part in ("train", "val", "test", *(["train_stained"] if folder == "embed" else [])):
             names = [f"{part}.npy", *([f"{part}_crops.npy"] if folder == "split" else [])]
             for name in names:
                 one = read_array(tiny / f"data/{folder}/{name}")

@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from stages.dataset.index import check_rows, read_array, read_index, rows_of
-from stages.dataset.shards import Chosen
+from stages.dataset.shards import Array, Chosen, Shards, parts_of
 
 
 def read_features(ids: pd.Series, part: str, embed: Path) -> Chosen:
@@ -24,11 +24,18 @@ def read_features(ids: pd.Series, part: str, embed: Path) -> Chosen:
     return Chosen(features, rows_of(ids, index, what=f"{embed}/{part}"))
 
 
-def each_view(features: Chosen) -> Chosen:
-    """Return features (N, views, D) as (N * views, D): each view is a row of its own."""
-    _, views, width = features.shape
-    rows = features.rows[:, None] * views + np.arange(views)
-    return Chosen(features.array.reshape(-1, width), rows.ravel())
+def each_view(*features: Chosen) -> Chosen:
+    """Return features (N, views, D) as (N * views, D): each view is a row of its own.
+
+    Several, which may have other numbers of images and views, follow each other.
+    """
+    arrays, rows, start = list[Array](), [], 0
+    for each in features:
+        _, views, width = each.shape
+        rows.append(start + (each.rows[:, None] * views + np.arange(views)).ravel())
+        arrays += parts_of(each.array.reshape(-1, width))
+        start = sum(map(len, arrays))
+    return Chosen(Shards(arrays) if len(arrays) > 1 else arrays[0], np.concatenate(rows))
 
 
 def mean_features(index: pd.DataFrame, part: str, embed: Path) -> NDArray[np.float32]:

@@ -28,8 +28,17 @@ def augment(
     for row, image in enumerate(images):
         # The small image is what is stained: a quarter of the pixels for half the side.
         cropped = _crop(image, rng, zoom=zoom, size=side)
-        changed[row] = _jitter(dihedral(cropped, int(rng.integers(COUNT))), rng, stain_jitter)
+        turned = dihedral(cropped, int(rng.integers(COUNT)))
+        changed[row] = stains.scale(turned, stain_factors(rng, stain_jitter))
     return changed
+
+
+def stain_factors(rng: np.random.Generator, amount: float) -> NDArray[np.float32]:
+    """Draw factors (3,) for haematoxylin, DAB and residual, with the standard deviation `amount`.
+
+    That of the residual is 1: it holds no stain that could have been stronger.
+    """
+    return np.append(np.exp(rng.normal(0.0, amount, 2)), 1.0).astype(np.float32)
 
 
 def shrink(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
@@ -68,9 +77,3 @@ def _resize(
     # Pillow's bilinear filter is antialiased where it shrinks, as the network's own layer is.
     picture = Image.fromarray(np.ascontiguousarray(image))
     return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR, box=box))
-
-
-def _jitter(image: NDArray[np.uint8], rng: np.random.Generator, amount: float) -> NDArray[np.uint8]:
-    # The residual is kept: it holds no stain that could have been stronger.
-    factors = np.append(np.exp(rng.normal(0.0, amount, 2)), 1.0).astype(np.float32)
-    return stains.scale(image, factors)

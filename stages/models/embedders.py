@@ -1,12 +1,13 @@
 """The frozen network that `embed` runs, whichever kind of file it comes from, piece by piece."""
 
 import json
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stages.cli.running import quiet_import
 from stages.dataset.index import Part
@@ -14,10 +15,12 @@ from stages.dataset.shards import parts_of, read_rows, shard_path
 from stages.engine.files import Files
 from stages.engine.pieces import ROWS, Piece
 from stages.models.embedding import Embedder, embed_batch
+from stages.models.stainings import embed_stained
 from stages.params.schema import Onnx
 
 BATCH = 32
 SUFFIXES = ("", "_crops")
+STAINED = "train_stained"  # the features of the training images in other stains
 
 
 def load_embedder(
@@ -81,13 +84,15 @@ def embedding_pieces(parts: Mapping[str, Part], network: dict[str, Any]) -> list
     """Cut all images into pieces for `embed_piece`, none of them across two files of an array.
 
     Args:
-        parts: by name, the parts that `split` wrote.
+        parts: by name, the parts that `split` wrote; as `STAINED` that of training once more.
         network: see `embed_piece`.
     """
     pieces = []
     for name, part in parts.items():
+        stained = name == STAINED
+        source = "train" if stained else name
         for number, rows in enumerate(map(len, parts_of(part.images))):
-            files = [shard_path(Path(f"{name}{suffix}.npy"), number).name for suffix in SUFFIXES]
+            files = [shard_path(Path(f"{source}{suffix}.npy"), number).name for suffix in SUFFIXES]
             for at in range(0, rows, ROWS):
                 count = min(ROWS, rows - at)
                 arguments = {
@@ -95,6 +100,7 @@ def embedding_pieces(parts: Mapping[str, Part], network: dict[str, Any]) -> list
                     "crops": files[1] if part.crops is not None else None,
                     "start": at,
                     "count": count,
+                    "stained": stained,
                     "network": network,
                 }
                 about = f"rows {at} to {at + count - 1} of {files[0]}"
@@ -116,6 +122,7 @@ def embed_piece(
     crops: str | None,
     start: int,
     count: int,
+    stained: bool,
     network: Mapping[str, Any],
 ) -> None:
     """Write the features of some images, float32 (count, views, D).
@@ -127,16 +134,26 @@ def embed_piece(
         crops: name of an array uint8 (N, C, S, S, 3), or None.
         start: the first of the rows.
         count: their number.
-        network: the arguments of `load_embedder` with `seed`, `views` and `files`, the names among
-            `inputs` of those of `network_files`, or none where the network finds them itself.
+        stained: whether in other stains, as `embed_stained` does.
+        network: the arguments of `load_embedder` with `seed`, `views`, `stainings`, `stain_jitter`
+            and `files`, the names among `inputs` of those of `network_files`, or none where the
+            network finds them itself.
     """
     embedder = _network(json.dumps([network, inputs._asdict()], sort_keys=True))
+    embed: Callable[..., NDArray[np.float32]] = embed_batch
+    if stained:
+        embed = partial(
+            embed_stained,
+            stainings=network["stainings"],
+            jitter=network["stain_jitter"],
+            seed=network["seed"],
+        )
     features = []
     for at in range(start, start + count, BATCH):
         rows = slice(at, min(at + BATCH, start + count))
         batch = read_rows(inputs.open(images), rows)
         magnified = None if crops is None else read_rows(inputs.open(crops), rows)
-        features.append(embed_batch(embedder, batch, magnified, views=network["views"]))
+        features.append(embed(embedder, batch, magnified, views=network["views"]))
     np.save(out, np.concatenate(features))
 
 

@@ -200,6 +200,8 @@ class Pretrained(Section):
     onnx: Onnx
     strides: Annotated[list[Literal[2, 4, 8, 16, 32]], AfterValidator(_check_strides)]
     views: Views
+    stainings: Annotated[int, Field(ge=0, le=8)]
+    stain_jitter: Annotated[float, Field(ge=0, le=2)]
     hidden: Annotated[int, Field(ge=0)]
     epochs: Count
     patience: Count
