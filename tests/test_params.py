@@ -291,7 +291,7 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
 
 def test_every_problem_is_told_at_once(load: Load) -> None:
     with pytest.raises(InputError) as caught:
-        load(changed("lr", "fast").replace("epochs: 40 ", "epochs: forty "))
+        load(changed("lr", "fast").replace("epochs: 12 ", "epochs: twelve "))
     assert "lr: " in str(caught.value)
     assert "pretrained.epochs: " in str(caught.value)
 
