@@ -167,7 +167,8 @@ class TestEmbed:
         shares = embed.compare(80, 1, tmp_path, load_params(params))
         assert len(shares) == 1
         assert shares[0] > 0
-        assert "160 forward passes of mobilenet_v2_035" in capsys.readouterr().out
+        # 80 images in a view and a crop, and 16 for training in two stainings of both.
+        assert "224 forward passes of mobilenet_v2_035" in capsys.readouterr().out
         assert np.load(tmp_path / "embed/train.npy").shape == (16, 1, 2 * 1280)
 
 
