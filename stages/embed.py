@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 
 from stages.cli.running import run_command
+from stages.dataset.features import STAINED
 from stages.dataset.files import file_digest, replacing, write_table
 from stages.dataset.index import PARTS, read_part
 from stages.dataset.shards import create_shards, shard_size_of
 from stages.engine.pieces import LOCAL, finished
 from stages.models.embedders import (
-    STAINED,
     arrays_of,
     embed_piece,
     embedding_pieces,

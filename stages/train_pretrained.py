@@ -10,7 +10,7 @@ alone, which takes its features.
 With `pretrained.fine_tune_epochs` above 0 the top of the backbone is trained after the head, on
 the images themselves and with its batch normalisation frozen. At the end the temperature of the
 probabilities is set on validation. On the default the head takes about
-10 s on two cores, half of it the import of TensorFlow.
+19 s on two cores, a quarter of it the import of TensorFlow.
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from stages.cli.running import quiet_import, run_command
-from stages.dataset.features import each_view, read_features
+from stages.dataset.features import STAINED, each_view, read_features
 from stages.dataset.files import write_table
 from stages.dataset.index import read_classes, read_part
 from stages.params.loading import load_params
@@ -61,7 +61,7 @@ def run(
     views = features.shape[1]
     kinds = [features]
     if settings.stainings:
-        kinds.append(read_features(train.index["id"], "train_stained", embed))
+        kinds.append(read_features(train.index["id"], STAINED, embed))
     # Each view is an example of its own.
     labels = [np.repeat(train.labels, kind.shape[1]) for kind in kinds]
     examples = each_view(*kinds), np.concatenate(labels)

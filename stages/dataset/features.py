@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from stages.dataset.index import check_rows, read_array, read_index, rows_of
 from stages.dataset.shards import Array, Chosen, Shards, parts_of
 
+STAINED = "train_stained"  # as a part: the training images in other stains
+
 
 def read_features(ids: pd.Series, part: str, embed: Path) -> Chosen:
     """Return the cached features float32 (N, views, D) of images of a part, in the order of `ids`.

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.cli.running import quiet_import
+from stages.dataset.features import STAINED
 from stages.dataset.index import Part
 from stages.dataset.shards import parts_of, read_rows, shard_path
 from stages.engine.files import Files
@@ -20,7 +21,6 @@ from stages.params.schema import Onnx
 
 BATCH = 32
 SUFFIXES = ("", "_crops")
-STAINED = "train_stained"  # the features of the training images in other stains
 
 
 def load_embedder(

@@ -9,9 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from stages.cli.running import InputError
-from stages.dataset.features import mean_features
+from stages.dataset.features import STAINED, mean_features
 from stages.dataset.index import read_classes, read_index
-from stages.models.embedders import STAINED
 from stages.models.runtime import set_up
 from stages.models.stainings import views_of_each
 from stages.params.schema import Params, Pretrained
