@@ -21,7 +21,6 @@ from typing import Any
 from tqdm import tqdm
 
 from stages.cli.running import InputError, command, parser_of, quiet_import
-from stages.dataset.features import STAINED
 from stages.dataset.files import write_table
 from stages.models.names import MODELS
 from stages.params.loading import load_params
@@ -45,10 +44,7 @@ def run(
     Raises:
         ValueError: if the source, the model or what it needs is missing or does not fit.
     """
-    needed = [f"models/{model}.keras", *NEEDED]
-    if model == "pretrained" and params.pretrained.stainings:
-        needed += [f"embed/{STAINED}.npy", f"embed/{STAINED}.csv"]
-    _check_needed([data / name for name in needed])
+    _check_needed([data / name for name in (f"models/{model}.keras", *NEEDED)])
     with ExitStack() as closing:
         members = list_pictures(source, limits=params.fetch.limits, closing=closing)
         # TensorFlow takes seconds to import; what is missing has been reported before.

@@ -10,7 +10,7 @@ alone, which takes its features.
 With `pretrained.fine_tune_epochs` above 0 the top of the backbone is trained after the head, on
 the images themselves and with its batch normalisation frozen. At the end the temperature of the
 probabilities is set on validation. On the default the head takes about
-19 s on two cores, a quarter of it the import of TensorFlow.
+17 s on two cores, a quarter of it the import of TensorFlow.
 """
 
 from pathlib import Path
@@ -66,7 +66,7 @@ def run(
     labels = [np.repeat(train.labels, kind.shape[1]) for kind in kinds]
     examples = each_view(*kinds), np.concatenate(labels)
     val_examples = each_view(val_features), np.repeat(val.labels, views)
-    head = build_head(examples[0], settings, classes=classes, seed=seed)
+    head = build_head(each_view(features), settings, classes=classes, seed=seed)
     table = fit(
         head,
         Batches(*examples, classes=classes, batch_size=batch_size, seed=seed),

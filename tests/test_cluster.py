@@ -3,15 +3,16 @@
 import importlib.util
 import re
 import shutil
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from benchmarks.split import make_small
 from stages.engine.pieces import ROWS
-from tests.clusters import KEYS, Cluster, cluster
+from tests.clusters import KEYS, Cluster, Node, cluster
 from tests.conftest import copy_project, run, update_params
 from tests.pipeline import outputs
 from tests.test_buckets import needs_s3
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.skipif(
     not importlib.util.find_spec("ray"), reason="needs ray: pip install -r requirements-ray.txt"
 )
 COUNT, SIDE = 660, 48
-RESULTS = [*outputs("split"), *outputs("embed")]
+STAGES = ("split", "embed")
 
 
 @pytest.fixture(scope="module")
@@ -32,57 +33,52 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone with what `fetch` writes, of eleven pieces."""
+    """A clone with what `fetch` writes, of eleven pieces, and what one machine makes of it."""
     clone = copy_project(tmp_path_factory.mktemp("project") / "clone")
     update_params(clone / "params.yaml", {"image_size": SIDE, "pretrained": {"views": 2}})
     make_small(clone / "data/raw", COUNT, side=SIDE)
+    for stage in STAGES:
+        run("python", "-m", f"stages.{stage}", cwd=clone)
     return clone
 
 
-@pytest.fixture(scope="module")
-def expected(project: Path) -> dict[str, str]:
-    """Digests of what one machine writes."""
-    for stage in ("split", "embed"):
-        run("python", "-m", f"stages.{stage}", cwd=project)
-    return digests(project, RESULTS)
-
-
-def anew(project: Path, to: Path, engine: dict) -> Path:
+def anew(project: Path, stage: str, to: Path, engine: dict) -> Path:
+    """A copy without what `stage` wrote, and with an engine."""
     shutil.copytree(project, to, symlinks=True)
-    for path in RESULTS:
-        shutil.rmtree(to / path, ignore_errors=True)
-        if (to / path).is_file():
-            (to / path).unlink()
+    for path in map(to.joinpath, outputs(stage)):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
     update_params(to / "params.yaml", {"engine": engine})
     return to
 
 
-def pieces(clone: Path, stage: str) -> set[str]:
-    return {path.name for path in clone.glob(f"data/.{stage}.pieces/*/[!.]*")}
+def finish_without(node: Node, process: subprocess.Popen[str], done: Callable[[], int]) -> None:
+    """Kill a node as soon as a piece is done, and wait for the process to end well."""
+    while not (count := done()):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.02)
+    node.kill()
+    assert count < COUNT // ROWS
+    printed, _ = process.communicate()
+    assert process.returncode == 0, printed
 
 
-def test_node_killed_in_the_middle_changes_no_byte(
-    nodes: Cluster, project: Path, expected: dict[str, str], tmp_path: Path
+def test_nodes_that_share_a_folder_and_one_is_killed(
+    nodes: Cluster, project: Path, tmp_path: Path
 ) -> None:
-    clone = anew(project, tmp_path / "clone", {"kind": "ray", "address": nodes.address})
-    for stage, dies in (("split", nodes.nodes[2]), ("embed", nodes.nodes[1])):
-        process = nodes.run("python", "-m", f"stages.{stage}", cwd=clone)
-        while not (done := pieces(clone, stage)):
-            assert process.poll() is None, process.communicate()[0]
-            time.sleep(0.02)
-        dies.kill()
-        assert len(done) < COUNT // ROWS
-        printed, _ = process.communicate()
-        assert process.returncode == 0, printed
-        assert not list(clone.glob("data/.*.pieces"))
-    assert digests(clone, RESULTS) == expected
+    engine = {"kind": "ray", "address": nodes.address}
+    clone = anew(project, "split", tmp_path / "clone", engine)
+    process = nodes.run("python", "-m", "stages.split", cwd=clone)
+    finish_without(
+        nodes.nodes[2], process, lambda: len(list(clone.glob("data/.split.pieces/*/[!.]*")))
+    )
+    assert not list(clone.glob("data/.*.pieces"))
+    assert digests(clone, outputs("split")) == digests(project, outputs("split"))
 
 
 @needs_s3
-def test_nodes_that_share_a_bucket_and_no_folder(
+def test_nodes_that_share_a_bucket_and_one_is_killed(
     nodes: Cluster,
     project: Path,
-    expected: dict[str, str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -102,35 +98,33 @@ def test_nodes_that_share_a_bucket_and_no_folder(
         "storage": "s3://pieces/here",
         "storage_options": {"endpoint_url": url},
     }
-    clone = anew(project, tmp_path / "clone", engine)
-    process = nodes.run("python", "-m", "stages.split", cwd=clone)
+    clone = anew(project, "embed", tmp_path / "clone", engine)
     seen: set[str] = set()
-    while process.poll() is None:
-        seen |= {found.key for found in bucket.objects.all()}
-        time.sleep(0.2)
-    assert process.returncode == 0, process.communicate()[0]
-    assert any(key.endswith("/inputs/images-000.zip") for key in seen)
-    assert any(key.endswith("/0000000.npy") for key in seen)
-    assert not list(bucket.objects.all())
+
+    def done() -> int:
+        seen.update(found.key for found in bucket.objects.all())
+        return sum(bool(re.search(r"/\w+-\d{4}-\d{8}\.npy$", key)) for key in seen)
+
     process = nodes.run("python", "-m", "stages.embed", cwd=clone)
-    assert process.wait() == 0, process.communicate()[0]
-    assert digests(clone, RESULTS) == expected
+    finish_without(nodes.nodes[1], process, done)
+    assert any(key.endswith("/inputs/train_crops.npy") for key in seen)
+    assert not list(bucket.objects.all())
+    assert digests(clone, outputs("embed")) == digests(project, outputs("embed"))
     server.stop()
 
 
 def test_no_cluster_at_the_address(project: Path, tmp_path: Path) -> None:
-    clone = anew(project, tmp_path / "clone", {"kind": "ray", "address": "127.0.0.1:1"})
+    engine = {"kind": "ray", "address": "127.0.0.1:1"}
+    clone = anew(project, "split", tmp_path / "clone", engine)
     printed = run("python", "-m", "stages.split", cwd=clone, expect=1)
     assert re.search(r"engine\.address: expected a Ray cluster.* `ray start --head`", printed)
     assert not (clone / "data/split").exists()
 
 
 def test_machines_with_too_few_cores_are_told(
-    nodes: Cluster, project: Path, expected: dict[str, str], tmp_path: Path
+    nodes: Cluster, project: Path, tmp_path: Path
 ) -> None:
-    assert expected
-    clone = anew(project, tmp_path / "clone", {"kind": "ray", "address": nodes.address})
-    shutil.copytree(project / "data/split", clone / "data/split")
+    clone = anew(project, "embed", tmp_path / "clone", {"kind": "ray", "address": nodes.address})
     update_params(clone / "params.yaml", {"threads": 3})
     process = nodes.run("python", "-m", "stages.embed", cwd=clone)
     printed, _ = process.communicate()

@@ -159,10 +159,10 @@ def downstream(stages: set[str]) -> set[str]:
 
 
 def test_learning_rates_are_experiments_that_never_run_the_backbone(
-    tiny: Path, tmp_path: Path
+    quick: Path, tmp_path: Path
 ) -> None:
     clone = tmp_path / "clone"
-    shutil.copytree(tiny, clone, symlinks=True)
+    shutil.copytree(quick, clone, symlinks=True)
     printed = run("dvc", "exp", "run", "-S", "lr=1e-5", cwd=clone)
     ran = {name for name in ORDER if f"Running stage '{name}'" in printed}
     assert ran == BOTH_TRAININGS

@@ -218,16 +218,6 @@ class TestCommand:
         assert said.startswith("predict: expected a trained model")
         assert "`dvc pull data/split/classes.json data/split/train.csv data/embed/train.npy" in said
 
-    def test_without_the_other_stains_that_the_head_learnt_from(
-        self, tiny: Path, tmp_path: Path
-    ) -> None:
-        clone = tmp_path / "clone"
-        shutil.copytree(tiny, clone, symlinks=True)
-        for path in (clone / "data/embed").glob("train_stained.*"):
-            path.unlink()
-        said = run("python", "-m", "stages.predict", "params.yaml", cwd=clone, expect=1)
-        assert "`dvc pull data/embed/train_stained.npy data/embed/train_stained.csv`" in said
-
     def test_other_parameters_than_those_of_the_model(self, tiny: Path, tmp_path: Path) -> None:
         clone = tmp_path / "clone"
         shutil.copytree(tiny, clone, symlinks=True)

@@ -13,9 +13,7 @@ from tests.guides import blocks, execute
 
 GUIDE = blocks("pull-requests.md")
 RECIPE = blocks("sharing.md")["When dvc.lock conflicts in a merge"][0]
-RATES = ("0.0003", "0.001", "0.003", "0.01")
-# Enough for the head to learn something that can be lost.
-LONGER = {"epochs": 30, "patience": 30}
+RATES = ("0.0003", "0.003")
 # On 48 test images an accuracy is known to 14 points either way: the gate may not be closer.
 TOLERANCE = {"pretrained.test.accuracy": 0.15}
 
@@ -29,9 +27,8 @@ def people(tiny: Path, folder: Path) -> tuple[Path, Path, Path]:
     run("git", "remote", "add", "origin", str(hub), cwd=a)
     run("dvc", "remote", "add", "--default", "storage", str(folder / "remote"), cwd=a)
     update_params(a / "params.yaml", {"compare": {"tolerance": None}})
-    update_params(a / "params.yaml", {"compare": {"tolerance": TOLERANCE}, "pretrained": LONGER})
+    update_params(a / "params.yaml", {"compare": {"tolerance": TOLERANCE}})
     introduce(a)
-    run("dvc", "repro", cwd=a)
     run("git", "commit", "--quiet", "--all", "--message", "baseline", cwd=a)
     run("dvc", "push", cwd=a)
     run("git", "push", "--quiet", "--set-upstream", "origin", "main", cwd=a)

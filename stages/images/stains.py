@@ -24,7 +24,7 @@ _DENSITY_OF_LEVEL = -np.log(np.maximum(np.arange(256), 1) / 255.0).astype(np.flo
 
 def separate(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return the amounts of haematoxylin, DAB and residual, float32 (..., 3), of RGB uint8."""
-    return _DENSITY_OF_LEVEL[image] @ DENSITY_TO_STAIN
+    return _DENSITY_OF_LEVEL.take(image) @ DENSITY_TO_STAIN
 
 
 def mix(stains: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -38,6 +38,9 @@ def scale(image: NDArray[np.uint8], factors: NDArray[np.float32]) -> NDArray[np.
 
     Separating, scaling and mixing are one matrix in the space of optical densities.
     """
-    densities = _DENSITY_OF_LEVEL[image] @ (DENSITY_TO_STAIN * factors @ STAIN_TO_DENSITY)
-    light = np.float32(255.0) * np.exp(-densities)
-    return np.clip(np.rint(light), 0, 255).astype(np.uint8)
+    light = _DENSITY_OF_LEVEL.take(image) @ -(DENSITY_TO_STAIN * factors @ STAIN_TO_DENSITY)
+    # In place: this runs on every image that is embedded or trained on.
+    np.exp(light, out=light)
+    light *= 255.0
+    np.rint(light, out=light)
+    return np.minimum(light, 255, out=light).astype(np.uint8)

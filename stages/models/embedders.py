@@ -1,10 +1,11 @@
 """The frozen network that `embed` runs, whichever kind of file it comes from, piece by piece."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +16,13 @@ from stages.dataset.index import Part
 from stages.dataset.shards import parts_of, read_rows, shard_path
 from stages.engine.files import Files
 from stages.engine.pieces import ROWS, Piece
-from stages.models.embedding import Embedder, embed_batch
-from stages.models.stainings import embed_stained
+from stages.models.embedding import Embedder, inputs_of, pool
+from stages.models.stainings import stain_again, views_of_each
 from stages.params.schema import Onnx
 
 BATCH = 32
 SUFFIXES = ("", "_crops")
+Item = TypeVar("Item")
 
 
 def load_embedder(
@@ -134,27 +136,47 @@ def embed_piece(
         crops: name of an array uint8 (N, C, S, S, 3), or None.
         start: the first of the rows.
         count: their number.
-        stained: whether in other stains, as `embed_stained` does.
+        stained: whether in other stains, as `stain_again` gives them.
         network: the arguments of `load_embedder` with `seed`, `views`, `stainings`, `stain_jitter`
             and `files`, the names among `inputs` of those of `network_files`, or none where the
             network finds them itself.
     """
     embedder = _network(json.dumps([network, inputs._asdict()], sort_keys=True))
-    embed: Callable[..., NDArray[np.float32]] = embed_batch
+    views, copies = network["views"], 1
     if stained:
-        embed = partial(
-            embed_stained,
-            stainings=network["stainings"],
-            jitter=network["stain_jitter"],
-            seed=network["seed"],
-        )
-    features = []
-    for at in range(start, start + count, BATCH):
-        rows = slice(at, min(at + BATCH, start + count))
-        batch = read_rows(inputs.open(images), rows)
-        magnified = None if crops is None else read_rows(inputs.open(crops), rows)
-        features.append(embed(embedder, batch, magnified, views=network["views"]))
-    np.save(out, np.concatenate(features))
+        copies = network["stainings"]
+        views = views_of_each(views, copies)
+
+    starts = range(start, start + count, BATCH)
+
+    def prepared() -> Iterator[NDArray[np.uint8]]:
+        for at in starts:
+            rows = slice(at, min(at + BATCH, start + count))
+            whole = read_rows(inputs.open(images), rows)
+            magnified = None if crops is None else read_rows(inputs.open(crops), rows)
+            pairs = iter([(whole, magnified)])
+            if stained:
+                pairs = stain_again(
+                    whole, magnified,
+                    stainings=copies, jitter=network["stain_jitter"], seed=network["seed"],
+                )  # fmt: skip
+            for pair in pairs:
+                yield from inputs_of(*pair, views=views)
+
+    outputs = [embedder.predict_on_batch(batch) for batch in ahead(prepared())]
+    each = len(outputs) // (len(starts) * copies)
+    features = [pool(outputs[i : i + each], views=views) for i in range(0, len(outputs), each)]
+    of_each = [np.concatenate(features[number::copies]) for number in range(copies)]
+    np.save(out, np.concatenate(of_each, axis=1))
+
+
+def ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """Yield the items, each made in a thread while the caller has the one before."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = thread.submit(next, items, None)
+            yield item
 
 
 @lru_cache(maxsize=1)

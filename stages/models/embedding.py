@@ -1,5 +1,6 @@
 """The frozen network that turns images into features, whichever kind of file it comes from."""
 
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -37,11 +38,25 @@ def embed_batch(
         crops: uint8 (N, C, S, S, 3), or None.
         views: number of dihedral views.
     """
-    whole = np.stack(
-        [network.predict_on_batch(dihedral(images, view)) for view in range(views)], axis=1
-    )
-    if crops is None:
+    batches = inputs_of(images, crops, views=views)
+    return pool([network.predict_on_batch(batch) for batch in batches], views=views)
+
+
+def inputs_of(
+    images: NDArray[np.uint8], crops: NDArray[np.uint8] | None, *, views: int
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield what the network gets: images (N, S, S, 3) in each view, then crop after crop."""
+    for view in range(views):
+        yield np.ascontiguousarray(dihedral(images, view))
+    if crops is not None:
+        for crop in range(crops.shape[1]):
+            yield np.ascontiguousarray(crops[:, crop])
+
+
+def pool(outputs: Sequence[NDArray[np.float32]], *, views: int) -> NDArray[np.float32]:
+    """Return features as `embed_batch` does, of what the network gives for each of its inputs."""
+    whole = np.stack(outputs[:views], axis=1)
+    if len(outputs) == views:
         return whole
-    each = [network.predict_on_batch(crops[:, crop]) for crop in range(crops.shape[1])]
-    pooled = np.mean(each, axis=0)[:, None]
-    return np.concatenate([whole, np.repeat(pooled, views, axis=1)], axis=2)
+    crops = np.mean(outputs[views:], axis=0)[:, None]
+    return np.concatenate([whole, np.repeat(crops, views, axis=1)], axis=2)

@@ -14,6 +14,7 @@ from stages.models.augmentation import mix
 
 Change = Callable[[Any, np.random.Generator], Any]
 WARM_UP_EPOCHS = 2
+STEPS = 16  # in one call of the compiled step: a step of the head takes no longer than a call
 
 
 class Rows(Protocol):
@@ -170,6 +171,7 @@ def fit(
         optimizer=LayerwiseAdam(lr, factors=lr_factors or {}, weight_decay=weight_decay or None),
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing),
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        steps_per_execution=STEPS,
     )
     keep = keras.callbacks.EarlyStopping("val_loss", patience=patience, restore_best_weights=True)
     callbacks = [

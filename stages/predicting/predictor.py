@@ -5,15 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 
 from stages.cli.running import InputError
-from stages.dataset.features import STAINED, mean_features
+from stages.dataset.features import mean_features
 from stages.dataset.index import read_classes, read_index
 from stages.models.runtime import set_up
-from stages.models.stainings import views_of_each
-from stages.params.schema import Params, Pretrained
+from stages.params.schema import Params
 from stages.predicting.answers import answer, reason_to_refuse
 from stages.predicting.classifier import Classifier, check_embedded, load_classifier
 from stages.predicting.heat import check_has_maps, save_heat
@@ -87,20 +84,8 @@ def load_predictor(params: Params, *, model: str, gradcam: Path | None, data: Pa
             f"split.crops in params.yaml make. Received: {known.shape[1]}. Run `dvc repro embed`."
         )
     if model == "pretrained":
-        learnt = _learnt_from(known, index, params.pretrained, data / "embed")
-        check_embedded(classifier.network, learnt, data / "embed/train.npy")
+        check_embedded(classifier.network, known, data / "embed/train.npy")
     if gradcam:
         check_has_maps(classifier.network)
     training = learn(known, index["group"], seed=params.seed)
     return Predictor(classifier, read_classes(data / "split"), training, gradcam)
-
-
-def _learnt_from(
-    known: NDArray[np.float32], index: pd.DataFrame, settings: Pretrained, embed: Path
-) -> NDArray[np.float32]:
-    """Return the mean of all that the head learnt from of each image, stained anew or not."""
-    if not settings.stainings:
-        return known
-    count = settings.stainings * views_of_each(settings.views, settings.stainings)
-    stained = mean_features(index, STAINED, embed)
-    return np.average([known, stained], axis=0, weights=[settings.views, count]).astype(np.float32)
