@@ -53,7 +53,7 @@ def run(
     from stages.models.training import Batches, fit
 
     set_up(seed=seed, threads=threads)
-    train_on_all_gpus()
+    several = train_on_all_gpus()
     train, val = read_part(split, "train"), read_part(split, "val")
     classes = len(read_classes(split))
     features = read_features(train.index["id"], "train", embed)
@@ -74,6 +74,8 @@ def run(
         lr=lr,
         epochs=settings.epochs,
         patience=settings.patience,
+        # A step of the head takes no longer than the call.
+        steps=1 if several else 16,
         name="train_pretrained",
         logs=[live_log(live)],
     )

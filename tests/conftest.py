@@ -82,7 +82,6 @@ LONGEST = (
     "test_team.py",
     "test_cluster.py",
     "test_backbones.py",
-    "test_sweep_cluster.py",
     "test_sharing.py",
     "test_pipeline.py",
     "test_experiments.py",

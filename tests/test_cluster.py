@@ -1,4 +1,7 @@
-"""`split` and `embed` on a Ray cluster whose nodes die: the bytes are those of one machine."""
+"""`split`, `embed` and a sweep on a Ray cluster whose nodes die one after the other.
+
+The bytes are those of one machine; the commands of the sweep are those of docs/scale.md.
+"""
 
 import importlib.util
 import re
@@ -6,28 +9,39 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import pandas as pd
+import psutil
 import pytest
 
 from benchmarks.split import make_small
 from stages.engine.pieces import ROWS
 from tests.clusters import KEYS, Cluster, Node, cluster
 from tests.conftest import copy_project, run, update_params
+from tests.guides import blocks, execute
 from tests.pipeline import outputs
 from tests.test_buckets import needs_s3
 from tests.test_pipeline import digests
+from tests.test_sweep_cluster import share, shared_clone
 
 pytestmark = pytest.mark.skipif(
     not importlib.util.find_spec("ray"), reason="needs ray: pip install -r requirements-ray.txt"
 )
 COUNT, SIDE = 660, 48
 STAGES = ("split", "embed")
+# Of a stage, so that experiments are under way until the test says so.
+WAIT = """
+import time
+while Path({hold!r}).exists():
+    time.sleep(0.1)
+"""
 
 
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with cluster(3, tmp_path_factory.mktemp("nodes")) as started:
+    with cluster(4, tmp_path_factory.mktemp("nodes")) as started:
         yield started
 
 
@@ -69,7 +83,7 @@ def test_nodes_that_share_a_folder_and_one_is_killed(
     clone = anew(project, "split", tmp_path / "clone", engine)
     process = nodes.run("python", "-m", "stages.split", cwd=clone)
     finish_without(
-        nodes.nodes[2], process, lambda: len(list(clone.glob("data/.split.pieces/*/[!.]*")))
+        nodes.nodes[3], process, lambda: len(list(clone.glob("data/.split.pieces/*/[!.]*")))
     )
     assert not list(clone.glob("data/.*.pieces"))
     assert digests(clone, outputs("split")) == digests(project, outputs("split"))
@@ -106,7 +120,7 @@ def test_nodes_that_share_a_bucket_and_one_is_killed(
         return sum(bool(re.search(r"/\w+-\d{4}-\d{8}\.npy$", key)) for key in seen)
 
     process = nodes.run("python", "-m", "stages.embed", cwd=clone)
-    finish_without(nodes.nodes[1], process, done)
+    finish_without(nodes.nodes[2], process, done)
     assert any(key.endswith("/inputs/train_crops.npy") for key in seen)
     assert not list(bucket.objects.all())
     assert digests(clone, outputs("embed")) == digests(project, outputs("embed"))
@@ -130,3 +144,50 @@ def test_machines_with_too_few_cores_are_told(
     printed, _ = process.communicate()
     assert process.returncode == 1
     assert re.search(r"expected a machine with 3 cores \(threads\)", printed)
+
+
+def works(node: Node) -> bool:
+    """Whether an experiment trains on a node."""
+    for process in psutil.Process(node.process.pid).children(recursive=True):
+        with suppress(psutil.Error):  # of one that has just ended
+            if "stages.train_scratch" in process.cmdline():
+                return True
+    return False
+
+
+def test_a_sweep_when_a_node_is_killed(nodes: Cluster, quick: Path, tmp_path: Path) -> None:
+    clone = shared_clone(quick, tmp_path)
+    hold = tmp_path / "hold"
+    hold.touch()
+    with (clone / "stages/train_scratch.py").open("a") as stage:
+        stage.write(WAIT.format(hold=str(hold)))
+    update_params(clone / "params.yaml", {"engine": {"kind": "ray", "address": nodes.address}})
+    share(clone)
+    (tmp_path / "venv").mkdir()
+    (tmp_path / "venv/installed").touch()
+    start, take = blocks("scale.md")["A sweep over many machines"]
+    command = start.replace("make sweep", f"make sweep VENV={tmp_path}/venv")
+    sweep = nodes.run("bash", "-c", command, cwd=clone)
+    while not all(works(node) for node in nodes.nodes[:2]):
+        assert sweep.poll() is None, sweep.communicate()[0]
+        time.sleep(0.1)
+    nodes.nodes[1].kill()
+    hold.unlink()
+    printed, _ = sweep.communicate()
+    assert sweep.returncode == 0, printed
+
+    table = pd.read_csv(clone / "sweep/sweep.csv")
+    assert list(table["model"]) == ["pretrained"] * 4 + ["scratch"] * 4
+    # What the stand-ins make of the learning rate, as for a sweep on one machine.
+    assert list(table["val_accuracy"]) == [0.8, 0.8, 0.7, 0.6] * 2
+    assert list(table["lr"]) == [0.01, 0.0001, 0.1, 1] * 2
+    assert set(table["ran"]) == {"train_pretrained", "train_scratch"}
+    assert (clone / "sweep/sweep.png").exists()
+    listed = set(run("dvc", "exp", "list", "--name-only", cwd=clone).split())
+    assert listed == set(table["experiment"])
+    assert len(listed) == 4
+    assert run("git", "status", "--porcelain", cwd=clone) == ""
+
+    # Data comes with the experiment that is wanted.
+    execute(take, clone, {"sweep-3fa2c1-2": table["experiment"][0]})
+    assert (clone / "data/models/scratch.keras").read_bytes().endswith(b"0.01")

@@ -29,6 +29,7 @@ def people(tiny: Path, folder: Path) -> tuple[Path, Path, Path]:
     update_params(a / "params.yaml", {"compare": {"tolerance": None}})
     update_params(a / "params.yaml", {"compare": {"tolerance": TOLERANCE}})
     introduce(a)
+    run("dvc", "repro", cwd=a)
     run("git", "commit", "--quiet", "--all", "--message", "baseline", cwd=a)
     run("dvc", "push", cwd=a)
     run("git", "push", "--quiet", "--set-upstream", "origin", "main", cwd=a)

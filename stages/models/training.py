@@ -14,7 +14,6 @@ from stages.models.augmentation import mix
 
 Change = Callable[[Any, np.random.Generator], Any]
 WARM_UP_EPOCHS = 2
-STEPS = 16  # in one call of the compiled step: a step of the head takes no longer than a call
 
 
 class Rows(Protocol):
@@ -139,6 +138,7 @@ def fit(
     warm_up: int = WARM_UP_EPOCHS,
     average: int = 0,
     lr_factors: Mapping[str, float] | None = None,
+    steps: int = 1,
     name: str = "train",
     logs: Sequence[keras.callbacks.Callback] = (),
 ) -> pd.DataFrame:
@@ -160,6 +160,8 @@ def fit(
         warm_up: epochs in which the learning rate rises.
         lr_factors: share of the learning rate by path of a variable; the others have the whole.
         average: number of epochs at the end whose weights are averaged; 0 for none.
+        steps: batches in one call of the compiled step; more than one only on a single device: on
+            several, TensorFlow fails at a last batch that is smaller.
         name: in front of the progress bar.
         logs: callbacks that are told every epoch, as from `stages.models.live`.
 
@@ -171,7 +173,7 @@ def fit(
         optimizer=LayerwiseAdam(lr, factors=lr_factors or {}, weight_decay=weight_decay or None),
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing),
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-        steps_per_execution=STEPS,
+        steps_per_execution=steps,
     )
     keep = keras.callbacks.EarlyStopping("val_loss", patience=patience, restore_best_weights=True)
     callbacks = [
