@@ -117,8 +117,14 @@ def cluster(count: int, folder: Path) -> Iterator[Cluster]:
             process = subprocess.Popen(
                 [*inside, ray, "start", *role, f"--node-ip-address={host}", *NODE],
                 cwd=folder,
-                # What a killed node leaves goes with the test; Ray's sockets need short paths.
-                env=environment(**KEYS, TMPDIR=str(folder), RAY_TMPDIR="/tmp"),
+                env=environment(
+                    **KEYS,
+                    # What a killed node leaves goes with the test; Ray's sockets need short paths.
+                    TMPDIR=str(folder),
+                    RAY_TMPDIR="/tmp",
+                    # Else they wait for all other tests on this machine.
+                    RAY_worker_niceness="0",
+                ),
                 stdout=log,
                 stderr=log,
             )
