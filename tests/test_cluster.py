@@ -6,9 +6,8 @@ The bytes are those of one machine; the commands of the sweep are those of docs/
 import importlib.util
 import re
 import shutil
-import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,7 +29,7 @@ pytestmark = pytest.mark.skipif(
     not importlib.util.find_spec("ray"), reason="needs ray: pip install -r requirements-ray.txt"
 )
 COUNT, SIDE = 660, 48
-STAGES = ("split", "embed")
+RESULTS = [*outputs("split"), *outputs("embed")]
 # Of a stage, so that experiments are under way until the test says so.
 WAIT = """
 import time
@@ -47,52 +46,57 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone with what `fetch` writes, of eleven pieces, and what one machine makes of it."""
+    """A clone with what `fetch` writes, of eleven pieces."""
     clone = copy_project(tmp_path_factory.mktemp("project") / "clone")
     update_params(clone / "params.yaml", {"image_size": SIDE, "pretrained": {"views": 2}})
     make_small(clone / "data/raw", COUNT, side=SIDE)
-    for stage in STAGES:
-        run("python", "-m", f"stages.{stage}", cwd=clone)
     return clone
 
 
-def anew(project: Path, stage: str, to: Path, engine: dict) -> Path:
-    """A copy without what `stage` wrote, and with an engine."""
+@pytest.fixture(scope="module")
+def expected(project: Path) -> dict[str, str]:
+    """Digests of what one machine writes."""
+    for stage in ("split", "embed"):
+        run("python", "-m", f"stages.{stage}", cwd=project)
+    return digests(project, RESULTS)
+
+
+def anew(project: Path, to: Path, engine: dict) -> Path:
     shutil.copytree(project, to, symlinks=True)
-    for path in map(to.joinpath, outputs(stage)):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for path in RESULTS:
+        shutil.rmtree(to / path, ignore_errors=True)
+        if (to / path).is_file():
+            (to / path).unlink()
     update_params(to / "params.yaml", {"engine": engine})
     return to
 
 
-def finish_without(node: Node, process: subprocess.Popen[str], done: Callable[[], int]) -> None:
-    """Kill a node as soon as a piece is done, and wait for the process to end well."""
-    while not (count := done()):
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.02)
-    node.kill()
-    assert count < COUNT // ROWS
-    printed, _ = process.communicate()
-    assert process.returncode == 0, printed
+def pieces(clone: Path, stage: str) -> set[str]:
+    return {path.name for path in clone.glob(f"data/.{stage}.pieces/*/[!.]*")}
 
 
-def test_nodes_that_share_a_folder_and_one_is_killed(
-    nodes: Cluster, project: Path, tmp_path: Path
+def test_node_killed_in_the_middle_changes_no_byte(
+    nodes: Cluster, project: Path, expected: dict[str, str], tmp_path: Path
 ) -> None:
-    engine = {"kind": "ray", "address": nodes.address}
-    clone = anew(project, "split", tmp_path / "clone", engine)
-    process = nodes.run("python", "-m", "stages.split", cwd=clone)
-    finish_without(
-        nodes.nodes[3], process, lambda: len(list(clone.glob("data/.split.pieces/*/[!.]*")))
-    )
-    assert not list(clone.glob("data/.*.pieces"))
-    assert digests(clone, outputs("split")) == digests(project, outputs("split"))
+    clone = anew(project, tmp_path / "clone", {"kind": "ray", "address": nodes.address})
+    for stage, dies in (("split", nodes.nodes[3]), ("embed", nodes.nodes[2])):
+        process = nodes.run("python", "-m", f"stages.{stage}", cwd=clone)
+        while not (done := pieces(clone, stage)):
+            assert process.poll() is None, process.communicate()[0]
+            time.sleep(0.02)
+        dies.kill()
+        assert len(done) < COUNT // ROWS
+        printed, _ = process.communicate()
+        assert process.returncode == 0, printed
+        assert not list(clone.glob("data/.*.pieces"))
+    assert digests(clone, RESULTS) == expected
 
 
 @needs_s3
-def test_nodes_that_share_a_bucket_and_one_is_killed(
+def test_nodes_that_share_a_bucket_and_no_folder(
     nodes: Cluster,
     project: Path,
+    expected: dict[str, str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -112,33 +116,35 @@ def test_nodes_that_share_a_bucket_and_one_is_killed(
         "storage": "s3://pieces/here",
         "storage_options": {"endpoint_url": url},
     }
-    clone = anew(project, "embed", tmp_path / "clone", engine)
+    clone = anew(project, tmp_path / "clone", engine)
+    process = nodes.run("python", "-m", "stages.split", cwd=clone)
     seen: set[str] = set()
-
-    def done() -> int:
-        seen.update(found.key for found in bucket.objects.all())
-        return sum(bool(re.search(r"/\w+-\d{4}-\d{8}\.npy$", key)) for key in seen)
-
-    process = nodes.run("python", "-m", "stages.embed", cwd=clone)
-    finish_without(nodes.nodes[2], process, done)
-    assert any(key.endswith("/inputs/train_crops.npy") for key in seen)
+    while process.poll() is None:
+        seen |= {found.key for found in bucket.objects.all()}
+        time.sleep(0.2)
+    assert process.returncode == 0, process.communicate()[0]
+    assert any(key.endswith("/inputs/images-000.zip") for key in seen)
+    assert any(key.endswith("/0000000.npy") for key in seen)
     assert not list(bucket.objects.all())
-    assert digests(clone, outputs("embed")) == digests(project, outputs("embed"))
+    process = nodes.run("python", "-m", "stages.embed", cwd=clone)
+    assert process.wait() == 0, process.communicate()[0]
+    assert digests(clone, RESULTS) == expected
     server.stop()
 
 
 def test_no_cluster_at_the_address(project: Path, tmp_path: Path) -> None:
-    engine = {"kind": "ray", "address": "127.0.0.1:1"}
-    clone = anew(project, "split", tmp_path / "clone", engine)
+    clone = anew(project, tmp_path / "clone", {"kind": "ray", "address": "127.0.0.1:1"})
     printed = run("python", "-m", "stages.split", cwd=clone, expect=1)
     assert re.search(r"engine\.address: expected a Ray cluster.* `ray start --head`", printed)
     assert not (clone / "data/split").exists()
 
 
 def test_machines_with_too_few_cores_are_told(
-    nodes: Cluster, project: Path, tmp_path: Path
+    nodes: Cluster, project: Path, expected: dict[str, str], tmp_path: Path
 ) -> None:
-    clone = anew(project, "embed", tmp_path / "clone", {"kind": "ray", "address": nodes.address})
+    assert expected
+    clone = anew(project, tmp_path / "clone", {"kind": "ray", "address": nodes.address})
+    shutil.copytree(project / "data/split", clone / "data/split")
     update_params(clone / "params.yaml", {"threads": 3})
     process = nodes.run("python", "-m", "stages.embed", cwd=clone)
     printed, _ = process.communicate()

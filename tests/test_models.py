@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +25,9 @@ from stages import embed, evaluate, train_pretrained, train_scratch
 from stages.cli.running import InputError
 from stages.dataset.files import write_json, write_table
 from stages.dataset.index import Part
+from stages.engine.files import Files
 from stages.images.views import dihedral
-from stages.models import backbones
+from stages.models import backbones, embedders
 from stages.models.augmentation import augment, mix, shrink
 from stages.models.backbones import build_backbone, values_digest
 from stages.models.embedding import embed_batch
@@ -688,6 +689,58 @@ class TestStainings:
     @pytest.mark.parametrize(("views", "stainings", "each"), [(8, 2, 2), (8, 3, 1), (1, 2, 1)])
     def test_stainings_share_half_the_views(self, views: int, stainings: int, each: int) -> None:
         assert views_of_each(views, stainings) == each
+
+
+class OneColour:
+    """In place of a network: the colour of one pixel, another one in each view."""
+
+    output_shape = (None, 3)
+
+    def predict_on_batch(self, images: Images) -> NDArray[np.float32]:
+        return images[:, 0, 1].astype(np.float32)
+
+
+class TestPieces:
+    """What `embed` writes of some rows, prepared in a thread, is what it is one by one."""
+
+    RNG = np.random.default_rng(5)
+    IMAGES = RNG.integers(60, 240, (75, 8, 8, 3), np.uint8)
+    CROPS = RNG.integers(60, 240, (75, 2, 8, 8, 3), np.uint8)
+
+    @pytest.mark.parametrize("crops", [True, False])
+    @pytest.mark.parametrize("stained", [True, False])
+    def test_rows_views_and_stainings_keep_their_places(
+        self, stained: bool, crops: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        at = {}
+        for name, array in {"train.npy": self.IMAGES, "train_crops.npy": self.CROPS}.items():
+            np.save(tmp_path / name, array)
+            at[name] = str(tmp_path / name)
+        monkeypatch.setattr(embedders, "_network", lambda described: OneColour())
+        embedders.embed_piece(
+            tmp_path / "out.npy", Files(at, {}),
+            images="train.npy", crops="train_crops.npy" if crops else None,
+            start=5, count=70, stained=stained,
+            network={"views": 4, "stainings": 2, "stain_jitter": 0.6, "seed": 1},
+        )  # fmt: skip
+        found = np.load(tmp_path / "out.npy")
+        for row in range(5, 75):
+            pairs = [(self.IMAGES[[row]], self.CROPS[[row]] if crops else None)]
+            if stained:
+                pairs = list(stain_again(*pairs[0], stainings=2, jitter=0.6, seed=1))
+            views = 1 if stained else 4
+            expected = [embed_batch(OneColour(), *pair, views=views) for pair in pairs]
+            assert np.array_equal(found[row - 5], np.concatenate(expected, axis=1)[0])
+
+    def test_what_fails_beside_the_network_is_told(self) -> None:
+        def items() -> Iterator[int]:
+            yield 1
+            raise OSError("gone")
+
+        made = embedders.ahead(items())
+        assert next(made) == 1
+        with pytest.raises(OSError, match="gone"):
+            next(made)
 
 
 class TestOrderOfRows:

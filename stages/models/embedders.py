@@ -146,7 +146,6 @@ def embed_piece(
     if stained:
         copies = network["stainings"]
         views = views_of_each(views, copies)
-
     starts = range(start, start + count, BATCH)
 
     def prepared() -> Iterator[NDArray[np.uint8]]:
@@ -154,14 +153,14 @@ def embed_piece(
             rows = slice(at, min(at + BATCH, start + count))
             whole = read_rows(inputs.open(images), rows)
             magnified = None if crops is None else read_rows(inputs.open(crops), rows)
-            pairs = iter([(whole, magnified)])
-            if stained:
-                pairs = stain_again(
-                    whole, magnified,
-                    stainings=copies, jitter=network["stain_jitter"], seed=network["seed"],
-                )  # fmt: skip
-            for pair in pairs:
-                yield from inputs_of(*pair, views=views)
+            if not stained:
+                yield from inputs_of(whole, magnified, views=views)
+                continue
+            for other in stain_again(
+                whole, magnified,
+                stainings=copies, jitter=network["stain_jitter"], seed=network["seed"],
+            ):  # fmt: skip
+                yield from inputs_of(*other, views=views)
 
     outputs = [embedder.predict_on_batch(batch) for batch in ahead(prepared())]
     each = len(outputs) // (len(starts) * copies)
