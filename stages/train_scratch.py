@@ -76,28 +76,38 @@ def train(
 ) -> tuple["keras.Model", pd.DataFrame]:
     """Return the trained network, which takes images of the size of `train`, and its history.
 
-    It is trained on images that are already small: they are cheaper to change and to feed. With
+    It is trained on images that are already small: they are cheaper to change and to feed; first
+    on smaller ones still (Tan and Le 2021, progressive learning, arXiv 2104.00298). With
     `several`, which is whether several GPUs train, they share the statistics of each batch.
     """
     from stages.models.augmentation import augment, shrink
     from stages.models.scratch import build_scratch
-    from stages.models.training import Batches, fit
+    from stages.models.training import Batches, Phase, fit
 
-    size = settings.input_size
-    small = build_scratch(settings, image_size=size, classes=classes, synchronized=several)
-    table = fit(
-        small,
-        Batches(
+    sides = [round(share * settings.input_size) for share in (*settings.progressive, 1.0)]
+    each = settings.epochs // len(sides)
+
+    def phase(number: int, side: int) -> Phase:
+        seen = Batches(
             train.images, train.labels, classes=classes, batch_size=batch_size, seed=seed,
             change=lambda images, rng: augment(
-                images, rng, zoom=settings.zoom, stain_jitter=settings.stain_jitter, size=size
+                images, rng, zoom=settings.zoom, stain_jitter=settings.stain_jitter, size=side
             ),
-            mixup=settings.mixup,
-        ),
-        Batches(
+            mixup=settings.mixup, epoch=number * each,
+        )  # fmt: skip
+        unseen = Batches(
             val.images, val.labels, classes=classes, batch_size=batch_size,
-            change=lambda images, _: shrink(images, size),
-        ),
+            change=lambda images, _: shrink(images, side),
+        )  # fmt: skip
+        return Phase(each, seen, unseen)
+
+    *before, last = [phase(number, side) for number, side in enumerate(sides)]
+    small = build_scratch(settings, image_size=None, classes=classes, synchronized=several)
+    table = fit(
+        small,
+        last.train,
+        last.val,
+        before=before if each else (),
         lr=lr * settings.lr_factor,
         epochs=settings.epochs,
         patience=settings.patience,
@@ -107,7 +117,7 @@ def train(
         average=settings.average,
         name="train_scratch",
         logs=logs,
-    )  # fmt: skip
+    )
     network = build_scratch(settings, image_size=train.images.shape[1], classes=classes)
     network.set_weights(small.get_weights())
     return network, table

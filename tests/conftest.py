@@ -16,7 +16,14 @@ from tests.pipeline import PARAMS, ROOT, environment
 TINY = {
     "image_size": 48,
     "fetch": {"phantom": {"train_per_class": 8, "test_per_class": 4, "size": 96}},
-    "scratch": {"input_size": 32, "width": 4, "blocks": 2, "epochs": 3, "views": 2},
+    "scratch": {
+        "input_size": 32,
+        "progressive": [0.5],
+        "width": 4,
+        "blocks": 2,
+        "epochs": 3,
+        "views": 2,
+    },
     # Enough for the head to learn something that can be lost.
     "pretrained": {"views": 2, "epochs": 30, "patience": 30},
     "evaluate": {"bootstrap": 100},

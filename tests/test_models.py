@@ -33,6 +33,7 @@ from stages.models.backbones import build_backbone, values_digest
 from stages.models.embedding import embed_batch
 from stages.models.fine_tuning import unfreeze
 from stages.models.heads import build_head, join
+from stages.models.live import live_log
 from stages.models.prediction import is_fine_tuned, predict_batch, predict_features
 from stages.models.runtime import set_up
 from stages.models.saving import load_model, save_model
@@ -157,6 +158,45 @@ class TestScratch:
             network.predict_on_batch(images), small.predict_on_batch(shrunk), atol=0.01
         )
         assert len(table) == 2
+
+    @pytest.mark.parametrize(
+        ("progressive", "epochs", "sides"),
+        [([0.5, 0.75], 7, [12, 12, 18, 18, 24, 24, 24]), ([0.5], 1, [24]), ([], 2, [24, 24])],
+    )
+    def test_training_begins_with_smaller_images(
+        self,
+        progressive: list[float],
+        epochs: int,
+        sides: list[int],
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+    ) -> None:
+        made: list[int] = []
+
+        def spy(images: Images, rng: np.random.Generator, *, size: int, **changes: float) -> Images:
+            made.append(size)
+            return augment(images, rng, size=size, **changes)
+
+        monkeypatch.setattr("stages.models.augmentation.augment", spy)
+        seen: list[int] = []
+        note = keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs: seen.append(made[-1])
+        )
+        images, labels = four_classes(16)
+        part = Part(images, pd.DataFrame({"label": labels}))
+        update = {"progressive": progressive, "epochs": epochs, "patience": epochs}
+        _, table = train_scratch.train(
+            SCRATCH.model_copy(update=update), part, part,
+            classes=4, seed=1, lr=0.01, batch_size=16, logs=[live_log(tmp_path), note],
+        )  # fmt: skip
+        assert seen == sides
+        assert table["epoch"].tolist() == list(range(1, epochs + 1))
+        # One schedule over all of them, and one log.
+        rates = table["lr"].tolist()
+        assert rates[2:] == sorted(rates[2:], reverse=True)
+        logged = pd.read_csv(tmp_path / "plots/metrics/train/loss.tsv", sep="\t")
+        assert logged["step"].tolist() == list(range(epochs))
+        np.testing.assert_allclose(logged["loss"], table["loss"], rtol=1e-6)
 
     def test_averaged_weights_are_the_mean_of_the_last_epochs(self) -> None:
         images, labels = four_classes(16)

@@ -140,6 +140,7 @@ def test_any_learning_rate_survives_being_written(
         ("pretrained.weights", "a/b.weights.h5"),
         ("pretrained.sha256", f"'{DIGEST}'"),
         ("pretrained.fine_tune_epochs", "3"),
+        ("scratch.progressive", "[]"),
     ],
 )
 def test_other_good_values(load: Load, key: str, written: str) -> None:
@@ -158,6 +159,9 @@ def test_other_good_values(load: Load, key: str, written: str) -> None:
         ("lr", "true", "number", "True"),
         ("lr", "", "number", "None"),
         ("lr", "[0.1, 0.2]", "number", "[0.1, 0.2]"),
+        ("scratch.progressive", "0.5", "list", "0.5"),
+        ("scratch.progressive", "[0.5, 1.0]", "less than 1", "[0.5, 1.0]"),
+        ("scratch.progressive", "[0.1]", "greater than or equal to 0.25", "[0.1]"),
         ("seed", "1.5", "integer", "1.5"),
         ("seed", "-1", "greater than or equal to 0", "-1"),
         ("batch_size", "'32'", "integer", "'32'"),

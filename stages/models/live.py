@@ -6,6 +6,13 @@ from dvclive import Live
 from dvclive.keras import DVCLiveCallback
 
 
+class _Log(DVCLiveCallback):
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Go on counting: the end of an earlier phase has set the step back to the last one."""
+        if "step" in self.live.summary:
+            self.live.step = self.live.summary["step"] + 1
+
+
 def live_log(folder: Path, *, resume: bool = False) -> DVCLiveCallback:
     """Log every epoch below `folder`, as Keras callback: one TSV a metric, `step` counting from 0.
 
@@ -18,4 +25,4 @@ def live_log(folder: Path, *, resume: bool = False) -> DVCLiveCallback:
     """
     # By default Live() writes plots into the dvc.yaml of the repository and saves an experiment.
     live = Live(str(folder), resume=resume, dvcyaml=None, save_dvc_exp=False)
-    return DVCLiveCallback(live=live)
+    return _Log(live=live)

@@ -7,7 +7,7 @@ from stages.params.schema import Scratch
 
 
 def build_scratch(
-    settings: Scratch, *, image_size: int, classes: int, synchronized: bool = False
+    settings: Scratch, *, image_size: int | None, classes: int, synchronized: bool = False
 ) -> keras.Model:
     """Build the network: images in [0, 255] (N, S, S, 3) to class probabilities (N, classes).
 
@@ -19,13 +19,14 @@ def build_scratch(
     it by heart. With `all_blocks` the averages of the maps of all blocks are classified together,
     and the maxima of the last: fine texture beside coarse structure.
 
+    With `image_size` None it takes images of any side as they are, for training at several.
     With `synchronized`, batch normalisation is over the batches of all devices that train together.
     """
     images = keras.Input((image_size, image_size, 3), name="image")
     shrink = layers.Resizing(
         settings.input_size, settings.input_size, antialias=True, name="shrink"
     )
-    x = shrink(images) if settings.input_size != image_size else images
+    x = images if image_size in (None, settings.input_size) else shrink(images)
     x = layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(x)
     norm = {"synchronized": synchronized}
     x = _convolve(x, settings.stem_width, kernel=3, strides=2, name="stem1", **norm)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import keras
 import numpy as np
@@ -84,10 +84,12 @@ class Batches(keras.utils.PyDataset):
         seed: int | None = None,
         change: Change | None = None,
         mixup: float = 0.0,
+        epoch: int = 0,
     ) -> None:
         """Serve `inputs` (N, ...) and `labels` (N,); without a seed in order and unchanged.
 
-        `change` gets what `inputs` gives for some rows, and returns the like.
+        `change` gets what `inputs` gives for some rows, and returns the like. `epoch` is the one
+        that the training begins with.
 
         With `mixup` above 0, each row and its target are mixed with another of the batch.
         """
@@ -95,7 +97,7 @@ class Batches(keras.utils.PyDataset):
         self.inputs, self.targets = inputs, np.eye(classes, dtype=np.float32)[labels]
         self.batch_size, self.seed, self.change = batch_size, seed, change
         self.mixup = mixup
-        self.epoch = 0
+        self.epoch = epoch
         self._order = self._shuffled()
 
     def _shuffled(self) -> NDArray[np.int64]:
@@ -125,6 +127,14 @@ class Batches(keras.utils.PyDataset):
         self._order = self._shuffled()
 
 
+class Phase(NamedTuple):
+    """Some epochs of a training, with batches of their own."""
+
+    epochs: int
+    train: Batches
+    val: Batches
+
+
 def fit(
     model: keras.Model,
     train: Batches,
@@ -139,6 +149,7 @@ def fit(
     average: int = 0,
     lr_factors: Mapping[str, float] | None = None,
     steps: int = 1,
+    before: Sequence[Phase] = (),
     name: str = "train",
     logs: Sequence[keras.callbacks.Callback] = (),
 ) -> pd.DataFrame:
@@ -151,7 +162,7 @@ def fit(
         train: training batches.
         val: validation batches; they choose the epoch, so they are not a test.
         lr: highest learning rate, reached after the warm-up.
-        epochs: the most epochs.
+        epochs: the most epochs, with those of `before`.
         patience: epochs without a better validation loss before training stops; not asked for with
             `average`, which needs the end of the schedule.
         label_smoothing: share of the target that is spread over all classes.
@@ -162,6 +173,8 @@ def fit(
         average: number of epochs at the end whose weights are averaged; 0 for none.
         steps: batches in one call of the compiled step; more than one only on a single device: on
             several, TensorFlow fails at a last batch that is smaller.
+        before: phases that the training begins with, whose batches may have another shape: one
+            schedule, one optimizer. The epoch that is kept is one of the last phase.
         name: in front of the progress bar.
         logs: callbacks that are told every epoch, as from `stages.models.live`.
 
@@ -176,16 +189,22 @@ def fit(
         steps_per_execution=steps,
     )
     keep = keras.callbacks.EarlyStopping("val_loss", patience=patience, restore_best_weights=True)
-    callbacks = [
-        keras.callbacks.LearningRateScheduler(lambda epoch: _cosine(epoch, epochs, warm_up) * lr),
-        AveragedWeights(max(0, epochs - average)) if average else keep,
-        TqdmCallback(verbose=0, desc=name, disable=None),
-        *logs,
-    ]
-    history = model.fit(train, validation_data=val, epochs=epochs, callbacks=callbacks, verbose=0)
+    rate = keras.callbacks.LearningRateScheduler(lambda epoch: _cosine(epoch, epochs, warm_up) * lr)
+    last = Phase(epochs - sum(phase.epochs for phase in before), train, val)
+    tables, done = [], 0
+    for phase in (*before, last):
+        callbacks = [rate, TqdmCallback(verbose=0, desc=name, disable=None), *logs]
+        if phase is last:
+            callbacks.append(AveragedWeights(max(0, epochs - average)) if average else keep)
+        history = model.fit(
+            phase.train, validation_data=phase.val, callbacks=callbacks, verbose=0,
+            initial_epoch=done, epochs=done + phase.epochs,
+        )  # fmt: skip
+        tables.append(pd.DataFrame(history.history))
+        done += phase.epochs
     # Else the optimizer is saved with the model, and a class of ours cannot be loaded again.
     model.compiled, model.optimizer = False, None
-    table = pd.DataFrame(history.history).rename(columns={"learning_rate": "lr"})
+    table = pd.concat(tables, ignore_index=True).rename(columns={"learning_rate": "lr"})
     table.insert(0, "epoch", np.arange(1, len(table) + 1))
     return table[["epoch", "accuracy", "loss", "val_accuracy", "val_loss", "lr"]]
 

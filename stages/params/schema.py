@@ -162,6 +162,7 @@ class Scratch(Section):
     """The network trained from scratch, and its training."""
 
     input_size: Annotated[int, Field(ge=16, le=1024)]
+    progressive: list[Annotated[float, Field(ge=0.25, lt=1)]]
     stem_width: Count
     stem_layers: Annotated[int, Field(ge=1, le=4)]
     width: Count
