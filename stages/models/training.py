@@ -192,8 +192,9 @@ def fit(
     rate = keras.callbacks.LearningRateScheduler(lambda epoch: _cosine(epoch, epochs, warm_up) * lr)
     last = Phase(epochs - sum(phase.epochs for phase in before), train, val)
     tables, done = [], 0
-    for phase in (*before, last):
-        callbacks = [rate, TqdmCallback(verbose=0, desc=name, disable=None), *logs]
+    for number, phase in enumerate((*before, last), start=1):
+        shown = f"{name}, phase {number} of {len(before) + 1}" if before else name
+        callbacks = [rate, TqdmCallback(verbose=0, desc=shown, disable=None), *logs]
         if phase is last:
             callbacks.append(AveragedWeights(max(0, epochs - average)) if average else keep)
         history = model.fit(
