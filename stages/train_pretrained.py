@@ -67,6 +67,7 @@ def run(
     examples = each_view(*kinds), np.concatenate(labels)
     val_examples = each_view(val_features), np.repeat(val.labels, views)
     head = build_head(each_view(features), settings, classes=classes, seed=seed)
+    log = live_log(live)
     table = fit(
         head,
         Batches(*examples, classes=classes, batch_size=batch_size, seed=seed),
@@ -77,7 +78,7 @@ def run(
         # A step of the head takes no longer than the call.
         steps=1 if several else 16,
         name="train_pretrained",
-        logs=[live_log(live)],
+        logs=[log],
     )
     network = head  # all that is saved of a model whose backbone is an ONNX file
     if not settings.backbone.endswith(".onnx"):
@@ -92,7 +93,7 @@ def run(
     if settings.fine_tune_epochs:
         tuned = fine_tune(
             network, train, val, settings,
-            seed=seed, lr=lr, batch_size=batch_size, logs=[live_log(live, resume=True)],
+            seed=seed, lr=lr, batch_size=batch_size, logs=[log],
         )  # fmt: skip
         table = pd.concat([table, tuned])
         table["epoch"] = np.arange(1, len(table) + 1)

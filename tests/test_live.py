@@ -5,19 +5,20 @@ from pathlib import Path
 import keras
 import numpy as np
 import pandas as pd
+from dvclive.keras import DVCLiveCallback
 
 from stages.models.live import live_log
 from stages.models.training import Batches, fit
 
 
-def train(log: Path, *, epochs: int, resume: bool = False) -> pd.DataFrame:
+def train(log: Path | DVCLiveCallback, *, epochs: int) -> pd.DataFrame:
     keras.utils.set_random_seed(1)
     model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(3, "softmax")])
     inputs = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
     labels = np.arange(30) % 3
     train = Batches(inputs, labels, classes=3, batch_size=10, seed=2)
     val = Batches(inputs, labels, classes=3, batch_size=10)
-    logs = [live_log(log, resume=resume)]
+    logs = [live_log(log) if isinstance(log, Path) else log]
     return fit(model, train, val, lr=0.01, epochs=epochs, patience=9, logs=logs)
 
 
@@ -62,7 +63,8 @@ def test_same_training_same_bytes_and_nothing_left_of_an_earlier_one(tmp_path: P
 
 
 def test_a_second_phase_goes_on_counting(tmp_path: Path) -> None:
-    train(tmp_path, epochs=2)
-    train(tmp_path, epochs=3, resume=True)
+    log = live_log(tmp_path)
+    train(log, epochs=2)
+    train(log, epochs=3)
     rows = pd.read_csv(tmp_path / "plots/metrics/train/loss.tsv", sep="\t")
     assert rows["step"].tolist() == [0, 1, 2, 3, 4]

@@ -13,16 +13,13 @@ class _Log(DVCLiveCallback):
             self.live.step = self.live.summary["step"] + 1
 
 
-def live_log(folder: Path, *, resume: bool = False) -> DVCLiveCallback:
+def live_log(folder: Path) -> DVCLiveCallback:
     """Log every epoch below `folder`, as Keras callback: one TSV a metric, `step` counting from 0.
 
     `plots/metrics/{train,eval}/{loss,accuracy}.tsv` hold a line an epoch, `metrics.json` the last.
+    What an earlier training logged there is deleted; the phases of one training share a callback.
     Nothing is sent anywhere unless DVC Studio's token was set up on this machine.
-
-    Args:
-        folder: what an earlier training logged there is deleted, unless resumed.
-        resume: go on counting where the log ends, for a second phase of one training.
     """
     # By default Live() writes plots into the dvc.yaml of the repository and saves an experiment.
-    live = Live(str(folder), resume=resume, dvcyaml=None, save_dvc_exp=False)
+    live = Live(str(folder), dvcyaml=None, save_dvc_exp=False)
     return _Log(live=live)
