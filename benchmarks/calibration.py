@@ -4,10 +4,10 @@ Reads params.yaml, `data/split` and `data/models` of the phantom. Draws larger t
 donors, slides and antibodies that the phantom does not have, runs `fetch` and `split` on them in a
 temporary folder, and predicts them and the test part of the phantom with both models.
 
-Prints accuracy with its 95 % interval by donor and the calibration error (ECE, 15 bins, Guo et al.
-2017, arXiv 1706.04599) of each. The error of a finite part is above 0 by chance: beside it stand
-the mean and the 95 % quantile of that of a model with the same confidences that is right exactly
-as often as they say.
+Prints accuracy with its 95 % interval by donor, the mean confidence, and the calibration error
+(ECE, 15 bins, Guo et al. 2017, arXiv 1706.04599) of each, and of all drawn ones together. The error
+of a finite part is above 0 by chance: beside it stand the mean and the 95 % quantile of that of a
+model with the same confidences that is right exactly as often as they say.
 
 Expected: see docs/models.md. A drawing of 120 images a class takes five minutes on two cores.
 """
@@ -35,7 +35,8 @@ SPLIT, SAVED = Path("data/split"), Path("data/models")
 OTHER_SEED = 1000  # added to that of params.yaml
 TRAINING = 12  # images a class, which nobody reads: split wants some
 DRAWS = 1000
-COLUMNS = "model part n donors accuracy low high ece by_chance by_chance_95"
+DRAWN = "drawn"
+COLUMNS = "model part n donors accuracy low high confidence ece by_chance by_chance_95"
 
 
 def draw(work: Path, *, per_class: int, number: int) -> Part:
@@ -73,15 +74,23 @@ def rows(parts: dict[str, Part], views: dict[str, int]) -> Iterator[tuple]:
     classes = read_classes(SPLIT)
     for name in MODELS:
         model = load_model(SAVED / f"{name}.keras")
-        for part, probabilities in predict_parts(model, parts, views=views[name]).items():
-            index = parts[part].index
-            table = prediction_table(index, probabilities, split="test", classes=classes)
+        predicted = predict_parts(model, parts, views=views[name])
+        tables = {
+            part: prediction_table(
+                parts[part].index, probabilities, split="test", classes=classes
+            ).assign(group=f"{part}: " + parts[part].index["group"])
+            for part, probabilities in predicted.items()
+        }
+        drawn = [table for part, table in tables.items() if part.startswith(DRAWN)]
+        tables[f"{DRAWN}, together"] = pd.concat(drawn, ignore_index=True)
+        for part, table in tables.items():
             right = (table["class"] == table["predicted"]).to_numpy(float)
-            low, high = mean_interval(right, index["group"], resamples=DRAWS, seed=0)
+            low, high = mean_interval(right, table["group"], resamples=DRAWS, seed=0)
             by_chance = chance(table)
             yield (
-                name, part, len(index), index["group"].nunique(), right.mean(), low, high,
-                calibration_error(table), by_chance.mean(), np.quantile(by_chance, 0.95),
+                name, part, len(table), table["group"].nunique(), right.mean(), low, high,
+                table["confidence"].mean(), calibration_error(table), by_chance.mean(),
+                np.quantile(by_chance, 0.95),
             )  # fmt: skip
 
 
@@ -102,7 +111,7 @@ def main() -> None:
         parts = {"phantom's test": read_part(SPLIT, "test")}
         for number in range(options.drawings):
             work = Path(folder, str(number))
-            parts[f"drawn {number}"] = draw(work, per_class=options.per_class, number=number)
+            parts[f"{DRAWN} {number}"] = draw(work, per_class=options.per_class, number=number)
         table = pd.DataFrame(list(rows(parts, views)), columns=COLUMNS.split())
     print(table.to_string(index=False, float_format="{:.3f}".format))
 

@@ -41,7 +41,7 @@ def cause_table(summary: dict[str, Any], models: list[str]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
-def pair_table(confusions: pd.DataFrame) -> str:
+def pair_table(confusions: pd.DataFrame, models: list[str]) -> str:
     """The pairs that are confused most, in either direction, as Markdown."""
     pairs = [
         " / ".join(sorted(pair))
@@ -49,9 +49,9 @@ def pair_table(confusions: pd.DataFrame) -> str:
     ]
     counts = confusions.assign(pair=pairs).pivot_table(
         "count", "pair", "model", aggfunc="sum", fill_value=0
-    )
+    )[models]
     order = counts.sum(axis=1).sort_values(ascending=False, kind="stable").index[:PAIRS]
-    lines = ["| | " + " | ".join(counts.columns) + " |", "|---" * (counts.shape[1] + 1) + "|"]
+    lines = ["| pair | " + " | ".join(models) + " |", "|---" * (len(models) + 1) + "|"]
     lines += [
         f"| {pair} | " + " | ".join(f"{n}" for n in counts.loc[pair]) + " |" for pair in order
     ]
@@ -68,7 +68,7 @@ def main() -> None:
     models = sorted(set(summary) - {"suspects"}, reverse=True)
     print(cause_table(summary, models))
     print()
-    print(pair_table(pd.read_csv(options.plots / "confusions.csv")))
+    print(pair_table(pd.read_csv(options.plots / "confusions.csv"), models))
 
 
 if __name__ == "__main__":
