@@ -18,9 +18,11 @@ import math
 import shutil
 from pathlib import Path
 
-from stages.params.loading import load_params
+if {stage!r} in ("train_scratch", "train_pretrained", "evaluate"):
+    # Not by the others, for which it would take most of their time.
+    from stages.params.loading import load_params
 
-params = load_params()
+    params = load_params()
 for path in {outputs}:
     source, target = Path({tiny!r}, path), Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,5 @@
 """Arrays in several files are read as if they were one, and give the same results."""
 
-import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +12,6 @@ from stages.cli.running import InputError
 from stages.dataset.features import each_view, read_features
 from stages.dataset.index import read_array, read_part
 from stages.dataset.shards import Chosen, Shards, create_shards, shard_path, shard_slices
-from tests.conftest import run, update_params
-from tests.pipeline import outputs
-from tests.test_pipeline import digests
-
-SHARD_SIZE = 20
 
 
 def write(path: Path, values: np.ndarray, shard_size: int) -> None:
@@ -135,33 +128,3 @@ def test_chosen_rows_are_read_when_asked_for() -> None:
     array[2] = 7
     assert chosen[:].tolist() == [4, 7]
     assert [int(row) for row in chosen] == [4, 7]
-
-
-def test_many_shards_give_the_same_models_predictions_and_metrics(
-    tiny: Path, tmp_path: Path
-) -> None:
-    clone = tmp_path / "clone"
-    shutil.copytree(tiny, clone, symlinks=True)
-    (clone / "data/split/train.7.npy").write_bytes(b"of an earlier run")
-    update_params(clone / "params.yaml", {"split": {"shard_size": SHARD_SIZE}})
-    run("dvc", "repro", "--force", "--downstream", "split", cwd=clone)
-    for folder in ("split", "embed"):
-        for part in ("train", "val", "test", *(["train_stained"] if folder == "embed" else [])):
-            names = [f"{part}.npy", *([f"{part}_crops.npy"] if folder == "split" else [])]
-            for name in names:
-                one = read_array(tiny / f"data/{folder}/{name}")
-                many = read_array(clone / f"data/{folder}/{name}")
-                assert np.array_equal(one, many[:])
-                stem = name.removesuffix(".npy")
-                files = len(list((clone / f"data/{folder}").glob(f"{stem}.*npy")))
-                assert files == -(-len(one) // SHARD_SIZE)
-    assert isinstance(read_array(clone / "data/split/train.npy"), Shards)
-    assert len(json.loads((clone / "metrics/split.json").read_text())["images"]) == 3
-    compared = [
-        path
-        for stage in ("split", "train_scratch", "train_pretrained", "evaluate", "tsne")
-        for path in outputs(stage)
-        # Live logs hold times; the model card names the parameters.
-        if path not in ("data/split", "plots/live/scratch", "plots/live/pretrained")
-    ]
-    assert digests(clone, compared) == digests(tiny, compared)
