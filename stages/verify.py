@@ -27,19 +27,19 @@ LOCK = "dvc.lock"
 
 def run(tolerance: dict[str, float], *, base: str) -> tuple[str, bool]:
     """Return what is the same and what is not, and whether the run counts as reproduced."""
-    found = outcomes(_lock_at(base), _read(Path(LOCK).read_text(encoding="utf-8")))
+    found = outcomes(_lock_at(base), _lock_here())
     foreign = foreign_inputs(found)
     if foreign:
         lines = [f"  {stage}: {', '.join(paths)}" for stage, paths in foreign.items()]
         return "\n".join([f"another run than that of {base}, with other inputs:", *lines]), False
+    changed = changed_since_run()
+    if changed:
+        lines = [f"  {stage}: {', '.join(paths)}" for stage, paths in changed.items()]
+        return "\n".join(
+            [f"changed since the run that {LOCK} tells of, run `dvc repro`:", *lines]
+        ), False
     first = first_difference(found)
     if first is None:
-        changed = changed_since_run()
-        if changed:
-            lines = [f"  {stage}: {', '.join(paths)}" for stage, paths in changed.items()]
-            return "\n".join(
-                [f"changed since the run that {LOCK} tells of, run `dvc repro`:", *lines]
-            ), False
         return f"all outputs of {len(found)} stages are the same bytes as at {base}", True
     same = [one.stage for one in found if not one.outputs]
     lines = [
@@ -61,6 +61,15 @@ def _lock_at(base: str) -> Any:
             f"{LOCK} at {base}: expected a committed run. Received: {done.stderr.strip()}"
         )
     return _read(done.stdout)
+
+
+def _lock_here() -> Any:
+    try:
+        return _read(Path(LOCK).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"{LOCK}: expected the run to verify. Received: no such file. Run `dvc repro`."
+        ) from None
 
 
 def _read(text: str) -> Any:

@@ -1,6 +1,9 @@
 """The comparison of two revisions: paired tests, the gate, and what it says without data."""
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -183,7 +186,12 @@ class TestCommand:
         assert "pretrained: 0 from right to wrong." in text
         assert "https://example.org/new/plots/confusion_pretrained.png)" in text
 
-    def test_unknown_revision(self, tiny: Path) -> None:
-        said = run("python", "-m", "stages.compare", "--base", "nosuch", cwd=tiny, expect=1)
+    def test_unknown_revision(self, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        # Also where no environment is active, which would put `dvc` on the path.
+        monkeypatch.setenv("PATH", os.defpath)
+        command = [sys.executable, "-m", "stages.compare", "--base", "nosuch"]
+        done = subprocess.run(command, cwd=tiny, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        said = done.stderr
         assert said.startswith("compare: `dvc metrics diff nosuch")
         assert "unknown Git revision 'nosuch'" in said

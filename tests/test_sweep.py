@@ -9,7 +9,7 @@ import pytest
 
 from stages import sweep
 from stages.cli.running import InputError
-from stages.figures.costs import cost_figure
+from stages.figures.costs import CACHED, cost_figure
 from stages.sweeping.experiments import Experiment, time_stages
 from stages.sweeping.grid import Point, models_of, points
 from stages.sweeping.table import rows_of_experiment, sweep_table
@@ -29,11 +29,18 @@ class TestGrid:
 
     @pytest.mark.parametrize(
         "argument",
-        ["lr", "lr=", "lr=1,,2", "lr=1,1", "nosuch=1", "lr.deep=1", "pretrained.nosuch=1"],
-    )
+        [
+            "lr", "lr=", "lr=1,,2", "lr=1,1", "nosuch=1", "lr.deep=1", "pretrained.nosuch=1",
+            "pretrained=1", "tsne.perplexity=20,30", "engine.kind=ray",
+        ],
+    )  # fmt: skip
     def test_what_is_no_grid(self, argument: str) -> None:
         with pytest.raises(InputError, match="Received: '"):
             points([argument])
+
+    def test_values_that_are_lists(self) -> None:
+        found = points(["scratch.progressive=[0.57,0.79],[],[0.5]", "lr=1"])
+        assert [point["scratch.progressive"] for point in found] == ["[0.57,0.79]", "[]", "[0.5]"]
 
     def test_a_parameter_twice(self) -> None:
         with pytest.raises(InputError, match="each once"):
@@ -90,7 +97,12 @@ class TestTable:
         ]
         left, right = cost_figure(table).axes
         ringed = [line for line in right.lines if line.get_markersize() == 11]
-        assert [line.get_ydata()[0] for line in ringed] == pytest.approx([0.7, 0.7])
+        assert [list(line.get_ydata()) for line in ringed] == [pytest.approx([0.7, 0.7])]
+        # Of the best, pretrained alone was timed, and its features came from the cache.
+        ringed = [line for line in left.lines if line.get_markersize() == 11]
+        assert [list(line.get_xdata()) for line in ringed] == [[3.0]]
+        hollow = [line for line in left.lines if line.get_label() == CACHED]
+        assert [list(line.get_xdata()) for line in hollow] == [[3.0]]
         assert left.get_xlabel() == "seconds of training and embedding"
 
     def test_order_is_that_of_the_grid_whichever_was_done_first(

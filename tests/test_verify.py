@@ -1,6 +1,7 @@
 """Whether a run counts as reproduced, and which stage is named when it does not."""
 
 import copy
+import hashlib
 import io
 import json
 import shutil
@@ -102,6 +103,15 @@ def test_the_command_names_the_stage_and_the_metric(tiny: Path, tmp_path: Path) 
     assert "agree within it" in said
     raise_accuracy(clone, 0.5)
     said = run("python", "-m", "stages.verify", cwd=clone, expect=1)
+    assert "changed since the run that dvc.lock tells of" in said
+    # As if the run had made it.
+    content = (clone / "metrics/scratch.json").read_bytes()
+    for stage in lock["stages"].values():
+        for entry in (*stage.get("deps", ()), *stage["outs"]):
+            if entry["path"] == "metrics/scratch.json":
+                entry.update(md5=hashlib.md5(content).hexdigest(), size=len(content))
+    yaml.dump(lock, clone / "dvc.lock")
+    said = run("python", "-m", "stages.verify", cwd=clone, expect=1)
     assert "beyond its tolerance: scratch.test.accuracy" in said
 
 
@@ -111,6 +121,13 @@ def test_a_metric_changed_by_hand_is_no_result_of_the_run(tiny: Path, tmp_path: 
     said = run("python", "-m", "stages.verify", cwd=clone, expect=1)
     assert "changed since the run that dvc.lock tells of" in said
     assert "  evaluate: metrics/scratch.json" in said
+
+
+def test_without_a_lock_there_is_nothing_to_verify(tiny: Path, tmp_path: Path) -> None:
+    clone = clone_of(tiny, tmp_path)
+    (clone / "dvc.lock").unlink()
+    said = run("python", "-m", "stages.verify", cwd=clone, expect=1)
+    assert said.startswith("verify: dvc.lock: expected the run to verify.")
 
 
 def test_a_folder_without_a_run(tmp_path: Path) -> None:

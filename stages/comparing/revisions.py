@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from stages.cli.commands import DVC
 from stages.cli.running import InputError
 from stages.models.names import MODELS
 
@@ -36,12 +37,12 @@ def dvc(*arguments: str) -> str:
     Raises:
         ValueError: with DVC's own last line, if it fails.
     """
-    command = ["dvc", *arguments]
+    command = [*DVC, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
         reason = said[-1].removeprefix("ERROR: ") if said else done.stderr.strip()
-        raise InputError(f"`{' '.join(command)}`: expected to succeed. Received: {reason}")
+        raise InputError(f"`dvc {' '.join(arguments)}`: expected to succeed. Received: {reason}")
     return done.stdout
 
 

@@ -1,8 +1,6 @@
 """Experiments on a Ray cluster: each in a clean clone, from which it goes to the Git remote."""
 
-import os
 import socket
-import sys
 import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
@@ -10,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from stages.cli.commands import call, environment
 from stages.cli.running import InputError
 from stages.engine.cluster import import_ray, run_on_ray
 from stages.params.loading import load_params
-from stages.sweeping.commands import call
 from stages.sweeping.experiments import Outcome, run_experiment
 from stages.sweeping.grid import Point, in_words
 from stages.sweeping.shared import REMOTE, Commit, shared_commit
@@ -48,20 +46,18 @@ class Runner:
 
 
 def _run_in(folder: Path, commit: Commit, order: Order) -> Outcome:
-    environment = os.environ | {
-        # Of the Python that started Ray, which the stages call.
-        "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", ""))),
-        "GIT_TERMINAL_PROMPT": "0",  # no one is there to answer
-        "DVC_SITE_CACHE_DIR": str(folder / "site"),  # or it would stay
-    }
+    variables = environment(
+        GIT_TERMINAL_PROMPT="0",  # no one is there to answer
+        DVC_SITE_CACHE_DIR=str(folder / "site"),  # or it would stay
+    )
     clone = folder / "clone"
-    call("git", "clone", "--quiet", "--no-checkout", commit.url, str(clone), env=environment)
-    call("git", "checkout", "--quiet", "--detach", commit.sha, cwd=clone, env=environment)
+    call("git", "clone", "--quiet", "--no-checkout", commit.url, str(clone), env=variables)
+    call("git", "checkout", "--quiet", "--detach", commit.sha, cwd=clone, env=variables)
     experiment = run_experiment(
-        order.point, *OPTIONS, "--name", order.name, cwd=clone, env=environment
+        order.point, *OPTIONS, "--name", order.name, cwd=clone, env=variables
     )
     # By force: a machine may have died after it had pushed.
-    call("dvc", "exp", "push", "--force", REMOTE, order.name, cwd=clone, env=environment)
+    call("dvc", "exp", "push", "--force", REMOTE, order.name, cwd=clone, env=variables)
     return experiment
 
 

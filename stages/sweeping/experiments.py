@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from stages.cli.commands import DVC, TAIL, environment
 from stages.cli.running import InputError
-from stages.sweeping.commands import DVC, TAIL
 from stages.sweeping.grid import Point
 
 RUNNING = re.compile(r"Running stage '([^']+)'")
@@ -45,7 +45,7 @@ def run_experiment(
         point: the parameters.
         options: more of those of `dvc exp run`.
         cwd: the repository, if it is not this folder.
-        env: variables, if not those of this process.
+        env: variables, if not those of `environment`.
 
     Raises:
         InputError: if a stage fails, with the end of what it said.
@@ -59,7 +59,7 @@ def run_experiment(
         text=True,
         errors="replace",
         cwd=cwd,
-        env=env,
+        env=environment() if env is None else env,
     ) as process:
         assert process.stdout is not None, "asked for"
         seconds, lines = time_stages((time.monotonic(), line) for line in process.stdout)

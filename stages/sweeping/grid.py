@@ -1,5 +1,6 @@
 """A grid of parameters from the command line: `lr=0.001,0.003 pretrained.hidden=0,64`."""
 
+import re
 from collections.abc import Sequence
 from itertools import product
 
@@ -7,21 +8,25 @@ from stages.cli.running import InputError
 from stages.params.schema import known_keys
 
 Point = dict[str, str]
+COMMA = re.compile(r",(?![^\[]*\])")  # between values, and not inside of a list
+# No metric of a model depends on them, or `sweep` sets them itself.
+WITHOUT_EFFECT = ("compare", "engine", "tsne")
 
 
 def points(arguments: Sequence[str]) -> list[Point]:
     """Return each combination of values, by parameter, the last parameter changing fastest.
 
     Args:
-        arguments: `key=value[,value...]`, each key once; a key as in params.yaml, with dots.
+        arguments: `key=value[,value...]`, each key once; a key as in params.yaml, with dots; a
+            value may be a list, as `[0.57,0.79]`.
 
     Raises:
-        InputError: if one is written otherwise, or is no parameter.
+        InputError: if one is written otherwise, is no parameter, or changes no model.
     """
     grid: dict[str, list[str]] = {}
     for argument in arguments:
         key, _, listed = argument.partition("=")
-        values = listed.split(",")
+        values = COMMA.split(listed)
         if not all(values) or len(set(values)) < len(values) or key in grid:
             raise InputError(
                 f"expected parameters, each once, as key=value,value with different values. "
@@ -41,6 +46,11 @@ def _check_known(key: str) -> None:
                 f"{', '.join(known) if isinstance(known, dict) else 'nothing below it'}."
             )
         known = known[part]
+    if known is not None or key.partition(".")[0] in WITHOUT_EFFECT:
+        raise InputError(
+            f"expected parameters that change a model. Received: {key!r}, which "
+            + ("holds others." if known is not None else "changes none.")
+        )
 
 
 def in_words(point: Point) -> str:

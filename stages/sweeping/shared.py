@@ -6,8 +6,8 @@ from configparser import ConfigParser
 from pathlib import Path
 from typing import NamedTuple
 
+from stages.cli.commands import call
 from stages.cli.running import InputError
-from stages.sweeping.commands import call
 
 REMOTE = "origin"  # that of Git
 CONFIG = ".dvc/config"

@@ -1,5 +1,6 @@
-"""Commands of Git and DVC that are over soon."""
+"""How commands of Git and DVC are run: with the Python that runs this, whatever PATH says."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -12,13 +13,19 @@ DVC = (sys.executable, "-m", "dvc")
 TAIL = 15  # lines shown of a command that failed
 
 
+def environment(**more: str) -> dict[str, str]:
+    """Return variables for DVC, whose stages call `python`: that of this process comes first."""
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+    return os.environ | {"PATH": path} | more
+
+
 def call(*command: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
     """Run a command and return what it printed to standard output.
 
     Args:
         command: `git` or `dvc` and what follows.
         cwd: the folder it runs in, if not this one.
-        env: its variables, if not those of this process.
+        env: its variables, if not those of `environment`.
 
     Raises:
         InputError: if it fails, with the end of what it said.
@@ -27,7 +34,7 @@ def call(*command: str, cwd: Path | None = None, env: Mapping[str, str] | None =
     done = subprocess.run(
         [*program, *command[1:]],
         cwd=cwd,
-        env=env,
+        env=environment() if env is None else env,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
