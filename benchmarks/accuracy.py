@@ -31,6 +31,7 @@ from scipy.stats import binomtest
 from tqdm import tqdm
 
 from stages.cli.running import quiet_import
+from stages.dataset.files import file_digest
 from stages.dataset.index import Part, read_part
 from stages.metrics.intervals import mean_interval
 from stages.params.loading import load_params
@@ -52,6 +53,8 @@ def ours(data: Path, params: Path, *, seed: int, weights: str) -> Answers:
     text = YAML()
     values = text.load(params)
     values["seed"], values["pretrained"]["weights"] = seed, weights
+    if weights.endswith(".weights.h5"):
+        values["pretrained"]["sha256"] = file_digest(Path(weights))
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         (work / "data").mkdir()

@@ -39,6 +39,7 @@ MANIFEST = [
 ]
 PROVENANCE = ["url", "licence", "release", "credit"]  # where the source tells it
 UNWATCHED = "stages/sources"  # fetch.watch, as long as it names nothing but the code of fetch
+SHOWN_CLASSES = 20
 SHARD_BYTES = 1_000_000_000
 SHARD_IMAGES = 12_500  # who reads or writes a zip holds 1 kB an image of it in memory
 
@@ -51,7 +52,7 @@ def run(settings: Fetch, *, seed: int, workers: int, out: Path = Path("data/raw"
     """
     with ExitStack() as closing, replacing(out) as partial:
         source = open_source(settings, seed=seed, workers=workers, closing=closing)
-        classes = ", ".join(source.classes)
+        classes = ", ".join(source.classes[:SHOWN_CLASSES])
         if len(source.classes) < 2:
             raise InputError(
                 f"{settings.source}: expected two classes or more. Received: {classes}. Name the "
@@ -59,8 +60,9 @@ def run(settings: Fetch, *, seed: int, workers: int, out: Path = Path("data/raw"
             )
         partial.mkdir()
         _write(source, partial)
-    told = f"{source.total} images of {len(source.classes)} classes from {settings.source}"
-    print(f"fetch: {told}")
+    more = " ..." if len(source.classes) > SHOWN_CLASSES else ""
+    told = f"{source.total} images of {len(source.classes)} classes ({classes}{more})"
+    print(f"fetch: {told} from {settings.source}")
     if settings.watch == UNWATCHED and settings.source not in ("phantom", ["phantom"]):
         print(
             "fetch: DVC does not see changes there. Set fetch.watch to the folder, archive or URL, "

@@ -71,6 +71,18 @@ def _check_needed(paths: list[Path]) -> None:
         )
 
 
+def _check_targets(output: Path, gradcam: Path | None) -> None:
+    if output.is_dir():
+        raise InputError(
+            f"--output: expected the name of a CSV file. Received: {output}, which is a folder. "
+            f"Give a name in it, such as {output / 'predictions.csv'}."
+        )
+    if gradcam and gradcam.exists() and not gradcam.is_dir():
+        raise InputError(
+            f"--gradcam: expected the name of a folder. Received: {gradcam}, which is a file."
+        )
+
+
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = parser_of("predict", __doc__)
     parser.add_argument("source", type=Path, help="picture, folder, or .zip, .tar, .tar.gz archive")
@@ -88,8 +100,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Predict as the command line says."""
     options = _parse(arguments)
     with command("predict"):
+        _check_targets(options.output, options.gradcam)
         rows = run(load_params(), options.source, model=options.model, gradcam=options.gradcam)
-    write_table(table(rows), options.output)
+        write_table(table(rows), options.output)
     refused = sum(bool(row["refused"]) for row in rows)
     print(f"predict: answered {len(rows) - refused}, refused {refused}; {options.output}")
     if all("distance" not in row for row in rows):

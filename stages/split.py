@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.cli.running import run_command
-from stages.dataset.checking import check_counts, check_rejected
+from stages.dataset.checking import check_counts, check_rejected, check_training
 from stages.dataset.files import file_digest, replacing, write_json, write_table
 from stages.dataset.grouping import with_given_groups
 from stages.dataset.index import PARTS, read_index, read_part
@@ -58,7 +58,8 @@ def run(
         ValueError: if too many images are unreadable, or a class has too few.
     """
     manifest = read_index(raw / "manifest.csv", MANIFEST)
-    check_counts(manifest, settings.min_per_class)
+    classes = set(manifest["class"])
+    check_counts(manifest, settings.min_per_class, classes)
     manifest, rule = with_given_groups(manifest, settings)
     pieces = reading_pieces(manifest, settings, size=image_size)
     archives = {name: raw / name for name in sorted(manifest["file"].unique())}
@@ -78,12 +79,13 @@ def run(
         kept = np.flatnonzero(read["reason"] == "")
         images = StoredImages(stored, kept)
         index = manifest.join(read).iloc[kept].reset_index(drop=True)
-        check_counts(index, settings.min_per_class)
+        check_counts(index, settings.min_per_class, classes)
         pairs = near_duplicate_pairs(
             images, stored.all("fingerprint")[kept], StoredKeyPoints(stored, kept), progress=True
         )
         division = divide(index, pairs, settings, seed=seed, given=rule)
-        check_counts(division.kept, settings.min_per_class)
+        check_counts(division.kept, settings.min_per_class, classes)
+        check_training(division.kept)
         arrays = {"": images}
         if settings.crops.count:
             arrays["_crops"] = StoredImages(stored, kept, field="crops")

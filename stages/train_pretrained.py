@@ -2,10 +2,10 @@
 
 Reads the training and validation part of `data/embed`, that of training also in the other stains
 that `embed` gave it, the labels in `data/split` and the weights of the backbone. Writes
-`data/models/pretrained.keras`, backbone and head in one file, which takes images in [0, 255] and
-returns class probabilities, and `plots/pretrained_history.csv`; each epoch is logged below
-`plots/live/pretrained` as soon as it ends. With a backbone from an ONNX file the model is the head
-alone, which takes its features.
+`data/models/pretrained.keras`, backbone and head in one file, which takes images in [0, 255] and,
+where `split` keeps crops, these as a second input, and returns class probabilities; and
+`plots/pretrained_history.csv`; each epoch is logged below `plots/live/pretrained` as soon as it
+ends. With a backbone from an ONNX file the model is the head alone, which takes its features.
 
 With `pretrained.fine_tune_epochs` above 0 the top of the backbone is trained after the head, on
 the images themselves and with its batch normalisation frozen. At the end the temperature of the
@@ -95,7 +95,7 @@ def run(
             network, train, val, settings,
             seed=seed, lr=lr, batch_size=batch_size, logs=[log],
         )  # fmt: skip
-        table = pd.concat([table, tuned])
+        table = pd.concat([table, tuned.assign(phase=2)])
         table["epoch"] = np.arange(1, len(table) + 1)
         seen = predict_views(network, val, views=views, name="calibrate")
     else:

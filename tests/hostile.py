@@ -162,17 +162,16 @@ def overlapping(folder: Path) -> Path:
     return path
 
 
-def sparse(folder: Path) -> Path:
-    """A GNU sparse member: 512 bytes that say they are a terabyte."""
+def sparse(folder: Path, *, real: int = 1 << 40, count: int = 1) -> Path:
+    """GNU sparse members: 512 bytes each that say they are a terabyte."""
     header = bytearray(member("liver/huge.jpg", type=tarfile.GNUTYPE_SPARSE).tobuf())
-    real = 1 << 40
     header[124:136] = b"00000000000\0"
     header[483:495] = b"\x80" + real.to_bytes(11, "big")
     header[148:156] = b" " * 8
     header[148:156] = f"{sum(header):06o}\0 ".encode()
     path = tarred()(folder)
     content = path.read_bytes().rstrip(b"\0")
-    content += bytes(-len(content) % 512) + bytes(header) + bytes(1024)
+    content += bytes(-len(content) % 512) + count * bytes(header) + bytes(1024)
     path.write_bytes(content)
     return path
 
@@ -285,6 +284,9 @@ ARCHIVES: dict[str, Case] = {
         tarred((member("liver/x.bmp", size=len(ZEROS)), ZEROS), name="hostile.tgz"), "200 times"
     ),
     "sparse tar": Case(sparse, r"at most .*liver/huge\.jpg with 1099511627776"),
+    "many sparse tar": Case(
+        lambda folder: sparse(folder, real=400_000_000, count=200), "200 times.*all up to"
+    ),
     "header bomb tar": Case(tarred(change=header_bomb), r"hostile\.tar.*8000000\d+ bytes"),
     "truncated zip": Case(zipped(change=lambda c: c[: len(c) // 2]), r"hostile\.zip.*not a zip"),
     "truncated tar": Case(tarred(change=lambda c: c[:2000]), r"hostile\.tar: .*"),

@@ -159,6 +159,7 @@ def _history(skill: float, rng: np.random.Generator) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "epoch": epoch,
+            "phase": 1 + (epoch > 10),
             "accuracy": (skill + 0.1) * (1 - 0.9 * fall),
             "loss": 2.4 * fall + 0.2,
             "val_accuracy": skill * (1 - 0.85 * fall) + 0.01 * noise[0],

@@ -96,6 +96,16 @@ class TestReplacing:
             pass
         assert listing(tmp_path) == before
 
+    def test_folder_never_gives_way_to_a_file(self, tmp_path: Path) -> None:
+        write_folder(tmp_path / "out", "old")
+        for write in (
+            lambda path: write_table(pd.DataFrame({"a": [1]}), path),
+            lambda path: write_json({"a": 1}, path),
+        ):
+            with pytest.raises(IsADirectoryError):
+                write(tmp_path / "out")
+        assert listing(tmp_path) == ["out", "out/inside"]
+
     @pytest.mark.parametrize("leftover", ["file", "folder"])
     def test_leftovers_of_a_killed_run_are_removed(self, leftover: str, tmp_path: Path) -> None:
         path = tmp_path / "out"
@@ -116,13 +126,6 @@ class TestReplacing:
             raise ValueError("no")
         assert listing(tmp_path) == ["out", "out/inside"]
         assert (tmp_path / "out/inside").read_text() == "old"
-
-    def test_file_takes_the_place_of_a_folder(self, tmp_path: Path) -> None:
-        write_folder(tmp_path / "out", "old")
-        with replacing(tmp_path / "out") as partial:
-            partial.write_text("new")
-        assert listing(tmp_path) == ["out"]
-        assert (tmp_path / "out").read_text() == "new"
 
 
 class TestWriting:

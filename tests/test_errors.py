@@ -21,7 +21,13 @@ from stages.errors.causes import (
     surprise,
     usual_quality,
 )
-from stages.errors.gradcam import error_heat, scratch_heat, split_at_maps
+from stages.errors.gradcam import (
+    error_heat,
+    own_features,
+    pretrained_heat,
+    scratch_heat,
+    split_at_maps,
+)
 from stages.errors.neighbours import nearest_images
 from stages.errors.shown import shown_errors
 from stages.errors.space import fit_space
@@ -36,8 +42,12 @@ from stages.errors.table import (
 )
 from stages.metrics.classification import prediction_table
 from stages.models.backbones import build_backbone
+from stages.models.fine_tuning import unfreeze
+from stages.models.heads import build_head, join
+from stages.params.loading import load_params
 from tests.error_examples import write_errors
 
+PARAMS = load_params(Path(__file__).parents[1] / "params.yaml")
 CLASSES = ["colon", "kidney", "lung", "skin_1", "skin_2"]
 COUNTS = {"train": 60, "val": 15, "test": 30}
 PLANTED = {"blur": 6, "little_tissue": 6, "extreme_stain": 6, "unlike_training": 6}
@@ -320,6 +330,16 @@ def test_class_of_one_donor_gets_probabilities_all_the_same() -> None:
     assert (values[:40].argmax(axis=1) == labels[:40]).mean() > 0.9
 
 
+def test_two_classes_one_of_them_of_one_donor() -> None:
+    labels = np.repeat([0, 1], [20, 4])
+    donors = np.r_[np.arange(20) // 4, 9, 9, 9, 9].astype(str)
+    points = np.random.default_rng(0).normal(size=(24, 3)) + 5 * np.eye(3)[labels]
+    values = cross_validated(points, labels, donors, classes=2, seed=1)
+    # Those of the lone donor are judged by models that know the other class only.
+    assert values[20:] == pytest.approx(np.tile([1.0, 0.0], (4, 1)))
+    assert values.sum(axis=1) == pytest.approx(1)
+
+
 def test_usual_mistake_fits_its_label_better_than_an_unusual_one() -> None:
     labels = np.repeat([0, 1, 2], 20)
     values = np.full((60, 3), 0.02)
@@ -381,6 +401,7 @@ def test_heat_of_both_models_follows_the_rows_of_the_errors(tmp_path: Path) -> N
     image = keras.Input((16, 16, 3))
     features = keras.Model(inner.inputs, inner.layers[-2].output, name="features")
     backbone = keras.Model(image, features(keras.layers.Rescaling(1.0)(image)), name="backbone")
+    backbone.trainable = False
     wide = keras.Input((3,))
     head = keras.Model(wide, keras.layers.Dense(2, activation="softmax")(wide), name="head")
     head.set_weights([np.array([[4.0, 0], [0, 4], [0, 0]]), np.zeros(2)])
@@ -405,3 +426,29 @@ def test_heat_of_both_models_follows_the_rows_of_the_errors(tmp_path: Path) -> N
         {"pretrained": head}, errors, Part(images, index), tmp_path, classes=["a", "bright"]
     )
     assert alone.max() == 0
+
+
+def test_heat_of_a_fine_tuned_network_is_that_of_its_own_features(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    crops = rng.integers(0, 256, (3, 2, 32, 32, 3), dtype=np.uint8)
+    backbone = build_backbone("mobilenet_v2_035", image_size=32, weights="random")
+    width = backbone.output_shape[-1]
+    head = build_head(rng.random((8, 2 * width), np.float32), PARAMS.pretrained, classes=2, seed=1)
+    network = join(backbone, head, crops=2)
+    unfreeze(backbone, 10)
+    features = own_features(network, images, crops)
+    expected = network.predict_on_batch([images, crops])
+    assert head.predict_on_batch(features) == pytest.approx(expected, abs=1e-5)
+    # The cached ones are not even looked for.
+    index = pd.DataFrame({"id": ["a", "b", "c"]})
+    errors = pd.DataFrame(
+        {"model": "pretrained", "id": ["c", "a"], "predicted": "bright", "class": "a"}
+    )
+    heat = error_heat(
+        {"pretrained": network}, errors, Part(images, index, crops), tmp_path / "nowhere",
+        classes=["a", "bright"],
+    )  # fmt: skip
+    rows = np.array([2, 0])
+    labels = np.array([[1, 0], [1, 0]])
+    assert np.array_equal(heat, pretrained_heat(network, images[rows], labels, features[rows]))

@@ -27,6 +27,7 @@ def history(epochs: int = 5) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "epoch": epoch,
+            "phase": 1,
             "loss": 2.0 / epoch,
             "accuracy": 1 - 0.9 / epoch,
             "val_loss": 2.2 / epoch + 0.1 * epoch,
@@ -102,8 +103,8 @@ def test_confusion_refuses_unknown_names_and_unequal_lengths() -> None:
 def test_scatter_keeps_its_limits_whatever_it_shows() -> None:
     frame = embedding()
     drawn = [
-        scatter_figure(frame, title="t-SNE", splits=splits, background=background)
-        for splits, background in [(("train",), True), (("test",), True), (("train", "test"), 0)]
+        scatter_figure(frame, title="t-SNE", splits=splits)
+        for splits in [("train",), ("test",), ("train", "test")]
     ]
     assert len({(figure.axes[0].get_xlim(), figure.axes[0].get_ylim()) for figure in drawn}) == 1
     assert [title(figure) for figure in drawn] == [
@@ -113,13 +114,9 @@ def test_scatter_keeps_its_limits_whatever_it_shows() -> None:
     ]
 
 
-def test_scatter_reads_other_coordinates() -> None:
-    frame = embedding().rename(columns={"x": "pixels_x", "y": "pixels_y"})
-    figure = scatter_figure(frame, title="pixels", x="pixels_x", y="pixels_y")
-    offsets = np.concatenate([c.get_offsets() for c in figure.axes[0].collections])
-    assert np.allclose(np.sort(offsets[:, 0]), np.sort(frame["pixels_x"]))
+def test_scatter_refuses_what_it_cannot_draw() -> None:
     with pytest.raises(ValueError, match="missing \\['x', 'y'\\]"):
-        scatter_figure(frame, title="pixels")
+        scatter_figure(embedding().drop(columns=["x", "y"]), title="pixels")
     with pytest.raises(ValueError, match="val"):
         scatter_figure(embedding(), title="t-SNE", splits=("val",))
 
@@ -148,6 +145,13 @@ def test_history_marks_the_lowest_validation_loss() -> None:
     assert png_bytes(history_figure(history(1), title="one epoch"))
     with pytest.raises(ValueError, match="Received: \\['epoch'\\], 5 rows"):
         history_figure(history()[["epoch"]], title="no curves")
+
+
+def test_history_marks_an_epoch_of_the_last_phase() -> None:
+    frame = history(9).assign(phase=[1] * 6 + [2] * 3)  # the lowest of all is epoch 5
+    assert title(history_figure(frame, title="x")) == (
+        "x (n = 9 epochs in 2 phases; dotted: lowest validation loss of the last, epoch 7)"
+    )
 
 
 def test_the_same_figure_has_the_same_bytes(tmp_path: Path) -> None:

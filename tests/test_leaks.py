@@ -12,6 +12,7 @@ from PIL import Image
 from benchmarks import duplicates
 from stages import fetch
 from stages.cli.running import InputError
+from stages.dataset.checking import check_counts, check_training
 from stages.dataset.parts import divide, list_duplicates, summarise
 from stages.params.loading import load_params
 from stages.params.schema import Phantom, Split
@@ -79,6 +80,36 @@ def test_leaks_stop_the_run_if_wished():
     clean = [row for number, row in enumerate(ROWS) if number not in (1, 2)]
     division = divide(index_of(clean), NO_PAIRS, changed(on_leak="fail"), seed=1)
     assert division.leaks["images"] == 0
+
+
+def test_pictures_without_detail_link_nobody():
+    """A white tile of each donor, as beside a section: copies of one another, and no leak."""
+    white = [("train", "ab"[n % 2], str(n), "W") for n in (1, 2, 3, 4)] + [("test", "a", "7", "W")]
+    index = index_of([*ROWS, *white])
+    index.loc[index["sha256"] == "W", "blur"] = 1.0
+    division = divide(index, NO_PAIRS, changed(on_leak="report"), seed=1)
+    before = divide(index_of(ROWS), NO_PAIRS, changed(on_leak="report"), seed=1)
+    assert division.leaks == before.leaks
+    assert set(division.index["group"]) == set(before.index["group"])
+    duplicates = summarise(division, 0)["duplicates"]
+    assert duplicates == {"exact": 6, "near": 0, "across_splits": 1, "relabelled": 2}
+    assert list_duplicates(division.index)["set"].value_counts().max() == 5
+
+
+def test_a_class_without_training_images_stops_the_run():
+    alone = divide(index_of([*ROWS, ("test", "c", "12", "Z")]), NO_PAIRS, changed(), seed=1)
+    with pytest.raises(InputError, match=r"training images of every class. Received: none of c"):
+        check_training(alone.kept)
+    check_training(divide(index_of(ROWS), NO_PAIRS, changed(), seed=1).kept)
+    with pytest.raises(InputError, match=r"expected training images. Received: 12 images, all"):
+        divide(index_of([("test", *row[1:]) for row in ROWS]), NO_PAIRS, changed(), seed=1)
+
+
+def test_a_class_of_which_nothing_is_left_stops_the_run():
+    rows = index_of(ROWS)
+    check_counts(rows, 3, {"a", "b"})
+    with pytest.raises(InputError, match=r"split\.min_per_class: .*Received: c 0"):
+        check_counts(rows, 3, {"a", "b", "c"})
 
 
 @pytest.mark.parametrize("on_leak", ["report", "drop", "fail"])

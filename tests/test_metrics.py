@@ -110,6 +110,13 @@ class TestAgainstScikitLearn:
         assert values["accuracy_low"] < values["accuracy"] < values["accuracy_high"]
         assert values["macro_f1_low"] < values["macro_f1"] < values["macro_f1_high"]
 
+    @pytest.mark.filterwarnings("ignore")  # of scikit-learn, that kappa is not defined
+    def test_a_test_part_of_one_class(self) -> None:
+        table = predictions(1, skill=100)
+        alone = table[table["class"] == CLASSES[0]].reset_index(drop=True)
+        values = measured(alone)
+        assert (values["accuracy"], values["kappa"]) == (1.0, 0.0)
+
     def test_row_order_does_not_matter(self) -> None:
         table = predictions(4)
         groups = pd.Series(np.arange(len(table)) // 3)
@@ -235,6 +242,12 @@ class TestIntervals:
         assert low == pytest.approx(right.mean() - spread, abs=0.006)
         assert high == pytest.approx(right.mean() + spread, abs=0.006)
 
+    def test_of_one_group_images_are_resampled(self) -> None:
+        right = [1, 1, 1, 0, 1, 0, 1, 1]
+        one = intervals.mean_interval(right, ["a"] * 8, resamples=500, seed=1)
+        assert one == intervals.mean_interval(right, np.arange(8), resamples=500, seed=1)
+        assert one.low < 0.75 < one.high
+
     def test_groups_of_different_size_are_weighted_by_images(self) -> None:
         values = np.array([1.0] * 90 + [0.0] * 10)
         groups = np.array(["big"] * 90 + ["small"] * 10)
@@ -249,10 +262,6 @@ class TestIntervals:
         assert one != intervals.mean_interval(right, groups, resamples=100, seed=2)
         names = np.array([f"donor {group:02d}" for group in groups])
         assert one == intervals.mean_interval(right, names, resamples=100, seed=1)
-
-    def test_single_donor(self) -> None:
-        low, high = intervals.mean_interval([1, 0, 1, 0], ["a"] * 4, resamples=100, seed=1)
-        assert (low, high) == (0.5, 0.5)
 
 
 class TestCompare:

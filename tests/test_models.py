@@ -191,6 +191,7 @@ class TestScratch:
         )  # fmt: skip
         assert seen == sides
         assert table["epoch"].tolist() == list(range(1, epochs + 1))
+        assert table["phase"].tolist() == [1 + sorted(set(sides)).index(side) for side in sides]
         # One schedule over all of them, and one log.
         rates = table["lr"].tolist()
         assert rates[2:] == sorted(rates[2:], reverse=True)
@@ -231,6 +232,7 @@ class TestScratch:
         table = fit(model, train, val, lr=0.01, epochs=12, patience=12)
         assert list(table.columns) == [
             "epoch",
+            "phase",
             "accuracy",
             "loss",
             "val_accuracy",

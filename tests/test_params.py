@@ -1,5 +1,6 @@
 """params.yaml: what is accepted, and what is said about what is not."""
 
+import hashlib
 import re
 import subprocess
 import sys
@@ -161,6 +162,7 @@ def test_other_good_values(load: Load, key: str, written: str) -> None:
         ("lr", "[0.1, 0.2]", "number", "[0.1, 0.2]"),
         ("scratch.progressive", "0.5", "list", "0.5"),
         ("scratch.progressive", "[0.5, 1.0]", "less than 1", "[0.5, 1.0]"),
+        ("tsne.random_splits", "59", "greater than or equal to 60", "59"),
         ("scratch.progressive", "[0.1]", "greater than or equal to 0.25", "[0.1]"),
         ("seed", "1.5", "integer", "1.5"),
         ("seed", "-1", "greater than or equal to 0", "-1"),
@@ -229,6 +231,22 @@ def onnx(**values: object) -> str:
     for key, value in {"weights": "onnx", **values}.items():
         text = re.sub(rf"(?<=\n  ){key}: \S+", f"{key}: {value}", text)
     return text
+
+
+def test_weights_are_averaged_over_epochs_of_one_size(load: Load) -> None:
+    assert load(changed("scratch.average", "20")).scratch.average == 20
+    with pytest.raises(InputError, match=r"scratch: expected average: at most 20, .*it is 21"):
+        load(changed("scratch.average", "21"))
+
+
+def test_weights_in_a_file_need_its_digest(load: Load, tmp_path: Path) -> None:
+    path = tmp_path / "a.weights.h5"
+    path.write_bytes(b"weights")
+    digest = hashlib.sha256(b"weights").hexdigest()
+    text = changed("pretrained.weights", str(path))
+    with pytest.raises(InputError, match=rf"pretrained\.sha256: expected the .*{digest}"):
+        load(text)
+    assert load(re.sub(r"(?<=\n  )sha256: null", f"sha256: {digest}", text)).pretrained.sha256
 
 
 def test_backbone_in_an_onnx_file(load: Load) -> None:

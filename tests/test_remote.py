@@ -260,3 +260,12 @@ class TestStorage:
 def test_drawn_and_atlas_images_stand_alone(name: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"expected {name} to stand alone"):
         fetched([name, "a.zip"], tmp_path)
+
+
+def test_options_that_no_source_heeds_are_refused(site: Site, tmp_path: Path) -> None:
+    site.files["/a.zip"] = as_zip(tree(), tmp_path / "a.zip").read_bytes()
+    message = r"fetch\.storage_options: expected none .*Received: headers, with http"
+    for source in (f"{site.url}/a.zip", [f"{site.url}/folder/", str(tmp_path / "a.zip")]):
+        with pytest.raises(InputError, match=message):
+            fetched(source, tmp_path, storage_options={"headers": {"Referer": "x"}})
+    assert not site.asked

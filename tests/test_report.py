@@ -298,8 +298,16 @@ def test_a_perfect_model_is_told_as_one(results: Path) -> None:
     frame = inputs.predictions["pretrained"]
     frame["predicted"] = frame["class"]
     assert verdict(inputs)[1] == "It makes no error on them."
-    faultless = replace(inputs, errors=inputs.errors.iloc[:0], heat=inputs.heat[:0])
+    of_other = inputs.confusions["model"] != "pretrained"
+    faultless = replace(
+        inputs,
+        errors=inputs.errors.iloc[:0],
+        heat=inputs.heat[:0],
+        confusions=inputs.confusions[of_other],
+    )
     html = render(faultless)
+    assert "Largest confusions, CNN from scratch" in html
+    assert "Largest confusions, pretrained net" not in html
     assert 'id="gallery"' not in html
     assert "The surest errors" not in html
 

@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from stages import fetch
 from stages.cli.running import InputError
 from stages.params.loading import load_params
 from stages.params.schema import Fetch, Phantom
+from stages.sources import archives
 from stages.sources.archives import is_archive
 from stages.sources.layout import Place, check_layout, place_of
 from stages.sources.local import list_images
@@ -163,6 +165,8 @@ class TestLayout:
             (["train/liver/a.jpg", "b.jpg"], r"train/<class>/<image> and test.*elsewhere.*b\.jpg"),
             (["train/liver/a.jpg", "val/liver/a.jpg"], r"elsewhere, e\.g\. val/liver/a\.jpg"),
             (["train/liver/x/a.jpg", "test/liver/a.jpg"], r"elsewhere, e\.g\. train/liver/x"),
+            (["liver/a.jpg", "liver/more/b.jpg"], r"in one folder.* in liver and .*liver/more\."),
+            (["x/skin/a.jpg", "x/skin/y/z/b.jpg"], r"some in x/skin .*x/skin/y/z\."),
             (["train/liver/a.jpg", "train/b.jpg"], r"elsewhere, e\.g\. train/b\.jpg"),
         ],
     )
@@ -519,3 +523,14 @@ def test_real_tiles_in_several_zips() -> None:
         assert len({image.place.class_name for image in images}) > 2
         with Image.open(io.BytesIO(next(iter(images)).read())) as image:
             image.verify()
+
+
+def test_no_space_to_inflate_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.BytesIO):
+        def write(self, content: Any) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = as_tar(tree(), tmp_path / "a.tar.gz")
+    monkeypatch.setattr(archives.tempfile, "TemporaryFile", Full)
+    with pytest.raises(InputError, match=r"a\.tar\.gz: expected space in .*TMPDIR"):
+        read(path)

@@ -37,8 +37,9 @@ def watch(project: Path, source: str) -> None:
     update_params(project / "params.yaml", {"fetch": {"source": source, "watch": source}})
 
 
-def test_dependency_is_a_parameter() -> None:
-    assert "stages/sources" in STAGES["fetch"]["deps"]
+@pytest.mark.parametrize("stage", ["fetch", "split"])
+def test_dependency_is_a_parameter(stage: str) -> None:
+    assert "stages/sources" in STAGES[stage]["deps"]
 
 
 def test_folder(project: Path, tmp_path: Path) -> None:

@@ -81,8 +81,8 @@ def command(name: str) -> Iterator[None]:
         if not is_disk_full(error):
             raise
         sys.exit(
-            f"{name}: expected space for what it writes. Received: {error}. No output was changed: "
-            "free some space and run it again."
+            f"{name}: expected space for what it writes. Received: {error}. Free some and run it "
+            "again; no file was left half-written."
         )
 
 

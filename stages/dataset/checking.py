@@ -1,19 +1,33 @@
 """Checks that stop `split` before a model is trained on too little."""
 
+from collections.abc import Iterable
+
 import pandas as pd
 
 from stages.cli.running import InputError
+from stages.dataset.splitting import missing_classes
 
 
-def check_counts(index: pd.DataFrame, minimum: int) -> None:
-    """Raise an `InputError` if a class has fewer images than `minimum`."""
-    counts = index["class"].value_counts().sort_index()
+def check_counts(index: pd.DataFrame, minimum: int, classes: Iterable[str]) -> None:
+    """Raise an `InputError` if one of the classes has fewer images than `minimum`."""
+    counts = index["class"].value_counts().reindex(sorted(classes), fill_value=0)
     few = counts[counts < minimum]
     if len(few):
         found = ", ".join(f"{name} {count}" for name, count in few.items())
         raise InputError(
             f"split.min_per_class: expected {minimum} images or more of every class. Received: "
             f"{found}. Add images, take the class out, or lower split.min_per_class in params.yaml."
+        )
+
+
+def check_training(index: pd.DataFrame) -> None:
+    """Raise an `InputError` if a class has no image in training, by the column `part`."""
+    missing = missing_classes(index, (index["part"] == "train").to_numpy())
+    if missing:
+        raise InputError(
+            "split: expected training images of every class. Received: none of "
+            f"{', '.join(missing)}. Is the folder called otherwise in train/ than in test/? Else "
+            "add images of it, or take the class out of the test set."
         )
 
 

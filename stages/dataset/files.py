@@ -15,8 +15,8 @@ import pandas as pd
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a path beside `path` to write a file or a folder to; it takes its place on success.
 
-    After an error, `path` is as it was before and nothing is left beside it. What a killed run
-    left beside it is removed by the next one.
+    A folder gives way to a folder only, never to a file. After an error, `path` is as it was before
+    and nothing is left beside it. What a killed run left beside it is removed by the next one.
     """
     partial = path.with_name(f".{path.name}.partial")
     previous = path.with_name(f".{path.name}.previous")
@@ -24,7 +24,7 @@ def replacing(path: Path) -> Iterator[Path]:
     _remove(partial)
     try:
         yield partial
-        if path.is_dir():
+        if path.is_dir() and partial.is_dir():
             # A folder that is not empty cannot be replaced in one step.
             _remove(previous)
             path.replace(previous)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from stages.cli.running import InputError
 from stages.dataset.grouping import assign_groups, name_groups
 from stages.dataset.index import PARTS
 from stages.dataset.leaks import check_leaks, find_leaks
@@ -41,25 +42,26 @@ def divide(
     from the rest. Both are taken by whole groups and stratified by class.
 
     Args:
-        index: a row an image, with `split` (train, test or empty) and `class`.
+        index: a row an image, with `split` (train, test or empty), `class` and `blur`.
         pairs: near-duplicates as row numbers (P, 2).
         settings: the fractions, where groups come from, and what becomes of leaks.
         seed: of the choice.
         given: where the donors are from, if not from the source.
 
     Raises:
-        InputError: if no group can be taken, or a leak is to stop the run.
+        InputError: if nothing is for training, no group can be taken, or a leak is to stop the run.
     """
     same = np.concatenate([pairs, _same_pixels(index["sha256"])])
     index = index.assign(copies=clusters(len(index), same), part=DROPPED)
-    names, rule = name_groups(index, index["copies"].to_numpy(), given=given)
+    linked = clusters(len(index), same[_has_detail(index)[same].all(axis=1)])
+    names, rule = name_groups(index, linked, given=given)
     test = (index["split"] == "test").to_numpy()
-    leaks = find_leaks(index, names, test)
+    leaks = find_leaks(index.assign(copies=linked), names, test)
     check_leaks(leaks, settings)
     drop = settings.on_leak == "drop"
     kept = ~leaks.training if drop else np.ones(len(index), bool)
     index["group"] = names
-    index.loc[kept, "group"] = assign_groups(names[kept], index.loc[kept, "copies"].to_numpy())
+    index.loc[kept, "group"] = assign_groups(names[kept], linked[kept])
     index.loc[kept, "part"] = _parts(index[kept].reset_index(drop=True), test[kept], settings, seed)
     labels = {name: label for label, name in enumerate(sorted(index.loc[kept, "class"].unique()))}
     index["label"] = index["class"].map(labels)
@@ -69,6 +71,11 @@ def divide(
 def _parts(
     index: pd.DataFrame, test: NDArray[np.bool_], settings: Split, seed: int
 ) -> NDArray[np.object_]:
+    if test.all():
+        raise InputError(
+            f"split: expected training images. Received: {len(index)} images, all of them in test/."
+            " Name the folder or archive that holds train/, too, in fetch.source."
+        )
     if not test.any():
         test = take_out(index, settings.test_fraction, seed)
     rest = np.flatnonzero(~test)
@@ -76,6 +83,11 @@ def _parts(
     part = np.where(test, "test", "train").astype(object)
     part[rest[in_val]] = "val"
     return part
+
+
+def _has_detail(index: pd.DataFrame) -> NDArray[np.bool_]:
+    # One white tile is like another, whoever the section is of.
+    return (index["blur"] < 1).to_numpy()
 
 
 def _same_pixels(digests: pd.Series) -> NDArray[np.int64]:
@@ -123,7 +135,7 @@ def summarise(division: Division, rejected: int) -> dict[str, Any]:
         "duplicates": {
             "exact": exact,
             "near": len(index) - index["copies"].nunique() - exact,
-            "across_splits": _sets_with_several(index, "copies", "part"),
+            "across_splits": _sets_with_several(index[_has_detail(index)], "copies", "part"),
             "relabelled": _sets_with_several(index, "copies", "class"),
         },
         "leaks": division.leaks,

@@ -18,6 +18,8 @@ from stages.dataset.features import each_view, read_features
 from stages.dataset.index import Part, rows_of
 from stages.dataset.shards import Chosen
 from stages.errors.table import HEAT_SIDE
+from stages.models.embedding import embed_batch
+from stages.models.prediction import is_fine_tuned
 
 BATCH = 8  # with another one the last bits differ
 Heat = NDArray[np.uint8]
@@ -52,15 +54,42 @@ def error_heat(
     for model, network in networks.items():
         mine = np.flatnonzero(errors["model"] == model)
         ids = errors["id"].iloc[mine]
-        images = Chosen(test.images, rows_of(ids, test.index, what="data/split/test"))
+        rows = rows_of(ids, test.index, what="data/split/test")
+        images = Chosen(test.images, rows)
         if model == "scratch":
             heat[mine] = scratch_heat(network, images, labels[mine])
         elif any(layer.name == "backbone" for layer in network.layers):
-            cached = read_features(ids, "test", embed)
-            # Of the picture as it is, which is the first view.
-            features = each_view(cached)[np.arange(len(cached)) * cached.shape[1]]
+            if is_fine_tuned(network):
+                crops = None if test.crops is None else Chosen(test.crops, rows)
+                features = own_features(network, images, crops)
+            else:
+                cached = read_features(ids, "test", embed)
+                # Of the picture as it is, which is the first view.
+                features = each_view(cached)[np.arange(len(cached)) * cached.shape[1]]
             heat[mine] = pretrained_heat(network, images, labels[mine], features)
     return heat
+
+
+def own_features(
+    network: keras.Model,
+    images: NDArray[np.uint8] | Chosen,
+    crops: NDArray[np.uint8] | Chosen | None,
+) -> NDArray[np.float32]:
+    """Return the features float32 (N, D') of a fine-tuned network: cached ones are of another.
+
+    Args:
+        network: as saved by `train_pretrained`.
+        images: uint8 (N, S, S, 3).
+        crops: uint8 (N, C, S, S, 3), or None.
+    """
+    backbone = network.get_layer("backbone")
+    width = backbone.output_shape[-1] * (1 if crops is None else 2)
+    features = np.zeros((len(images), width), np.float32)
+    for first in range(0, len(images), BATCH):
+        rows = slice(first, first + BATCH)
+        magnified = None if crops is None else np.asarray(crops[rows])
+        features[rows] = embed_batch(backbone, np.asarray(images[rows]), magnified, views=1)[:, 0]
+    return features
 
 
 def split_at_maps(network: keras.Model) -> tuple[Start, Rest]:
@@ -134,7 +163,7 @@ def pretrained_heat(
         network: as saved by `train_pretrained`.
         images: uint8 (N, S, S, 3), not turned.
         labels: int (N, K), the classes to explain for each image.
-        features: the cached features (N, D') of these images, of which the backbone's come first.
+        features: (N, D') of these images, of which those of the whole picture come first.
     """
     backbone, head = network.get_layer("backbone"), network.get_layer("head")
     (start, rest), width = split_at_maps(backbone), backbone.output_shape[-1]

@@ -59,6 +59,9 @@ def cross_validated(x: Points, y: ArrayLike, donors: ArrayLike, *, classes: int,
 
 def _fit_predict(x: Points, y: NDArray[np.int64], others: Points, *, classes: int) -> Points:
     total = np.zeros((len(others), classes))
+    if len(known := np.unique(y)) == 1:
+        total[:, known] = 1.0  # neither model can be fitted to one class
+        return total
     for model in (
         LogisticRegression(C=0.01, tol=1e-3, max_iter=300),
         LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"),

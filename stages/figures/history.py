@@ -7,18 +7,21 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from stages.figures.theme import INK, MODEL_COLOURS, MUTED, house_style, new_figure
 
-COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
+COLUMNS = ("epoch", "phase", "loss", "accuracy", "val_loss", "val_accuracy")
 
 
 def history_figure(
     frame: pd.DataFrame, *, title: str, colour: str = MODEL_COLOURS["pretrained"]
 ) -> Figure:
-    """Draw loss (left) and accuracy (right); the epoch of lowest validation loss is marked.
+    """Draw loss (left) and accuracy (right).
+
+    Dotted is the lowest validation loss of the last phase, whose epochs alone a training may keep:
+    earlier ones saw other images or trained other layers. A thin line stands between phases.
 
     Args:
-        frame: one row for each epoch, with the columns `epoch, loss, accuracy, val_loss,
+        frame: one row for each epoch, with the columns `epoch, phase, loss, accuracy, val_loss,
             val_accuracy`; others are ignored.
-        title: what was trained; the number of epochs is added.
+        title: what was trained; the numbers of epochs and phases are added.
         colour: of the validation curve.
 
     Raises:
@@ -30,11 +33,17 @@ def history_figure(
             f"Expected a training history with the columns {list(COLUMNS)} and at least one "
             f"epoch. Received: {list(frame.columns)}, {len(frame)} rows."
         )
-    best = int(frame["epoch"].iloc[int(frame["val_loss"].to_numpy().argmin())])
+    last = frame[frame["phase"] == frame["phase"].max()]
+    best = int(last["epoch"].iloc[int(last["val_loss"].to_numpy().argmin())])
+    begun = frame["epoch"][frame["phase"].diff() > 0]
+    phases = f" in {len(begun) + 1} phases" if len(begun) else ""
+    which = " of the last" if phases else ""
     with house_style():
         figure = new_figure(8.0, 3.2)
         for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
             _draw_curves(axes, frame, quantity, colour)
+            for epoch in begun:
+                axes.axvline(epoch - 0.5, color="#E4E7EA", linewidth=0.6, zorder=0)
             axes.axvline(best, color=MUTED, linewidth=0.8, linestyle=(0, (2, 3)), zorder=0)
             axes.set_xlabel("epoch")
             axes.set_title(quantity)
@@ -43,7 +52,8 @@ def history_figure(
         figure.axes[0].set_ylim(bottom=0.0)
         figure.axes[0].legend(loc="upper right", frameon=True, edgecolor="white", framealpha=1.0)
         figure.suptitle(
-            f"{title} (n = {len(frame)} epochs; dotted: lowest validation loss, epoch {best})",
+            f"{title} (n = {len(frame)} epochs{phases}; "
+            f"dotted: lowest validation loss{which}, epoch {best})",
             x=0.01,
             ha="left",
             fontsize=11,

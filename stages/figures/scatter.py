@@ -11,6 +11,7 @@ from matplotlib.patheffects import withStroke
 
 from stages.figures.theme import INK, MUTED, PALE, class_style, house_style, new_figure
 
+COLUMNS = ("split", "class", "x", "y")
 NAMES_IN_PLOT = 15  # with more classes than this the names would hide the points
 
 
@@ -19,9 +20,6 @@ def scatter_figure(
     *,
     title: str,
     splits: Sequence[str] = ("train", "test"),
-    background: bool = False,
-    x: str = "x",
-    y: str = "y",
 ) -> Figure:
     """Draw the chosen splits by class: training images filled, all others outlined.
 
@@ -29,31 +27,25 @@ def scatter_figure(
     and both can be laid over each other.
 
     Args:
-        frame: one row for each image, with the columns `split`, `class` and the two coordinates.
+        frame: one row for each image, with the columns `split`, `class`, `x` and `y`.
         title: what was embedded; the number of images shown of each split is added.
         splits: which splits to draw, the first at the bottom.
-        background: also draw the images of all other splits, in pale grey.
-        x, y: the columns of the coordinates.
 
     Raises:
         ValueError: if a column is missing or no image belongs to the chosen splits.
     """
-    _check(frame, splits, (x, y))
-    points = frame.rename(columns={x: "_x", y: "_y"})
-    names = sorted(points["class"].unique())
-    sizes = {split: int((points["split"] == split).sum()) for split in splits}
-    area = float(np.clip(18_000 / len(points), 4, 26))
+    _check(frame, splits)
+    names = sorted(frame["class"].unique())
+    sizes = {split: int((frame["split"] == split).sum()) for split in splits}
+    area = float(np.clip(18_000 / len(frame), 4, 26))
     with house_style():
         figure = new_figure(6.6, 5.2)
         axes = figure.add_subplot()
-        if background:
-            others = points[~points["split"].isin(splits)]
-            axes.scatter(others["_x"], others["_y"], s=area * 0.5, color=PALE, linewidths=0)
         for split in splits:
-            _draw_split(axes, points[points["split"] == split], names, split, area)
+            _draw_split(axes, frame[frame["split"] == split], names, split, area)
         if len(names) <= NAMES_IN_PLOT:
-            _write_names(axes, points[points["split"].isin(splits)])
-        _frame_limits(axes, points)
+            _write_names(axes, frame[frame["split"].isin(splits)])
+        _frame_limits(axes, frame)
         _add_legend(figure, names, splits)
         counted = ", ".join(f"{n:,} {split}" for split, n in sizes.items())
         figure.suptitle(
@@ -62,11 +54,11 @@ def scatter_figure(
     return figure
 
 
-def _check(frame: pd.DataFrame, splits: Sequence[str], coordinates: Sequence[str]) -> None:
-    missing = [c for c in ("split", "class", *coordinates) if c not in frame.columns]
+def _check(frame: pd.DataFrame, splits: Sequence[str]) -> None:
+    missing = [column for column in COLUMNS if column not in frame.columns]
     if missing:
         raise ValueError(
-            f"Expected the columns split, class, {', '.join(coordinates)}. "
+            f"Expected the columns {', '.join(COLUMNS)}. "
             f"Received: {list(frame.columns)}; missing {missing}."
         )
     if not frame["split"].isin(splits).any():
@@ -85,8 +77,8 @@ def _draw_split(
         colour, marker = class_style(position)
         rows = points[points["class"] == name]
         axes.scatter(
-            rows["_x"],
-            rows["_y"],
+            rows["x"],
+            rows["y"],
             s=area if filled else area * 1.5,
             marker=marker,
             facecolors=colour if filled else "none",
@@ -98,8 +90,8 @@ def _draw_split(
 
 def _write_names(axes: Axes, points: pd.DataFrame) -> None:
     """Each class name at the median of its images, pushed apart where two would overlap."""
-    span_x, span_y = np.ptp(points["_x"]) or 1.0, np.ptp(points["_y"]) or 1.0
-    middle = points.groupby("class", sort=True)[["_x", "_y"]].median()
+    span_x, span_y = np.ptp(points["x"]) or 1.0, np.ptp(points["y"]) or 1.0
+    middle = points.groupby("class", sort=True)[["x", "y"]].median()
     placed: list[tuple[float, float]] = []
     for name, (px, py) in zip(middle.index, middle.to_numpy(), strict=True):
         while any(
@@ -121,8 +113,8 @@ def _write_names(axes: Axes, points: pd.DataFrame) -> None:
 
 def _frame_limits(axes: Axes, points: pd.DataFrame) -> None:
     """The same square for every drawing of this frame; t-SNE axes carry no unit."""
-    centre = [(points[c].min() + points[c].max()) / 2 for c in ("_x", "_y")]
-    half = 0.53 * max(np.ptp(points["_x"]), np.ptp(points["_y"]), 1e-9)
+    centre = [(points[c].min() + points[c].max()) / 2 for c in ("x", "y")]
+    half = 0.53 * max(np.ptp(points["x"]), np.ptp(points["y"]), 1e-9)
     axes.set_xlim(centre[0] - half, centre[0] + half)
     axes.set_ylim(centre[1] - half, centre[1] + half)
     axes.set_aspect("equal")

@@ -22,11 +22,6 @@ DENSITY_TO_STAIN: NDArray[np.float32] = np.linalg.inv(STAIN_TO_DENSITY).astype(n
 _DENSITY_OF_LEVEL = -np.log(np.maximum(np.arange(256), 1) / 255.0).astype(np.float32)
 
 
-def separate(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the amounts of haematoxylin, DAB and residual, float32 (..., 3), of RGB uint8."""
-    return _DENSITY_OF_LEVEL.take(image) @ DENSITY_TO_STAIN
-
-
 def mix(stains: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Return RGB uint8 (..., 3) of amounts of haematoxylin, DAB and residual, float (..., 3)."""
     light = 255.0 * np.exp(-(stains @ STAIN_TO_DENSITY))

@@ -92,7 +92,8 @@ def measure_test_part(
     Args:
         table: as from `prediction_table`.
         groups: the donor of each row, for the intervals.
-        classes: all class names; only those with test images count in macro means.
+        classes: all class names; only those with test images count in balanced accuracy, and those
+            that occur as actual or as predicted in macro-F1.
         resamples: of donors, for the intervals.
         seed: of the resampling.
     """
@@ -113,7 +114,8 @@ def measure_test_part(
         "macro_f1_low": f1_low,
         "macro_f1_high": f1_high,
         "balanced_accuracy": float(recalls.mean()),
-        "kappa": float(cohen_kappa_score(actual, predicted)),
+        # Where all are of one class, chance alone agrees, and nothing shows beyond it.
+        "kappa": float(np.nan_to_num(cohen_kappa_score(actual, predicted))),
         "ece": calibration_error(table),
         "recall": dict(zip(present, map(float, recalls), strict=True)),
     }

@@ -28,7 +28,8 @@ def bootstrap(
 ) -> Interval:
     """Percentile interval of a statistic of sums, resampling whole groups with replacement.
 
-    Field and Welsh, "Bootstrapping clustered data", J R Stat Soc B 2007.
+    Field and Welsh, "Bootstrapping clustered data", J R Stat Soc B 2007. Of a single group, which
+    tells nothing of others, single images are resampled: the interval is then too narrow.
 
     Args:
         values: (N, K), K additive values an image, e.g. right or wrong, and one.
@@ -38,6 +39,8 @@ def bootstrap(
         seed: of the resampling.
     """
     codes, names = pd.factorize(np.asarray(groups), sort=True)
+    if len(names) == 1:
+        codes, names = pd.factorize(np.arange(len(values)))
     sums = np.zeros((len(names), values.shape[1]))
     np.add.at(sums, codes, values)
     rng = np.random.default_rng(seed)

@@ -166,7 +166,7 @@ def fit(
         patience: epochs without a better validation loss before training stops; not asked for with
             `average`, which needs the end of the schedule.
         label_smoothing: share of the target that is spread over all classes.
-        weight_decay: share of each kernel that is taken away a step, times the rate
+        weight_decay: share of each weight that is taken away a step, times the rate
             (Loshchilov and Hutter 2019, arXiv 1711.05101).
         warm_up: epochs in which the learning rate rises.
         lr_factors: share of the learning rate by path of a variable; the others have the whole.
@@ -179,8 +179,8 @@ def fit(
         logs: callbacks that are told every epoch, as from `stages.models.live`.
 
     Returns:
-        A row an epoch: epoch, accuracy, loss, val_accuracy, val_loss, lr. Training figures are
-        means over the epoch, of changed images and with dropout.
+        A row an epoch: epoch and phase, both from 1, accuracy, loss, val_accuracy, val_loss, lr.
+        Training figures are means over the epoch, of changed images and with dropout.
     """
     model.compile(
         optimizer=LayerwiseAdam(lr, factors=lr_factors or {}, weight_decay=weight_decay or None),
@@ -201,13 +201,13 @@ def fit(
             phase.train, validation_data=phase.val, callbacks=callbacks, verbose=0,
             initial_epoch=done, epochs=done + phase.epochs,
         )  # fmt: skip
-        tables.append(pd.DataFrame(history.history))
+        tables.append(pd.DataFrame(history.history).assign(phase=number))
         done += phase.epochs
     # Else the optimizer is saved with the model, and a class of ours cannot be loaded again.
     model.compiled, model.optimizer = False, None
     table = pd.concat(tables, ignore_index=True).rename(columns={"learning_rate": "lr"})
     table.insert(0, "epoch", np.arange(1, len(table) + 1))
-    return table[["epoch", "accuracy", "loss", "val_accuracy", "val_loss", "lr"]]
+    return table[["epoch", "phase", "accuracy", "loss", "val_accuracy", "val_loss", "lr"]]
 
 
 def _cosine(epoch: int, epochs: int, warm_up: int) -> float:

@@ -1,5 +1,6 @@
 """The one place where params.yaml is read."""
 
+import hashlib
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from stages.cli.running import InputError
-from stages.params.schema import Params, known_keys
+from stages.params.schema import Params, Pretrained, known_keys
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
@@ -32,10 +33,25 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected keys and values. Received: {values!r}")
     try:
-        return Params.model_validate(values)
+        params = Params.model_validate(values)
     except ValidationError as error:
         lines = sorted({_explain(problem, values) for problem in error.errors()})
         raise InputError(f"{path}:\n  " + "\n  ".join(lines)) from None
+    _check_digest_is_given(params.pretrained)
+    return params
+
+
+def _check_digest_is_given(settings: Pretrained) -> None:
+    # Else DVC would join a head for the features of the old weights to a backbone with new ones.
+    path = Path(settings.weights)
+    if settings.weights.endswith(".weights.h5") and settings.sha256 is None and path.is_file():
+        with path.open("rb") as file:
+            received = hashlib.file_digest(file, "sha256").hexdigest()
+        raise InputError(
+            f"pretrained.sha256: expected the digest of {path}: DVC learns from it that the "
+            f"features have to be computed again. Received: null; the file here has {received}. "
+            "If you trust it, set pretrained.sha256 to that."
+        )
 
 
 def _explain(problem: Any, values: dict[str, Any]) -> str:

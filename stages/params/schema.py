@@ -182,6 +182,16 @@ class Scratch(Section):
     label_smoothing: Share
     views: Views
 
+    @model_validator(mode="after")
+    def _weights_are_averaged_at_one_size(self) -> "Scratch":
+        earlier = self.epochs // (len(self.progressive) + 1) * len(self.progressive)
+        if self.average > self.epochs - earlier:
+            raise ValueError(
+                f"average: at most {self.epochs - earlier}, the epochs at input_size; here it is "
+                f"{self.average}"
+            )
+        return self
+
 
 class Onnx(Section):
     """What a backbone in an ONNX file wants as input, and how its output is read."""
@@ -259,7 +269,7 @@ class Tsne(Section):
 
     perplexity: Positive
     neighbours: Count
-    random_splits: Annotated[int, Field(ge=20)]
+    random_splits: Annotated[int, Field(ge=60)]  # fewer could not reach p < 0.05
     max_images: Annotated[int, Field(ge=100)]
 
 

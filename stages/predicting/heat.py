@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stages.cli.running import InputError
-from stages.errors.gradcam import pretrained_heat, scratch_heat
+from stages.errors.gradcam import own_features, pretrained_heat, scratch_heat
 from stages.figures.saving import save_png
-from stages.figures.theme import new_figure
+from stages.figures.theme import house_style, new_figure
+from stages.models.prediction import is_fine_tuned
 from stages.predicting.classifier import Classifier
 
 SHOWN = 2
@@ -29,6 +30,7 @@ def check_has_maps(network: keras.Model) -> None:
 def save_heat(
     classifier: Classifier,
     images: NDArray[np.uint8],
+    crops: NDArray[np.uint8] | None,
     features: NDArray[np.float32],
     probabilities: NDArray[np.float32],
     *,
@@ -41,6 +43,7 @@ def save_heat(
     Args:
         classifier: what answered.
         images: uint8 (N, S, S, 3).
+        crops: uint8 (N, C, S, S, 3), or None.
         features: (N, views, D) of them, as cached by `embed`.
         probabilities: (N, classes).
         ids: names of the images; a `/` in them makes folders.
@@ -48,10 +51,13 @@ def save_heat(
         folder: where to write to.
     """
     labels = np.argsort(-probabilities, axis=1, kind="stable")[:, :SHOWN]
-    if classifier.network.name == "scratch":
-        heat = scratch_heat(classifier.network, images, labels)
+    network = classifier.network
+    if network.name == "scratch":
+        heat = scratch_heat(network, images, labels)
     else:
-        heat = pretrained_heat(classifier.network, images, labels, features[:, 0])
+        tuned = is_fine_tuned(network)
+        known = own_features(network, images, crops) if tuned else features[:, 0]
+        heat = pretrained_heat(network, images, labels, known)
     for i, name in enumerate(ids):
         titles = [f"{classes[label]} {probabilities[i, label]:.1%}" for label in labels[i]]
         _draw(images[i], heat[i], titles, folder / f"{name}.png")
@@ -60,13 +66,14 @@ def save_heat(
 def _draw(
     image: NDArray[np.uint8], heat: NDArray[np.uint8], titles: Sequence[str], path: Path
 ) -> None:
-    figure = new_figure(2.6 * (1 + len(titles)), 2.8)
-    axes = figure.subplots(1, 1 + len(titles), squeeze=False)[0]
-    for axis, title in zip(axes, [path.stem, *titles], strict=True):
-        axis.imshow(image)
-        axis.set_title(title, fontsize=8)
-        axis.set_axis_off()
-    for axis, warmth in zip(axes[1:], heat, strict=True):
-        smooth = np.asarray(Image.fromarray(warmth).resize(image.shape[1::-1])) / 255.0
-        axis.imshow(smooth, cmap="inferno", vmin=0, vmax=1, alpha=0.75 * smooth)
-    save_png(figure, path)
+    with house_style():
+        figure = new_figure(2.6 * (1 + len(titles)), 2.8)
+        axes = figure.subplots(1, 1 + len(titles), squeeze=False)[0]
+        for axis, title in zip(axes, [path.stem, *titles], strict=True):
+            axis.imshow(image)
+            axis.set_title(title, fontsize=8)
+            axis.set_axis_off()
+        for axis, warmth in zip(axes[1:], heat, strict=True):
+            smooth = np.asarray(Image.fromarray(warmth).resize(image.shape[1::-1])) / 255.0
+            axis.imshow(smooth, cmap="inferno", vmin=0, vmax=1, alpha=0.75 * smooth)
+        save_png(figure, path)

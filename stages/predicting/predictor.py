@@ -56,7 +56,8 @@ class Predictor:
         told = [i for i, row in enumerate(rows) if not row["refused"]]
         if self.gradcam and told:
             save_heat(
-                self.classifier, images[told], features[told], probabilities[told],
+                self.classifier, images[told], crops[told] if crops.size else None,
+                features[told], probabilities[told],
                 ids=[pictures[i].id for i in told], classes=self.classes, folder=self.gradcam,
             )  # fmt: skip
         return rows

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 
-from stages.cli.running import InputError
+from stages.cli.running import InputError, is_disk_full
 from stages.dataset.files import file_digest
 from stages.params.schema import Limits
 from stages.sources.names import check_inside, is_image, with_slashes
@@ -73,6 +73,11 @@ def open_archive(path: Path, *, limits: Limits, closing: ExitStack) -> list[Memb
     except InputError:
         raise
     except UNREADABLE as error:
+        if is_disk_full(error):
+            raise InputError(
+                f"{path}: expected space in {tempfile.gettempdir()} to inflate it. Received: "
+                f"{error}. Free some, or set the environment variable TMPDIR to another folder."
+            ) from None
         raise InputError(
             f"{path}: expected a readable {path.suffix} archive. Received: {_told(error)}. "
             "Is it whole? Fetch the file again."
@@ -183,7 +188,7 @@ def _open_tar(path: Path, limits: Limits, closing: ExitStack) -> list[Member]:
         file = _inflate(path, file, limits, closing)
     bounded = cast(IO[bytes], _Bounded(file, limits.member_bytes))
     archive = closing.enter_context(tarfile.open(fileobj=bounded, mode="r:"))
-    members = []
+    members, packed, total = [], path.stat().st_size, 0
     for count, info in enumerate(archive, 1):
         _check_count(path, count, limits)
         name = with_slashes(info.name)
@@ -193,6 +198,9 @@ def _open_tar(path: Path, limits: Limits, closing: ExitStack) -> list[Member]:
             members.append(Member(name, read, _tar_kind(info)))
             if info.isreg() and is_image(name):
                 check_size(path, name, info.size, limits)
+                # What a sparse member says it holds need not lie in the archive.
+                total += info.size
+                _check_growth(path, "all up to " + name, total, packed, limits)
     file.seek(archive.offset)
     if file.read(BLOCK) != bytes(BLOCK):
         # Python takes a damaged header for the end.

@@ -63,11 +63,6 @@ class Slot:
         self.state.with_suffix(".whole").write_text(version, encoding="utf-8")
         self.state.with_suffix(".version").unlink(missing_ok=True)
 
-    def discard(self) -> None:
-        """Remove the file, whole or not, so that it is fetched again."""
-        for path in (self.path, self.partial, *map(self.state.with_suffix, (".version", ".whole"))):
-            path.unlink(missing_ok=True)
-
 
 def _read(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""

@@ -33,8 +33,8 @@ def check_layout(images: Iterable[str], *, source: str) -> bool:
         source: what is told of, in words.
 
     Raises:
-        InputError: if there is no image, an image that fits neither layout, or a class that is
-            spelled in two ways.
+        InputError: if there is no image, an image that fits neither layout, images below those of
+            a class, or a class that is spelled in two ways.
     """
     layouts = {_names_split(name) for name in images}
     if not layouts:
@@ -44,7 +44,9 @@ def check_layout(images: Iterable[str], *, source: str) -> bool:
         )
     with_splits = True in layouts
     classes, misplaced, examples = set[str](), 0, list[str]()
+    folders = set[PurePosixPath]()
     for name in images:
+        folders.add(PurePosixPath(name).parent)
         if place := place_of(name, with_splits=with_splits):
             classes.add(place.class_name)
         else:
@@ -58,8 +60,19 @@ def check_layout(images: Iterable[str], *, source: str) -> bool:
             f"{source}: expected every image as {wanted}. Received: {misplaced} elsewhere, "
             f"e.g. {', '.join(examples)}. Move them or take them out."
         )
+    _check_depth(folders, source)
     _check_spelling(classes, source)
     return with_splits
+
+
+def _check_depth(folders: set[PurePosixPath], source: str) -> None:
+    for folder in sorted(folders):
+        for above in folder.parents:
+            if above in folders:
+                raise InputError(
+                    f"{source}: expected images of a class in one folder. Received: some in "
+                    f"{above} and others below it, in {folder}. Move them up or take them out."
+                )
 
 
 def _check_spelling(classes: set[str], source: str) -> None:

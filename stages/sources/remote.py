@@ -14,6 +14,8 @@ from stages.sources.cache import Shelf, Slot
 from stages.sources.names import is_image
 from stages.sources.web import download, open_session
 
+WEB = ("http://", "https://")
+
 
 def is_remote(source: str) -> bool:
     """Whether a source has to be downloaded."""
@@ -26,6 +28,8 @@ def bring(sources: Iterable[str], settings: Fetch) -> list[str]:
     Raises:
         ValueError: if something cannot be downloaded, or has not the digest it should have.
     """
+    sources = list(sources)
+    _check_options(sources, settings)
     paths: list[str] = []
     for source in sources:
         if not is_remote(source):
@@ -41,15 +45,27 @@ def bring(sources: Iterable[str], settings: Fetch) -> list[str]:
     return paths
 
 
+def _check_options(sources: Iterable[str], settings: Fetch) -> None:
+    remote = [source for source in sources if is_remote(source)]
+    heeding = [source for source in remote if not source.startswith((*WEB, "gdrive:"))]
+    if settings.storage_options and not heeding:
+        raise InputError(
+            "fetch.storage_options: expected none without a source in a bucket or on a file "
+            f"server, which alone heed them. Received: {', '.join(settings.storage_options)}, with "
+            f"{', '.join(sources)}. Take them out of params.yaml."
+        )
+
+
 def _bring_url(url: str, settings: Fetch) -> Path:
     shelf = Shelf.of(Path(settings.cache), url)
     # The last part of the address names the folder or archive, as it would on this machine.
     parts = urlsplit(url)
     name = unquote(parts.path).rstrip("/").rpartition("/")[2] or parts.netloc
-    if is_archive(Path(name)) and parts.scheme in ("http", "https"):
+    if is_archive(Path(name)) and url.startswith(WEB):
         _download_web({name: url}, {name: shelf.slot(name)})
         return shelf.files / name
-    fs, root = storage.connect(url, settings.storage_options)
+    options = {} if url.startswith(WEB) else settings.storage_options
+    fs, root = storage.connect(url, options)
     files = {
         path: info
         for path, info in storage.find(fs, root, url=url).items()
@@ -60,17 +76,17 @@ def _bring_url(url: str, settings: Fetch) -> Path:
     if is_archive(Path(name)):
         slots = {name: shelf.slot(name)}
     else:
-        slots = {path: shelf.slot(f"{name}/{_local(path, parts.scheme)}") for path in files}
+        slots = {path: shelf.slot(f"{name}/{_local(path, url)}") for path in files}
     shelf.keep_only({slot.path for slot in slots.values()})
-    if parts.scheme in ("http", "https"):
+    if url.startswith(WEB):
         _download_web({path: info["name"] for path, info in files.items()}, slots)
     else:
         storage.download_all(fs, files, slots, url=url)
     return shelf.files / name
 
 
-def _local(path: str, scheme: str) -> str:
-    return unquote(path) if scheme in ("http", "https") else path
+def _local(path: str, url: str) -> str:
+    return unquote(path) if url.startswith(WEB) else path
 
 
 def _download_web(urls: Mapping[str, str], slots: Mapping[str, Slot]) -> None:
