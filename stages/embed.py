@@ -59,7 +59,13 @@ def run(
     parts = {part: read_part(split, part) for part in PARTS}
     if stainings:
         parts[STAINED] = parts["train"]
-    files = network_files(backbone, weights, sha256) if engine.kind == "ray" else {}
+    on_ray = engine.kind == "ray"
+    needed = {}
+    if on_ray or sha256 is None:
+        needed = network_files(
+            backbone, weights, sha256, image_size=parts["train"].images.shape[1], download=on_ray
+        )
+    files = needed if on_ray else {}
     network = {
         "backbone": backbone,
         "image_size": parts["train"].images.shape[1],
@@ -81,6 +87,8 @@ def run(
     state.append(
         [(name, (at := path.stat()).st_size, at.st_mtime_ns) for name, path in arrays.items()]
     )
+    if sha256 is None:  # else the name of a file would be all that is known of it
+        state.append({name: file_digest(at) for name, at in needed.items() if at.is_file()})
     with (
         finished(
             embed_piece, pieces, arrays | files, out,

@@ -196,4 +196,5 @@ def test_a_sweep_when_a_node_is_killed(nodes: Cluster, quick: Path, tmp_path: Pa
 
     # Data comes with the experiment that is wanted.
     execute(take, clone, {"sweep-3fa2c1-2": table["experiment"][0]})
+    assert "kind: ray" in (clone / "params.yaml").read_text()
     assert (clone / "data/models/scratch.keras").read_bytes().endswith(b"0.01")

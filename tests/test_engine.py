@@ -5,7 +5,9 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import fsspec
 import numpy as np
 import pytest
 
@@ -14,6 +16,7 @@ from stages.dataset.shards import read_rows
 from stages.engine.cluster import run_on_ray
 from stages.engine.files import Files, Folder, local_folder
 from stages.engine.pieces import LOCAL, Piece, finished, state_digest
+from stages.params.schema import Engine
 
 PIECES = [Piece(f"{number}.txt", f"piece {number}", 1, {"number": number}) for number in range(6)]
 
@@ -107,6 +110,50 @@ def test_pieces_of_another_state_are_not_used_and_go(
     with finished(square, PIECES, inputs, out, engine=LOCAL, workers=0, state="b") as folder:
         assert len(list(folder.parent.iterdir())) == 1
     assert done(tmp_path) == [0, 1, 2, *range(6)]
+
+
+def test_two_clones_may_use_one_storage(
+    inputs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has a folder of its own there, and empties none but its own, also after a change."""
+
+    def here(task: Any, pieces: list[Piece], **_: Any) -> Iterator[tuple[Piece, None]]:
+        for piece in pieces:
+            with task.folder.writing(piece.name) as path:
+                path.write_text("result")
+            if piece.number == stop:
+                raise InputError("stopped")
+            yield piece, None
+
+    class Numbered(NamedTuple):
+        name: str
+        about: str
+        images: int
+        arguments: dict
+        number: int
+
+    pieces = [Numbered(*piece, number=number) for number, piece in enumerate(PIECES)]
+    monkeypatch.setattr("stages.engine.cluster.run_on_ray", here)
+    engine = Engine(kind="ray", address="auto", storage="memory://lab", storage_options={})
+
+    def work(clone: str, state: str) -> None:
+        out = tmp_path / clone / "out"
+        with finished(square, pieces, inputs, out, engine=engine, workers=0, state=state):
+            pass
+
+    def folders() -> set[str]:
+        fs = fsspec.filesystem("memory")
+        return {name.rpartition("/")[2] for name in fs.ls("/lab", detail=False)}
+
+    stop = 2
+    with pytest.raises(InputError, match="stopped"):
+        work("a", "x")
+    kept = folders()
+    stop = -1
+    work("b", "x")
+    assert folders() == kept
+    work("a", "y")
+    assert folders() == set()
 
 
 def test_state_is_that_of_the_code_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

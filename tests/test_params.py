@@ -214,6 +214,32 @@ def test_wrong_digest_names_the_file(load: Load) -> None:
         load(changed("fetch.sha256", "{a.zip: abc}"))
 
 
+@pytest.mark.parametrize("key", ["fetch.storage_options", "engine.storage_options"])
+def test_secrets_are_refused_at_any_depth(load: Load, key: str) -> None:
+    with pytest.raises(InputError, match=r"storage_options: expected no credentials") as caught:
+        load(changed(key, "{client: [{aws_secret_access_key: hunter2}]}"))
+    assert "give aws_secret_access_key as" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [("file:///mnt/lab", "a URL that all machines reach"), ("ftp://me:pw@host/x", "password")],
+)
+def test_storage_that_cannot_be(load: Load, url: str, message: str) -> None:
+    with pytest.raises(InputError, match=rf"engine\.storage: expected .*{message}"):
+        load(changed("engine.storage", url))
+
+
+def test_environment_goes_before_the_kind_of_engine(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENGINE_KIND", "local")
+    assert load(changed("engine.kind", "ray")).engine.kind == "local"
+    monkeypatch.setenv("ENGINE_KIND", "cloud")
+    with pytest.raises(InputError, match=r"engine\.kind: expected 'local' or 'ray'"):
+        load(COMMITTED)
+
+
 def test_section_that_is_no_section(load: Load) -> None:
     text = re.sub(r"evaluate:\n(  .*\n)+", "evaluate: 1000\n", COMMITTED)
     with pytest.raises(InputError, match=r"evaluate: expected .*Received: 1000"):

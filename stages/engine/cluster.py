@@ -33,8 +33,9 @@ def run_on_ray(
 ) -> Iterator[tuple[AnyPiece, Any]]:
     """Do all pieces on a cluster that runs, and give each, with its result, as it is done.
 
-    Ray does a piece again elsewhere when its process or machine dies. Code goes with the work, so
-    machines need the packages of requirements.txt and requirements-ray.txt, and nothing else.
+    Ray does a piece again elsewhere when its process or machine dies; the result of one that fails
+    so again and again is an `InputError`. Code goes with the work, so machines need the packages of
+    requirements.txt and requirements-ray.txt, and nothing else.
 
     Args:
         task: what is done with a piece.
@@ -43,7 +44,7 @@ def run_on_ray(
         threads: processor cores that a piece uses.
 
     Raises:
-        InputError: what a piece raises, if there is no cluster, or if one fails again and again.
+        InputError: what a piece raises, or if there is no cluster.
     """
     ray = _connect(address)
     try:
@@ -69,11 +70,11 @@ def run_on_ray(
                 except ray.exceptions.RayTaskError as error:
                     raise error.cause if isinstance(error.cause, InputError) else error from None
                 except ray.exceptions.RayError as error:
-                    raise InputError(
+                    result = InputError(
                         f"engine: expected a cluster that does {piece.about}. Received: {error}, "
                         f"{ATTEMPTS + 1} times. What is done is kept: see to the cluster, and "
                         "run it again."
-                    ) from None
+                    )
                 running |= {do.remote(shared, more): more for more in itertools.islice(queue, 1)}
                 yield piece, result
     finally:

@@ -7,6 +7,7 @@ made again when it is started anew after it was stopped.
 
 import hashlib
 import json
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
+from stages.cli.running import InputError
 from stages.engine.files import Files, Folder, local_folder
 from stages.engine.local import run_locally
 from stages.params.schema import Engine
@@ -80,13 +82,21 @@ def finished(
     """
     beside = out.with_name(f".{out.name}.pieces")
     key = state_digest([work.__qualname__, state])
+
+    def place(key: str) -> Folder:
+        """Where all machines reach the pieces with this key."""
+        if engine.kind == "ray" and engine.storage is not None:
+            return Folder(
+                f"{engine.storage.rstrip('/')}/{out.name}-{_clone(out)}-{key}",
+                engine.storage_options,
+            )
+        return local_folder(beside / key)
+
     for old in beside.glob("*"):
         if old.name != key:
+            place(old.name).remove()
             local_folder(old).remove()
-    here = local_folder(beside / key)
-    folder = here
-    if engine.kind == "ray" and engine.storage is not None:
-        folder = Folder(f"{engine.storage.rstrip('/')}/{out.name}-{key}", engine.storage_options)
+    here, folder = local_folder(beside / key), place(key)
     if engine.kind == "ray":  # whose processes run in folders of their own
         inputs = {name: path.resolve() for name, path in inputs.items()}
     _finish(
@@ -95,6 +105,12 @@ def finished(
     yield Path(here.url)
     folder.remove()
     local_folder(beside).remove()
+
+
+def _clone(out: Path) -> str:
+    # Another clone may use the same storage for the same work, and empties its folder at the end.
+    where = f"{uuid.getnode()}:{out.resolve()}"
+    return hashlib.sha256(where.encode()).hexdigest()[:8]
 
 
 def _finish(
@@ -123,11 +139,13 @@ def _finish(
             from stages.engine.cluster import run_on_ray
 
             results = run_on_ray(task, left, address=engine.address, threads=threads)
-            done: Iterator[Piece] = (piece for piece, _ in results)
+            for piece, result in results:
+                if isinstance(result, InputError):
+                    raise result
+                arrived(piece)
         else:
-            done = run_locally(task, left, workers=workers)
-        for piece in done:
-            arrived(piece)
+            for piece in run_locally(task, left, workers=workers):
+                arrived(piece)
 
 
 def state_digest(state: Any) -> str:

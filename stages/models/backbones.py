@@ -12,8 +12,8 @@ from keras import layers
 
 from stages.cli.running import InputError
 from stages.dataset.files import file_digest
+from stages.models.names import EMBEDDED_WEIGHTS
 
-EMBEDDED_WEIGHTS = Path("pretrain/mobilenet_v2_035.weights.h5")
 KERAS_FILES = "https://storage.googleapis.com/tensorflow/keras-applications/"
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])  # of R, G, B in [0, 1], as is the deviation
 IMAGENET_STD = np.array([0.229, 0.224, 0.225])
@@ -194,7 +194,7 @@ def _load(network: keras.Model, key: str, weights: str, sha256: str | None) -> N
     named = weights in ("embedded", "imagenet")
     path = Path(weights) if not named else EMBEDDED_WEIGHTS
     if weights == "imagenet":
-        path = _download(BACKBONES[key])
+        path = downloaded(key)
     if not path.is_file():
         raise InputError(
             f"pretrained.weights: expected embedded, imagenet or a .weights.h5 file. Received: "
@@ -227,7 +227,13 @@ def _check_count(network: keras.Model, path: Path) -> None:
         raise ValueError(f"{len(arrays)} arrays instead of {len(network.variables)}")
 
 
-def _download(spec: Backbone) -> Path:
+def downloaded(key: str) -> Path:
+    """Return the file of the ImageNet weights of a backbone, downloaded where it is not there.
+
+    Raises:
+        InputError: if it cannot be downloaded.
+    """
+    spec = BACKBONES[key]
     name = Path(spec.file).name
     try:
         return Path(

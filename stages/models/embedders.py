@@ -17,6 +17,7 @@ from stages.dataset.shards import parts_of, read_rows, shard_path
 from stages.engine.files import Files
 from stages.engine.pieces import ROWS, Piece
 from stages.models.embedding import Embedder, inputs_of, pool
+from stages.models.names import EMBEDDED_WEIGHTS
 from stages.models.stainings import stain_again, views_of_each
 from stages.params.schema import Onnx
 
@@ -62,11 +63,16 @@ def load_embedder(
     )
 
 
-def network_files(backbone: str, weights: str, sha256: str | None) -> dict[str, Path]:
+def network_files(
+    backbone: str, weights: str, sha256: str | None, *, image_size: int, download: bool
+) -> dict[str, Path]:
     """Return the files that a network is loaded from, the first of which is given by path.
 
+    None for ImageNet weights, which Keras finds itself; with `download` they are fetched and
+    checked here, once, since processes that download at the same time write over each other.
+
     Raises:
-        ValueError: if an ONNX file is not what it should be.
+        ValueError: if a file is not what it should be, or cannot be downloaded.
     """
     if backbone.endswith(".onnx"):
         from stages.models.onnx_backbone import checked_files
@@ -75,9 +81,14 @@ def network_files(backbone: str, weights: str, sha256: str | None) -> dict[str, 
         found = checked_files(path, sha256)
         return {file.relative_to(path.parent).as_posix(): file for file in found}
     if weights == "imagenet":
-        return {}
-    from stages.models.backbones import EMBEDDED_WEIGHTS
+        if not download:
+            return {}
+        with quiet_import():
+            from stages.models.backbones import build_backbone, downloaded
 
+        build_backbone(backbone, image_size=image_size, weights=weights, sha256=sha256)
+        path = downloaded(backbone)
+        return {path.name: path}
     path = EMBEDDED_WEIGHTS if weights == "embedded" else Path(weights)
     return {path.name: path}
 

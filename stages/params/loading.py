@@ -1,6 +1,7 @@
 """The one place where params.yaml is read."""
 
 import hashlib
+import os
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,14 @@ from ruamel.yaml.error import YAMLError
 from stages.cli.running import InputError
 from stages.params.schema import Params, Pretrained, known_keys
 
+ENGINE_KIND = "ENGINE_KIND"
+
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
     """Read and check params.yaml.
 
-    It is read as YAML 1.2, as DVC reads and writes it, in which `1e-5` is a number.
+    It is read as YAML 1.2, as DVC reads and writes it, in which `1e-5` is a number. The environment
+    variable ENGINE_KIND goes before `engine.kind`, which changes no result.
 
     Raises:
         ValueError: naming each key that is unknown, missing, of the wrong type or out of range.
@@ -32,6 +36,8 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
         raise InputError(f"{path}: expected YAML. Received: {error}") from None
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected keys and values. Received: {values!r}")
+    if ENGINE_KIND in os.environ and isinstance(values.get("engine"), dict):
+        values["engine"]["kind"] = os.environ[ENGINE_KIND]
     try:
         params = Params.model_validate(values)
     except ValidationError as error:

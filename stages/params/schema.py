@@ -4,6 +4,7 @@ Every key is required, so that what a run used is written in the file and nowher
 """
 
 import re
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -64,9 +65,29 @@ def _check_pattern(value: str) -> str:
     return value
 
 
+def _names(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield str(name)
+            yield from _names(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _names(inner)
+
+
+def _check_storage(value: str) -> str:
+    if value.partition("://")[0] in ("file", "local"):
+        raise ValueError(
+            "a URL that all machines reach; where they share a file system, storage is null"
+        )
+    if re.search(r"://[^/@]*:[^/@]*@", value):
+        raise PydanticCustomError("secret", "a URL without a password in a file that Git tracks")
+    return value
+
+
 def _check_no_secret(value: dict[str, Any]) -> dict[str, Any]:
     secret = re.compile("key|secret|token|passw|passphrase|connection_string|credential", re.I)
-    found = [name for name in value if secret.search(name)]
+    found = [name for name in _names(value) if secret.search(name)]
     if found:
         # params.yaml is in Git; the value must not get into the message either.
         raise PydanticCustomError(
@@ -253,7 +274,7 @@ class Engine(Section):
 
     kind: Literal["local", "ray"]
     address: Annotated[str, Field(min_length=1)]
-    storage: Annotated[str, Field(pattern="^[a-z0-9]+://.")] | None
+    storage: Annotated[str, Field(pattern="^[a-z0-9]+://."), AfterValidator(_check_storage)] | None
     storage_options: Annotated[dict[str, Any], AfterValidator(_check_no_secret)]
 
 

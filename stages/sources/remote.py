@@ -6,6 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 from tqdm import tqdm
 
+from stages.cli.places import connect
 from stages.cli.running import InputError
 from stages.params.schema import Fetch
 from stages.sources import drive, storage
@@ -65,7 +66,7 @@ def _bring_url(url: str, settings: Fetch) -> Path:
         _download_web({name: url}, {name: shelf.slot(name)})
         return shelf.files / name
     options = {} if url.startswith(WEB) else settings.storage_options
-    fs, root = storage.connect(url, options)
+    fs, root = connect(url, options)
     files = {
         path: info
         for path, info in storage.find(fs, root, url=url).items()

@@ -10,21 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from fsspec import AbstractFileSystem
-from fsspec.core import url_to_fs
 from tqdm import tqdm
 
+from stages.cli.places import failed
 from stages.cli.running import InputError, is_disk_full
 from stages.sources.cache import Slot
 from stages.sources.web import progress_bar
 
-EXTRAS = {
-    "s3": "s3", "s3a": "s3",
-    "gs": "gcs", "gcs": "gcs",
-    "az": "azure", "abfs": "azure", "abfss": "azure", "adl": "azure",
-    "ssh": "ssh", "sftp": "ssh",
-}  # fmt: skip
-# sshfs trusts any host unless told to look the host up in ~/.ssh/known_hosts, which is `()`.
-DEFAULTS: dict[str, dict[str, Any]] = {"ssh": {"known_hosts": ()}, "sftp": {"known_hosts": ()}}
 # What file systems call the mark of a version, surest first.
 VERSIONS = (
     "ETag", "etag", "md5Hash", "content_md5",
@@ -37,26 +29,6 @@ PIECE = 1 << 22  # bytes
 Info = dict[str, Any]
 
 
-def connect(url: str, options: Mapping[str, Any]) -> tuple[AbstractFileSystem, str]:
-    """Return the file system of a URL, and the path in it.
-
-    Raises:
-        ValueError: if the protocol is unknown, its library is missing, or it does not connect.
-    """
-    protocol = url.partition("://")[0]
-    try:
-        return url_to_fs(url, **{**DEFAULTS.get(protocol, {}), **options})
-    except ImportError as error:
-        extra = EXTRAS.get(protocol)
-        install = f"pip install -r requirements-{extra}.txt" if extra else "Install its library"
-        raise InputError(
-            f"{url}: expected the library that reads {protocol}:// to be installed. Received: "
-            f"{error}. Run: {install}."
-        ) from None
-    except Exception as error:  # each library has errors of its own
-        raise _failed(url, error) from error
-
-
 def find(fs: AbstractFileSystem, root: str, *, url: str) -> dict[str, Info]:
     """Return what is known of the file `root`, or of all files below it, by relative path.
 
@@ -66,7 +38,7 @@ def find(fs: AbstractFileSystem, root: str, *, url: str) -> dict[str, Info]:
     try:
         found = fs.find(root, detail=True)
     except Exception as error:  # each library has errors of its own
-        raise _failed(url, error) from error
+        raise failed(url, error) from error
     if not found:
         raise InputError(f"{url}: expected a file or a folder with files. Received: none there.")
     start = root.rstrip("/")
@@ -93,7 +65,7 @@ def download_all(
         except Exception as error:
             if is_disk_full(error):
                 raise
-            raise _failed(url, error) from error
+            raise failed(url, error) from error
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -137,10 +109,3 @@ def _transfer(fs: AbstractFileSystem, info: Info, slot: Slot, version: str) -> N
 def _version(info: Info) -> str:
     mark = next((info[key] for key in VERSIONS if info.get(key)), None)
     return f"{mark} {info.get('size')}" if mark else ""
-
-
-def _failed(url: str, error: Exception) -> InputError:
-    return InputError(
-        f"{url}: expected to read it. Received: {type(error).__name__}: {error}. "
-        "Check the address and your credentials; what has arrived is kept."
-    )

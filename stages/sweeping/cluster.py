@@ -17,8 +17,7 @@ from stages.sweeping.grid import Point, in_words
 from stages.sweeping.shared import REMOTE, Commit, shared_commit
 
 # Pulls what the stages that run read, and not what only earlier ones did, such as the raw images.
-# The experiment has this machine to itself, and its folder is one that no other reaches.
-OPTIONS = ("--pull", "--allow-missing", "--set-param", "engine.kind=local")
+OPTIONS = ("--pull", "--allow-missing")
 
 
 class Order(NamedTuple):
@@ -38,15 +37,18 @@ class Runner:
     def __call__(self, order: Order) -> Outcome:
         """Run an experiment in a new clone and push it; what went wrong is returned."""
         # Processes that DVC leaves behind may still write there.
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            try:
+        try:
+            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
                 return _run_in(Path(folder), self.commit, order)
-            except InputError as error:
-                return InputError(f"on {socket.gethostname()}: {error}")
+        except (InputError, OSError) as error:
+            return InputError(f"on {socket.gethostname()}: {error}")
 
 
 def _run_in(folder: Path, commit: Commit, order: Order) -> Outcome:
     variables = environment(
+        # The experiment has this machine to itself, in a folder that no other reaches. As a
+        # parameter it would come back with the experiment.
+        ENGINE_KIND="local",
         GIT_TERMINAL_PROMPT="0",  # no one is there to answer
         DVC_SITE_CACHE_DIR=str(folder / "site"),  # or it would stay
     )
