@@ -97,7 +97,9 @@ def cross_validate(
             set_up(seed=seed, threads=params.threads)
             start = time.perf_counter()
             network, _ = train(
-                params.scratch, inside, outside,
+                # Of the last epoch: the best one would be chosen by the fold that is measured.
+                params.scratch.model_copy(update={"average": max(1, params.scratch.average)}),
+                inside, outside,
                 classes=int(data.labels.max()) + 1, seed=seed, lr=params.lr,
                 batch_size=params.batch_size,
             )  # fmt: skip

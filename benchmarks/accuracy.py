@@ -5,6 +5,7 @@ parameters of params.yaml, so that what is measured is what users get. `benchmar
 what the others are: the original recipe from scratch and pretrained, the Keras guide before and
 after fine-tuning, and colour histograms with an SVM. All pretrained ones use the same backbone
 with the same weights, and all train on the training part; the validation part chooses only ours.
+Ours alone see the crops of `split.crops`, at a higher magnification.
 
 Accuracy is the mean over the seeds, with an interval that resamples donors. The paired test is
 McNemar's, exact, over the test images, each right for a method if more than half of its seeds

@@ -90,8 +90,9 @@ def guide(
     backbone = network()
     images = keras.Input(test.shape[1:])
     x = layers.RandomFlip("horizontal", seed=seed)(images)
-    x = layers.RandomRotation(0.1, seed=seed)(x)
-    x = layers.Dropout(0.2, seed=seed)(backbone(x, training=False))
+    # With one seed for both, an image would be flipped whenever it turns one way.
+    x = layers.RandomRotation(0.1, seed=seed + 1)(x)
+    x = layers.Dropout(0.2, seed=seed + 2)(backbone(x, training=False))
     model = keras.Model(images, layers.Dense(_classes(train))(x))
     data = {"x": np.asarray(train.images), "y": train.labels, "batch_size": BATCH, "verbose": 0}
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

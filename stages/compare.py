@@ -3,7 +3,8 @@
 Prints Markdown: parameters and metrics before and after; for the test images that both have, paired
 differences with intervals by donor and McNemar's exact test, so that noise can be told from a gain;
 and the images that changed sides. With `--gate` the exit status is 1 when a metric has fallen by
-more than its tolerance under `compare.tolerance` in params.yaml.
+more than its tolerance under `compare.tolerance` in params.yaml, or when code or parameters were
+changed after the run.
 
 Reads `metrics/`, `data/predictions` and `data/split/test.csv` here and, at the revision, metrics
 from Git and predictions from DVC's cache or a remote; without the latter there are no paired tests,
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from stages.cli.running import command, parser_of
 from stages.comparing import markdown, revisions
-from stages.comparing.gating import Check, check
+from stages.comparing.gating import check
 from stages.comparing.pairing import Paired, crossings, join, paired_metrics
 from stages.dataset.index import read_index
 from stages.models.names import MODELS
@@ -25,8 +26,8 @@ from stages.params.loading import load_params
 from stages.params.schema import Params
 
 
-def run(params: Params, *, base: str, pictures: list[str]) -> tuple[str, list[Check]]:
-    """Return the comparison as Markdown, and how each metric with a tolerance fared.
+def run(params: Params, *, base: str, pictures: list[str]) -> tuple[str, list[str]]:
+    """Return the comparison as Markdown, and what a gate has to stop, in words.
 
     Args:
         params: of the workspace: tolerances, number of resamples and seed.
@@ -36,8 +37,9 @@ def run(params: Params, *, base: str, pictures: list[str]) -> tuple[str, list[Ch
     metrics = revisions.all_metrics(base)
     checks = check(metrics, params.compare.tolerance)
     paired, images, notes = _on_the_same_images(params, base)
+    stale = revisions.stale_stages()
     sections = {
-        "State": markdown.state_section(revisions.stale_stages()),
+        "State": markdown.state_section(stale),
         "Gate": markdown.gate_section(checks),
         "Parameters": markdown.params_section(revisions.changed_params(base)),
         "Metrics": f"{markdown.metrics_section(metrics, paired, checks)}\n\n{notes}",
@@ -45,7 +47,12 @@ def run(params: Params, *, base: str, pictures: list[str]) -> tuple[str, list[Ch
         "Confusion matrices": markdown.pictures_section(*pictures) if pictures else "",
     }
     body = [f"## {title}\n\n{text}\n" for title, text in sections.items() if text]
-    return "\n".join([f"# Compared with {base}\n", *body]), checks
+    failed = [
+        f"{one.key} fell by more than compare.tolerance allows" for one in checks if not one.passed
+    ]
+    if stale:
+        failed.append(f"the results are not of this code: run `dvc repro` ({', '.join(stale)})")
+    return "\n".join([f"# Compared with {base}\n", *body]), failed
 
 
 def _on_the_same_images(params: Params, base: str) -> tuple[dict[str, Paired], str, str]:
@@ -55,7 +62,10 @@ def _on_the_same_images(params: Params, base: str) -> tuple[dict[str, Paired], s
         there = here if here.missing else revisions.predictions_at(base, Path(scratch))
     if there.missing:
         return {}, "", f"No paired test: {there.missing}."
-    index = read_index(Path("data/split/test.csv"))
+    table = Path("data/split/test.csv")
+    if not table.is_file():
+        return {}, "", f"No paired test: there is no {table}: run `dvc pull {table}`."
+    index = read_index(table)
     pairs = {name: join(there.tables[name], here.tables[name], index) for name in MODELS}
     if pairs[MODELS[0]].old.empty:
         return (
@@ -76,7 +86,9 @@ def _on_the_same_images(params: Params, base: str) -> tuple[dict[str, Paired], s
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = parser_of("compare", __doc__)
     parser.add_argument("--base", default="main", help="Git revision to compare with (main)")
-    parser.add_argument("--gate", action="store_true", help="exit 1 if a metric fell too far")
+    parser.add_argument(
+        "--gate", action="store_true", help="exit 1 if a metric fell too far, or is of other code"
+    )
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="write there, not to the screen"
     )
@@ -90,14 +102,13 @@ def main(arguments: list[str] | None = None) -> None:
     """Compare as the command line says."""
     options = _parse(arguments)
     with command("compare"):
-        report, checks = run(load_params(), base=options.base, pictures=options.pictures)
+        report, failed = run(load_params(), base=options.base, pictures=options.pictures)
     if options.output:
         options.output.write_text(report, encoding="utf-8")
     else:
         print(report, end="")
-    failed = [one.key for one in checks if not one.passed]
     if options.gate and failed:
-        sys.exit(f"compare: {', '.join(failed)} fell by more than compare.tolerance allows")
+        sys.exit("compare: " + "\ncompare: ".join(failed))
 
 
 if __name__ == "__main__":

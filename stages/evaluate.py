@@ -9,7 +9,8 @@ CSV and PNG; `plots/confusions.csv`, worst first; and, on how far confidence can
 `plots/{reliability,risk_coverage}_{scratch,pretrained}.csv`; and the model card
 `data/models/pretrained.md`.
 
-Intervals resample donors, and the two models are compared on the same images by McNemar's test.
+Intervals resample groups (donors, where they are known), and the two models are compared on the
+same images by McNemar's test.
 About 30 s on the default, two cores.
 """
 

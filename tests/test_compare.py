@@ -175,6 +175,11 @@ class TestCommand:
         shutil.copytree(tiny / "data/predictions", clone / "data/predictions")
         said = run("python", "-m", "stages.compare", "--base", "main", "--gate", cwd=clone)
         assert "No paired test: the predictions of main are in no cache or remote" in said
+        # Results of other code are none of this one, whatever they are.
+        with (clone / "stages/tsne.py").open("a") as stage:
+            stage.write("\n")
+        said = run("python", "-m", "stages.compare", "--gate", cwd=clone, expect=1)
+        assert "compare: the results are not of this code: run `dvc repro` (tsne)" in said
 
     def test_output_file_and_pictures(self, tiny: Path, tmp_path: Path) -> None:
         out = tmp_path / "report.md"

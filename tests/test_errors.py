@@ -29,6 +29,7 @@ from stages.errors.gradcam import (
     split_at_maps,
 )
 from stages.errors.neighbours import nearest_images
+from stages.errors.sentences import rarity
 from stages.errors.shown import shown_errors
 from stages.errors.space import fit_space
 from stages.errors.suspects import cross_validated, label_fit
@@ -280,7 +281,7 @@ def stained_images(factors: list[float]) -> tuple[pd.DataFrame, Quality]:
         "dab": 0.2 * dark * np.exp(rng.normal(0, 0.2, 400)),
     })  # fmt: skip
     quality = usual_quality(table)
-    table["predicted"] = table["class"]
+    table["predicted"], table["split"] = table["class"], "test"
     for row, factor in enumerate(factors):
         table.loc[row, ["tissue_fraction", "haematoxylin", "dab"]] = [0.3, *[0.2 * factor] * 2]
         table.loc[row, "predicted"] = CLASSES[1]
@@ -311,6 +312,21 @@ def test_doubt_counts_for_suspects_only() -> None:
     table.loc[:1, "label_probability"] = 0.001
     found = evidence(table, measure_images(table, quality, CLASSES), CLASSES)
     assert found["suspect_label"][:2].tolist() == pytest.approx([0, 3])
+
+
+def test_new_donors_count_against_those_of_the_test_alone() -> None:
+    table, quality = stained_images([])
+    table.loc[:99, "split"] = "val"  # whose donors are all new
+    table["unseen"] = (table["split"] == "val") | (table.index == 399)
+    table.loc[399, "predicted"] = "colon"
+    found = evidence(table, measure_images(table, quality, CLASSES), CLASSES)
+    assert found["donor_unseen"][399] == pytest.approx(np.log10(300))
+    assert found["donor_unseen"][398] == 0
+
+
+def test_rarity_is_not_told_beyond_what_was_counted() -> None:
+    assert rarity(2.0, 390) == "only 1 in 100 correctly classified images"
+    assert rarity(3.5, 390) == "none of 390 correctly classified images"
 
 
 def test_fewer_training_images_than_neighbours() -> None:

@@ -283,14 +283,17 @@ def test_verdict_says_what_was_measured(results: Path) -> None:
     assert "% (95% interval " in accuracy
     assert ") of 360 test images, the CNN from scratch for " in accuracy
     assert "more than chance" in accuracy
-    assert accuracy.endswith("(McNemar, p\N{NO-BREAK SPACE}<\N{NO-BREAK SPACE}0.001).")
+    assert "; McNemar, p\N{NO-BREAK SPACE}<\N{NO-BREAK SPACE}0.001) is more than" in accuracy
     assert "skin_1 with skin_2" in confusions
     assert "no more than a random split" in overlap
-    inputs.metrics["comparison"]["test"]["p_value"] = 0.41
-    accuracy, _, _ = verdict(inputs)
-    assert accuracy.replace("\N{NO-BREAK SPACE}", " ").endswith(
-        "could be chance (McNemar, p = 0.41)."
-    )
+    paired = inputs.metrics["comparison"]["test"]
+    for change in ({"p_value": 0.41}, {"difference_low": -0.01}):
+        before = dict(paired)
+        paired.update(change)
+        assert verdict(inputs)[0].endswith(" could be chance.")
+        paired.update(before)
+    paired.update(difference_low=0.228, difference_high=0.328)
+    assert "(95% interval +22.8 to +32.8; McNemar" in verdict(inputs)[0]
 
 
 def test_a_perfect_model_is_told_as_one(results: Path) -> None:
@@ -313,10 +316,10 @@ def test_a_perfect_model_is_told_as_one(results: Path) -> None:
 
 
 def test_overlap_verdict_tells_apart_from_close(page: Page) -> None:
-    def told(share: float, p: float, shared: int = 0) -> str:
+    def told(share: float, p: float, shared: int = 0, rule: str = "donor") -> str:
         deep = {**MIXING, "real": share, "p_value": p}
         tsne = {**TSNE, "mixing": {"features": deep}}
-        sentence = overlap_verdict(tsne, shared)
+        sentence = overlap_verdict(tsne, {"groups": {"shared": shared}, "group_rule": rule})
         return sentence.replace("\N{NO-BREAK SPACE}", " ")
 
     assert told(0.98, 0.31).startswith(
@@ -326,9 +329,13 @@ def test_overlap_verdict_tells_apart_from_close(page: Page) -> None:
     assert told(0.40, 0.005).startswith("The test images differ from training by more than")
     assert told(1.10, 1.0, 7).startswith("The test images lie closer to training")
     assert "7 groups of images are shared" in told(1.10, 1.0, 7)
+    assert "p = " not in told(1.10, 1.0)  # it is of lying apart
+    assert "Donors are not known" not in told(0.98, 0.31)
+    assert "Donors are not known" in told(0.98, 0.31, rule="near-duplicate cluster")
     rows = page.table("How far the test images lie")
     assert rows[1][0].startswith("Mixing of nearest neighbours")
     assert rows[1][1:] == ["0.98", "1.00", "0.94 to 1.06", "0.31"]
+    assert rows[0][-1] == "p (farther apart)"
     assert len(rows) == 1 + 6
 
 

@@ -219,8 +219,10 @@ def test_a_point_of_the_map_shows_its_image(watched: Watched, results: Path) -> 
     page.mouse.move(place["x"], place["y"])
     page.wait_for_selector("#map-image img")
     alt = page.locator("#map-image img").get_attribute("alt")
-    # Points overlap: what is shown need not be the one aimed at, but lies under the pointer.
+    # Points overlap: what is shown need not be the one aimed at, but lies under the pointer, and on
+    # top: those of training, of which there are more, lie below.
     shown = page.evaluate("images.id.map((_, i) => describe(i))").index(alt)
+    assert page.evaluate(f"images.part[{shown}]") == "test"
     found = page.evaluate(PLACE, shown)
     assert abs(found["x"] - place["x"]) <= 9
     assert abs(found["y"] - place["y"]) <= 9

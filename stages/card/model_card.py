@@ -115,7 +115,7 @@ def _results(metrics: Mapping[str, Any]) -> str:
         interval = "" if low is None or high is None else f"{low:.3f} to {high:.3f}"
         rows.append((name, f"{test[key]:.3f}", interval))
     return (
-        f"{test['n']} images. Intervals resample donors. In training the accuracy is "
+        f"{test['n']} images. Intervals resample groups (see Data). In training the accuracy is "
         f"{metrics['train']['accuracy']:.3f}, in validation {metrics['val']['accuracy']:.3f}. "
         f"{metrics['parameters']:,} parameters.\n\n"
         + _table(("Measure", "Value", "95 % interval"), rows)

@@ -141,9 +141,9 @@ def _paired(found: Paired | None) -> tuple[str, str, str]:
 def basis(pairs: Pairs) -> str:
     """What the paired differences rest on."""
     said = (
-        f"{len(pairs.old)} test images of {pairs.groups.nunique()} donors are in both. Intervals "
-        "resample donors; p is that of McNemar's exact test; a gain or loss needs both. Of twenty "
-        "rows without a true difference, one will look like one."
+        f"{len(pairs.old)} test images of {pairs.groups.nunique()} groups (donors, where they are "
+        "known) are in both. Intervals resample groups; p is that of McNemar's exact test; a gain "
+        "or loss needs both. Of twenty rows without a true difference, one will look like one."
     )
     if pairs.only_old or pairs.only_new:
         said += (

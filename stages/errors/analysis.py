@@ -78,7 +78,8 @@ def analyse(
         tested = named[named["split"] == "test"]
         summary[model] = summarise(tested, classes, resamples=resamples, seed=seed)
         wrong = tested[tested["class"] != tested["predicted"]]
-        errors.append(_rows(model, wrong, images, quality))
+        known = int((named["class"] == named["predicted"]).sum())
+        errors.append(_rows(model, wrong, images, quality, known=known))
     summary["suspects"] = count_suspects(images.suspects, tables)
     order = ["model", "class", "id"]
     every = pd.concat(errors).sort_values(order, ignore_index=True)
@@ -147,10 +148,12 @@ def explain(
     )
 
 
-def _rows(model: str, wrong: pd.DataFrame, images: Images, quality: Quality) -> pd.DataFrame:
-    """The rows of the table of errors of one model."""
+def _rows(
+    model: str, wrong: pd.DataFrame, images: Images, quality: Quality, *, known: int
+) -> pd.DataFrame:
+    """The rows of the table of errors of one model, which classifies `known` images correctly."""
     near = nearest_images(images.points[wrong.index], images.known, images.train)
-    rows = wrong.reset_index(drop=True).assign(model=model)
+    rows = wrong.reset_index(drop=True).assign(model=model, known=known)
     rows = pd.concat([rows, near], axis=1)
     labels = rows["label"].to_numpy(int)
     rows["usual_tissue"] = np.exp(quality.usual[labels, 0]) - SMALLEST

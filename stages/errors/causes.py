@@ -118,7 +118,8 @@ def measure_images(table: pd.DataFrame, quality: Quality, classes: Sequence[str]
 def evidence(table: pd.DataFrame, measured: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     """Return the evidence for each cause, a row an image and a column a cause.
 
-    Tissue, blur, stain, distance and unseen donor: against the rates among correct predictions.
+    Tissue, blur, stain, distance and unseen donor: against the rates among correct predictions, of
+    the test alone for the last.
     Label: every error doubts its label more than any correct prediction does, so its surprise is
     the probability of that label itself, where the label is on the list of suspects. Pair: how
     seldom a class drawn at random would be of the same organ system.
@@ -138,8 +139,10 @@ def evidence(table: pd.DataFrame, measured: pd.DataFrame, classes: Sequence[str]
         partners = table["class"].map(SYSTEMS).map(systems.value_counts()) - 1
         chance = np.maximum(partners, 1) / max(len(classes) - 1, 1)
         found["confusable_pair"] = -np.log10(chance) * measured["confusable_pair"]
-    if right.any():
-        rate = (1 + measured["donor_unseen"][right].sum()) / (1 + right.sum())
+    # Donors of validation are never in training, so they say nothing of how common that is.
+    tested = right & (table["split"] == "test").to_numpy()
+    if tested.any():
+        rate = (1 + measured["donor_unseen"][tested].sum()) / (1 + tested.sum())
         found["donor_unseen"] = -np.log10(rate) * measured["donor_unseen"]
     return found
 

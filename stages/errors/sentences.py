@@ -12,9 +12,12 @@ def spoken(name: str) -> str:
     return name.replace("_", " ")
 
 
-def rarity(strength: float) -> str:
-    """How rare among correctly classified images: `1 in 50`, at most `1 in 1,000`."""
-    return f"1 in {round(10**strength):,}" if strength < 3 else "fewer than 1 in 1,000"
+def rarity(strength: float, known: int) -> str:
+    """How rare among the correctly classified images, of which there are `known`."""
+    rate = round(10**strength)
+    if rate > known:
+        return f"none of {known:,} correctly classified images"
+    return f"only 1 in {rate:,} correctly classified images"
 
 
 def sentence(error: dict[str, Any]) -> str:
@@ -22,8 +25,9 @@ def sentence(error: dict[str, Any]) -> str:
 
     Args:
         error: a row of the table of errors, and `usual_tissue`, the median share of tissue in
-            training images of the true class; `stain_side`, darker or paler than these; and
-            `agreeing`, how many of the nearest training images are of the true class.
+            training images of the true class; `stain_side`, darker or paler than these;
+            `agreeing`, how many of the nearest training images are of the true class; and
+            `known`, how many images were classified correctly.
     """
     names = {key: spoken(error[key]) for key in ("class", "predicted")}
     opening = OPENING.format(confidence=error["confidence"], **names)
@@ -31,26 +35,25 @@ def sentence(error: dict[str, Any]) -> str:
 
 
 def _reason(error: dict[str, Any], names: dict[str, str]) -> str:
-    rare = f"{rarity(error['strength'])} correctly classified images"
-    own, other = names["class"], names["predicted"]
+    rare = rarity(error["strength"], error["known"])
+    own = names["class"]
     count = error["agreeing"]
     agreeing = ("none", "one", "two", "three", "four", "five")[count]
     agreeing += f" of its five nearest training images {'is' if count == 1 else 'are'} {own}"
     reasons = {
         "little_tissue": f"only {error['tissue_fraction']:.0%} of the picture is tissue, where "
-        f"{own} usually shows {error['usual_tissue']:.0%} (as little for its class as only {rare})",
-        "blur": f"the picture is blurred, as strongly as only {rare}",
+        f"{own} usually shows {error['usual_tissue']:.0%} (as little for its class as {rare})",
+        "blur": f"the picture is blurred, as strongly as {rare}",
         "extreme_stain": f"it is stained {error['stain_side']} than {own} usually is, as far off "
-        f"as only {rare}",
-        "unlike_training": f"it looks like nothing in training: it lies {error['distance']:.1f} "
-        f"times as far from the nearest training images as these from each other, as only {rare}",
+        f"as {rare}",
+        "unlike_training": f"it lies unusually far from training: {error['distance']:.1f} times as "
+        f"far from the nearest training images as these from each other, as {rare}",
         "suspect_label": f"its label may be wrong: a second classifier gives {own} a probability "
         f"of {1 - error['label_suspicion']:.1%}, and {agreeing}",
         "confusable_pair": f"both belong to the same organ system, and their tissue looks alike; "
         f"{agreeing}",
         "donor_unseen": "its donor was not in training, as in few of the correctly classified "
         "images",
-        NONE_FOUND: f"nothing that was measured stands out; {agreeing}, so the architecture "
-        f"itself was read as {other}",
+        NONE_FOUND: f"nothing that was measured stands out; {agreeing}",
     }
     return reasons[error["cause"]]

@@ -7,7 +7,7 @@ import pandas as pd
 
 from stages.errors.table import CAUSES, NONE_FOUND
 from stages.metrics.atlas import SYSTEMS, TISSUES, is_atlas
-from stages.metrics.intervals import mean_interval
+from stages.metrics.intervals import share_interval
 
 
 def summarise(
@@ -49,7 +49,7 @@ def summarise(
 def _share(hits: pd.Series, rows: pd.DataFrame, sampling: dict[str, int]) -> dict[str, float]:
     if not len(rows):
         return {"share": 0.0, "low": 0.0, "high": 0.0}
-    low, high = mean_interval(hits.to_numpy(float), rows["group"], **sampling)
+    low, high = share_interval(hits.to_numpy(float), rows["group"], **sampling)
     return {"share": float(hits.mean()), "low": low, "high": high}
 
 

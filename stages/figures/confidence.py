@@ -61,8 +61,8 @@ def _square(x: str, y: str) -> tuple[Figure, Axes]:
     figure = new_figure(4.6, 4.0)
     axes = figure.add_subplot()
     axes.set_xlim(0.0, 1.02)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))  # as fine as its ticks
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.grid(color="#E4E7EA", linewidth=0.6)

@@ -12,6 +12,7 @@ from matplotlib.patheffects import withStroke
 from stages.figures.theme import INK, MUTED, PALE, class_style, house_style, new_figure
 
 COLUMNS = ("split", "class", "x", "y")
+LONGEST = 24  # letters of a name that are written: longer ones would leave no room for the points
 NAMES_IN_PLOT = 15  # with more classes than this the names would hide the points
 
 
@@ -68,6 +69,10 @@ def _check(frame: pd.DataFrame, splits: Sequence[str]) -> None:
         )
 
 
+def _shortened(name: str) -> str:
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
 def _draw_split(
     axes: Axes, points: pd.DataFrame, names: list[str], split: str, area: float
 ) -> None:
@@ -102,7 +107,7 @@ def _write_names(axes: Axes, points: pd.DataFrame) -> None:
         axes.text(
             px,
             py,
-            name,
+            _shortened(str(name)),
             ha="center",
             va="center",
             fontsize=8.5,

@@ -31,7 +31,9 @@ def _blur(density: NDArray[np.float32], tissue: NDArray[np.bool_]) -> float:
     """Return 0 (sharp) to 1 (blurred): how little of the detail blurring once more takes away.
 
     F. Crete et al., "The blur effect", SPIE 6492 (2007), on optical density instead of light:
-    there, a stain twice as strong doubles every difference, and leaves their ratio as it is.
+    there, a stain twice as strong doubles every difference, and leaves their ratio as it is. They
+    take the larger value of the two directions; here it is the smaller, since parallel fibres are
+    smooth along themselves, so blur in one direction alone is underrated.
     """
     least = 1.0
     for grey, within in ((density, tissue[1:]), (density.T, tissue.T[1:])):

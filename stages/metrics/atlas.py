@@ -29,5 +29,6 @@ SYSTEMS = {
 
 
 def is_atlas(classes: Sequence[str]) -> bool:
-    """Whether all classes are named as in the atlas, so that they can be joined."""
-    return set(classes) <= set(TISSUES)
+    """Whether all classes are named as in the atlas, and some of them can be joined."""
+    names = set(classes)
+    return names <= set(TISSUES) and len({SYSTEMS[name] for name in names}) < len(names)

@@ -15,7 +15,7 @@ from sklearn.metrics import (
 )
 
 from stages.metrics.atlas import SYSTEMS, TISSUES, is_atlas
-from stages.metrics.intervals import bootstrap, macro_f1, mean_interval
+from stages.metrics.intervals import bootstrap, macro_f1, mean_interval, share_interval
 
 CALIBRATION_BINS = 15
 
@@ -100,7 +100,7 @@ def measure_test_part(
     actual, predicted = table["class"], table["predicted"]
     present = [name for name in classes if (actual == name).any()]
     right = (actual == predicted).to_numpy(float)
-    low, high = mean_interval(right, groups, resamples=resamples, seed=seed)
+    low, high = share_interval(right, groups, resamples=resamples, seed=seed)
     f1_low, f1_high = bootstrap(
         _one_hot_confusions(table, classes), groups, macro_f1, resamples=resamples, seed=seed
     )

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import binomtest
 
 CONFIDENCE = 0.95
 Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
@@ -60,6 +61,20 @@ def mean_interval(values: ArrayLike, groups: ArrayLike, *, resamples: int, seed:
     column = np.asarray(values, float)
     pairs = np.column_stack([column, np.ones_like(column)])
     return bootstrap(pairs, groups, mean, resamples=resamples, seed=seed)
+
+
+def share_interval(hits: ArrayLike, groups: ArrayLike, *, resamples: int, seed: int) -> Interval:
+    """Interval of a share, of hits (N,) that are 1 or 0.
+
+    Where all are alike, resampling them would claim certainty: then it is the exact one (Clopper
+    and Pearson 1934), with as many trials as there are groups.
+    """
+    column = np.asarray(hits, float)
+    if len(np.unique(column)) > 1:
+        return mean_interval(column, groups, resamples=resamples, seed=seed)
+    trials = len(np.unique(np.asarray(groups)))
+    exact = binomtest(round(column[0]) * trials, trials).proportion_ci(CONFIDENCE, "exact")
+    return Interval(float(exact.low), float(exact.high))
 
 
 def macro_f1(confusions: NDArray[np.float64]) -> NDArray[np.float64]:

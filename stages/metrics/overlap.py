@@ -28,7 +28,8 @@ def overlap(
 
     - mixing: the share of training images among a test image's nearest neighbours, over their
       share among all images; 1 is as mixed as can be, 0 is two sets that lie apart.
-    - two_sample: how well a classifier tells test from training; 0.5 is not at all.
+    - two_sample: how well a classifier tells test from training; 1 is always, random splits
+      give 0.5 or somewhat less.
     - frechet: the Frechet distance of the two, in the units of the points, squared.
 
     Random splits move whole donors, since images of one donor lie close together in any case, and

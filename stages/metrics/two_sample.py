@@ -15,10 +15,11 @@ def told_apart(
     """Return how well a classifier tells the two samples of each division apart, (R,).
 
     The classifier two-sample test (Lopez-Paz and Oquab 2017, arXiv 1610.06545), scored by the
-    area under the ROC curve, which does not depend on the sizes of the samples: 0.5 is not at
-    all, 1 is always. The classifier is ridge regression on the labels, cross-validated by donor:
-    one that has seen a donor would tell the donor and not the sample. Its weights do not depend
-    on the labels, so all divisions cost hardly more than one.
+    area under the ROC curve, which does not depend on the sizes of the samples: 1 is always, and
+    random divisions that keep the classes' shares give 0.5 or somewhat less. The classifier is
+    ridge regression on the labels, cross-validated by donor: one that has seen a donor would tell
+    the donor and not the sample. Its weights do not depend on the labels, so all divisions cost
+    hardly more than one.
 
     Args:
         points: (N, K).

@@ -20,8 +20,8 @@ def augment(
 
     Each is turned or mirrored into one of its eight views, since tissue has no up; cropped by up
     to the share `zoom` of its side and resized; and its haematoxylin and DAB are multiplied by
-    factors with the standard deviation `stain_jitter`, as another batch of the stains would do
-    (Tellez et al. 2019, arXiv 1902.06543).
+    factors whose logarithm has the standard deviation `stain_jitter`, as another batch of the
+    stains would do (after Tellez et al. 2019, arXiv 1902.06543).
     """
     side = size or images.shape[1]
     changed = np.empty((len(images), side, side, 3), np.uint8)
@@ -34,9 +34,10 @@ def augment(
 
 
 def stain_factors(rng: np.random.Generator, amount: float) -> NDArray[np.float32]:
-    """Draw factors (3,) for haematoxylin, DAB and residual, with the standard deviation `amount`.
+    """Draw factors (3,) for haematoxylin, DAB and residual.
 
-    That of the residual is 1: it holds no stain that could have been stronger.
+    Their logarithm has the standard deviation `amount`: half as much is as likely as twice. That of
+    the residual is 1: it holds no stain that could have been stronger.
     """
     return np.append(np.exp(rng.normal(0.0, amount, 2)), 1.0).astype(np.float32)
 

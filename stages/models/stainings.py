@@ -26,8 +26,8 @@ def stain_again(
         images: uint8 (N, S, S, 3).
         crops: uint8 (N, C, S, S, 3), or None; stained as their image is.
         stainings: how often.
-        jitter: standard deviation of the factors on haematoxylin and DAB (Tellez et al. 2019,
-            arXiv 1902.06543).
+        jitter: standard deviation of the logarithm of the factors on haematoxylin and DAB (after
+            Tellez et al. 2019, arXiv 1902.06543).
         seed: of the factors.
     """
     rngs = [np.random.default_rng([seed, zlib.crc32(image.tobytes())]) for image in images]

@@ -18,7 +18,7 @@ from stages.page.map import library, map_item
 from stages.page.numbers import count, p_value, percent, points
 from stages.page.overlap import overlap_table
 from stages.page.reading import PARTS, Inputs
-from stages.page.records import CAUSE_NAMES, as_json, left_out, records
+from stages.page.records import as_json, left_out, records
 from stages.page.tables import PART_NAMES
 from stages.page.wording import MODEL_NAMES, best_model, confused_pairs, verdict
 
@@ -53,7 +53,7 @@ def context(inputs: Inputs) -> dict[str, Any]:
         "summary": summary(inputs),
         "verdict": verdict(inputs),
         "accuracies": accuracies(inputs),
-        "chance": 1 / len(inputs.classes),
+        "chance": inputs.index["test"]["class"].value_counts(normalize=True).max(),
         "phantom": inputs.is_phantom,
         "models": MODELS,
         "model_names": MODEL_NAMES,
@@ -72,7 +72,7 @@ def context(inputs: Inputs) -> dict[str, Any]:
         "classes": data_tables.class_table(inputs),
         "picture_measures": data_tables.picture_table(inputs),
         "causes": error_tables.causes_table(inputs),
-        "cause_names": CAUSE_NAMES,
+        "cause_names": error_tables.cause_names(inputs),
         "surest_errors": error_tables.surest_errors_table(inputs),
         "suspects": error_tables.suspects_table(inputs),
         "left_out": left_out(inputs, known),

@@ -68,8 +68,8 @@ def checks_table(inputs: Inputs) -> Table:
         ("Sets of copies with different classes", duplicates.get("relabelled")),
         ("Groups that stand in more than one part", groups.get("shared")),
         ("Images of the largest group", groups.get("largest")),
-        ("Training images with a copy or donor in the test", leaks.get("images")),
-        ("Test images with a copy or donor in training", leaks.get("test_images")),
+        ("Training images with a copy or group in the test", leaks.get("images")),
+        ("Test images with a copy or group in training", leaks.get("test_images")),
         ("Training images dropped for that", leaks.get("dropped")),
         ("Images with nearly no tissue", split.get("blank")),
     ]
@@ -106,7 +106,7 @@ def picture_table(inputs: Inputs) -> Table | None:
     measures = [
         ("tissue_fraction", "Tissue, share of the image", 2),
         ("haematoxylin", "Haematoxylin, optical density", 3),
-        ("dab", "DAB, optical density", 3),
+        ("dab", "Second stain (DAB, where it was used), optical density", 3),
         ("blur", "Blur, from 0 (sharp) to 1", 2),
     ]
     rows = [

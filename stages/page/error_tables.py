@@ -49,6 +49,12 @@ def matrices(inputs: Inputs) -> list[Matrix]:
     ]
 
 
+def cause_names(inputs: Inputs) -> dict[str, str]:
+    """The causes that were looked for; which classes are confusable, only the atlas tells."""
+    found = inputs.metrics["errors"][MODELS[0]]["causes"]
+    return {cause: name for cause, name in CAUSE_NAMES.items() if cause in found}
+
+
 def causes_table(inputs: Inputs) -> Table:
     """The share of the errors of each model that each cause explains, with its interval."""
     measured = inputs.metrics["errors"]
@@ -56,13 +62,10 @@ def causes_table(inputs: Inputs) -> Table:
     for model in MODELS:
         head += [f"{MODEL_NAMES[model]}, errors", "share (95% interval)", "of correct answers"]
     rows = []
-    for cause, name in CAUSE_NAMES.items():
+    for cause, name in cause_names(inputs).items():
         row = [name]
         for model in MODELS:
-            one = measured[model]["causes"].get(cause)
-            if one is None:
-                row += ["0", "", ""]
-                continue
+            one = measured[model]["causes"][cause]
             row.append(count(one["errors"]))
             row.append(f"{percent(one['share'])} ({percent(one['low'])} to {percent(one['high'])})")
             # An answer that is right confuses no pair: its share there would say nothing.

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from stages.dataset.grouping import CLUSTERS
 from stages.metrics.overlap import FIGURES, joint_p_value, verdict
 from stages.page.numbers import p_value
 from stages.page.tables import Table
@@ -26,20 +27,28 @@ def overlap_of(tsne: Mapping[str, Any], space: str) -> dict[str, dict[str, float
     return {figure: tsne[figure][space] for figure in FIGURES}
 
 
-def overlap_verdict(tsne: Mapping[str, Any], shared_groups: int) -> str:
+def overlap_verdict(tsne: Mapping[str, Any], split: Mapping[str, Any]) -> str:
     """Whether the test images differ from training by more than a random split, in a sentence."""
     measured = overlap_of(tsne, "features")
+    found, shared_groups = verdict(measured), split["groups"]["shared"]
     mixing, two_sample = measured["mixing"], measured["two_sample"]
     groups = {0: "no group of images is", 1: "one group of images is"}.get(
         shared_groups, f"{shared_groups:,} groups of images are"
     )
-    return (
-        f"{VERDICTS[verdict(measured)]}; counted over the {tsne['neighbours']} nearest neighbours "
+    # It is of lying farther apart, and says nothing of lying closer.
+    joint = f" (all three figures below together: {p_value(joint_p_value(measured))})"
+    told = (
+        f"{VERDICTS[found]}; counted over the {tsne['neighbours']} nearest neighbours "
         f"of each test image, mixing with training is {_beside_random(mixing)}, and a classifier "
-        f"tells them apart with an area under the ROC curve of {_beside_random(two_sample)} (all "
-        f"three figures below together: {p_value(joint_p_value(measured))}); {groups} shared "
-        "between the parts."
+        f"tells them apart with an area under the ROC curve of {_beside_random(two_sample)}"
+        f"{'' if found == 'closer' else joint}; {groups} shared between the parts."
     )
+    if split.get("group_rule") == CLUSTERS:
+        told += (
+            " Donors are not known: groups are copies of one picture, one patient may stand in "
+            "several parts, and the intervals are then too narrow."
+        )
+    return told
 
 
 def overlap_table(tsne: Mapping[str, Any]) -> Table:
@@ -58,7 +67,7 @@ def overlap_table(tsne: Mapping[str, Any]) -> Table:
                     p_value(measured["p_value"])[2:].removeprefix("=").strip(),
                 ]
             )
-    head = ["Figure", "This split", "Random splits", "Middle 95% of them", "p"]
+    head = ["Figure", "This split", "Random splits", "Middle 95% of them", "p (farther apart)"]
     return Table("How far the test images lie from training images", head, rows)
 
 

@@ -62,6 +62,7 @@ def records(inputs: Inputs) -> dict[str, Any]:
             **_answers(images, inputs),
         },
         "errors": _errors(images, inputs),
+        "every": sum(inputs.metrics["errors"][model]["errors"] for model in MODELS),
     }
 
 
@@ -92,7 +93,7 @@ def left_out(inputs: Inputs, known: dict[str, Any]) -> str:
     return (
         f"Of {count(tests)} test images the page shows {count(on_page)}, and of "
         f"{count(errors)} errors {count(len(inputs.errors))}: of each model and class the surest. "
-        "All numbers and tables are of all of them."
+        "Numbers and tables are of all of them, where they do not say otherwise."
     )
 
 
@@ -137,7 +138,7 @@ def _errors(images: pd.DataFrame, inputs: Inputs) -> list[dict[str, Any]]:
             "margin": round(float(frame["margin"].iloc[i]), 3),
             "sentence": frame["sentence"].iloc[i],
             "near": [int(near[column][i]) for column in NEIGHBOUR_COLUMNS],
-            "heat": [heat_layer(heat) for heat in inputs.heat[i]],
+            "heat": [heat_layer(heat) if heat.any() else None for heat in inputs.heat[i]],
         }
         for i in range(len(frame))
     ]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from stages.figures.confusion import confusion_counts
+from stages.metrics.atlas import SYSTEMS, TISSUES
 from stages.models.names import MODELS
 from stages.page.numbers import count, decimal, percent
 from stages.page.reading import PARTS, Inputs
@@ -16,8 +17,8 @@ CONFUSIONS_SHOWN = 10  # of each model
 
 # Measures of the test set: key, name, how it is written. A key that is not there has no row.
 MEASURES: tuple[tuple[str, str, Callable[[float], str]], ...] = (
-    ("accuracy_10_tissues", "Accuracy over 10 tissues", percent),
-    ("accuracy_8_systems", "Accuracy over 8 organ systems", percent),
+    ("accuracy_10_tissues", "Accuracy over {tissues} tissues", percent),
+    ("accuracy_8_systems", "Accuracy over {systems} organ systems", percent),
     ("top3_accuracy", "Top-3 accuracy", percent),
     ("balanced_accuracy", "Balanced accuracy", percent),
     ("macro_f1", "Macro F1", decimal),
@@ -42,7 +43,11 @@ def results_table(inputs: Inputs) -> Table:
         {**one.get("test", {}), **_coarse_intervals(inputs, model)}
         for model, one in zip(MODELS, measured, strict=True)
     ]
-    rows += [_result_row(name, tests, key, write) for key, name, write in MEASURES]
+    joined = {
+        level: len({names.get(one, one) for one in inputs.classes})
+        for level, names in (("tissues", TISSUES), ("systems", SYSTEMS))
+    }
+    rows += [_result_row(name.format(**joined), tests, key, write) for key, name, write in MEASURES]
     rows.append(_result_row("Parameters", measured, "parameters", count))
     head = ["Measure"]
     for model in MODELS:

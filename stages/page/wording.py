@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from stages.models.names import MODELS
-from stages.page.numbers import count, p_value, percent
+from stages.page.numbers import count, p_value, percent, points
 from stages.page.overlap import overlap_verdict
 from stages.page.reading import Inputs
 
@@ -36,7 +36,7 @@ def verdict(inputs: Inputs) -> list[str]:
     return [
         accuracy_sentence(inputs, best),
         confusion_sentence(inputs.tested(best)),
-        overlap_verdict(metrics["tsne"], metrics["split"]["groups"]["shared"]),
+        overlap_verdict(metrics["tsne"], metrics["split"]),
     ]
 
 
@@ -48,10 +48,17 @@ def accuracy_sentence(inputs: Inputs, best: str) -> str:
         f"The {MODEL_NAMES[best]} names the right class for {_stated(first, '95% interval ')} of "
         f"{count(first['n'])} test images, the {MODEL_NAMES[other]} for {_stated(second, '')}"
     )
-    p = inputs.metrics["comparison"]["test"]["p_value"]
+    paired = inputs.metrics["comparison"]["test"]
     gap = f"{100 * (first['accuracy'] - second['accuracy']):.1f} points"
-    judged = "is more than chance" if p < SIGNIFICANT else "could be chance"
-    return f"{sentence}; the gap of {gap} {judged} (McNemar, {p_value(p)})."
+    # McNemar's test takes images as independent, and those of a donor are not: so both decide.
+    low, high = paired["difference_low"], paired["difference_high"]
+    sure = paired["p_value"] < SIGNIFICANT and not low <= 0 <= high
+    judged = "is more than chance" if sure else "could be chance"
+    ends = (low, high) if best == "pretrained" else (-high, -low)
+    between = f"95% interval {points(ends[0])} to {points(ends[1])}"
+    return (
+        f"{sentence}; the gap of {gap} ({between}; McNemar, {p_value(paired['p_value'])}) {judged}."
+    )
 
 
 def _stated(test: dict[str, Any], before: str) -> str:

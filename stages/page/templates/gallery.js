@@ -47,6 +47,7 @@ function tile(i, caption, extra = "") {
 }
 
 function overlay(i, heat, caption) {
+  if (heat === null) return make("figure", {}, picture(i, describe(i)), make("figcaption", {}, `${caption}: no map`));
   const layer = make("img", { alt: "", class: "heat", src: `data:image/webp;base64,${heat}` });
   const box = make("span", { class: "overlay" }, picture(i, `Heat map: ${caption}`), layer);
   return make("figure", {}, box, make("figcaption", {}, caption));
@@ -83,7 +84,7 @@ function card(error) {
   return make(
     "article", { class: "card" },
     title,
-    make("p", { class: "found" }, `${models[error.model]}, ${sure} sure, ${margin} points ahead of its next answer`),
+    make("p", { class: "found" }, `${models[error.model]}, ${sure} sure, ${margin} points ahead of the actual class`),
     make("div", { class: "card-body" }, tile(i, images.id[i]), explanation(error)),
   );
 }
@@ -92,12 +93,13 @@ function openDetail(i) {
   const answers = Object.keys(models).map((model) => make("li", {}, answerText(i, model)));
   const found = errorsOf.get(i) || [];
   $("detail-content").replaceChildren(
-    make("h3", { id: "detail-title" }, className(i)),
+    make("h3", { id: "detail-title", tabindex: "-1" }, className(i)),
     make("p", { class: "found" }, `${parts[images.part[i]]} image ${images.id[i]}, ${records.group} ${images.group[i]}`),
     make("div", { class: "detail-top" }, picture(i, describe(i)), make("ul", {}, ...answers)),
     ...found.flatMap((error) => [make("h4", {}, `Why the ${models[error.model]} was wrong`), explanation(error)]),
   );
-  if (!$("detail").open) $("detail").showModal();
+  if ($("detail").open) $("detail-title").focus(); // the button that was pressed is gone
+  else $("detail").showModal();
   $("detail").scrollTop = 0;
 }
 
@@ -128,6 +130,7 @@ function setUpMatrices() {
     make("li", {}, tile(i, `${percent(images.confidence[$("matrix-model").value][i])} sure`)),
   );
   const choose = (model, actual, answer, button) => {
+    const n = Number(button.textContent.replace(/,/g, ""));
     document.querySelectorAll(".matrix [aria-pressed=true]").forEach((other) => other.setAttribute("aria-pressed", "false"));
     button.setAttribute("aria-pressed", "true");
     const found = [...images.id.keys()].filter(
@@ -135,7 +138,8 @@ function setUpMatrices() {
     );
     found.sort((a, b) => images.confidence[model][b] - images.confidence[model][a]);
     const what = actual === answer ? "named right" : `taken for ${classes[answer]}`;
-    $("cell-title").textContent = `${plural(found.length, "image")} of ${classes[actual]} ${what} by the ${models[model]}${found.length > 1 ? ", the surest first" : ""}.`;
+    const some = found.length < n ? `${found.length} on this page of ` : "";
+    $("cell-title").textContent = `${some}${plural(n, "image")} of ${classes[actual]} ${what} by the ${models[model]}${found.length > 1 ? ", the surest first" : ""}.`;
     showImages(found);
   };
   document.querySelectorAll(".matrix").forEach((matrix) => {
@@ -204,7 +208,7 @@ function setUpGallery() {
         (!actual || images.class[error.image] === Number(actual)) &&
         (!answer || images.answer[error.model][error.image] === Number(answer)),
     );
-    $("error-count").textContent = `${found.length.toLocaleString("en")} of ${plural(errors.length, "error")}, the surest first`;
+    $("error-count").textContent = `${found.length.toLocaleString("en")} of ${plural(errors.length, "error")}${errors.length < records.every ? ` on this page, of ${records.every.toLocaleString("en")} in all` : ""}, the surest first`;
     showCards(found);
   };
   filters.forEach((filter) => filter.addEventListener("change", update));

@@ -69,19 +69,20 @@ function setUpMap(plot) {
     if (!walk.length) return;
     const last = walk.indexOf(chosen);
     const next = last < 0 ? (by > 0 ? 0 : -1) : last + by;
+    points.selected.indices = []; // so that what was tapped before can be tapped again
     choose(walk.at(next % walk.length));
   };
 
   const pointed = () => {
-    const [first] = points.inspected.indices;
-    if (first !== undefined) show(shown[first]);
+    const top = points.inspected.indices.at(-1); // drawn last
+    if (top !== undefined) show(shown[top]);
     else if (chosen !== null) show(chosen);
   };
   // Of `inspected` Bokeh changes the content without saying so; `inspect` says so.
   points.inspect.connect(pointed);
   points.selected.properties.indices.change.connect(() => {
-    const [first] = points.selected.indices;
-    if (first !== undefined) choose(shown[first]);
+    const top = points.selected.indices.at(-1);
+    if (top !== undefined) choose(shown[top]);
   });
   filters.forEach((filter) => filter.addEventListener("change", update));
   $("map-next").addEventListener("click", () => step(1));
