@@ -22,6 +22,7 @@ class Site:
     faults: dict[str, list[int | tuple[int, str] | str]] = field(default_factory=dict)
     redirects: dict[str, str] = field(default_factory=dict)
     ranges: bool = True
+    conditions: bool = True  # whether If-Range is heeded
     tags: bool = True
     url: str = ""
     asked: list[tuple[float, str, dict[str, str]]] = field(default_factory=list)
@@ -74,7 +75,8 @@ class Handler(BaseHTTPRequestHandler):
             self._head(304, headers, 0)
             return
         asked = self.headers.get("Range", "")
-        if site.ranges and asked and self.headers.get("If-Range", tag) == tag:
+        same = not site.conditions or self.headers.get("If-Range", tag) == tag
+        if site.ranges and asked and same:
             start, status = int(asked.removeprefix("bytes=").partition("-")[0]), 206
             headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
         rest = body[start:]

@@ -196,9 +196,11 @@ class TestChoice:
             assert len(second) == len(first)
         assert site.paths().count(gone.removeprefix(site.url)) == 2
 
-    def test_unknown_gene(self, site: Site, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match=r"ENSG00000000009, which .* does not know"):
-            fetched(site, tmp_path, genes=["ENSG00000000009"])
+    def test_unknown_gene_is_asked_for_again(self, site: Site, tmp_path: Path) -> None:
+        for _ in range(2):
+            with pytest.raises(InputError, match=r"ENSG00000000009, which .* does not know"):
+                fetched(site, tmp_path, genes=["ENSG00000000009"])
+        assert site.paths().count("/ENSG00000000009.xml") == 2
 
     def test_broken_xml_is_asked_for_again(self, site: Site, tmp_path: Path) -> None:
         path = f"/{GENES[0]}.xml"

@@ -103,15 +103,21 @@ class TestHttp:
 
     @pytest.mark.parametrize("lacking", ["ranges", "tags"])
     def test_cut_body_is_redone_where_it_cannot_be_resumed(
-        self, lacking: str, site: Site, tmp_path: Path
+        self, lacking: str, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setattr(web, "PIECE", 64)
         archive = as_zip(tree(), tmp_path / "made/a.zip")
         site.files["/a.zip"] = archive.read_bytes()
         site.faults["/a.zip"] = ["cut"]
         setattr(site, lacking, False)
         assert fetched(f"{site.url}/a.zip", tmp_path) == from_disk(archive, tmp_path)
 
-    def test_halves_of_two_versions_are_not_joined(self, site: Site, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("conditions", [True, False])
+    def test_halves_of_two_versions_are_not_joined(
+        self, conditions: bool, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(web, "PIECE", 64)
+        site.conditions = conditions
         old = as_zip(tree(per_class=2), tmp_path / "made/old.zip").read_bytes()
         archive = as_zip(tree(per_class=3), tmp_path / "made/a.zip")
         site.files["/a.zip"] = old
@@ -121,7 +127,9 @@ class TestHttp:
         assert not (tmp_path / "raw").exists()
         site.faults.clear()
         site.files["/a.zip"] = archive.read_bytes()
+        asked = len(site.asked)
         assert fetched(f"{site.url}/a.zip", tmp_path) == from_disk(archive, tmp_path)
+        assert "Range" in site.asked[asked][2], "nothing was kept that could have been joined"
 
     def test_unchanged_file_is_not_sent_again(self, site: Site, tmp_path: Path) -> None:
         site.files["/a.zip"] = as_zip(tree(), tmp_path / "made/a.zip").read_bytes()

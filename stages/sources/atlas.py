@@ -74,7 +74,7 @@ def bring(settings: Hpa, *, seed: int, cache: Path) -> list[Chosen]:
 def _read_genes(settings: Hpa, session: requests.Session, shelf: Shelf) -> list[Picture]:
     found: dict[tuple[str, str], Picture] = {}
     for gene in tqdm(settings.genes, desc="genes", unit="gene", disable=None):
-        path = _get(f"{settings.url.rstrip('/')}/{gene}.xml", session, shelf)
+        path = _get(f"{settings.url.rstrip('/')}/{gene}.xml", session, shelf, remember=False)
         if path is None:
             raise InputError(
                 f"fetch.hpa.genes: expected genes of the atlas. Received: {gene}, which "
@@ -94,10 +94,19 @@ def _read_gene(path: Path) -> list[Picture]:
         raise
 
 
-def _get(url: str, session: requests.Session, shelf: Shelf) -> Path | None:
-    """Return the file at an address, from the cache if it is there; None if the server has none."""
+def _get(
+    url: str, session: requests.Session, shelf: Shelf, *, remember: bool = True
+) -> Path | None:
+    """Return the file at an address, from the cache if it is there; None if the server has none.
+
+    With `remember` it is not asked again for what it does not have.
+    """
     slot = shelf.slot(hashlib.sha256(url.encode()).hexdigest())
+    if not remember and slot.path.is_file() and not slot.path.stat().st_size:
+        slot.path.unlink()
     if not slot.path.is_file() and not download(session, url, slot):
+        if not remember:
+            return None
         slot.path.parent.mkdir(parents=True, exist_ok=True)
         slot.path.touch()  # an empty file: the server was asked, and has none
     return slot.path if slot.path.stat().st_size else None

@@ -130,6 +130,9 @@ def _transfer(session: requests.Session, url: str, slot: Slot) -> bool:
         _check_status(answer, url)
         if answer.status_code == 206:
             size: int | None = _resumed_size(answer, offset, slot)
+            if _version(answer) not in ("", version):  # from a server that ignores If-Range
+                slot.restart("")
+                raise IncompleteError("a part of another version")
         else:
             offset, version, size = 0, _version(answer), _announced(answer)
             slot.restart("" if version.startswith("W/") else version)
