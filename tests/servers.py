@@ -24,6 +24,7 @@ class Site:
     ranges: bool = True
     conditions: bool = True  # whether If-Range is heeded
     tags: bool = True
+    headers: dict[str, str] = field(default_factory=dict)  # sent beside every file
     url: str = ""
     asked: list[tuple[float, str, dict[str, str]]] = field(default_factory=list)
     finished: list[str] = field(default_factory=list)
@@ -70,7 +71,7 @@ class Handler(BaseHTTPRequestHandler):
     def _send(self, body: bytes, *, cut: bool) -> None:
         site, start, status = self.site, 0, 200
         tag = f'"{hash(body)}"'
-        headers = {"ETag": tag} if site.tags else {}
+        headers = site.headers | ({"ETag": tag} if site.tags else {})
         if site.tags and self.headers.get("If-None-Match") == tag:
             self._head(304, headers, 0)
             return

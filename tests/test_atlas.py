@@ -186,6 +186,7 @@ class TestChoice:
         printed = capsys.readouterr().out
         assert f"Read {site.url}/about/licence before you use" in printed
         assert "of 90 images of colon for train; add genes" in printed
+        assert "hpa: 0 of 90 images of spleen for train; add genes" in printed
 
     def test_missing_image_is_replaced_and_asked_for_once(self, site: Site, tmp_path: Path) -> None:
         first = fetched(site, tmp_path / "1", train_per_class=2, test_per_class=1)
@@ -209,6 +210,18 @@ class TestChoice:
             fetched(site, tmp_path)
         site.files[path] = whole
         assert len(fetched(site, tmp_path)) > 0
+
+    def test_page_in_place_of_an_image_is_told_and_asked_for_again(
+        self, site: Site, tmp_path: Path
+    ) -> None:
+        url = fetched(site, tmp_path / "1")["url"][0]
+        path = url.removeprefix(site.url)
+        whole, site.files[path] = site.files[path], b"<!DOCTYPE html><p>Closed for repairs"
+        with pytest.raises(InputError, match=rf"{url}: expected an image.*DOCTYPE html"):
+            fetched(site, tmp_path / "2")
+        assert not (tmp_path / "2/raw").exists()
+        site.files[path] = whole
+        assert url in set(fetched(site, tmp_path / "2")["url"])
 
 
 def test_faults_are_survived(site: Site, tmp_path: Path) -> None:

@@ -52,6 +52,8 @@ class TestInputs:
         assert listed(self.archive(good(), tmp_path / "b.zip")) == names
         (tmp_path / "c").mkdir()
         (tmp_path / "b.zip").rename(tmp_path / "c/b.zip")
+        (tmp_path / "c/.old").mkdir()
+        self.archive(good(), tmp_path / "c/.old/b.zip")
         assert listed(tmp_path / "c") == [f"b.zip/{name}" for name in names]
 
     def test_pictures_need_no_class(self, tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """Sources on servers: the same bytes as from a folder, in spite of faults."""
 
+import gzip
 import hashlib
 import time
 from collections.abc import Iterator
+from email.utils import formatdate
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -131,6 +133,62 @@ class TestHttp:
         assert fetched(f"{site.url}/a.zip", tmp_path) == from_disk(archive, tmp_path)
         assert "Range" in site.asked[asked][2], "nothing was kept that could have been joined"
 
+    def test_packed_archive_that_a_server_calls_encoded(
+        self, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(web, "PIECE", 64)
+        archive = as_tar(tree(), tmp_path / "a.tar.gz")
+        site.files["/a.tar.gz"] = archive.read_bytes()
+        site.headers["Content-Encoding"] = "gzip"
+        site.faults["/a.tar.gz"] = ["cut"]
+        sha256 = {"a.tar.gz": hashlib.sha256(archive.read_bytes()).hexdigest()}
+        got = fetched(f"{site.url}/a.tar.gz", tmp_path, sha256=sha256)
+        assert got == from_disk(archive, tmp_path)
+        assert "Range" in site.asked[1][2]
+
+    def test_encoded_file_is_decoded_and_never_resumed(
+        self, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(web, "PIECE", 64)
+        content = b"".join(hashlib.sha256(bytes([n])).digest() for n in range(200))
+        site.files["/a"] = gzip.compress(content)
+        site.headers["Content-Encoding"] = "gzip"
+        site.faults["/a"] = ["cut"]
+        slot = Shelf(tmp_path).slot("a")
+        with web.open_session() as session:
+            assert web.download(session, f"{site.url}/a", slot)
+        assert slot.path.read_bytes() == content
+        assert "Range" not in site.asked[1][2]
+
+    @pytest.mark.parametrize(
+        ("version", "condition"),
+        [
+            ({"Last-Modified": "Wed, 21 Oct 2015 07:28:00 GMT"}, "If-Modified-Since"),
+            ({"ETag": 'W/"1"'}, "If-None-Match"),
+        ],
+    )
+    def test_versions_other_than_a_strong_tag(
+        self,
+        version: dict[str, str],
+        condition: str,
+        site: Site,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(web, "PIECE", 64)
+        site.tags, site.conditions, site.headers = False, False, version
+        content = as_zip(tree(), tmp_path / "made/a.zip").read_bytes()
+        site.files["/a"], site.faults["/a"] = content, ["cut"]
+        slot = Shelf(tmp_path).slot("a")
+        with web.open_session() as session:
+            for _ in range(2):
+                assert web.download(session, f"{site.url}/a", slot)
+        assert slot.path.read_bytes() == content
+        (value,) = version.values()
+        # A weak tag does not promise the same bytes, so that nothing may be joined to them.
+        assert site.asked[1][2].get("If-Range") == (None if value.startswith("W/") else value)
+        assert site.asked[2][2][condition] == value
+
     def test_unchanged_file_is_not_sent_again(self, site: Site, tmp_path: Path) -> None:
         site.files["/a.zip"] = as_zip(tree(), tmp_path / "made/a.zip").read_bytes()
         first = fetched(f"{site.url}/a.zip", tmp_path)
@@ -153,6 +211,11 @@ class TestHttp:
     def test_very_long_retry_after_is_told(self, site: Site, tmp_path: Path) -> None:
         site.faults["/a.zip"] = [(429, "7200")]
         with pytest.raises(InputError, match="come back in 7200 s"):
+            fetched(f"{site.url}/a.zip", tmp_path)
+
+    def test_retry_after_may_be_a_date(self, site: Site, tmp_path: Path) -> None:
+        site.faults["/a.zip"] = [(503, formatdate(time.time() + 7200, usegmt=True))]
+        with pytest.raises(InputError, match=r"come back in 7(200|19\d) s"):
             fetched(f"{site.url}/a.zip", tmp_path)
 
     @pytest.mark.parametrize("status", [401, 403, 404])
@@ -218,6 +281,9 @@ class TestStorage:
         else:
             local = as_zip(files, local / "a.zip")
             local = local.parent if form == "folder of archives" else local
+        if form != "archive":
+            (local / ".old").mkdir()
+            as_zip(tree(per_class=1), local / ".old/a.zip")
         bucket.put(str(local), "/store/" + local.name, recursive=True)
         assert fetched(f"memory://store/{local.name}", tmp_path) == from_disk(local, tmp_path)
 

@@ -13,10 +13,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import requests
+from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from stages.cli.running import InputError
 from stages.dataset.splitting import take_out
+from stages.metrics.atlas import TISSUES
 from stages.params.schema import Hpa
 from stages.sources.atlas_xml import Picture, read_pictures
 from stages.sources.cache import Shelf
@@ -60,7 +62,8 @@ def bring(settings: Hpa, *, seed: int, cache: Path) -> list[Chosen]:
     have no more, and said.
 
     Raises:
-        ValueError: if a gene is not in the atlas, or a class has no image.
+        ValueError: if a gene is not in the atlas, if fewer than two tissues have an image, or if
+            what the server sends is no image.
     """
     shelf = Shelf.of(cache, settings.url)
     with open_session(per_second=settings.requests_per_second, contact=settings.contact) as session:
@@ -159,7 +162,22 @@ def _available(
     for picture in pictures:
         path = _get(picture.url, session, shelf)
         if path is not None:
+            _check_image(path, picture.url)
             yield picture, path
+
+
+def _check_image(path: Path, url: str) -> None:
+    """Refuse what a server sends in place of an image, such as a page that tells of repairs."""
+    try:
+        with Image.open(path):
+            return
+    except UnidentifiedImageError:
+        start = path.read_bytes()[:40]
+    path.unlink()  # or the next run would take it for the image
+    raise InputError(
+        f"{url}: expected an image. Received: a file that begins with {start!r}. The file was "
+        "removed: run fetch again later."
+    )
 
 
 def _wanted(settings: Hpa) -> dict[str, int]:
@@ -168,7 +186,7 @@ def _wanted(settings: Hpa) -> dict[str, int]:
 
 def _tell(chosen: list[Chosen], settings: Hpa) -> None:
     counts = Counter((image.picture.class_name, image.split) for image in chosen)
-    for class_name in sorted({image.picture.class_name for image in chosen}):
+    for class_name in sorted(TISSUES):
         for split, wanted in _wanted(settings).items():
             found = counts[class_name, split]
             if found < wanted:

@@ -11,7 +11,7 @@ from stages.sources.archives import Member, check_digest, is_archive, open_archi
 from stages.sources.folders import names_below, open_folder, read_file
 from stages.sources.layout import check_layout
 from stages.sources.listing import Listing, Origin
-from stages.sources.names import check_text, is_image, left_out
+from stages.sources.names import check_text, is_hidden, is_image, left_out
 
 
 def list_images(
@@ -83,10 +83,11 @@ def _regular_images(
 def _archives_or_folder(path: Path) -> list[Path]:
     if path.is_dir():
         archives, has_images = list[Path](), False
-        for file in (path / name for name in names_below(path)):
-            if file.is_file():
+        for name in names_below(path):
+            file = path / name
+            if file.is_file() and not is_hidden(name):
                 archives += [file] if is_archive(file) else []
-                has_images = has_images or is_image(file.relative_to(path).as_posix())
+                has_images = has_images or is_image(name)
         if archives and has_images:
             raise InputError(
                 f"{path}: expected images or archives. Received: both, e.g. {min(archives).name}. "

@@ -38,13 +38,17 @@ def check_text(name: str, *, source: str) -> None:
 
 def left_out(name: str) -> str:
     """Return why a file is no image of the source, by its name alone; empty for an image."""
-    path = PurePosixPath(name)
-    if any(part.startswith(".") or part == "__MACOSX" for part in path.parts):
+    if is_hidden(name):
         return "hidden file"
-    suffix = path.suffix.lower()
+    suffix = PurePosixPath(name).suffix.lower()
     if suffix in PACKED_SUFFIXES:
         return "archive inside"
     return "" if suffix in IMAGE_SUFFIXES else "other file"
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a path in a source is hidden, or a resource fork of macOS."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
 
 
 def is_image(name: str) -> bool:

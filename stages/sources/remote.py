@@ -12,7 +12,7 @@ from stages.params.schema import Fetch
 from stages.sources import drive, storage
 from stages.sources.archives import check_digest, is_archive
 from stages.sources.cache import Shelf, Slot
-from stages.sources.names import is_image
+from stages.sources.names import is_hidden, is_image
 from stages.sources.web import download, open_session
 
 WEB = ("http://", "https://")
@@ -70,7 +70,7 @@ def _bring_url(url: str, settings: Fetch) -> Path:
     files = {
         path: info
         for path, info in storage.find(fs, root, url=url).items()
-        if is_image(f"{name}/{path}") or is_archive(Path(path))
+        if is_image(f"{name}/{path}") or (is_archive(Path(path)) and not is_hidden(path))
     }
     if not files:
         raise InputError(f"{url}: expected images or archives. Received: none there.")

@@ -21,6 +21,8 @@ TIMEOUT = (15, 60)  # seconds until connected, and between two pieces of the ans
 PIECE = 1 << 18  # bytes
 PROGRESS = 1 << 20  # bytes that make an attempt count as one that got on
 BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
+ENCODING = "Content-Encoding"
+PACKED = frozenset({".gz", ".tgz"})
 USER_AGENT = "tissue-of-origin"
 
 
@@ -128,14 +130,21 @@ def _transfer(session: requests.Session, url: str, slot: Slot) -> bool:
             slot.restart("")
             raise IncompleteError("another size than before")
         _check_status(answer, url)
+        if slot.path.suffix.lower() in PACKED:
+            # Some servers call the packing of an archive an encoding, which would be undone here.
+            answer.raw.headers.pop(ENCODING, None)
+            answer.headers.pop(ENCODING, None)
         if answer.status_code == 206:
             size: int | None = _resumed_size(answer, offset, slot)
             if _version(answer) not in ("", version):  # from a server that ignores If-Range
                 slot.restart("")
                 raise IncompleteError("a part of another version")
         else:
-            offset, version, size = 0, _version(answer), _announced(answer)
-            slot.restart("" if version.startswith("W/") else version)
+            offset, version = 0, _version(answer)
+            # Sizes and ranges are those of the encoded bytes, not of the ones that are kept.
+            encoded = answer.headers.get(ENCODING, "identity") != "identity"
+            size = None if encoded else _announced(answer)
+            slot.restart("" if encoded or version.startswith("W/") else version)
         _append(answer, slot, offset, size)
     slot.finish(version, size)
     return True
@@ -163,9 +172,8 @@ def _version(answer: requests.Response) -> str:
 
 
 def _announced(answer: requests.Response) -> int | None:
-    encoded = answer.headers.get("Content-Encoding", "identity") != "identity"
     length = answer.headers.get("Content-Length", "")
-    return int(length) if length.isdigit() and not encoded else None
+    return int(length) if length.isdigit() else None
 
 
 def _resumed_size(answer: requests.Response, offset: int, slot: Slot) -> int | None:
