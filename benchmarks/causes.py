@@ -163,7 +163,7 @@ def plant(
             else:
                 large = change(assembled(crops[row], zoom), rng)
                 images[row] = shrunk(large, images.shape[1])
-                crops[row] = choose_crops(large, count=zoom**2, zoom=zoom)
+                crops[row] = choose_crops(large, within=np.s_[:, :], count=zoom**2, zoom=zoom)
             index.loc[row, QUALITY] = pd.Series(measure(images[row]))
             planted[row] = kind
     rows = order[len(CHANGES) * count : (len(CHANGES) + 1) * count]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from stages.images.decoding import UnreadableImageError, decode
+from stages.images.decoding import UnreadableImageError, content_box, decode
 
 FORMATS = ["JPEG", "PNG", "TIFF", "BMP", "WEBP"]
 MANY = 10**8
@@ -70,6 +70,23 @@ def png16(levels: NDArray[np.uint16]) -> bytes:
         + chunk(b"IDAT", zlib.compress(rows))
         + chunk(b"IEND", b"")
     )
+
+
+def grey_tiff(levels: NDArray[np.uint16], bits: int, white_is_zero: bool) -> bytes:
+    """A TIFF file of 12 or 16 bits, (S, S); twelve are packed, two pixels in three bytes."""
+    height, width = levels.shape
+    if bits == 16:
+        pixels = levels.astype("<u2").tobytes()
+    else:
+        bits_of = (levels.reshape(-1, 1) >> np.arange(11, -1, -1)) & 1
+        pixels = np.packbits(bits_of.astype(np.uint8)).tobytes()
+    tags = {
+        256: width, 257: height, 258: bits, 259: 1, 262: 0 if white_is_zero else 1, 273: 8,
+        277: 1, 278: height, 279: len(pixels),
+    }  # fmt: skip
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    folder = struct.pack("<H", len(tags)) + entries + bytes(4)
+    return b"II*\0" + struct.pack("<I", 8 + len(pixels)) + pixels + folder
 
 
 class TestKinds:
@@ -142,6 +159,18 @@ class TestKinds:
         assert (result[:14] == 0x40).all()
         assert (result[18:] == 0xC0).all()
 
+    @pytest.mark.parametrize("white_is_zero", [False, True])
+    @pytest.mark.parametrize("bits", [12, 16])
+    def test_grey_of_a_microscope_camera(self, bits: int, white_is_zero: bool) -> None:
+        if bits == 12 and white_is_zero:
+            pytest.skip("Pillow does not open these")
+        levels = np.full((32, 32), 0x400 if bits == 12 else 0x4000, np.uint16)
+        levels[16:] *= 3
+        result = decoded(grey_tiff(levels, bits, white_is_zero))
+        dark, bright = (0xBF, 0x3F) if white_is_zero else (0x40, 0xC0)
+        assert (result[:14] == dark).all()
+        assert (result[18:] == bright).all()
+
     def test_32_bit_grey_beyond_16_bits_is_refused(self) -> None:
         levels = np.full((8, 8), 1 << 20, np.int32)
         with pytest.raises(UnreadableImageError, match="outside 16 bits"):
@@ -172,7 +201,7 @@ class TestKinds:
 
 class TestGeometry:
     @pytest.mark.parametrize("orientation", range(1, 9))
-    @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+    @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
     def test_turned_by_exif(self, kind: str, orientation: int) -> None:
         upright = np.full((32, 32, 3), 255, np.uint8)
         upright[:16, :16], upright[16:, :16] = (220, 20, 20), (20, 20, 220)
@@ -189,7 +218,8 @@ class TestGeometry:
         stored = Image.fromarray(np.ascontiguousarray(undo[orientation](upright)))
         exif = Image.Exif()
         exif[0x0112] = orientation
-        options = {"lossless": True} if kind == "WEBP" else {"quality": 95, "subsampling": 0}
+        options = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}
+        options = options.get(kind, {})
         result = decoded(encode(stored, kind, exif=exif.tobytes(), **options))
         assert error(result, upright) < 4
 
@@ -207,6 +237,21 @@ class TestGeometry:
         for axis in (0, 1):
             lines = np.flatnonzero(inside.any(axis=axis))
             assert abs(lines[0] - (size - 1 - lines[-1])) <= 1
+
+    @pytest.mark.parametrize("orientation", [1, 6])
+    @pytest.mark.parametrize(("width", "height"), [(448, 440), (440, 448), (601, 333), (5, 900)])
+    @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+    def test_box_is_where_the_image_lies(
+        self, kind: str, width: int, height: int, orientation: int
+    ) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        dark = encode(Image.new("RGB", (width, height), "black"), kind, exif=exif.tobytes())
+        result, *shown = decode(dark, size=56, max_pixels=MANY)
+        assert shown == ([width, height] if orientation == 1 else [height, width])
+        expected = np.full_like(result, 255)
+        expected[content_box(*shown, 56)] = 0
+        assert (result == expected).all()
 
     @pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 500), (500, 1), (2, 3)])
     def test_tiny_and_thin(self, width: int, height: int) -> None:

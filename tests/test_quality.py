@@ -1,13 +1,27 @@
+import io
+import zipfile
+from contextlib import ExitStack
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
+from PIL import Image
 from scipy import ndimage
 
+from stages.dataset.index import QUALITY
+from stages.engine.files import Files
+from stages.images.crops import choose_crops
 from stages.images.quality import measure
+from stages.images.reading import read_piece, reading_pieces
 from stages.images.stains import mix
+from stages.params.loading import load_params
+from stages.predicting.inputs import list_pictures, read_batches
+from tests.pipeline import ROOT
 
 
 def stained_disc(
@@ -74,3 +88,96 @@ def test_measures_are_finite_and_in_range(image):
     assert 0 <= measured["tissue_fraction"] <= 1
     assert -1e-6 <= measured["blur"] <= 1
     assert min(measured["haematoxylin"], measured["dab"]) >= 0
+
+
+class TestNotSquare:
+    """White beside a picture is no slide: what is measured is what the picture shows."""
+
+    SLIDE = 236  # greyer than the padding
+    SIDE = 96
+    PARAMS = load_params(ROOT / "params.yaml").model_copy(update={"image_size": SIDE, "threads": 1})
+
+    @pytest.fixture
+    def archive(self, tmp_path: Path) -> Path:
+        disc = stained_disc(haematoxylin=0.4, dab=0.2, slide=self.SLIDE, side=192)
+        assert disc[0, 0].tolist() == [self.SLIDE] * 3
+        pictures = {
+            "square": disc,
+            "wider": disc[8:-8],
+            "higher": disc[:, 24:-24],
+            "empty": np.full_like(disc[2:-2], self.SLIDE),
+        }
+        with zipfile.ZipFile(tmp_path / "raw.zip", "w") as archive:
+            for name, picture in pictures.items():
+                buffer = io.BytesIO()
+                Image.fromarray(picture).save(buffer, "PNG")
+                archive.writestr(f"train/lung/{name}.png", buffer.getvalue())
+        return tmp_path / "raw.zip"
+
+    def test_split_measures_the_picture(self, archive: Path, tmp_path: Path) -> None:
+        names = ["square", "wider", "higher", "empty"]
+        ids = [f"train/lung/{name}.png" for name in names]
+        manifest = pd.DataFrame({"id": ids, "file": archive.name})
+        (piece,) = reading_pieces(manifest, self.PARAMS.split, size=self.SIDE)
+        read_piece(tmp_path / "out.npy", Files({archive.name: str(archive)}, {}), **piece.arguments)
+        rows = pd.DataFrame(np.load(tmp_path / "out.npy")[QUALITY], index=names)
+        for name, cut in {"square": 0, "wider": 16, "higher": 48}.items():
+            area = np.pi * 0.5**2 / 4 * 192 / (192 - cut)
+            assert rows.loc[name, "tissue_fraction"] == pytest.approx(area, abs=0.03)
+        assert rows.loc["empty"].tolist() == [0, 1, 0, 0]
+        for stain in ("haematoxylin", "dab"):
+            assert rows.loc[["wider", "higher"], stain].to_numpy() == pytest.approx(
+                rows.loc["square", stain], abs=0.02
+            )
+
+    def test_predict_measures_the_picture(self, archive: Path) -> None:
+        with ExitStack() as closing:
+            members = list_pictures(archive, limits=self.PARAMS.fetch.limits, closing=closing)
+            ((empty, *shown),) = read_batches(members, self.PARAMS)
+        assert "empty" in empty.id
+        assert empty.tissue == 0
+        assert all(0.15 < one.tissue < 0.3 for one in shown)
+
+
+class TestCrops:
+    ZOOM, SIDE = 3, 16
+
+    def empty(self, level: int = 240) -> NDArray[np.uint8]:
+        return np.full((self.ZOOM * self.SIDE, self.ZOOM * self.SIDE, 3), level, np.uint8)
+
+    def place(self, number: int) -> tuple[slice, slice]:
+        row, column = np.array(divmod(number, self.ZOOM)) * self.SIDE
+        return np.s_[row : row + self.SIDE, column : column + self.SIDE]
+
+    @given(st.sets(st.integers(0, 8), min_size=1))
+    def test_those_with_tissue_are_kept_in_reading_order(self, stained: set[int]) -> None:
+        image = self.empty()
+        for number in stained:
+            image[self.place(number)] = 60 + 10 * number
+        crops = choose_crops(image, within=np.s_[:, :], count=len(stained), zoom=self.ZOOM)
+        assert crops.shape == (len(stained), self.SIDE, self.SIDE, 3)
+        assert [crop[5, 5, 0] for crop in crops] == [60 + 10 * n for n in sorted(stained)]
+
+    def test_the_most_tissue_wins_and_the_first_of_equals(self) -> None:
+        image = self.empty()
+        for number, share in {1: 0.3, 4: 0.6, 5: 0.6, 7: 0.9, 8: 0.6}.items():
+            rows, columns = self.place(number)
+            image[rows, columns.start : columns.start + round(share * self.SIDE)] = 100 + number
+        crops = choose_crops(image, within=np.s_[:, :], count=3, zoom=self.ZOOM)
+        assert [crop[5, 2, 0] for crop in crops] == [104, 105, 107]
+
+    def test_all_are_kept_where_all_are_asked_for(self) -> None:
+        image = self.empty()
+        image[::2] = 90
+        crops = choose_crops(image, within=np.s_[:, :], count=9, zoom=self.ZOOM)
+        assert [crop.tolist() for crop in crops] == [
+            image[self.place(number)].tolist() for number in range(9)
+        ]
+
+    def test_a_grey_slide_beside_padding_is_no_tissue(self) -> None:
+        image = self.empty(255)
+        within = np.s_[4:44, :]
+        image[within] = 240
+        image[self.place(8)][:10] = 90
+        (crop,) = choose_crops(image, within=within, count=1, zoom=self.ZOOM)
+        assert (crop[:10] == 90).all()

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 # A JPEG file that holds further pictures (MPO) is opened as a JPEG one, too.
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
+SIDEWAYS = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height
 # What Pillow raises at damaged files; the more exotic ones come from broken headers of TIFF files.
 DAMAGED = (
     OSError,
@@ -61,14 +62,16 @@ def decode_sizes(
     are centred on white. Turned by their EXIF orientation; transparency becomes white.
 
     Args:
-        content: a JPEG, PNG, TIFF, BMP or WebP file; grey, RGB, palette or CMYK, 8 or 16 bit.
+        content: a JPEG, PNG, TIFF, BMP or WebP file; grey, RGB, palette or CMYK, 8 or 16 bit
+            (grey also 12).
         sizes: sides of the results, in pixels, each shrunk from the decoded image.
         max_pixels: the most pixels that are decoded.
         min_side: the fewest pixels a side.
         max_aspect: the most that the longer side may be of the shorter one.
 
     Returns:
-        An image of each size, uint8 (size, size, 3), and width and height of the original, pixels.
+        An image of each size, uint8 (size, size, 3), and width and height of the original, in
+        pixels, turned as the images are.
 
     Raises:
         UnreadableImageError: if the file is no whole image of these kinds, or too large.
@@ -78,17 +81,33 @@ def decode_sizes(
             width, height = image.size
             _check_shape(width, height, max_pixels, min_side, max_aspect)
             _check_single(image)
+            if image.getexif().get(ExifTags.Base.Orientation) in SIDEWAYS:
+                width, height = height, width
             image.draft(None, (2 * max(sizes), 2 * max(sizes)))
             # In place, as below: a copy of the largest image allowed takes 300 MB or more.
             ImageOps.exif_transpose(image, in_place=True)
             rgb = _to_rgb(image)
-            return [_fit(rgb, size) for size in sizes], width, height
+            images = [_fit(rgb, size, content_box(width, height, size)) for size in sizes]
+            return images, width, height
     except UnidentifiedImageError:
         raise UnreadableImageError("is not a JPEG, PNG, TIFF, BMP or WebP image") from None
     except UnreadableImageError:
         raise
     except DAMAGED as error:
         raise UnreadableImageError(str(error) or type(error).__name__) from None
+
+
+def content_box(width: int, height: int, size: int) -> tuple[slice, slice]:
+    """Return rows and columns of a decoded square that hold the image; the rest is padding.
+
+    Args:
+        width, height: of the original, as `decode_sizes` returns them.
+        size: side of the square, in pixels.
+    """
+    scale = size / max(width, height)
+    shown = [max(1, round(side * scale)) for side in (height, width)]
+    rows, columns = (slice(at := (size - side) // 2, at + side) for side in shown)
+    return rows, columns
 
 
 def _check_shape(
@@ -123,7 +142,11 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         levels = np.asarray(image)
         if levels.min() < 0 or levels.max() > 0xFFFF:
             raise UnreadableImageError("has grey values outside 16 bits")
-        return Image.fromarray((levels >> 8).astype(np.uint8)).convert("RGB")
+        tags = getattr(image, "tag_v2", {})  # of a TIFF file; Pillow heeds them at 8 bits alone
+        bits = min(tags.get(ExifTags.Base.BitsPerSample, (16,))[0], 16)
+        levels = (levels >> (bits - 8)).astype(np.uint8)
+        white_is_zero = tags.get(ExifTags.Base.PhotometricInterpretation) == 0
+        return Image.fromarray(~levels if white_is_zero else levels).convert("RGB")
     if image.mode == "F":
         raise UnreadableImageError("has floating-point grey values of unknown range")
     if image.has_transparency_data:
@@ -132,12 +155,12 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _fit(image: Image.Image, size: int) -> NDArray[np.uint8]:
-    scale = size / max(image.size)
-    width, height = (max(1, round(side * scale)) for side in image.size)
-    shrunk = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2.0)
-    if (width, height) == (size, size):
+def _fit(image: Image.Image, size: int, box: tuple[slice, slice]) -> NDArray[np.uint8]:
+    rows, columns = box
+    shape = (columns.stop - columns.start, rows.stop - rows.start)
+    shrunk = image.resize(shape, Image.Resampling.BICUBIC, reducing_gap=2.0)
+    if shape == (size, size):
         return np.asarray(shrunk)
     square = Image.new("RGB", (size, size), "white")
-    square.paste(shrunk, ((size - width) // 2, (size - height) // 2))
+    square.paste(shrunk, (columns.start, rows.start))
     return np.asarray(square)

@@ -17,7 +17,7 @@ REBLUR = 9  # pixels; the width Crete et al. use
 
 
 def _densities(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return optical densities against the empty slide, float32 (3, S, S)."""
+    """Return optical densities against the empty slide, float32 (3, H, W)."""
     planes = []
     for channel in np.moveaxis(image, 2, 0):
         darker = np.cumsum(np.bincount(channel.ravel(), minlength=256))
@@ -47,7 +47,7 @@ def _blur(density: NDArray[np.float32], tissue: NDArray[np.bool_]) -> float:
 
 
 def tissue_mask(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return where a picture, RGB uint8 (S, S, 3), shows tissue: bool (S, S)."""
+    """Return where a picture, RGB uint8 (H, W, 3) without padding, shows tissue: bool (H, W)."""
     return _tissue(_densities(image).mean(0))
 
 
@@ -56,7 +56,10 @@ def _tissue(density: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def measure(image: NDArray[np.uint8]) -> dict[str, float]:
-    """Return the quality measures of one picture, RGB uint8 (S, S, 3).
+    """Return the quality measures of one picture, RGB uint8 (H, W, 3).
+
+    Without the padding of a decoded square (`content_box`): white beside the picture would be
+    taken for the empty slide, and a slide that is greyer for tissue.
 
     - tissue_fraction: share of pixels, 0 to 1, that are darker than the empty slide;
     - blur: 0 (sharp) to 1 (blurred, or no tissue at all), whatever the strength of the stain;

@@ -14,7 +14,7 @@ from stages.dataset.index import QUALITY
 from stages.engine.files import Files
 from stages.engine.pieces import ROWS, Piece
 from stages.images.crops import choose_crops
-from stages.images.decoding import UnreadableImageError, decode_sizes
+from stages.images.decoding import UnreadableImageError, content_box, decode_sizes
 from stages.images.duplicates import FINGERPRINT, exact_digest, fingerprint
 from stages.images.keypoints import DESCRIPTOR, MOST, find
 from stages.images.quality import measure
@@ -95,17 +95,16 @@ def read_piece(
     for row, id_, file in zip(rows, ids, files, strict=True):
         content = _archive(inputs.at[file], json.dumps(inputs.options)).read(id_)
         try:
-            (image, *larger), row["width"], row["height"] = decode_sizes(
-                content, sizes=sizes, **limits
-            )
+            (image, *larger), width, height = decode_sizes(content, sizes=sizes, **limits)
         except UnreadableImageError as error:
             row["reason"] = str(error)
             continue
-        row["image"] = image
+        row["image"], row["width"], row["height"] = image, width, height
         for source in larger:
-            row["crops"] = choose_crops(source, count=crops, zoom=zoom)
+            within = content_box(width, height, size * zoom)
+            row["crops"] = choose_crops(source, within=within, count=crops, zoom=zoom)
         row["sha256"], row["fingerprint"] = exact_digest(image), fingerprint(image)
-        for name, value in measure(image).items():
+        for name, value in measure(image[content_box(width, height, size)]).items():
             row[name] = value
         found = find(image)
         count = row["key_points"]["count"] = len(found.scales)

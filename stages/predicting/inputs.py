@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from stages.cli.running import InputError
 from stages.images.crops import choose_crops
-from stages.images.decoding import UnreadableImageError, decode_sizes
+from stages.images.decoding import UnreadableImageError, content_box, decode_sizes
 from stages.images.quality import measure
 from stages.params.schema import Limits, Params, Split
 from stages.sources.archives import Member, Reader, is_archive, open_archive
 from stages.sources.folders import open_folder, read_file
-from stages.sources.names import check_text, is_image
+from stages.sources.names import check_text, is_hidden, is_image
 
 BATCH = 32  # as in `embed`
 
@@ -66,8 +66,9 @@ def list_pictures(source: Path, *, limits: Limits, closing: ExitStack) -> list[M
 def _members(source: Path, limits: Limits, closing: ExitStack) -> list[Member]:
     if source.is_dir():
         members = list(open_folder(source, limits=limits))
-        archives = [m.name for m in members if not m.kind and is_archive(Path(m.name))]
-        if any(is_image(member.name) for member in members) or not archives:
+        shown = [m.name for m in members if not m.kind and not is_hidden(m.name)]
+        archives = [name for name in shown if is_archive(Path(name))]
+        if any(map(is_image, shown)) or not archives:
             return members
         return [
             member._replace(name=f"{name}/{member.name}")
@@ -107,7 +108,7 @@ def _decode(name: str, content: bytes | str, *, settings: Split, size: int) -> P
         return Picture(name, content)
     count, zoom = settings.crops.count, settings.crops.zoom
     try:
-        (image, *larger), _, _ = decode_sizes(
+        (image, *larger), width, height = decode_sizes(
             content,
             sizes=(size, size * zoom) if count else (size,),
             max_pixels=settings.max_pixels,
@@ -116,5 +117,9 @@ def _decode(name: str, content: bytes | str, *, settings: Split, size: int) -> P
         )
     except UnreadableImageError as error:
         return Picture(name, str(error))
-    crops = choose_crops(larger[0], count=count, zoom=zoom) if count else np.zeros_like(image)[:0]
-    return Picture(name, "", image, crops, measure(image)["tissue_fraction"])
+    crops = np.zeros_like(image)[:0]
+    for source in larger:
+        within = content_box(width, height, size * zoom)
+        crops = choose_crops(source, within=within, count=count, zoom=zoom)
+    tissue = measure(image[content_box(width, height, size)])["tissue_fraction"]
+    return Picture(name, "", image, crops, tissue)
