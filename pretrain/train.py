@@ -111,6 +111,7 @@ def main() -> None:
     tf.config.threading.set_inter_op_parallelism_threads(1)
     with tempfile.TemporaryDirectory() as temporary:
         cache = arguments.cache or Path(temporary)
+        cache.mkdir(parents=True, exist_ok=True)
         metrics = run(params, weights=WEIGHTS, cache=cache)
     METRICS.write_text(json.dumps(metrics, indent=2, sort_keys=True) + "\n")
 

@@ -98,8 +98,40 @@ def test_scripts_and_params_are_those_of_the_lock_file() -> None:
     lock = read("dvc.lock")["stages"]["pretrain"]
     params = read("params.yaml")
     assert lock["params"]["pretrain/params.yaml"] == params
-    declared = {dep["path"] for dep in lock["deps"]}
-    assert {f"pretrain/{script.name}" for script in HERE.glob("*.py")} <= declared
+    recorded = {dep["path"]: dep["md5"] for dep in lock["deps"]}
+    assert {f"pretrain/{script.name}" for script in HERE.glob("*.py")} <= set(recorded)
+    for path, digest in recorded.items():
+        assert hashlib.md5((HERE.parent / path).read_bytes()).hexdigest() == digest, path
+
+
+def test_training_writes_weights_that_load_and_measures(tmp_path: Path) -> None:
+    pytest.importorskip("keras")
+    from pretrain.network import build_backbone
+    from pretrain.train import run
+
+    params = read("params.yaml") | {
+        "pool": {"classes": 3, "instances": 2, "size": 48},
+        "view": {"side": 32, "crop": [0.5, 0.9]},
+        "calibrate": {"pictures": 4, "side": 64},
+    }
+    params["train"] |= {"batch_size": 4, "steps_per_epoch": 3, "epochs": 2}
+    metrics = run(params, weights=tmp_path / "new.weights.h5", cache=tmp_path)
+    assert metrics["images"] == 2 * 3 * 4
+    assert metrics["held_out"]["top5_accuracy"] == 1  # of three classes
+    assert 0 <= metrics["held_out"]["accuracy"] <= 1
+    backbone = build_backbone(64)
+    backbone.load_weights(tmp_path / "new.weights.h5")
+    trained = build_backbone(32)
+    trained.load_weights(tmp_path / "last.weights.h5")
+    norm = "Conv1", "bn_Conv1"
+    (kernel, *statistics), (as_trained, *running) = (
+        [*net.get_layer(norm[0]).get_weights(), *net.get_layer(norm[1]).get_weights()[2:]]
+        for net in (backbone, trained)
+    )
+    np.testing.assert_array_equal(kernel, as_trained)
+    # Those of pictures of the size in use, and not of the training.
+    assert not np.array_equal(statistics, running)
+    assert np.isfinite(statistics).all()
 
 
 @pytest.mark.parametrize("side", [96, 224])
