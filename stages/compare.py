@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from stages.cli.running import command, parser_of
+from stages.cli.running import InputError, check_place, command, parser_of
 from stages.comparing import markdown, revisions
 from stages.comparing.gating import check
 from stages.comparing.pairing import Paired, crossings, join, paired_metrics
@@ -40,7 +40,7 @@ def run(params: Params, *, base: str, pictures: list[str]) -> tuple[str, list[st
     stale = revisions.stale_stages()
     sections = {
         "State": markdown.state_section(stale),
-        "Gate": markdown.gate_section(checks),
+        "Gate": markdown.gate_section(checks, metrics, stale),
         "Parameters": markdown.params_section(revisions.changed_params(base)),
         "Metrics": f"{markdown.metrics_section(metrics, paired, checks)}\n\n{notes}",
         "Images that changed sides": images,
@@ -98,10 +98,19 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def _check_output(output: Path | None) -> None:
+    if output is None:
+        return
+    if output.is_dir():
+        raise InputError(f"--output: expected the name of a file. Received: {output}, a folder.")
+    check_place("--output", output)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Compare as the command line says."""
     options = _parse(arguments)
     with command("compare"):
+        _check_output(options.output)
         report, failed = run(load_params(), base=options.base, pictures=options.pictures)
     if options.output:
         options.output.write_text(report, encoding="utf-8")

@@ -1,7 +1,8 @@
 """Name the organ of pictures: `python -m stages.predict <picture, folder or archive>`.
 
 Prints the three most probable classes of each picture with their calibrated probabilities, and
-writes all of it as CSV. A picture is decoded, turned and averaged exactly as in the pipeline.
+writes all of it as CSV, or what there is when it is interrupted. A picture is decoded, turned and
+averaged exactly as in the pipeline.
 
 Refused with a reason, without a class, is what shows nearly no tissue, what lies further from the
 training images than 99 % of these lie from those of other donors, and what cannot be decoded. The
@@ -14,13 +15,14 @@ Reads params.yaml, the model, the features of the training images in `data/embed
 
 import argparse
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from stages.cli.running import InputError, command, parser_of, quiet_import
+from stages.cli.running import InputError, check_place, command, parser_of, quiet_import
 from stages.dataset.files import write_table
 from stages.models.names import MODELS
 from stages.params.loading import load_params
@@ -38,8 +40,8 @@ def run(
     model: str,
     gradcam: Path | None = None,
     data: Path = Path("data"),
-) -> list[dict[str, Any]]:
-    """Answer every picture of `source` and print it; return a row for each.
+) -> Iterator[dict[str, Any]]:
+    """Answer every picture of `source`, print it, and give a row for each.
 
     Raises:
         ValueError: if the source, the model or what it needs is missing or does not fit.
@@ -52,14 +54,12 @@ def run(
             from stages.predicting.predictor import load_predictor
 
         predictor = load_predictor(params, model=model, gradcam=gradcam, data=data)
-        rows = []
         with tqdm(total=len(members), desc="predict", unit="image", disable=None) as progress:
             for batch in read_batches(members, params):
                 for row in predictor.answer(batch):
                     progress.write(sentence(row))
-                    rows.append(row)
+                    yield row
                 progress.update(len(batch))
-    return rows
 
 
 def _check_needed(paths: list[Path]) -> None:
@@ -72,15 +72,19 @@ def _check_needed(paths: list[Path]) -> None:
 
 
 def _check_targets(output: Path, gradcam: Path | None) -> None:
-    if output.is_dir():
+    if output.exists() and (output.is_dir() or output.suffix.lower() != ".csv"):
+        kind = "a folder" if output.is_dir() else "there and no .csv, and would be replaced"
         raise InputError(
-            f"--output: expected the name of a CSV file. Received: {output}, which is a folder. "
-            f"Give a name in it, such as {output / 'predictions.csv'}."
+            f"--output: expected the name of a CSV file. Received: {output}, which is {kind}. "
+            f"Give another name, such as {output.with_name('predictions.csv')}."
         )
     if gradcam and gradcam.exists() and not gradcam.is_dir():
         raise InputError(
             f"--gradcam: expected the name of a folder. Received: {gradcam}, which is a file."
         )
+    check_place("--output", output)
+    if gradcam:
+        check_place("--gradcam", gradcam)
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -101,8 +105,14 @@ def main(arguments: list[str] | None = None) -> None:
     options = _parse(arguments)
     with command("predict"):
         _check_targets(options.output, options.gradcam)
-        rows = run(load_params(), options.source, model=options.model, gradcam=options.gradcam)
-        write_table(table(rows), options.output)
+        asked = {"model": options.model, "gradcam": options.gradcam}
+        rows: list[dict[str, Any]] = []
+        try:
+            rows.extend(run(load_params(), options.source, **asked))
+        finally:
+            # Hours may have gone into the answers that are there.
+            if rows:
+                write_table(table(rows), options.output)
     refused = sum(bool(row["refused"]) for row in rows)
     print(f"predict: answered {len(rows) - refused}, refused {refused}; {options.output}")
     if all("distance" not in row for row in rows):

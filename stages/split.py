@@ -23,6 +23,7 @@ from stages.dataset.files import file_digest, replacing, write_json, write_table
 from stages.dataset.grouping import with_given_groups
 from stages.dataset.index import PARTS, read_index, read_part
 from stages.dataset.parts import Division, divide, list_duplicates, summarise
+from stages.dataset.splitting import missing_classes
 from stages.engine.pieces import LOCAL, finished
 from stages.figures.data_checks import data_checks
 from stages.images.duplicates import near_duplicate_pairs
@@ -115,6 +116,9 @@ def _write(
 def _tell(division: Division, rejected: int) -> None:
     sizes = ", ".join(f"{(division.index['part'] == part).sum()} {part}" for part in PARTS)
     print(f"split: {sizes}; groups by {division.rule}; {rejected} rejected")
+    for part in PARTS:
+        if missing := missing_classes(division.kept, (division.kept["part"] == part).to_numpy()):
+            print(f"split: no image for {part} of {', '.join(missing)}")
     if images := division.leaks["images"]:
         done = "dropped" if division.leaks["dropped"] else "kept (split.on_leak: report)"
         print(f"split: {images} images in training share a copy or a donor with the test; {done}")

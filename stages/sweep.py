@@ -24,7 +24,7 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from stages.cli.running import InputError, command, parser_of
+from stages.cli.running import InputError, check_place, command, parser_of
 from stages.dataset.files import write_table
 from stages.figures.costs import cost_figure
 from stages.figures.saving import save_png
@@ -84,6 +84,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Sweep as the command line says."""
     options = _parse(arguments)
     with command("sweep"):
+        if options.out.exists() and not options.out.is_dir():
+            raise InputError(f"--out: expected a folder. Received: {options.out}, a file.")
+        check_place("--out", options.out)
         failed = run(points(options.grid), options.out, engine=options.engine)
     if failed:
         sys.exit("sweep: " + "\nsweep: ".join(failed))

@@ -100,7 +100,7 @@ def run(
         seen = predict_views(network, val, views=views, name="calibrate")
     else:
         seen = predict_features(head, val_features)
-    calibrate(head, seen, val.labels)
+    calibrate(head, seen[:, None], val.labels)
     save_model(network, model)
     write_table(table, history)
 

@@ -20,6 +20,8 @@ from stages.params.schema import Scratch
 if TYPE_CHECKING:
     import keras
 
+STAININGS = 4  # of each validation image, to set the temperature
+
 
 def run(
     settings: Scratch,
@@ -37,9 +39,8 @@ def run(
     # TensorFlow takes seconds to import; a wrong parameter has been reported before.
     with quiet_import():
         from stages.models.runtime import set_up, train_on_all_gpus
-    from stages.models.calibration import calibrate
+    from stages.models.calibration import calibrate, predict_stainings
     from stages.models.live import live_log
-    from stages.models.prediction import predict_views
     from stages.models.saving import save_model
 
     set_up(seed=seed, threads=threads)
@@ -56,7 +57,11 @@ def run(
         several=several,
         logs=[live_log(live)],
     )
-    seen = predict_views(network, val, views=settings.views, name="calibrate")
+    # Validation shares antibodies and batches of dye with training; what is asked later need not.
+    seen = predict_stainings(
+        network, val._replace(crops=None), views=settings.views, stainings=STAININGS,
+        jitter=settings.calibration_jitter, seed=seed, name="calibrate",
+    )  # fmt: skip
     calibrate(network, seen, val.labels)
     save_model(network, model)
     write_table(table, history)

@@ -82,7 +82,8 @@ def _sentence(measured: dict[str, Any]) -> str:
         f"{values['random_high']:.2f})"
         for figure, values in ((figure, measured[figure]["features"]) for figure in FIGURES)
     )
-    return f"test and training differ with p = {measured['p_value']['features']:.3f}: {told}"
+    p = measured["p_value"]["features"]
+    return f"test and training lie as far apart as a random split would with p = {p:.3f}: {told}"
 
 
 def _draw(index: pd.DataFrame, plots: Path) -> None:

@@ -39,6 +39,9 @@ def run(tolerance: dict[str, float], *, base: str) -> tuple[str, bool]:
             [f"changed since the run that {LOCK} tells of, run `dvc repro`:", *lines]
         ), False
     first = first_difference(found)
+    if first is None and (missing := _missing()):
+        # A clone that ran nothing has the same dvc.lock, too.
+        return f"nothing to verify, since there is no {missing[0]}: run `make verify`", False
     if first is None:
         return f"all outputs of {len(found)} stages are the same bytes as at {base}", True
     same = [one.stage for one in found if not one.outputs]
@@ -70,6 +73,13 @@ def _lock_here() -> Any:
         raise InputError(
             f"{LOCK}: expected the run to verify. Received: no such file. Run `dvc repro`."
         ) from None
+
+
+def _missing() -> list[str]:
+    """Outputs that the run should have left here."""
+    stages = _lock_here().get("stages", {}).values()
+    outputs = [out["path"] for stage in stages for out in stage.get("outs", [])]
+    return sorted(path for path in outputs if not Path(path).exists())
 
 
 def _read(text: str) -> Any:

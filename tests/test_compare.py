@@ -159,6 +159,15 @@ class TestMarkdown:
         assert "**gain**" in text
         assert text.endswith("1 metrics are the same.")
 
+    def test_a_gate_says_what_it_cannot_judge(self) -> None:
+        checks = check([Change("a.test.accuracy", 0.8, 0.79)], {"a.test.accuracy": 0.03})
+        same = [Change("split.source", "phantom", "phantom"), Change("split.classes", None, 12)]
+        assert markdown.gate_section(checks, same, []).startswith("**Passed**: none of 1 metrics")
+        assert markdown.gate_section(checks, same, ["tsne"]).startswith("**Not judged**, since")
+        other = [*same, Change("split.images.test", 360, 16)]
+        said = markdown.gate_section(checks, other, [])
+        assert "**The data differ** (`split.images.test` 360 and now 16), so that" in said
+
 
 class TestCommand:
     @pytest.fixture
@@ -175,6 +184,15 @@ class TestCommand:
         shutil.copytree(tiny / "data/predictions", clone / "data/predictions")
         said = run("python", "-m", "stages.compare", "--base", "main", "--gate", cwd=clone)
         assert "No paired test: the predictions of main are in no cache or remote" in said
+        # One file of a folder, as of a partial `dvc pull`, is no change of it; one more is.
+        (clone / "data/split").mkdir()
+        shutil.copy2(tiny / "data/split/test.csv", clone / "data/split")
+        shutil.copytree(tiny / ".dvc/cache", clone / ".dvc/cache")
+        run("python", "-m", "stages.compare", "--base", "main", "--gate", cwd=clone)
+        (clone / "data/split/mine.csv").touch()
+        said = run("python", "-m", "stages.compare", "--gate", cwd=clone, expect=1)
+        assert "are not of this code: run `dvc repro` (embed, evaluate, " in said
+        shutil.rmtree(clone / "data/split")
         # Results of other code are none of this one, whatever they are.
         with (clone / "stages/tsne.py").open("a") as stage:
             stage.write("\n")
@@ -190,6 +208,11 @@ class TestCommand:
         assert "48 test images of " in text
         assert "pretrained: 0 from right to wrong." in text
         assert "https://example.org/new/plots/confusion_pretrained.png)" in text
+
+    def test_output_that_cannot_be_written(self, tiny: Path, tmp_path: Path) -> None:
+        command = ["python", "-m", "stages.compare", "--output"]
+        said = run(*command, str(tmp_path), cwd=tiny, expect=1)
+        assert said.startswith("compare: --output: expected the name of a file.")
 
     def test_unknown_revision(self, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         # Also where no environment is active, which would put `dvc` on the path.

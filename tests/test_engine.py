@@ -154,6 +154,30 @@ def test_two_clones_may_use_one_storage(
     assert folders() == kept
     work("a", "y")
     assert folders() == set()
+    # Whoever ends the work empties the storage, also without the cluster.
+    stop = 2
+    with pytest.raises(InputError, match="stopped"):
+        work("a", "x")
+    assert len(folders()) == 1
+    stop = 4
+    with pytest.raises(InputError, match="stopped"):
+        work("a", "x")
+    assert len(folders()) == 1, "the folder of the stopped run was not found again"
+    engine = engine.model_copy(update={"kind": "local"})
+    work("a", "x")
+    assert folders() == set()
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == []
+
+
+def test_storage_out_of_reach_does_not_cost_the_results(
+    inputs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    with finished(square, PIECES, inputs, out, engine=LOCAL, workers=0, state="a") as folder:
+        (folder / ".storage").write_text("nosuch://lab/out-1")
+    assert "left over from a run on a cluster: nosuch://lab/out-1 (InputError" in (
+        capsys.readouterr().out
+    )
 
 
 def test_state_is_that_of_the_code_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

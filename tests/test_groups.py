@@ -89,11 +89,12 @@ def test_pattern_is_checked_before_anything_runs(pattern):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"id,donor\na,1\n", "expected the columns path and group"),
+        (b"id,donor\na,1\n", "expected the columns path and group.* Received: id, donor"),
+        (b"path;group\na;1\n", "separated by a comma. Received: path;group"),
         (b"path,group\na/\xff\xfe.jpg,1\n", "expected a CSV file in UTF-8"),
         (b"", "expected a CSV file in UTF-8"),
         (b"path,group\n\xc3\xa9.jpg,1\n\xc3\xa9.jpg,2\n", "several for é.jpg"),
-        (b"path,group\nx.jpg,1\n", "none for 1, e.g. é.jpg"),
+        (b"path,group\nx.jpg,1\n", "none for 1, e.g. é.jpg, but 'x.jpg', which is no image"),
         (b"path,group\n\xc3\xa9.jpg,\n", "none for 1, e.g. é.jpg"),
     ],
 )
@@ -102,8 +103,10 @@ def test_table_that_cannot_be_used(content: bytes, message: str, tmp_path: Path)
     path.write_bytes(content)
     with pytest.raises(InputError, match=message):
         with_given_groups(pd.DataFrame({"id": ["é.jpg"]}), changed(metadata=str(path)))
-    with pytest.raises(InputError, match="does not exist"):
+    with pytest.raises(InputError, match=r"does not exist, seen from /.* an absolute path"):
         with_given_groups(pd.DataFrame({"id": ["é.jpg"]}), changed(metadata="nowhere.csv"))
+    with pytest.raises(InputError, match="which is a folder"):
+        with_given_groups(pd.DataFrame({"id": ["é.jpg"]}), changed(metadata=str(tmp_path)))
 
 
 def test_table_written_on_macos_names_the_same_images(tmp_path: Path):

@@ -3,8 +3,10 @@
 import io
 import shutil
 import zipfile
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -213,7 +215,30 @@ class TestCommand:
             predict.main(["nowhere", "--output", str(tmp_path / "mine")])
         with pytest.raises(SystemExit, match=r"--gradcam: expected the name of a folder.*a file"):
             predict.main(["nowhere", "--gradcam", str(tmp_path / "mine/kept.jpg")])
+        with pytest.raises(SystemExit, match=r"--output: expected the name .*kept\.jpg.*no \.csv"):
+            predict.main([str(tmp_path / "mine"), "--output", str(tmp_path / "mine/kept.jpg")])
+        for option in ("--output", "--gradcam"):
+            below = str(tmp_path / "mine/kept.jpg/more/out.csv")
+            with pytest.raises(SystemExit, match=rf"{option}: expected a place .*kept\.jpg is no"):
+                predict.main(["nowhere", option, below])
         assert (tmp_path / "mine/kept.jpg").exists()
+
+    def test_what_was_answered_is_kept_when_it_is_interrupted(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupted(*_: object, **__: object) -> Iterator[dict[str, Any]]:
+            yield answer(
+                "a.jpg", np.array([0.7, 0.3]), ["colon", "liver"], distance=1.0, refused=""
+            )
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(predict, "run", interrupted)
+        monkeypatch.chdir(ROOT)
+        with pytest.raises(SystemExit) as ended:
+            predict.main(["nowhere", "--output", str(tmp_path / "out.csv")])
+        assert ended.value.code == 130
+        found = pd.read_csv(tmp_path / "out.csv")
+        assert found[["id", "predicted"]].to_numpy().tolist() == [["a.jpg", "colon"]]
 
     def test_a_name_is_drawn_as_it_is_written(self, tmp_path: Path) -> None:
         path = tmp_path / "core$1_$2.png"

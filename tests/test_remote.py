@@ -62,6 +62,12 @@ class TestHttp:
         got = fetched(f"{site.url}/x/{archive.name}", tmp_path)
         assert got == from_disk(archive, tmp_path)
 
+    def test_scheme_in_capitals(self, site: Site, tmp_path: Path) -> None:
+        archive = as_zip(tree(), tmp_path / "made/a.zip")
+        site.files["/a.zip"] = archive.read_bytes()
+        url = site.url.replace("http", "HTTP")
+        assert fetched(f"{url}/a.zip", tmp_path) == from_disk(archive, tmp_path)
+
     def test_folder(self, site: Site, tmp_path: Path) -> None:
         files = tree()
         folder = as_folder(files, tmp_path / "made" / "images")

@@ -123,6 +123,12 @@ def test_a_metric_changed_by_hand_is_no_result_of_the_run(tiny: Path, tmp_path: 
     assert "  evaluate: metrics/scratch.json" in said
 
 
+def test_a_clone_that_ran_nothing_has_reproduced_nothing(tiny: Path, tmp_path: Path) -> None:
+    run("git", "clone", "--quiet", str(tiny), "clone", cwd=tmp_path)
+    said = run("python", "-m", "stages.verify", cwd=tmp_path / "clone", expect=1)
+    assert "nothing to verify, since there is no data/embed: run `make verify`" in said
+
+
 def test_without_a_lock_there_is_nothing_to_verify(tiny: Path, tmp_path: Path) -> None:
     clone = clone_of(tiny, tmp_path)
     (clone / "dvc.lock").unlink()

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 
 class InputError(ValueError):
@@ -66,8 +67,8 @@ def parser_of(name: str, doc: str | None, epilog: str | None = None) -> argparse
 def command(name: str) -> Iterator[None]:
     """Do what a command does.
 
-    An `InputError` or a full disk ends it with a message and exit status 1. Any other error is ours
-    and keeps its traceback.
+    An `InputError`, a full disk or a lack of what another stage writes ends it with a message and
+    exit status 1, an interruption with 130. Any other error is ours and keeps its traceback.
     """
     # Both are read when TensorFlow and Keras are imported; the former's start-up notices would
     # hide the messages of the stage.
@@ -77,12 +78,36 @@ def command(name: str) -> Iterator[None]:
         yield
     except InputError as error:
         sys.exit(f"{name}: {error}")
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)
+        sys.exit(130)
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and _is_of_a_stage(error.filename):
+            sys.exit(
+                f"{name}: expected {error.filename}, which a stage before this one writes. "
+                "Received: no such file. Run `dvc repro`, or `dvc pull` for what others have made."
+            )
         if not is_disk_full(error):
             raise
         sys.exit(
             f"{name}: expected space for what it writes. Received: {error}. Free some and run it "
             "again; no file was left half-written."
+        )
+
+
+def _is_of_a_stage(name: str | None) -> bool:
+    # Hidden is what a stage has not finished.
+    parts = Path(name or "").parts
+    return parts[:1] == ("data",) and not any(part.startswith(".") for part in parts)
+
+
+def check_place(option: str, target: Path) -> None:
+    """Raise an `InputError` if a file or folder cannot be made where an option says."""
+    above = next(path for path in target.absolute().parents if path.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise InputError(
+            f"{option}: expected a place to write to. Received: {target}, but {above} is no folder "
+            "that can be written to. Name another place."
         )
 
 

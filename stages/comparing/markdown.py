@@ -11,6 +11,7 @@ from stages.models.names import MODELS
 
 IMAGES_SHOWN = 15  # of each model and direction
 PICTURES = ("confusion_scratch", "confusion_pretrained")
+SAME_DATA = ("split.source", "split.classes", "split.images.test")
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -32,8 +33,14 @@ def signed(value: float, digits: int = 4, unit: str = "") -> str:
     return f"{value:+.{digits}f}{unit}".replace("-", MINUS)
 
 
-def gate_section(checks: Sequence[Check]) -> str:
-    """One line for each metric that has a tolerance."""
+def gate_section(checks: Sequence[Check], metrics: Sequence[Change], stale: Sequence[str]) -> str:
+    """One line for each metric that has a tolerance, and what the verdict cannot say.
+
+    Args:
+        checks: of the metrics with a tolerance.
+        metrics: all of them, which tell whether the data are the same.
+        stale: stages whose results are not of this code.
+    """
     failed = [one for one in checks if not one.passed]
     verdict = (
         f"**Failed**: {len(failed)} of {len(checks)} metrics fell by more than their tolerance."
@@ -50,6 +57,12 @@ def gate_section(checks: Sequence[Check]) -> str:
         ]
         for one in checks
     ]
+    if stale:
+        verdict = f"**Not judged**, since the results are not of this code. {verdict}"
+    other = [one for one in metrics if one.key in SAME_DATA and one.old not in (None, one.new)]
+    if other:
+        told = ", ".join(f"{code(one.key)} {one.old} and now {one.new}" for one in other)
+        verdict += f" **The data differ** ({told}), so that a change need not be the model's."
     return f"{verdict}\n\n" + table(["Metric", "Before", "After", "May fall by", "Gate"], rows)
 
 

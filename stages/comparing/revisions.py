@@ -49,7 +49,8 @@ def dvc(*arguments: str) -> str:
 def stale_stages() -> list[str]:
     """Stages whose code, parameters, inputs or outputs here are not those of dvc.lock.
 
-    Data that is only missing, as in a fresh clone, makes no stage stale.
+    Data that is only missing, as in a fresh clone or after `dvc pull` of one file of a folder,
+    makes no stage stale.
     """
     return sorted(changed_since_run())
 
@@ -57,8 +58,10 @@ def stale_stages() -> list[str]:
 def changed_since_run() -> dict[str, list[str]]:
     """What makes each stage stale: paths, or words of DVC such as "changed command"."""
     status = json.loads(dvc("status", "--json").splitlines()[0])
-    found = {stage: sorted(set(_real(changes))) for stage, changes in status.items()}
-    return {stage: paths for stage, paths in found.items() if paths}
+    found = {stage: set(_real(changes)) for stage, changes in status.items()}
+    incomplete = _only_incomplete() if any(found.values()) else set()
+    real = {stage: sorted(paths - incomplete) for stage, paths in found.items()}
+    return {stage: paths for stage, paths in real.items() if paths}
 
 
 def _real(changes: list[Any]) -> Iterator[str]:
@@ -68,6 +71,18 @@ def _real(changes: list[Any]) -> Iterator[str]:
             continue
         for states in change.values():
             yield from (path for path, state in states.items() if state not in MISSING)
+
+
+def _only_incomplete() -> set[str]:
+    """Folders that differ from dvc.lock in nothing but files that are not here."""
+    changes = json.loads(dvc("data", "status", "--granular", "--json")).get("uncommitted", {})
+    other = {path for kind, paths in changes.items() if kind != "deleted" for path in paths}
+    folders = {path for path in changes.get("modified", []) if path.endswith("/")}
+    return {
+        folder.rstrip("/")
+        for folder in folders
+        if not any(path.startswith(folder) for path in other - {folder})
+    }
 
 
 def changed_params(base: str) -> list[Change]:
@@ -108,10 +123,11 @@ def predictions_at(base: str, scratch: Path) -> Tested:
     target = scratch / "predictions"
     try:
         dvc("get", ".", PREDICTIONS, "--rev", base, "--out", str(target))
-    except InputError as error:
+    except InputError:
         return Tested(
             {},
-            f"the predictions of {base} are in no cache or remote that can be read here ({error})",
+            f"the predictions of {base} are in no cache or remote that can be read here: run "
+            "`dvc push` where they were made",
         )
     return _read(target)
 

@@ -29,8 +29,10 @@ def read_metadata(path: Path, ids: pd.Series) -> pd.Series:
         InputError: if the file or a column is missing, or an image has no group.
     """
     if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
         raise InputError(
-            f"split.metadata: expected a CSV file. Received: {path}, which does not exist."
+            f"split.metadata: expected a CSV file. Received: {path}, which {what}, seen from "
+            f"{Path.cwd()}. Experiments that run elsewhere need an absolute path."
         )
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
@@ -40,7 +42,8 @@ def read_metadata(path: Path, ids: pd.Series) -> pd.Series:
         ) from None
     if not {"path", "group"} <= set(table.columns):
         raise InputError(
-            f"{path}: expected the columns path and group. Received: {', '.join(table.columns)}"
+            f"{path}: expected the columns path and group, separated by a comma. Received: "
+            f"{', '.join(table.columns)}. Rename or separate them."
         )
     table["path"] = [unicodedata.normalize("NFC", place) for place in table["path"]]
     table = table.drop_duplicates(["path", "group"])
@@ -52,9 +55,11 @@ def read_metadata(path: Path, ids: pd.Series) -> pd.Series:
     groups = dict(zip(table["path"], table["group"], strict=True))
     missing = [id_ for id_ in ids if not groups.get(id_)]
     if missing:
+        others = sorted(set(groups) - set(ids))
+        has = f", but {others[0]!r}, which is no image" if others else ""
         raise InputError(
             f"{path}: expected a group for every image. Received: none for {len(missing)}, "
-            f"e.g. {', '.join(missing[:3])}. Paths are ids: [train|test]/<class>/<image>."
+            f"e.g. {', '.join(missing[:3])}{has}. Paths are ids: [train|test]/<class>/<image>."
         )
     return ids.map(groups)
 

@@ -38,9 +38,10 @@ def take_out(index: pd.DataFrame, fraction: float, seed: int) -> NDArray[np.bool
             best, least = taken, error
     if not best.any():
         raise InputError(
-            "split: expected two groups (donors, slides or clusters of near-duplicates) or more in "
-            f"a class, to hold one out. Received: {len(counts)} groups, none of which can be "
-            "taken without leaving a class empty. Add images of other donors."
+            "expected two groups (donors, slides or clusters of near-duplicates) or more in a "
+            f"class, to hold one out. Received: {len(counts)} in all, e.g. {table.index[0]!r}, "
+            "none of which can be taken without leaving a class empty. Add other donors, or "
+            "mend the table or pattern that names them (split.metadata, split.group_pattern)."
         )
     return index["group"].isin(table.index[best]).to_numpy()
 

@@ -7,6 +7,7 @@ made again when it is started anew after it was stopped.
 
 import hashlib
 import json
+import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from stages.params.schema import Engine
 LOCAL = Engine(kind="local", address="auto", storage=None, storage_options={})
 ROWS = 64  # of a piece: few enough for all processes to end at about the same time
 CODE = Path(__file__).parents[1]
+RECORD = ".storage"  # beside pieces: the URL of the folder in `engine.storage` that they come from
 PACKAGES = ("numpy", "scipy", "pillow", "keras", "tensorflow")
 Work = Callable[..., None]  # called with the path to write, the inputs and the piece's arguments
 
@@ -82,35 +84,44 @@ def finished(
     """
     beside = out.with_name(f".{out.name}.pieces")
     key = state_digest([work.__qualname__, state])
-
-    def place(key: str) -> Folder:
-        """Where all machines reach the pieces with this key."""
-        if engine.kind == "ray" and engine.storage is not None:
-            return Folder(
-                f"{engine.storage.rstrip('/')}/{out.name}-{_clone(out)}-{key}",
-                engine.storage_options,
-            )
-        return local_folder(beside / key)
-
     for old in beside.glob("*"):
         if old.name != key:
-            place(old.name).remove()
+            _empty_storage(old, engine)
             local_folder(old).remove()
-    here, folder = local_folder(beside / key), place(key)
-    if engine.kind == "ray":  # whose processes run in folders of their own
+    here = Path(local_folder(beside / key).url)
+    folder = Folder(os.fspath(here), {})
+    if engine.kind == "ray":
+        folder = _where_all_reach(here, engine, out.name)
+        # Its processes run in folders of their own.
         inputs = {name: path.resolve() for name, path in inputs.items()}
-    _finish(
-        Task(work, folder.share(inputs), folder), pieces, Path(here.url), engine, workers, threads
-    )
-    yield Path(here.url)
-    folder.remove()
+    _finish(Task(work, folder.share(inputs), folder), pieces, here, engine, workers, threads)
+    yield here
+    _empty_storage(here, engine)
     local_folder(beside).remove()
 
 
-def _clone(out: Path) -> str:
-    # Another clone may use the same storage for the same work, and empties its folder at the end.
-    where = f"{uuid.getnode()}:{out.resolve()}"
-    return hashlib.sha256(where.encode()).hexdigest()[:8]
+def _where_all_reach(here: Path, engine: Engine, name: str) -> Folder:
+    """Return the folder of a run that was stopped, or one that no other clone has."""
+    if engine.storage is None:
+        return Folder(os.fspath(here), {})
+    record, below = here / RECORD, f"{engine.storage.rstrip('/')}/{name}-"
+    if not record.is_file() or not record.read_text().startswith(below):
+        _empty_storage(here, engine)
+        record.write_text(below + uuid.uuid4().hex)
+    return Folder(record.read_text(), engine.storage_options)
+
+
+def _empty_storage(here: Path, engine: Engine) -> None:
+    """Delete what a run on a cluster, this one or one that was stopped, has in a storage."""
+    record = here / RECORD
+    if not record.is_file():
+        return
+    url = record.read_text()
+    try:
+        Folder(url, engine.storage_options).remove()
+    except Exception as error:  # noqa: BLE001  each library has errors of its own
+        # The work is done without it.
+        print(f"left over from a run on a cluster: {url} ({type(error).__name__}: {error})")
 
 
 def _finish(

@@ -15,7 +15,6 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 # A JPEG file that holds further pictures (MPO) is opened as a JPEG one, too.
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
-SIDEWAYS = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height
 # What Pillow raises at damaged files; the more exotic ones come from broken headers of TIFF files.
 DAMAGED = (
     OSError,
@@ -81,12 +80,12 @@ def decode_sizes(
             width, height = image.size
             _check_shape(width, height, max_pixels, min_side, max_aspect)
             _check_single(image)
-            if image.getexif().get(ExifTags.Base.Orientation) in SIDEWAYS:
-                width, height = height, width
             image.draft(None, (2 * max(sizes), 2 * max(sizes)))
             # In place, as below: a copy of the largest image allowed takes 300 MB or more.
             ImageOps.exif_transpose(image, in_place=True)
             rgb = _to_rgb(image)
+            if (width - height) * (rgb.width - rgb.height) < 0:  # turned, and perhaps reduced
+                width, height = height, width
             images = [_fit(rgb, size, content_box(width, height, size)) for size in sizes]
             return images, width, height
     except UnidentifiedImageError:

@@ -8,27 +8,60 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
+from stages.dataset.index import Part
+from stages.models.prediction import predict_batch, read_batches
+from stages.models.stainings import stain_again
+
 COLDEST, HOTTEST = 0.05, 20.0
+# Standard deviation of the logarithm of the temperature before any image was seen: few of them,
+# or none that is wrong, shall not make a model as good as certain, or of no opinion.
+SPREAD = 0.5
 LEAST = 1e-12  # probability; its logarithm is finite
 
 
 def temperature(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> float:
-    """Return the temperature that makes the views' mean probabilities most likely.
+    """Return the most probable temperature of the views' mean probabilities.
 
     Args:
-        probabilities: of a softmax, (N, views, classes), of images not trained on.
+        probabilities: of a softmax, (N, variants, views, classes), of images not trained on, each
+            in one variant or more, such as other stains.
         labels: class numbers (N,).
     """
     logits = np.log(np.maximum(probabilities, LEAST, dtype=np.float64))
+    actual = np.asarray(labels)[:, None, None]
 
     def loss(log_temperature: float) -> float:
         scaled = logits / np.exp(log_temperature)
         scaled = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
-        mean = (scaled / scaled.sum(axis=-1, keepdims=True)).mean(axis=1)
-        return float(-np.log(np.maximum(mean[np.arange(len(labels)), labels], LEAST)).mean())
+        mean = (scaled / scaled.sum(axis=-1, keepdims=True)).mean(axis=2)
+        of_actual = np.take_along_axis(mean, actual, axis=-1)
+        prior = (log_temperature / SPREAD) ** 2 / 2 / len(labels)
+        return float(prior - np.log(np.maximum(of_actual, LEAST)).mean())
 
     bounds = (np.log(COLDEST), np.log(HOTTEST))
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
+
+
+def predict_stainings(
+    model: keras.Model,
+    part: Part,
+    *,
+    views: int,
+    stainings: int,
+    jitter: float,
+    seed: int,
+    name: str,
+) -> NDArray[np.float32]:
+    """Return probabilities float32 (N, stainings, views, classes) of images in other stains.
+
+    As `predict_views` does of images in their own stains; see `stain_again`.
+    """
+    batches = []
+    for images, crops in read_batches(part, name):
+        changed = stain_again(images, crops, stainings=stainings, jitter=jitter, seed=seed)
+        each = [predict_batch(model, *pictures, views=views) for pictures in changed]
+        batches.append(np.stack(each, axis=1))
+    return np.concatenate(batches)
 
 
 def calibrate(

@@ -31,10 +31,18 @@ def predict_views(model: keras.Model, part: Part, *, views: int, name: str) -> N
 def _in_batches(
     model: keras.Model, part: Part, *, views: int, name: str
 ) -> Iterator[NDArray[np.float32]]:
+    for images, crops in read_batches(part, name):
+        yield predict_batch(model, images, crops, views=views)
+
+
+def read_batches(
+    part: Part, name: str
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8] | None]]:
+    """Yield images uint8 (n, S, S, 3) and their crops, or None, with a progress bar named so."""
     for start in tqdm(range(0, len(part.images), BATCH), desc=name, unit="batch", disable=None):
         rows = slice(start, start + BATCH)
         crops = None if part.crops is None else np.asarray(part.crops[rows])
-        yield predict_batch(model, np.asarray(part.images[rows]), crops, views=views)
+        yield np.asarray(part.images[rows]), crops
 
 
 def predict_batch(

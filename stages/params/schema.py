@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from pydantic_core import PydanticCustomError
 
 Count = Annotated[int, Field(ge=1)]
+Text = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 OpenShare = Annotated[float, Field(gt=0, lt=1)]
 Tolerance = Annotated[float, Field(ge=0)]
@@ -136,10 +137,10 @@ class Hpa(Section):
 class Fetch(Section):
     """Where the images come from."""
 
-    source: str | list[str]
+    source: Text | Annotated[list[Text], Field(min_length=1)]
     watch: str
     sha256: dict[str, Digest]
-    cache: Annotated[str, Field(min_length=1)]
+    cache: Text
     storage_options: Annotated[dict[str, Any], AfterValidator(_check_no_secret)]
     phantom: Phantom
     limits: Limits
@@ -202,6 +203,7 @@ class Scratch(Section):
     mixup: Annotated[float, Field(ge=0, le=2)]
     label_smoothing: Share
     views: Views
+    calibration_jitter: Annotated[float, Field(ge=0, le=2)]
 
     @model_validator(mode="after")
     def _weights_are_averaged_at_one_size(self) -> "Scratch":

@@ -23,6 +23,10 @@ def is_remote(source: str) -> bool:
     return "://" in source or source.startswith("gdrive:")
 
 
+def _is_web(source: str) -> bool:
+    return source.lower().startswith(WEB)
+
+
 def bring(sources: Iterable[str], settings: Fetch) -> list[str]:
     """Download what is remote among `sources`, and return the local paths of all.
 
@@ -48,7 +52,7 @@ def bring(sources: Iterable[str], settings: Fetch) -> list[str]:
 
 def _check_options(sources: Iterable[str], settings: Fetch) -> None:
     remote = [source for source in sources if is_remote(source)]
-    heeding = [source for source in remote if not source.startswith((*WEB, "gdrive:"))]
+    heeding = [source for source in remote if not (_is_web(source) or source.startswith("gdrive:"))]
     if settings.storage_options and not heeding:
         raise InputError(
             "fetch.storage_options: expected none without a source in a bucket or on a file "
@@ -62,10 +66,10 @@ def _bring_url(url: str, settings: Fetch) -> Path:
     # The last part of the address names the folder or archive, as it would on this machine.
     parts = urlsplit(url)
     name = unquote(parts.path).rstrip("/").rpartition("/")[2] or parts.netloc
-    if is_archive(Path(name)) and url.startswith(WEB):
+    if is_archive(Path(name)) and _is_web(url):
         _download_web({name: url}, {name: shelf.slot(name)})
         return shelf.files / name
-    options = {} if url.startswith(WEB) else settings.storage_options
+    options = {} if _is_web(url) else settings.storage_options
     fs, root = connect(url, options)
     files = {
         path: info
@@ -79,7 +83,7 @@ def _bring_url(url: str, settings: Fetch) -> Path:
     else:
         slots = {path: shelf.slot(f"{name}/{_local(path, url)}") for path in files}
     shelf.keep_only({slot.path for slot in slots.values()})
-    if url.startswith(WEB):
+    if _is_web(url):
         _download_web({path: info["name"] for path, info in files.items()}, slots)
     else:
         storage.download_all(fs, files, slots, url=url)
@@ -87,7 +91,7 @@ def _bring_url(url: str, settings: Fetch) -> Path:
 
 
 def _local(path: str, url: str) -> str:
-    return unquote(path) if url.startswith(WEB) else path
+    return unquote(path) if _is_web(url) else path
 
 
 def _download_web(urls: Mapping[str, str], slots: Mapping[str, Slot]) -> None:
