@@ -87,5 +87,5 @@ def test_a_class_of_one_group_stays_in_training_and_is_named():
 
 def test_nothing_to_take_is_an_error_that_says_what_to_do():
     index = index_of([("a", "1"), ("a", "1"), ("b", "2")])
-    with pytest.raises(ValueError, match=r"Received: 2 groups.*Add images"):
+    with pytest.raises(ValueError, match=r"Received: 2 in all, e.g. '1'.*Add other donors"):
         take_out(index, 0.2, 1)
