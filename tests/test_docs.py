@@ -26,6 +26,10 @@ def test_commands_of_make_exist(document: Path) -> None:
     assert named <= targets
 
 
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 180
+
+
 def test_the_review_is_summed_up_on_one_page() -> None:
     text = (ROOT / "docs/moen-2019.md").read_text(encoding="utf-8")
     words = [word for word in text.split() if re.search(r"\w", word)]
