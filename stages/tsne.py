@@ -83,7 +83,7 @@ def _sentence(measured: dict[str, Any]) -> str:
         for figure, values in ((figure, measured[figure]["features"]) for figure in FIGURES)
     )
     p = measured["p_value"]["features"]
-    return f"test and training lie as far apart as a random split would with p = {p:.3f}: {told}"
+    return f"random splits lie as far apart as training and test do with p = {p:.3f}: {told}"
 
 
 def _draw(index: pd.DataFrame, plots: Path) -> None:
