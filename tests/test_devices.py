@@ -30,6 +30,7 @@ params = load_params(folder / "params.yaml")
 """
 SCRATCH = """
 from stages.dataset.index import Part
+from stages.models.prediction import predict_views
 from stages.train_scratch import train
 
 def part(count):
@@ -47,7 +48,9 @@ settings = params.scratch.model_copy(
 network, history = train(
     settings, part(28), part(16), classes=3, seed=1, lr=1e-3, batch_size=16, several=several
 )
+shown = predict_views(network, part(40), views=2, name="calibrate")
 print(json.dumps({
+    "shown": shown.tolist(),
     "devices": tf.distribute.get_strategy().num_replicas_in_sync,
     "loss": history["loss"].tolist(),
     "weights": [np.asarray(weights).ravel().tolist() for weights in network.get_weights()],
@@ -83,6 +86,9 @@ def test_two_devices_make_the_same_steps_as_one(tmp_path: Path) -> None:
     assert (one["devices"], two["devices"]) == (1, 2)
     # Only with the statistics of batch normalisation over both halves of each batch.
     assert two["loss"] == pytest.approx(one["loss"], rel=1e-5)
+    # Two batches: rows of another device between them would be those of other images.
+    assert np.shape(two["shown"]) == (40, 2, 3)
+    assert np.allclose(two["shown"], one["shown"], atol=2e-3, rtol=0)
     for ours, theirs in zip(two["weights"], one["weights"], strict=True):
         assert np.allclose(ours, theirs, atol=2e-3, rtol=0)
 

@@ -39,7 +39,16 @@ def embed_batch(
         views: number of dihedral views.
     """
     batches = inputs_of(images, crops, views=views)
-    return pool([network.predict_on_batch(batch) for batch in batches], views=views)
+    return pool([predict_once(network, batch) for batch in batches], views=views)
+
+
+def predict_once(network: Embedder, batch: NDArray) -> NDArray[np.float32]:
+    """Return what a network gives for a batch, one row for each of its rows.
+
+    A Keras model that was made to be trained on several GPUs runs the whole batch on each of them,
+    and gives the rows of the first, then those of the next.
+    """
+    return network.predict_on_batch(batch)[: len(batch)]
 
 
 def inputs_of(

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from stages.dataset.features import read_features
 from stages.dataset.index import Part
 from stages.dataset.shards import Chosen
-from stages.models.embedding import embed_batch
+from stages.models.embedding import embed_batch, predict_once
 
 BATCH = 32
 
@@ -70,7 +70,7 @@ def _features_in_batches(
 ) -> Iterator[NDArray[np.float32]]:
     for start in range(0, len(features), BATCH):
         batch = np.asarray(features[start : start + BATCH])
-        each = head.predict_on_batch(batch.reshape(-1, batch.shape[-1]))
+        each = predict_once(head, batch.reshape(-1, batch.shape[-1]))
         yield each.reshape(*batch.shape[:2], -1)
 
 
