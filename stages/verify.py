@@ -27,7 +27,8 @@ LOCK = "dvc.lock"
 
 def run(tolerance: dict[str, float], *, base: str) -> tuple[str, bool]:
     """Return what is the same and what is not, and whether the run counts as reproduced."""
-    found = outcomes(_lock_at(base), _lock_here())
+    here = _lock_here()
+    found = outcomes(_lock_at(base), here)
     foreign = foreign_inputs(found)
     if foreign:
         lines = [f"  {stage}: {', '.join(paths)}" for stage, paths in foreign.items()]
@@ -39,7 +40,7 @@ def run(tolerance: dict[str, float], *, base: str) -> tuple[str, bool]:
             [f"changed since the run that {LOCK} tells of, run `dvc repro`:", *lines]
         ), False
     first = first_difference(found)
-    if first is None and (missing := _missing()):
+    if first is None and (missing := _missing(here)):
         # A clone that ran nothing has the same dvc.lock, too.
         return f"nothing to verify, since there is no {missing[0]}: run `make verify`", False
     if first is None:
@@ -75,9 +76,9 @@ def _lock_here() -> Any:
         ) from None
 
 
-def _missing() -> list[str]:
+def _missing(lock: Any) -> list[str]:
     """Outputs that the run should have left here."""
-    stages = _lock_here().get("stages", {}).values()
+    stages = lock.get("stages", {}).values()
     outputs = [out["path"] for stage in stages for out in stage.get("outs", [])]
     return sorted(path for path in outputs if not Path(path).exists())
 

@@ -28,6 +28,11 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web, "PIECE", 64)
+
+
+@pytest.fixture
 def site() -> Iterator[Site]:
     with serving(Site({})) as served:
         yield served
@@ -99,32 +104,30 @@ class TestHttp:
         assert fetched(f"{site.url}/a.zip", tmp_path) == from_disk(archive, tmp_path)
         assert len(site.asked) == 3
 
-    def test_cut_body_is_resumed(
-        self, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(web, "PIECE", 64)
+    @pytest.mark.usefixtures("small_pieces")
+    def test_cut_body_is_resumed(self, site: Site, tmp_path: Path) -> None:
         archive = as_zip(tree(), tmp_path / "made/a.zip")
         site.files["/a.zip"] = archive.read_bytes()
         site.faults["/a.zip"] = ["cut"]
         assert fetched(f"{site.url}/a.zip", tmp_path) == from_disk(archive, tmp_path)
         assert site.asked[1][2]["Range"] == f"bytes={archive.stat().st_size // 2 // 64 * 64}-"
 
+    @pytest.mark.usefixtures("small_pieces")
     @pytest.mark.parametrize("lacking", ["ranges", "tags"])
     def test_cut_body_is_redone_where_it_cannot_be_resumed(
-        self, lacking: str, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, lacking: str, site: Site, tmp_path: Path
     ) -> None:
-        monkeypatch.setattr(web, "PIECE", 64)
         archive = as_zip(tree(), tmp_path / "made/a.zip")
         site.files["/a.zip"] = archive.read_bytes()
         site.faults["/a.zip"] = ["cut"]
         setattr(site, lacking, False)
         assert fetched(f"{site.url}/a.zip", tmp_path) == from_disk(archive, tmp_path)
 
+    @pytest.mark.usefixtures("small_pieces")
     @pytest.mark.parametrize("conditions", [True, False])
     def test_halves_of_two_versions_are_not_joined(
-        self, conditions: bool, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, conditions: bool, site: Site, tmp_path: Path
     ) -> None:
-        monkeypatch.setattr(web, "PIECE", 64)
         site.conditions = conditions
         old = as_zip(tree(per_class=2), tmp_path / "made/old.zip").read_bytes()
         archive = as_zip(tree(per_class=3), tmp_path / "made/a.zip")
@@ -139,10 +142,8 @@ class TestHttp:
         assert fetched(f"{site.url}/a.zip", tmp_path) == from_disk(archive, tmp_path)
         assert "Range" in site.asked[asked][2], "nothing was kept that could have been joined"
 
-    def test_packed_archive_that_a_server_calls_encoded(
-        self, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(web, "PIECE", 64)
+    @pytest.mark.usefixtures("small_pieces")
+    def test_packed_archive_that_a_server_calls_encoded(self, site: Site, tmp_path: Path) -> None:
         archive = as_tar(tree(), tmp_path / "a.tar.gz")
         site.files["/a.tar.gz"] = archive.read_bytes()
         site.headers["Content-Encoding"] = "gzip"
@@ -152,10 +153,8 @@ class TestHttp:
         assert got == from_disk(archive, tmp_path)
         assert "Range" in site.asked[1][2]
 
-    def test_encoded_file_is_decoded_and_never_resumed(
-        self, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(web, "PIECE", 64)
+    @pytest.mark.usefixtures("small_pieces")
+    def test_encoded_file_is_decoded_and_never_resumed(self, site: Site, tmp_path: Path) -> None:
         content = b"".join(hashlib.sha256(bytes([n])).digest() for n in range(200))
         site.files["/a"] = gzip.compress(content)
         site.headers["Content-Encoding"] = "gzip"
@@ -166,6 +165,7 @@ class TestHttp:
         assert slot.path.read_bytes() == content
         assert "Range" not in site.asked[1][2]
 
+    @pytest.mark.usefixtures("small_pieces")
     @pytest.mark.parametrize(
         ("version", "condition"),
         [
@@ -179,9 +179,7 @@ class TestHttp:
         condition: str,
         site: Site,
         tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(web, "PIECE", 64)
         site.tags, site.conditions, site.headers = False, False, version
         content = as_zip(tree(), tmp_path / "made/a.zip").read_bytes()
         site.files["/a"], site.faults["/a"] = content, ["cut"]
