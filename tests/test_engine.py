@@ -174,10 +174,28 @@ def test_storage_out_of_reach_does_not_cost_the_results(
 ) -> None:
     out = tmp_path / "out"
     with finished(square, PIECES, inputs, out, engine=LOCAL, workers=0, state="a") as folder:
-        (folder / ".storage").write_text("nosuch://lab/out-1")
-    assert "left over from a run on a cluster: nosuch://lab/out-1 (InputError" in (
+        (folder / ".storage").write_text(f"nosuch://lab/out-{'0' * 32}")
+    assert f"left over from a run on a cluster: nosuch://lab/out-{'0' * 32} (InputError" in (
         capsys.readouterr().out
     )
+
+
+@pytest.mark.parametrize("record", ["", ".", "kept", "file://kept", "s3://bucket/out-0"])
+def test_nothing_is_deleted_after_a_record_that_is_not_ours(
+    record: str, inputs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as one that a full disk has left empty: an empty path would be the working folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept/file").touch()
+    out = tmp_path / "out"
+    for state in "ab":
+        with finished(square, PIECES, inputs, out, engine=LOCAL, workers=0, state=state) as folder:
+            (folder / ".storage").write_text(record)
+            old = folder.with_name("of-an-older-run")
+            old.mkdir()
+            (old / ".storage").write_text(record)
+    assert (tmp_path / "kept/file").exists()
 
 
 def test_state_is_that_of_the_code_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

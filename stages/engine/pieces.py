@@ -7,7 +7,7 @@ made again when it is started anew after it was stopped.
 
 import hashlib
 import json
-import os
+import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,6 +27,7 @@ LOCAL = Engine(kind="local", address="auto", storage=None, storage_options={})
 ROWS = 64  # of a piece: few enough for all processes to end at about the same time
 CODE = Path(__file__).parents[1]
 RECORD = ".storage"  # beside pieces: the URL of the folder in `engine.storage` that they come from
+UNIQUE = "[0-9a-f]{32}"  # ends the name of a run's folder there
 PACKAGES = ("numpy", "scipy", "pillow", "keras", "tensorflow")
 Work = Callable[..., None]  # called with the path to write, the inputs and the piece's arguments
 
@@ -88,10 +89,11 @@ def finished(
         if old.name != key:
             _empty_storage(old, engine)
             local_folder(old).remove()
-    here = Path(local_folder(beside / key).url)
-    folder = Folder(os.fspath(here), {})
+    folder = local_folder(beside / key)
+    here = Path(folder.url)
     if engine.kind == "ray":
-        folder = _where_all_reach(here, engine, out.name)
+        if engine.storage is not None:
+            folder = _in_storage(here, engine, out.name)
         # Its processes run in folders of their own.
         inputs = {name: path.resolve() for name, path in inputs.items()}
     _finish(Task(work, folder.share(inputs), folder), pieces, here, engine, workers, threads)
@@ -100,14 +102,14 @@ def finished(
     local_folder(beside).remove()
 
 
-def _where_all_reach(here: Path, engine: Engine, name: str) -> Folder:
+def _in_storage(here: Path, engine: Engine, name: str) -> Folder:
     """Return the folder of a run that was stopped, or one that no other clone has."""
-    if engine.storage is None:
-        return Folder(os.fspath(here), {})
+    assert engine.storage is not None, "asked before"
     record, below = here / RECORD, f"{engine.storage.rstrip('/')}/{name}-"
-    if not record.is_file() or not record.read_text().startswith(below):
+    if not record.is_file() or not re.fullmatch(re.escape(below) + UNIQUE, record.read_text()):
         _empty_storage(here, engine)
-        record.write_text(below + uuid.uuid4().hex)
+        with local_folder(here).writing(RECORD) as partial:
+            partial.write_text(below + uuid.uuid4().hex)
     return Folder(record.read_text(), engine.storage_options)
 
 
@@ -117,6 +119,9 @@ def _empty_storage(here: Path, engine: Engine) -> None:
     if not record.is_file():
         return
     url = record.read_text()
+    # Deleted is what a run has made and nothing else, whatever has become of the file.
+    if not re.fullmatch(r"[a-z0-9]+://.+-" + UNIQUE, url):
+        return
     try:
         Folder(url, engine.storage_options).remove()
     except Exception as error:  # noqa: BLE001  each library has errors of its own
