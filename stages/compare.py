@@ -16,7 +16,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from stages.cli.running import InputError, check_place, command, parser_of
+from stages.cli.running import command, parser_of
+from stages.cli.targets import check_file
 from stages.comparing import markdown, revisions
 from stages.comparing.gating import check
 from stages.comparing.pairing import Paired, crossings, join, paired_metrics
@@ -98,24 +99,18 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _check_output(output: Path | None) -> None:
-    if output is None:
-        return
-    if output.is_dir():
-        raise InputError(f"--output: expected the name of a file. Received: {output}, a folder.")
-    check_place("--output", output)
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Compare as the command line says."""
     options = _parse(arguments)
     with command("compare"):
-        _check_output(options.output)
+        if options.output:
+            check_file("--output", options.output)
         report, failed = run(load_params(), base=options.base, pictures=options.pictures)
-    if options.output:
-        options.output.write_text(report, encoding="utf-8")
-    else:
-        print(report, end="")
+        if options.output:
+            options.output.parent.mkdir(parents=True, exist_ok=True)
+            options.output.write_text(report, encoding="utf-8")
+        else:
+            print(report, end="")
     if options.gate and failed:
         sys.exit("compare: " + "\ncompare: ".join(failed))
 

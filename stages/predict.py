@@ -1,8 +1,8 @@
 """Name the organ of pictures: `python -m stages.predict <picture, folder or archive>`.
 
 Prints the three most probable classes of each picture with their calibrated probabilities, and
-writes all of it as CSV, or what there is when it is interrupted. A picture is decoded, turned and
-averaged exactly as in the pipeline.
+writes all of it as CSV. A picture is decoded, turned and averaged exactly as in the pipeline. When
+it is interrupted, the answers that it has go into `<output>.partial.csv`.
 
 Refused with a reason, without a class, is what shows nearly no tissue, what lies further from the
 training images than 99 % of these lie from those of other donors, and what cannot be decoded. The
@@ -22,7 +22,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from stages.cli.running import InputError, check_place, command, parser_of, quiet_import
+from stages.cli.running import InputError, command, parser_of, quiet_import
+from stages.cli.targets import check_file, check_folder
 from stages.dataset.files import write_table
 from stages.models.names import MODELS
 from stages.params.loading import load_params
@@ -30,7 +31,10 @@ from stages.params.schema import Params
 from stages.predicting.answers import sentence, table
 from stages.predicting.inputs import list_pictures, read_batches
 
-NEEDED = ("split/classes.json", "split/train.csv", "embed/train.npy", "embed/train.csv")
+NEEDED = (
+    "split/classes.json", "split/train.csv", "embed/train.npy", "embed/train.csv",
+    "embed/network.json",
+)  # fmt: skip
 
 
 def run(
@@ -72,19 +76,15 @@ def _check_needed(paths: list[Path]) -> None:
 
 
 def _check_targets(output: Path, gradcam: Path | None) -> None:
-    if output.exists() and (output.is_dir() or output.suffix.lower() != ".csv"):
-        kind = "a folder" if output.is_dir() else "there and no .csv, and would be replaced"
+    check_file("--output", output)
+    # What is replaced shall be a table, and not the picture whose name came after the option.
+    if output.suffix.lower() != ".csv":
         raise InputError(
-            f"--output: expected the name of a CSV file. Received: {output}, which is {kind}. "
-            f"Give another name, such as {output.with_name('predictions.csv')}."
+            f"--output: expected a name that ends in .csv. Received: {output}. Give another name, "
+            f"such as {output.with_name('predictions.csv')}."
         )
-    if gradcam and gradcam.exists() and not gradcam.is_dir():
-        raise InputError(
-            f"--gradcam: expected the name of a folder. Received: {gradcam}, which is a file."
-        )
-    check_place("--output", output)
     if gradcam:
-        check_place("--gradcam", gradcam)
+        check_folder("--gradcam", gradcam)
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -109,10 +109,14 @@ def main(arguments: list[str] | None = None) -> None:
         rows: list[dict[str, Any]] = []
         try:
             rows.extend(run(load_params(), options.source, **asked))
-        finally:
+        except BaseException:
             # Hours may have gone into the answers that are there.
             if rows:
-                write_table(table(rows), options.output)
+                partial = options.output.with_suffix(".partial.csv")
+                write_table(table(rows), partial)
+                print(f"predict: stopped after {len(rows)} pictures; {partial} holds the answers")
+            raise
+        write_table(table(rows), options.output)
     refused = sum(bool(row["refused"]) for row in rows)
     print(f"predict: answered {len(rows) - refused}, refused {refused}; {options.output}")
     if all("distance" not in row for row in rows):

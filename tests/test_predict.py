@@ -20,6 +20,7 @@ from stages.predicting import heat
 from stages.predicting.answers import RANKS, answer, reason_to_refuse, sentence, table
 from stages.predicting.inputs import list_pictures, read_batches
 from stages.predicting.novelty import learn
+from stages.predicting.predictor import load_predictor
 from tests.conftest import run
 from tests.hostile import ARCHIVES, OUT, good, picture
 from tests.pipeline import ROOT
@@ -211,11 +212,11 @@ class TestCommand:
     def test_targets_are_checked_before_anything_else(self, tmp_path: Path) -> None:
         (tmp_path / "mine").mkdir()
         (tmp_path / "mine/kept.jpg").touch()
-        with pytest.raises(SystemExit, match=r"--output: expected the name of a CSV.*a folder"):
+        with pytest.raises(SystemExit, match=r"--output: expected the name of a file.*a folder"):
             predict.main(["nowhere", "--output", str(tmp_path / "mine")])
         with pytest.raises(SystemExit, match=r"--gradcam: expected the name of a folder.*a file"):
             predict.main(["nowhere", "--gradcam", str(tmp_path / "mine/kept.jpg")])
-        with pytest.raises(SystemExit, match=r"--output: expected the name .*kept\.jpg.*no \.csv"):
+        with pytest.raises(SystemExit, match=r"--output: expected a name .* \.csv.*kept\.jpg"):
             predict.main([str(tmp_path / "mine"), "--output", str(tmp_path / "mine/kept.jpg")])
         for option in ("--output", "--gradcam"):
             below = str(tmp_path / "mine/kept.jpg/more/out.csv")
@@ -224,21 +225,38 @@ class TestCommand:
         assert (tmp_path / "mine/kept.jpg").exists()
 
     def test_what_was_answered_is_kept_when_it_is_interrupted(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        def interrupted(*_: object, **__: object) -> Iterator[dict[str, Any]]:
-            yield answer(
-                "a.jpg", np.array([0.7, 0.3]), ["colon", "liver"], distance=1.0, refused=""
-            )
+        class Predictor:
+            def answer(self, batch: list[str]) -> list[dict[str, Any]]:
+                shares, classes = np.array([0.7, 0.3]), ["colon", "liver"]
+                return [answer(id_, shares, classes, distance=1.0, refused="") for id_ in batch]
+
+        def batches(*_: object) -> Iterator[list[str]]:
+            yield ["a.jpg", "b.jpg"]
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(predict, "run", interrupted)
-        monkeypatch.chdir(ROOT)
+        monkeypatch.setattr(
+            "stages.predicting.predictor.load_predictor", lambda *_, **__: Predictor()
+        )
+        monkeypatch.setattr(predict, "read_batches", batches)
+        monkeypatch.chdir(tmp_path)
+        shutil.copy2(ROOT / "params.yaml", tmp_path)
+        for name in ("models/pretrained.keras", *predict.NEEDED):
+            (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "data" / name).touch()
+        Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+        Path("out.csv").write_text("answers of before")
         with pytest.raises(SystemExit) as ended:
-            predict.main(["nowhere", "--output", str(tmp_path / "out.csv")])
+            predict.main(["a.png", "--output", "out.csv"])
         assert ended.value.code == 130
-        found = pd.read_csv(tmp_path / "out.csv")
-        assert found[["id", "predicted"]].to_numpy().tolist() == [["a.jpg", "colon"]]
+        found = pd.read_csv("out.partial.csv")
+        assert found[["id", "predicted"]].to_numpy().tolist() == [
+            ["a.jpg", "colon"],
+            ["b.jpg", "colon"],
+        ]
+        assert Path("out.csv").read_text() == "answers of before"
+        assert "stopped after 2 pictures; out.partial.csv holds" in capsys.readouterr().out
 
     def test_a_name_is_drawn_as_it_is_written(self, tmp_path: Path) -> None:
         path = tmp_path / "core$1_$2.png"
@@ -269,3 +287,10 @@ class TestCommand:
         said = run(*command, cwd=clone, expect=1)
         assert "expected a model that takes [(None, 64, 64, 3)]" in said
         assert not (clone / "predictions.csv").exists()
+
+    @pytest.mark.parametrize("model", ["pretrained", "scratch"])
+    def test_other_features_than_those_in_the_cache(self, model: str, tiny: Path) -> None:
+        params = load_params(tiny / "params.yaml", {"pretrained.views": "4"})
+        said = r"data/embed: expected features made with .* pretrained\.views was 2, and is 4 now"
+        with pytest.raises(InputError, match=said):
+            load_predictor(params, model=model, gradcam=None, data=tiny / "data")

@@ -1,12 +1,14 @@
 """How a command ends: with a message, an exit status, and no traceback for what is not ours."""
 
+import os
 import re
 import sys
 from pathlib import Path
 
 import pytest
 
-from stages.cli.running import InputError, check_place, command
+from stages.cli.running import InputError, command
+from stages.cli.targets import check_file, check_folder
 from tests.conftest import run
 from tests.pipeline import ORDER, ROOT
 
@@ -38,8 +40,47 @@ def test_a_stage_without_its_inputs_says_what_to_run(stage: str, tmp_path: Path)
     )
 
 
-def test_a_place_that_cannot_be_written_to(tmp_path: Path) -> None:
-    check_place("--output", tmp_path / "new/folder/file.csv")
+def test_targets_that_cannot_be_written_to(tmp_path: Path) -> None:
+    check_file("--output", tmp_path / "new/folder/file.csv")
+    check_folder("--out", tmp_path / "new/folder")
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match=r"--output: expected a place .*file is no folder"):
-        check_place("--output", tmp_path / "file/more/file.csv")
+    for check in (check_file, check_folder):
+        with pytest.raises(InputError, match=r"--output: expected a place .*file is no folder"):
+            check("--output", tmp_path / "file/more/target")
+    with pytest.raises(InputError, match=r"--output: expected the name of a file.* is a folder"):
+        check_file("--output", tmp_path)
+    with pytest.raises(InputError, match=r"--out: expected the name of a folder.* is a file"):
+        check_folder("--out", tmp_path / "file")
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "setresuid") or os.geteuid() != 0,
+    reason="taking another user's place needs root",
+)
+def test_targets_of_a_user_who_may_not_do_everything(tmp_path: Path) -> None:
+    """As in a container: folders that are given, below one that cannot be written to."""
+    for name, mode in {
+        "closed": 0o700,
+        "read": 0o755,
+        "read/given": 0o777,
+        "read/sealed": 0o555,
+    }.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(mode)
+    for folder in (tmp_path, *tmp_path.parents[:-2]):
+        folder.chmod(folder.stat().st_mode | 0o011)
+    os.setresuid(65534, 65534, 0)
+    try:
+        check_folder("--out", tmp_path / "read/given")
+        check_folder("--out", tmp_path / "read/given/new")
+        for check, place in (
+            (check_folder, "read/sealed"),
+            (check_folder, "read/new"),
+            (check_file, "read/file.csv"),
+            (check_folder, "closed/folder"),
+            (check_file, "closed/folder/file.csv"),
+        ):
+            with pytest.raises(InputError, match="--out: expected a place to write to"):
+                check("--out", tmp_path / place)
+    finally:
+        os.setresuid(0, 0, 0)

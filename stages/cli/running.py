@@ -101,16 +101,6 @@ def _is_of_a_stage(name: str | None) -> bool:
     return parts[:1] == ("data",) and not any(part.startswith(".") for part in parts)
 
 
-def check_place(option: str, target: Path) -> None:
-    """Raise an `InputError` if a file or folder cannot be made where an option says."""
-    above = next(path for path in target.absolute().parents if path.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK):
-        raise InputError(
-            f"{option}: expected a place to write to. Received: {target}, but {above} is no folder "
-            "that can be written to. Name another place."
-        )
-
-
 @contextmanager
 def quiet_import() -> Iterator[None]:
     """Hold back what native libraries print to standard error while they are imported.
