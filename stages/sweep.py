@@ -24,10 +24,12 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from stages.cli.running import InputError, check_place, command, parser_of
+from stages.cli.running import InputError, command, parser_of
+from stages.cli.targets import check_folder
 from stages.dataset.files import write_table
 from stages.figures.costs import cost_figure
 from stages.figures.saving import save_png
+from stages.params.loading import load_params
 from stages.sweeping.cluster import run_on_cluster
 from stages.sweeping.experiments import read_metrics, run_here
 from stages.sweeping.grid import Point, in_words, points
@@ -84,10 +86,11 @@ def main(arguments: list[str] | None = None) -> None:
     """Sweep as the command line says."""
     options = _parse(arguments)
     with command("sweep"):
-        if options.out.exists() and not options.out.is_dir():
-            raise InputError(f"--out: expected a folder. Received: {options.out}, a file.")
-        check_place("--out", options.out)
-        failed = run(points(options.grid), options.out, engine=options.engine)
+        check_folder("--out", options.out)
+        grid = points(options.grid)
+        for point in grid:
+            load_params(changes=point)  # else a stage would say, in the middle of the night
+        failed = run(grid, options.out, engine=options.engine)
     if failed:
         sys.exit("sweep: " + "\nsweep: ".join(failed))
 

@@ -14,6 +14,7 @@ from stages.sweeping.experiments import Experiment, time_stages
 from stages.sweeping.grid import Point, models_of, points
 from stages.sweeping.table import rows_of_experiment, sweep_table
 from tests.conftest import run
+from tests.pipeline import ROOT
 
 
 class TestGrid:
@@ -50,6 +51,23 @@ class TestGrid:
         assert models_of(["scratch.width"]) == ["scratch"]
         assert models_of(["pretrained.l2", "pretrained.hidden"]) == ["pretrained"]
         assert models_of(["pretrained.l2", "lr"]) == ["pretrained", "scratch"]
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("lr=0.001,-1", r"lr: expected greater than 0\. Received: -1"),
+        ("scratch.progressive=[0.5],[2]", r"scratch\.progressive: expected less than 1\."),
+        ("pretrained.hidden=[1", r"pretrained\.hidden: expected a value in YAML\. Received: \[1"),
+    ],
+)
+def test_values_are_checked_before_the_first_experiment(
+    argument: str, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sweep, "run", pytest.fail)
+    with pytest.raises(SystemExit, match=said):
+        sweep.main([argument, "--out", str(tmp_path / "out")])
 
 
 SAID = [

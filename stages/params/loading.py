@@ -2,8 +2,12 @@
 
 import hashlib
 import os
+from collections.abc import Mapping
 from difflib import get_close_matches
+from functools import reduce
+from operator import getitem
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,11 +20,17 @@ from stages.params.schema import Params, Pretrained, known_keys
 ENGINE_KIND = "ENGINE_KIND"
 
 
-def load_params(path: Path = Path("params.yaml")) -> Params:
+def load_params(
+    path: Path = Path("params.yaml"), changes: Mapping[str, str] = MappingProxyType({})
+) -> Params:
     """Read and check params.yaml.
 
     It is read as YAML 1.2, as DVC reads and writes it, in which `1e-5` is a number. The environment
     variable ENGINE_KIND goes before `engine.kind`, which changes no result.
+
+    Args:
+        path: the file.
+        changes: values in YAML that go before those of the file, by key with dots.
 
     Raises:
         ValueError: naming each key that is unknown, missing, of the wrong type or out of range.
@@ -38,6 +48,12 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
         raise InputError(f"{path}: expected keys and values. Received: {values!r}")
     if ENGINE_KIND in os.environ and isinstance(values.get("engine"), dict):
         values["engine"]["kind"] = os.environ[ENGINE_KIND]
+    for key, value in changes.items():
+        *above, last = key.split(".")
+        try:
+            reduce(getitem, above, values)[last] = YAML(typ="safe", pure=True).load(value)
+        except YAMLError:
+            raise InputError(f"{key}: expected a value in YAML. Received: {value}") from None
     try:
         params = Params.model_validate(values)
     except ValidationError as error:
