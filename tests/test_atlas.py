@@ -197,6 +197,19 @@ class TestChoice:
             assert len(second) == len(first)
         assert site.paths().count(gone.removeprefix(site.url)) == 2
 
+    def test_damaged_image_is_replaced_and_told(
+        self, site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        first = fetched(site, tmp_path / "1", train_per_class=2, test_per_class=1)
+        damaged = next(row.url for row in first.itertuples() if row.split == "train")
+        site.files[damaged.removeprefix(site.url)] = b"\0" * 500
+        for _ in range(2):
+            second = fetched(site, tmp_path / "2", train_per_class=2, test_per_class=1)
+            assert len(second) == len(first)
+            assert damaged not in set(second["url"])
+        assert f"hpa: {damaged} is left out: no image" in capsys.readouterr().out
+        assert site.paths().count(damaged.removeprefix(site.url)) == 2
+
     def test_unknown_gene_is_asked_for_again(self, site: Site, tmp_path: Path) -> None:
         for _ in range(2):
             with pytest.raises(InputError, match=r"ENSG00000000009, which .* does not know"):

@@ -103,7 +103,7 @@ def test_table_that_cannot_be_used(content: bytes, message: str, tmp_path: Path)
     path.write_bytes(content)
     with pytest.raises(InputError, match=message):
         with_given_groups(pd.DataFrame({"id": ["é.jpg"]}), changed(metadata=str(path)))
-    with pytest.raises(InputError, match=r"does not exist, seen from /.* an absolute path"):
+    with pytest.raises(InputError, match=r"does not exist in /.* an absolute path"):
         with_given_groups(pd.DataFrame({"id": ["é.jpg"]}), changed(metadata="nowhere.csv"))
     with pytest.raises(InputError, match="which is a folder"):
         with_given_groups(pd.DataFrame({"id": ["é.jpg"]}), changed(metadata=str(tmp_path)))

@@ -73,7 +73,8 @@ class TestHttp:
         url = site.url.replace("http", "HTTP")
         assert fetched(f"{url}/a.zip", tmp_path) == from_disk(archive, tmp_path)
 
-    def test_folder(self, site: Site, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("scheme", ["http", "HTTP"])
+    def test_folder(self, scheme: str, site: Site, tmp_path: Path) -> None:
         files = tree()
         folder = as_folder(files, tmp_path / "made" / "images")
         site.files |= {f"/images/{name}": content for name, content in files.items()}
@@ -85,7 +86,8 @@ class TestHttp:
             }  # fmt: skip
             page = index_page(sorted({a + b for a, b, _ in below}))
             site.files[f"/images/{inner}/".replace("//", "/")] = page
-        assert fetched(f"{site.url}/images/", tmp_path) == from_disk(folder, tmp_path)
+        url = site.url.replace("http", scheme)
+        assert fetched(f"{url}/images/", tmp_path) == from_disk(folder, tmp_path)
 
     def test_several_parts(self, site: Site, tmp_path: Path) -> None:
         files = tree()

@@ -6,7 +6,7 @@ other in the test, a score measures memory. So they form a group, and a group is
 
 import re
 import unicodedata
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,10 +15,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from stages.cli.running import InputError
+from stages.metrics.atlas import slide_of
 from stages.params.schema import Split
 
-# <slide>_<A|B>_<column>_<row>, as the Human Protein Atlas names the images of its arrays.
-ATLAS_NAME = re.compile(r"(\d+)_[AB]_\d+_\d+")
 CLUSTERS = "near-duplicate cluster"
 
 
@@ -30,10 +29,9 @@ def read_metadata(path: Path, ids: pd.Series) -> pd.Series:
     """
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
-        raise InputError(
-            f"split.metadata: expected a CSV file. Received: {path}, which {what}, seen from "
-            f"{Path.cwd()}. Experiments that run elsewhere need an absolute path."
-        )
+        if not path.is_absolute() and not path.exists():
+            what += f" in {Path.cwd()}. Experiments that run elsewhere need an absolute path"
+        raise InputError(f"split.metadata: expected a CSV file. Received: {path}, which {what}.")
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
     except (ValueError, OSError) as error:
@@ -98,9 +96,9 @@ def name_groups(
     for rule in ("donor", "slide"):
         if rule in index and len(index) and (index[rule].fillna("") != "").all():
             return index[rule].astype(str), rule
-    slides = [ATLAS_NAME.fullmatch(PurePosixPath(id_).stem) for id_ in index["id"]]
-    if slides and all(slides):
-        return pd.Series([name[1] for name in slides if name], index.index), "slide in file name"
+    slides = index["id"].map(slide_of)
+    if len(slides) and (slides != "").all():
+        return slides, "slide in file name"
     return first_names(index["id"], clusters), CLUSTERS
 
 

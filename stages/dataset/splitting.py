@@ -40,8 +40,8 @@ def take_out(index: pd.DataFrame, fraction: float, seed: int) -> NDArray[np.bool
         raise InputError(
             "expected two groups (donors, slides or clusters of near-duplicates) or more in a "
             f"class, to hold one out. Received: {len(counts)} in all, e.g. {table.index[0]!r}, "
-            "none of which can be taken without leaving a class empty. Add other donors, or "
-            "mend the table or pattern that names them (split.metadata, split.group_pattern)."
+            "none of which can be taken without leaving a class empty. Add other donors (of the "
+            "atlas: genes), or mend what names them (split.metadata, split.group_pattern)."
         )
     return index["group"].isin(table.index[best]).to_numpy()
 

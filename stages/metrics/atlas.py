@@ -1,6 +1,8 @@
-"""How the twelve classes of the Human Protein Atlas join into tissues and organ systems."""
+"""The names of the Human Protein Atlas: classes, which join into tissues and systems, and files."""
 
+import re
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 
 TISSUES = {
     "colon": "colon",
@@ -26,6 +28,15 @@ SYSTEMS = {
     "colon": "gastrointestinal tract",
     "small_intestine": "gastrointestinal tract",
 }
+
+# <slide>_<A or B>_<column>_<row>, before the suffix
+IMAGE_NAME = re.compile(r"(\d+)_[AB]_\d+_\d+")
+
+
+def slide_of(path: str) -> str:
+    """Return the number of the slide that an image stands on, empty if its name does not tell."""
+    match = IMAGE_NAME.fullmatch(PurePosixPath(path).stem)
+    return match[1] if match else ""
 
 
 def is_atlas(classes: Sequence[str]) -> bool:

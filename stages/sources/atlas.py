@@ -63,7 +63,7 @@ def bring(settings: Hpa, *, seed: int, cache: Path) -> list[Chosen]:
 
     Raises:
         ValueError: if a gene is not in the atlas, if fewer than two tissues have an image, or if
-            what the server sends is no image.
+            the server sends pages in place of images.
     """
     shelf = Shelf.of(cache, settings.url)
     with open_session(per_second=settings.requests_per_second, contact=settings.contact) as session:
@@ -161,23 +161,30 @@ def _available(
 ) -> Iterator[tuple[Picture, Path]]:
     for picture in pictures:
         path = _get(picture.url, session, shelf)
-        if path is not None:
-            _check_image(path, picture.url)
+        if path is not None and _is_image(path, picture.url):
             yield picture, path
 
 
-def _check_image(path: Path, url: str) -> None:
-    """Refuse what a server sends in place of an image, such as a page that tells of repairs."""
+def _is_image(path: Path, url: str) -> bool:
+    """Whether a file is an image; one that is damaged in the atlas counts as one it has not.
+
+    Raises:
+        InputError: if it is a page in place of an image, such as one that tells of repairs.
+    """
     try:
         with Image.open(path):
-            return
+            return True
     except UnidentifiedImageError:
         start = path.read_bytes()[:40]
-    path.unlink()  # or the next run would take it for the image
-    raise InputError(
-        f"{url}: expected an image. Received: a file that begins with {start!r}. The file was "
-        "removed: run fetch again later."
-    )
+    if start.lstrip().startswith(b"<"):
+        path.unlink()  # or the next run would take it for the image
+        raise InputError(
+            f"{url}: expected an image. Received: a page that begins with {start!r}. It was "
+            "removed: run fetch again later."
+        )
+    tqdm.write(f"hpa: {url} is left out: no image, it begins with {start!r}")
+    path.write_bytes(b"")
+    return False
 
 
 def _wanted(settings: Hpa) -> dict[str, int]:

@@ -9,10 +9,7 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml import DefusedXmlException, ElementTree
 
 from stages.cli.running import InputError
-from stages.metrics.atlas import TISSUES
-
-# <slide>_<A or B>_<column>_<row>.jpg
-FILE_NAME = re.compile(r"(\d+)_[AB]_\d+_\d+\.\w+")
+from stages.metrics.atlas import TISSUES, slide_of
 
 
 @dataclass(frozen=True)
@@ -33,8 +30,7 @@ class Picture:
     @property
     def slide(self) -> str:
         """The number of the slide that the core stands on, empty if the name does not tell."""
-        match = FILE_NAME.fullmatch(self.file_name)
-        return match[1] if match else ""
+        return slide_of(self.file_name)
 
 
 def read_pictures(path: Path) -> list[Picture]:

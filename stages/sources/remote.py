@@ -20,11 +20,12 @@ WEB = ("http://", "https://")
 
 def is_remote(source: str) -> bool:
     """Whether a source has to be downloaded."""
-    return "://" in source or source.startswith("gdrive:")
+    return "://" in source or _lower_scheme(source).startswith("gdrive:")
 
 
-def _is_web(source: str) -> bool:
-    return source.lower().startswith(WEB)
+def _lower_scheme(source: str) -> str:
+    scheme, colon, rest = source.partition(":")
+    return f"{scheme.lower()}{colon}{rest}"
 
 
 def bring(sources: Iterable[str], settings: Fetch) -> list[str]:
@@ -33,7 +34,7 @@ def bring(sources: Iterable[str], settings: Fetch) -> list[str]:
     Raises:
         ValueError: if something cannot be downloaded, or has not the digest it should have.
     """
-    sources = list(sources)
+    sources = [_lower_scheme(source) if is_remote(source) else source for source in sources]
     _check_options(sources, settings)
     paths: list[str] = []
     for source in sources:
@@ -52,7 +53,9 @@ def bring(sources: Iterable[str], settings: Fetch) -> list[str]:
 
 def _check_options(sources: Iterable[str], settings: Fetch) -> None:
     remote = [source for source in sources if is_remote(source)]
-    heeding = [source for source in remote if not (_is_web(source) or source.startswith("gdrive:"))]
+    heeding = [
+        source for source in remote if not (source.startswith(WEB) or source.startswith("gdrive:"))
+    ]
     if settings.storage_options and not heeding:
         raise InputError(
             "fetch.storage_options: expected none without a source in a bucket or on a file "
@@ -66,10 +69,10 @@ def _bring_url(url: str, settings: Fetch) -> Path:
     # The last part of the address names the folder or archive, as it would on this machine.
     parts = urlsplit(url)
     name = unquote(parts.path).rstrip("/").rpartition("/")[2] or parts.netloc
-    if is_archive(Path(name)) and _is_web(url):
+    if is_archive(Path(name)) and url.startswith(WEB):
         _download_web({name: url}, {name: shelf.slot(name)})
         return shelf.files / name
-    options = {} if _is_web(url) else settings.storage_options
+    options = {} if url.startswith(WEB) else settings.storage_options
     fs, root = connect(url, options)
     files = {
         path: info
@@ -83,7 +86,7 @@ def _bring_url(url: str, settings: Fetch) -> Path:
     else:
         slots = {path: shelf.slot(f"{name}/{_local(path, url)}") for path in files}
     shelf.keep_only({slot.path for slot in slots.values()})
-    if _is_web(url):
+    if url.startswith(WEB):
         _download_web({path: info["name"] for path, info in files.items()}, slots)
     else:
         storage.download_all(fs, files, slots, url=url)
@@ -91,7 +94,7 @@ def _bring_url(url: str, settings: Fetch) -> Path:
 
 
 def _local(path: str, url: str) -> str:
-    return unquote(path) if _is_web(url) else path
+    return unquote(path) if url.startswith(WEB) else path
 
 
 def _download_web(urls: Mapping[str, str], slots: Mapping[str, Slot]) -> None:
