@@ -255,6 +255,13 @@ class TestGeometry:
         expected[content_box(*shown, 56)] = 0
         assert (result == expected).all()
 
+    def test_shape_is_turned_though_the_decoder_has_made_it_a_square(self) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        content = encode(Image.new("RGB", (308, 306)), "JPEG", exif=exif.tobytes())
+        _, *shown = decode(content, size=24, max_pixels=MANY)
+        assert shown == [306, 308]
+
     @pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 500), (500, 1), (2, 3)])
     def test_tiny_and_thin(self, width: int, height: int) -> None:
         result = decoded(encode(Image.new("RGB", (width, height), "black"), "PNG"))

@@ -28,6 +28,7 @@ DAMAGED = (
     struct.error,
     zlib.error,
 )
+ORIENTATION, LYING = ExifTags.Base.Orientation, (5, 6, 7, 8)  # the latter on one of its sides
 Image.MAX_IMAGE_PIXELS = None  # `max_pixels` below takes its place
 
 
@@ -81,11 +82,12 @@ def decode_sizes(
             _check_shape(width, height, max_pixels, min_side, max_aspect)
             _check_single(image)
             image.draft(None, (2 * max(sizes), 2 * max(sizes)))
+            # Of a TIFF file Pillow gives the size turned.
+            if image.format != "TIFF" and image.getexif().get(ORIENTATION) in LYING:
+                width, height = height, width
             # In place, as below: a copy of the largest image allowed takes 300 MB or more.
             ImageOps.exif_transpose(image, in_place=True)
             rgb = _to_rgb(image)
-            if (width - height) * (rgb.width - rgb.height) < 0:  # turned, and perhaps reduced
-                width, height = height, width
             images = [_fit(rgb, size, content_box(width, height, size)) for size in sizes]
             return images, width, height
     except UnidentifiedImageError:
