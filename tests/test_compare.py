@@ -69,6 +69,21 @@ class TestPairing:
         assert found.difference == pytest.approx((7 - 5) / 40)
         assert found.p_value == pytest.approx(binomtest(5, 12).pvalue)
 
+    def test_macro_f1_of_two_equal_models_is_seldom_a_gain_or_a_loss(self) -> None:
+        """Also with few donors, whose images share their fate."""
+        rng = np.random.default_rng(5)
+        found = []
+        for _ in range(60):
+            old, new = np.repeat(rng.random((2, 8)) < 0.7, 6, axis=1)
+            pairs = join(answered(old), answered(new), donors(answered(old), 6))
+            found.append(paired_metrics(pairs, **SAMPLING)["macro_f1"])
+        assert sum(one.verdict in ("gain", "loss") for one in found) <= 7
+        # Of a model that is better on all donors it is one.
+        old = np.tile([True, False, False], 20)
+        pairs = join(answered(old), answered(~old | old), donors(answered(old), 6))
+        assert paired_metrics(pairs, **SAMPLING)["macro_f1"].verdict == "gain"
+        assert paired_metrics(pairs, **SAMPLING)["macro_f1"].p_value < 0.02
+
     def test_images_of_one_donor_make_the_interval_wider(self) -> None:
         rng = np.random.default_rng(2)
         old, new = np.repeat(rng.random((2, 40)) < 0.5, 5, axis=1)
@@ -183,7 +198,7 @@ class TestCommand:
         assert "| `pretrained.test.accuracy` |" in said
         shutil.copytree(tiny / "data/predictions", clone / "data/predictions")
         said = run("python", "-m", "stages.compare", "--base", "main", "--gate", cwd=clone)
-        assert "No paired test: the predictions of main are in no cache or remote" in said
+        assert "No paired test: the predictions of main cannot be read here (" in said
         # One file of a folder, as of a partial `dvc pull`, is no change of it; one more is.
         (clone / "data/split").mkdir()
         shutil.copy2(tiny / "data/split/test.csv", clone / "data/split")
@@ -193,7 +208,12 @@ class TestCommand:
         said = run("python", "-m", "stages.compare", "--gate", cwd=clone, expect=1)
         assert "are not of this code: run `dvc repro` (embed, evaluate, " in said
         shutil.rmtree(clone / "data/split")
-        # Results of other code are none of this one, whatever they are.
+        # Results of other code are none of this one, whatever they are; also where some is gone.
+        gone = (clone / "stages/metrics/projection.py").read_bytes()
+        (clone / "stages/metrics/projection.py").unlink()
+        said = run("python", "-m", "stages.compare", "--gate", cwd=clone, expect=1)
+        assert "compare: the results are not of this code: run `dvc repro` (tsne)" in said
+        (clone / "stages/metrics/projection.py").write_bytes(gone)
         with (clone / "stages/tsne.py").open("a") as stage:
             stage.write("\n")
         said = run("python", "-m", "stages.compare", "--gate", cwd=clone, expect=1)

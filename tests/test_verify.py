@@ -67,6 +67,14 @@ def test_other_code_parameters_and_commands_are_another_run() -> None:
     assert foreign_inputs(outcomes(LOCK, lock)) == expected
 
 
+@pytest.mark.parametrize("name", ["md5", "etag", "checksum"])
+def test_another_source_is_another_run_wherever_it_lies(name: str) -> None:
+    old, new = (changed("split", "deps", "1") for _ in range(2))
+    for lock, value in ((old, "a"), (new, "b")):
+        lock["stages"]["split"]["deps"][0] = {"path": "https://lab/images.zip", name: value}
+    assert foreign_inputs(outcomes(old, new)) == {"split": ["https://lab/images.zip"]}
+
+
 def test_a_stage_that_is_gone_differs() -> None:
     found = outcomes(LOCK, {"stages": {"split": LOCK["stages"]["split"]}})
     assert foreign_inputs(found)["train"] == ["data/split/train.npy", "cmd"]

@@ -140,13 +140,7 @@ def _paired(found: Paired | None) -> tuple[str, str, str]:
     if found is None:
         return "", "", ""
     low, high = signed(found.low), signed(found.high)
-    p = (
-        ""
-        if found.p_value is None
-        else "<0.001"
-        if found.p_value < 0.001
-        else f"{found.p_value:.3f}"
-    )
+    p = "<0.001" if found.p_value < 0.001 else f"{found.p_value:.3f}"
     reading = found.verdict if found.verdict in ("noise", "same") else f"**{found.verdict}**"
     return f"{signed(found.difference)} ({low} to {high})", p, reading
 
@@ -155,8 +149,9 @@ def basis(pairs: Pairs) -> str:
     """What the paired differences rest on."""
     said = (
         f"{len(pairs.old)} test images of {pairs.groups.nunique()} groups (donors, where they are "
-        "known) are in both. Intervals resample groups; p is that of McNemar's exact test; a gain "
-        "or loss needs both. Of twenty rows without a true difference, one will look like one."
+        "known) are in both. Intervals resample groups; p is that of McNemar's exact test, for "
+        "macro-F1 of a permutation test by group; a gain or loss needs both. Of twenty rows "
+        "without a true difference, one will look like one."
     )
     if pairs.only_old or pairs.only_new:
         said += (

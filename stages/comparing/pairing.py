@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from stages.metrics.atlas import SYSTEMS, TISSUES, is_atlas
 from stages.metrics.classification import compare
-from stages.metrics.intervals import bootstrap, macro_f1
+from stages.metrics.intervals import Statistic, bootstrap, macro_f1
+from stages.metrics.significance import is_beyond_chance
 
-SIGNIFICANT = 0.05
 TOP = 3
 
 
@@ -27,19 +27,19 @@ class Pairs(NamedTuple):
 
 
 class Paired(NamedTuple):
-    """A difference, new minus old, on the same images; no p-value where no exact test fits."""
+    """A difference, new minus old, on the same images."""
 
     difference: float
     low: float
     high: float
-    p_value: float | None
+    p_value: float
 
     @property
     def verdict(self) -> str:
-        """Gain or loss if the interval and, where there is one, the test say so; else noise."""
+        """Gain or loss if the interval and the test say so; else noise."""
         if self.low == self.difference == self.high == 0:
             return "same"
-        if self.low <= 0 <= self.high or (self.p_value or 0) >= SIGNIFICANT:
+        if not is_beyond_chance(self.low, self.high, self.p_value):
             return "noise"
         return "gain" if self.difference > 0 else "loss"
 
@@ -74,8 +74,8 @@ def join(old: pd.DataFrame, new: pd.DataFrame, index: pd.DataFrame) -> Pairs:
 def paired_metrics(pairs: Pairs, *, resamples: int, seed: int) -> dict[str, Paired]:
     """Paired differences of the metrics of the test part, by their name in `metrics/<model>.json`.
 
-    Shares of right answers get McNemar's exact test and an interval that resamples donors; macro-F1
-    gets the interval alone.
+    Shares of right answers get McNemar's exact test and an interval that resamples donors;
+    macro-F1, which is no share, a permutation test in its place.
     """
 
     def exact(view: Callable[[pd.DataFrame], pd.DataFrame], rows: NDArray[np.bool_]) -> Paired:
@@ -137,7 +137,30 @@ def _macro_f1(pairs: Pairs, names: list[str], resamples: int, seed: int) -> Pair
 
     both = np.hstack([one_hot(pairs.old), one_hot(pairs.new)])
     bounds = bootstrap(both, pairs.groups, difference, resamples=resamples, seed=seed)
-    return Paired(float(difference(both.sum(axis=0))), *bounds, None)
+    real = float(difference(both.sum(axis=0)))
+    return Paired(real, *bounds, _exchanged(both, pairs.groups, difference, resamples, seed))
+
+
+def _exchanged(
+    both: NDArray[np.float64], groups: pd.Series, difference: Statistic, draws: int, seed: int
+) -> float:
+    """Two-sided p-value of a permutation test: which model answered is exchanged, by donor.
+
+    Args:
+        both: (N, 2 * K), of the old model and, after it, of the new one.
+        groups: the donor of each row.
+        difference: of sums (..., 2 * K), new minus old.
+        draws: how many.
+        seed: of the draws.
+    """
+    codes, names = pd.factorize(groups, sort=True)
+    sums = np.zeros((len(names), both.shape[1]))
+    np.add.at(sums, codes, both)
+    swapped = np.roll(sums, both.shape[1] // 2, axis=1)
+    chosen = np.random.default_rng(seed).integers(0, 2, (draws, len(names)))
+    drawn = difference(chosen @ swapped + (1 - chosen) @ sums)
+    as_far = np.abs(drawn) >= abs(float(difference(sums.sum(axis=0)))) - 1e-12
+    return float((1 + as_far.sum()) / (1 + draws))
 
 
 def crossings(pairs: Pairs) -> tuple[list[Crossing], list[Crossing]]:

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 from stages.comparing.gating import ROUNDING
 from stages.comparing.revisions import Change
 
+DIGESTS = ("md5", "etag", "checksum")  # as DVC calls them: of files here, in buckets, on servers
+
 
 class Outcome(NamedTuple):
     """A stage in two versions of dvc.lock: what went in and what came out differently."""
@@ -33,7 +35,10 @@ def _outcome(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Outco
 
 
 def _digests(stage: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    return {entry["path"]: entry.get("md5", entry.get("etag")) for entry in stage.get(kind, [])}
+    return {
+        entry["path"]: next((entry[name] for name in DIGESTS if name in entry), None)
+        for entry in stage.get(kind, [])
+    }
 
 
 def _params(stage: Mapping[str, Any]) -> dict[str, Any]:

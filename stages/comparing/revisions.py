@@ -1,7 +1,9 @@
 """What differs between a Git revision and the workspace, asked of DVC's own commands."""
 
 import json
+import os
 import subprocess
+import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +13,7 @@ import pandas as pd
 from stages.cli.commands import DVC
 from stages.cli.running import InputError
 from stages.models.names import MODELS
+from stages.params.loading import load_params
 
 PREDICTIONS = "data/predictions"
 MISSING = ("deleted", "not in cache")  # what `dvc status` says of data that is not here
@@ -50,7 +53,7 @@ def stale_stages() -> list[str]:
     """Stages whose code, parameters, inputs or outputs here are not those of dvc.lock.
 
     Data that is only missing, as in a fresh clone or after `dvc pull` of one file of a folder,
-    makes no stage stale.
+    makes no stage stale; nor does a watched source that this machine does not have.
     """
     return sorted(changed_since_run())
 
@@ -58,26 +61,32 @@ def stale_stages() -> list[str]:
 def changed_since_run() -> dict[str, list[str]]:
     """What makes each stage stale: paths, or words of DVC such as "changed command"."""
     status = json.loads(dvc("status", "--json").splitlines()[0])
-    found = {stage: set(_real(changes)) for stage, changes in status.items()}
+    watched = load_params().fetch.watch
+    found = {stage: set(_real(changes, watched)) for stage, changes in status.items()}
     incomplete = _only_incomplete() if any(found.values()) else set()
     real = {stage: sorted(paths - incomplete) for stage, paths in found.items()}
     return {stage: paths for stage, paths in real.items() if paths}
 
 
-def _real(changes: list[Any]) -> Iterator[str]:
+def _real(changes: list[Any], watched: str) -> Iterator[str]:
     for change in changes:
         if isinstance(change, str):
             yield change
             continue
-        for states in change.values():
-            yield from (path for path, state in states.items() if state not in MISSING)
+        for kind, states in change.items():
+            for path, state in states.items():
+                is_data = kind == "changed outs" or Path(path).parts[0] == "data"
+                if state not in MISSING or not (is_data or path == watched):
+                    yield path
 
 
 def _only_incomplete() -> set[str]:
     """Folders that differ from dvc.lock in nothing but files that are not here."""
     changes = json.loads(dvc("data", "status", "--granular", "--json")).get("uncommitted", {})
-    other = {path for kind, paths in changes.items() if kind != "deleted" for path in paths}
-    folders = {path for path in changes.get("modified", []) if path.endswith("/")}
+    # DVC gives paths of this system.
+    found = {kind: {path.replace(os.sep, "/") for path in paths} for kind, paths in changes.items()}
+    other = {path for kind, paths in found.items() if kind != "deleted" for path in paths}
+    folders = {path for path in found.get("modified", ()) if path.endswith("/")}
     return {
         folder.rstrip("/")
         for folder in folders
@@ -123,11 +132,12 @@ def predictions_at(base: str, scratch: Path) -> Tested:
     target = scratch / "predictions"
     try:
         dvc("get", ".", PREDICTIONS, "--rev", base, "--out", str(target))
-    except InputError:
+    except InputError as error:
+        why = textwrap.shorten(str(error).partition("Received: ")[2], 200)
         return Tested(
             {},
-            f"the predictions of {base} are in no cache or remote that can be read here: run "
-            "`dvc push` where they were made",
+            f"the predictions of {base} cannot be read here ({why}): where nobody has pushed "
+            "them, run `dvc push` where they were made",
         )
     return _read(target)
 

@@ -9,9 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
+from stages.metrics.significance import SIGNIFICANT
 from stages.metrics.two_sample import frechet_distances, told_apart
 
-SIGNIFICANT = 0.05
 FIGURES = ("mixing", "two_sample", "frechet")
 FEWEST = 4  # donors a class, of training and test together, for figures of its own
 
@@ -33,7 +33,8 @@ def overlap(
     - frechet: the Frechet distance of the two, in the units of the points, squared.
 
     Random splits move whole donors, since images of one donor lie close together in any case, and
-    keep the number of test donors of each class.
+    keep the number of test donors of each class; where donors have images of several, of each set
+    of classes.
 
     Args:
         points: principal components float32 (N, K) of training and test images.
@@ -50,7 +51,8 @@ def overlap(
     is_test = (index["split"] == "test").to_numpy()
     # A donor on both sides counts as two, or there might be nobody to move.
     codes, _ = pd.factorize(2 * donors + is_test, sort=True)
-    groups = pd.DataFrame({"class": index["class"], "test": is_test}).groupby(codes).first()
+    each = pd.DataFrame({"classes": index["class"], "test": is_test}).groupby(codes)
+    groups = each.agg({"classes": lambda names: tuple(sorted(set(names))), "test": "first"})
     rng = np.random.default_rng(seed)
     drawn = [_shuffled(groups, rng)[codes] for _ in range(random_splits)]
     divisions = np.array([is_test, *drawn])
@@ -111,7 +113,7 @@ def _beside_random(values: NDArray[np.float64], *, apart_is_low: bool = False) -
 
 def _shuffled(groups: pd.DataFrame, rng: np.random.Generator) -> NDArray[np.bool_]:
     shuffled = groups["test"].to_numpy().copy()
-    for rows in groups.groupby("class").indices.values():
+    for rows in groups.groupby("classes").indices.values():
         shuffled[rows] = rng.permutation(shuffled[rows])
     return shuffled
 

@@ -5,13 +5,13 @@ from typing import Any
 
 import pandas as pd
 
+from stages.metrics.significance import is_beyond_chance
 from stages.models.names import MODELS
 from stages.page.numbers import count, p_value, percent, points
 from stages.page.overlap import overlap_verdict
 from stages.page.reading import Inputs
 
 MODEL_NAMES = {"scratch": "CNN from scratch", "pretrained": "pretrained net"}
-SIGNIFICANT = 0.05
 
 
 def join_words(words: Sequence[str]) -> str:
@@ -50,9 +50,8 @@ def accuracy_sentence(inputs: Inputs, best: str) -> str:
     )
     paired = inputs.metrics["comparison"]["test"]
     gap = f"{100 * (first['accuracy'] - second['accuracy']):.1f} points"
-    # McNemar's test takes images as independent, and those of a donor are not: so both decide.
     low, high = paired["difference_low"], paired["difference_high"]
-    sure = paired["p_value"] < SIGNIFICANT and not low <= 0 <= high
+    sure = is_beyond_chance(low, high, paired["p_value"])
     judged = "is more than chance" if sure else "could be chance"
     ends = (low, high) if best == "pretrained" else (-high, -low)
     between = f"95% interval {points(ends[0])} to {points(ends[1])}"
