@@ -2,11 +2,11 @@
 
 Reads `data/split` and the weights of the backbone. Writes `data/embed/`: for training, validation
 and test an array of features float32 (images, views, D), in as many files as that of the images,
-and the ids of its rows. Views are the dihedral turns and mirror images; where `split` kept crops at
-a higher magnification, the mean of their features follows that of the whole image. The training
-images are embedded once more in other stains, `train_stained`, so that the head learns what does
-not hang on them. It then trains on these in seconds, and a change of its parameters never runs the
-backbone again.
+and the ids of its rows; and `network.json`, the parameters that made them. Views are the dihedral
+turns and mirror images; where `split` kept crops at a higher magnification, the mean of their
+features follows that of the whole image. The training images are embedded once more in other
+stains, `train_stained`, so that the head learns what does not hang on them. It then trains on these
+in seconds, and a change of its parameters never runs the backbone again.
 
 On the default, 1,080 images in 8 views and 4 crops through MobileNetV2 0.35, and 576 of them again
 in two stainings of 2 views and 4 crops, about 90 s on two cores.
@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from stages.cli.running import run_command
-from stages.dataset.features import STAINED
-from stages.dataset.files import file_digest, replacing, write_table
+from stages.dataset.features import MADE_BY, RECORDED, STAINED
+from stages.dataset.files import file_digest, replacing, write_json, write_table
 from stages.dataset.index import PARTS, read_part
 from stages.dataset.shards import create_shards, shard_size_of
 from stages.engine.pieces import LOCAL, finished
@@ -102,6 +102,7 @@ def run(
             mine = [folder / piece.name for piece in pieces if piece.name.startswith(f"{name}-")]
             _join(mine, partial / f"{name}.npy", len(part.images), shard_size_of(part.images))
             write_table(part.index[["id"]], partial / f"{name}.csv")
+        write_json({name: network[name] for name in RECORDED}, partial / MADE_BY)
 
 
 def _join(pieces: Sequence[Path], path: Path, rows: int, shard_size: int) -> None:

@@ -10,6 +10,8 @@ from stages.dataset.index import check_rows, read_array, read_index, rows_of
 from stages.dataset.shards import Array, Chosen, Shards, parts_of
 
 STAINED = "train_stained"  # as a part: the training images in other stains
+MADE_BY = "network.json"  # beside the features: the parameters of `pretrained` that they hang on
+RECORDED = ("backbone", "weights", "sha256", "strides", "onnx", "views")
 
 
 def read_features(ids: pd.Series, part: str, embed: Path) -> Chosen:

@@ -13,10 +13,10 @@ from stages.dataset.index import PARTS
 from stages.dataset.leaks import check_leaks, find_leaks
 from stages.dataset.splitting import missing_classes, take_out
 from stages.images.duplicates import clusters
+from stages.images.quality import BLANK
 from stages.params.schema import Split
 
 DROPPED = "dropped"
-BLANK = 0.02  # share of tissue below which a picture counts as blank
 
 
 class Division(NamedTuple):

@@ -13,6 +13,7 @@ BRIGHT_SHARE = 0.99
 # Optical density from which a pixel is tissue: above the shading and JPEG noise of an empty
 # slide (below 0.03), below the palest counterstain (about 0.08).
 TISSUE_DENSITY = 0.05
+BLANK = 0.02  # share of tissue below which there is nearly none; the least of the phantom is 0.04
 REBLUR = 9  # pixels; the width Crete et al. use
 
 

@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from stages.images.quality import BLANK
+
 RANKS = ("predicted", "second", "third")
 CONFIDENCES = ("confidence", "second_confidence", "third_confidence")
 COLUMNS = [
@@ -15,7 +17,6 @@ COLUMNS = [
     "distance",
     "refused",
 ]
-LEAST_TISSUE = 0.02  # share of the picture; the emptiest training image of the phantom has 0.04
 
 
 def reason_to_refuse(tissue: float, distance: float) -> str:
@@ -25,8 +26,8 @@ def reason_to_refuse(tissue: float, distance: float) -> str:
         tissue: share of its pixels that show tissue.
         distance: from the training images, in units of the limit.
     """
-    if tissue < LEAST_TISSUE:
-        return f"nearly no tissue: {tissue:.1%} of the picture, {LEAST_TISSUE:.0%} expected"
+    if tissue < BLANK:
+        return f"nearly no tissue: {tissue:.1%} of the picture, {BLANK:.0%} expected"
     if distance > 1:
         return f"unlike the training images: distance {distance:.2f}, at most 1 is usual"
     return ""

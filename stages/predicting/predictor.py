@@ -1,5 +1,6 @@
 """All that answers a batch of pictures, loaded once: model, classes and training images."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from stages.cli.running import InputError
-from stages.dataset.features import mean_features
+from stages.dataset.features import MADE_BY, RECORDED, mean_features
 from stages.dataset.index import read_classes, read_index
 from stages.models.runtime import set_up
 from stages.params.schema import Params
@@ -75,6 +76,7 @@ def load_predictor(params: Params, *, model: str, gradcam: Path | None, data: Pa
     Raises:
         InputError: if the model or the cached features are not of these parameters.
     """
+    _check_made_by(params, data / "embed" / MADE_BY)
     set_up(seed=params.seed, threads=params.threads)
     classifier = load_classifier(model, params, data / "models")
     index = read_index(data / "split/train.csv")
@@ -90,3 +92,14 @@ def load_predictor(params: Params, *, model: str, gradcam: Path | None, data: Pa
         check_has_maps(classifier.network)
     training = learn(known, index["group"], seed=params.seed)
     return Predictor(classifier, read_classes(data / "split"), training, gradcam)
+
+
+def _check_made_by(params: Params, path: Path) -> None:
+    made, asked = json.loads(path.read_text()), params.pretrained.model_dump(mode="json")
+    other = [name for name in RECORDED if made[name] != asked[name]]
+    if other:
+        raise InputError(
+            f"{path.parent}: expected features made with the params.yaml that is here. Received: "
+            f"pretrained.{other[0]} was {made[other[0]]}, and is {asked[other[0]]} now. Restore "
+            "the params.yaml, or run `dvc repro`."
+        )
