@@ -59,6 +59,8 @@ def test_order_of_the_images_does_not_matter(drawn: list[tuple[bool, int]], seed
 
 def test_many_images_give_a_hundred_rows() -> None:
     rng = np.random.default_rng(3)
+    few = table([True] * 100, list(rng.random(100)))
+    assert risk_coverage(few)["n"].tolist() == list(range(1, 101))
     frame = table(list(rng.random(5_000) < 0.7), list(rng.random(5_000)))
     assert len(risk_coverage(frame)) == 100
 

@@ -32,7 +32,7 @@ from stages.errors.neighbours import nearest_images
 from stages.errors.sentences import rarity
 from stages.errors.shown import shown_errors
 from stages.errors.space import fit_space
-from stages.errors.suspects import cross_validated, label_fit
+from stages.errors.suspects import cross_validated, label_fit, suspect_labels
 from stages.errors.table import (
     CAUSES,
     ERROR_COLUMNS,
@@ -324,9 +324,9 @@ def test_new_donors_count_against_those_of_the_test_alone() -> None:
     assert found["donor_unseen"][398] == 0
 
 
-def test_rarity_is_not_told_beyond_what_was_counted() -> None:
-    assert rarity(2.0, 390) == "only 1 in 100 correctly classified images"
-    assert rarity(3.5, 390) == "none of 390 correctly classified images"
+def test_rarity_is_what_was_counted() -> None:
+    assert rarity(4, 390) == "only 4 of 390 correctly classified images"
+    assert rarity(0, 1390) == "none of 1,390 correctly classified images"
 
 
 def test_fewer_training_images_than_neighbours() -> None:
@@ -344,6 +344,18 @@ def test_class_of_one_donor_gets_probabilities_all_the_same() -> None:
     values = cross_validated(points, labels, donors, classes=3, seed=1)
     assert values.sum(axis=1) == pytest.approx(1)
     assert (values[:40].argmax(axis=1) == labels[:40]).mean() > 0.9
+
+
+def test_fewer_images_a_class_than_folds() -> None:
+    labels, donors = np.tile(np.arange(12), 3), np.arange(36).astype(str)
+    points = np.random.default_rng(0).normal(size=(36, 3))
+    values = cross_validated(points, labels, donors, classes=12, seed=1)
+    assert values.sum(axis=1) == pytest.approx(1)
+
+
+def test_one_class_has_no_suspects() -> None:
+    table = pd.DataFrame({"id": ["a", "b"], "class": "colon", "label": 0})
+    assert suspect_labels({"test": table}, {"test": np.ones((2, 1))}, ["colon"]).empty
 
 
 def test_two_classes_one_of_them_of_one_donor() -> None:

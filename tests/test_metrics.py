@@ -260,6 +260,23 @@ class TestIntervals:
         assert intervals.share_interval(
             mixed, groups, resamples=99, seed=1
         ) == intervals.mean_interval(mixed, groups, resamples=99, seed=1)
+        # Two donors of which half is right are no proof that half of all are.
+        low, high = intervals.share_interval([1, 0, 1, 0], list("aabb"), resamples=99, seed=1)
+        assert low < 0.1
+        assert high > 0.9
+
+    def test_few_donors_widen_the_interval(self) -> None:
+        """What it covers, of donors that differ: without the widening 82 % of the time with 5."""
+        rng = np.random.default_rng(0)
+        covered = 0
+        for seed in range(200):
+            shares = rng.beta(3, 1.2, 5)  # mean 3 / 4.2
+            right = (rng.random((5, 6)) < shares[:, None]).ravel()
+            low, high = intervals.share_interval(
+                right, np.repeat(np.arange(5), 6), resamples=300, seed=seed
+            )
+            covered += low <= 3 / 4.2 <= high
+        assert covered > 0.85 * 200
 
     def test_groups_of_different_size_are_weighted_by_images(self) -> None:
         values = np.array([1.0] * 90 + [0.0] * 10)

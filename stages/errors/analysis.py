@@ -78,8 +78,7 @@ def analyse(
         tested = named[named["split"] == "test"]
         summary[model] = summarise(tested, classes, resamples=resamples, seed=seed)
         wrong = tested[tested["class"] != tested["predicted"]]
-        known = int((named["class"] == named["predicted"]).sum())
-        errors.append(_rows(model, wrong, images, quality, known=known))
+        errors.append(_rows(model, wrong, images, quality))
     summary["suspects"] = count_suspects(images.suspects, tables)
     order = ["model", "class", "id"]
     every = pd.concat(errors).sort_values(order, ignore_index=True)
@@ -135,11 +134,19 @@ def explain(
         0.0 if cause == NONE_FOUND else min(float(found[cause].iloc[row]), MOST)
         for row, cause in enumerate(causes)
     ]
+    right = measured[(table["class"] == table["predicted"]).to_numpy()]
+    as_extreme = np.zeros(len(table), int)
+    for cause, rows in pd.Series(causes).groupby(causes).indices.items():
+        if cause in measured:
+            below = np.searchsorted(np.sort(right[cause]), measured[cause].to_numpy()[rows])
+            as_extreme[rows] = len(right) - below
     values = {MEASURES[cause]: measured[cause] for cause in ("extreme_stain", "confusable_pair")}
     return table.assign(
         margin=table["confidence"] - own,
         cause=causes,
         strength=strengths,
+        known=len(right),
+        as_extreme=as_extreme,
         distance=table["novelty"],
         darker=measured["darker"],
         label_suspicion=1 - table["label_probability"],
@@ -148,12 +155,10 @@ def explain(
     )
 
 
-def _rows(
-    model: str, wrong: pd.DataFrame, images: Images, quality: Quality, *, known: int
-) -> pd.DataFrame:
-    """The rows of the table of errors of one model, which classifies `known` images correctly."""
+def _rows(model: str, wrong: pd.DataFrame, images: Images, quality: Quality) -> pd.DataFrame:
+    """The rows of the table of errors of one model."""
     near = nearest_images(images.points[wrong.index], images.known, images.train)
-    rows = wrong.reset_index(drop=True).assign(model=model, known=known)
+    rows = wrong.reset_index(drop=True).assign(model=model)
     rows = pd.concat([rows, near], axis=1)
     labels = rows["label"].to_numpy(int)
     rows["usual_tissue"] = np.exp(quality.usual[labels, 0]) - SMALLEST

@@ -12,12 +12,9 @@ def spoken(name: str) -> str:
     return name.replace("_", " ")
 
 
-def rarity(strength: float, known: int) -> str:
-    """How rare among the correctly classified images, of which there are `known`."""
-    rate = round(10**strength)
-    if rate > known:
-        return f"none of {known:,} correctly classified images"
-    return f"only 1 in {rate:,} correctly classified images"
+def rarity(count: int, known: int) -> str:
+    """How many of the correctly classified images, of which there are `known`."""
+    return f"{f'only {count:,}' if count else 'none'} of {known:,} correctly classified images"
 
 
 def sentence(error: dict[str, Any]) -> str:
@@ -26,8 +23,9 @@ def sentence(error: dict[str, Any]) -> str:
     Args:
         error: a row of the table of errors, and `usual_tissue`, the median share of tissue in
             training images of the true class; `stain_side`, darker or paler than these;
-            `agreeing`, how many of the nearest training images are of the true class; and
-            `known`, how many images were classified correctly.
+            `agreeing`, how many of the nearest training images are of the true class; `known`, how
+            many images were classified correctly, and `as_extreme`, how many of them show the cause
+            at least as strongly.
     """
     names = {key: spoken(error[key]) for key in ("class", "predicted")}
     opening = OPENING.format(confidence=error["confidence"], **names)
@@ -35,7 +33,7 @@ def sentence(error: dict[str, Any]) -> str:
 
 
 def _reason(error: dict[str, Any], names: dict[str, str]) -> str:
-    rare = rarity(error["strength"], error["known"])
+    rare = rarity(error["as_extreme"], error["known"])
     own = names["class"]
     count = error["agreeing"]
     agreeing = ("none", "one", "two", "three", "four", "five")[count]

@@ -48,7 +48,7 @@ def out_of_sample(
 def cross_validated(x: Points, y: ArrayLike, donors: ArrayLike, *, classes: int, seed: int) -> Any:
     """Return probabilities (N, classes), each from models that saw no image of the same donor."""
     y, donors = np.asarray(y), np.asarray(donors)
-    folds = min(FOLDS, len(np.unique(donors)))
+    folds = min(FOLDS, len(np.unique(donors)), np.bincount(y).max())
     probabilities = np.zeros((len(x), classes))
     for turn in range(DIVISIONS):
         division = StratifiedGroupKFold(folds, shuffle=True, random_state=seed + turn)
@@ -104,7 +104,9 @@ def suspect_labels(
     labels = every["label"].to_numpy(int)
     every["quality"] = label_fit(values, labels)
     every["suggested"] = np.asarray(classes)[values.argmax(axis=1)]
-    found = find_label_issues(labels, values, filter_by="low_self_confidence", n_jobs=1)
+    found = np.zeros(len(labels), bool)
+    if len(np.unique(labels)) > 1:
+        found = find_label_issues(labels, values, filter_by="low_self_confidence", n_jobs=1)
     # Classes that overlap look like wrong labels to it: only what fits badly is worth a look.
     found &= (every["quality"] < MISFIT).to_numpy()
     # Text breaks ties, so that the order does not depend on the sort.

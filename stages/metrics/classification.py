@@ -151,7 +151,9 @@ def compare(
     """Compare two models on the same images, `first` and `second` row by row.
 
     The p-value is that of McNemar's exact test: among the images that only one model gets right,
-    are the two equally often right? The interval of the difference resamples donors.
+    are the two equally often right? It takes images as independent, which those of a donor are
+    not, so that it errs often where donors are few. The interval of the difference resamples
+    donors: only the two together tell more than chance.
     """
     a = (first["class"] == first["predicted"]).to_numpy()
     b = (second["class"] == second["predicted"]).to_numpy()

@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 from stages.dataset.files import write_table
 from stages.metrics.classification import calibration_bins
 
-COVERAGES = np.arange(1, 101) / 100
+PERCENT = np.arange(1, 101)
 
 
 def write_confidence(tests: Mapping[str, pd.DataFrame], plots: Path) -> None:
@@ -68,7 +68,7 @@ def risk_coverage(table: pd.DataFrame) -> pd.DataFrame:
     order = np.argsort(-confidence, kind="stable")
     wrong, sorted_confidence = np.cumsum(~right[order]), confidence[order]
     ends = np.flatnonzero(np.append(sorted_confidence[1:] != sorted_confidence[:-1], True))
-    wanted = np.ceil(COVERAGES * len(table)).astype(int) - 1
+    wanted = -(-PERCENT * len(table) // 100) - 1
     last = np.unique(ends[np.searchsorted(ends, wanted)])
     kept = last + 1
     return pd.DataFrame(
