@@ -239,3 +239,5 @@ def test_every_backbone_has_maps_at_several_strides(
 def test_a_stride_without_maps_is_told() -> None:
     with pytest.raises(InputError, match=r"pretrained\.strides: expected .* Received: 3\."):
         build_backbone("mobilenet_v2_035", image_size=SIDE, weights="random", strides=(3,))
+    with pytest.raises(InputError, match=r"pretrained\.strides: expected .* the same.*\[16, 32\]"):
+        build_backbone("mobilenet_v2_035", image_size=40, weights="random", strides=[16, 32])

@@ -31,7 +31,7 @@ from stages.models import backbones, embedders
 from stages.models.augmentation import augment, mix, shrink
 from stages.models.backbones import build_backbone, values_digest
 from stages.models.embedding import embed_batch
-from stages.models.fine_tuning import unfreeze
+from stages.models.fine_tuning import fine_tune, unfreeze
 from stages.models.heads import build_head, join
 from stages.models.live import live_log
 from stages.models.prediction import is_fine_tuned, predict_batch, predict_features
@@ -499,6 +499,22 @@ class TestSaving:
         with pytest.raises(InputError, match=r"a\.keras: expected a model saved by Keras 3"):
             load_model(path)
 
+    @pytest.mark.parametrize("damage", ["no config.json", "no weights", "cut off"])
+    def test_damaged_model(self, damage: str, tmp_path: Path) -> None:
+        save_model(small_head(8), tmp_path / "whole.keras")
+        path = tmp_path / "a.keras"
+        with zipfile.ZipFile(tmp_path / "whole.keras") as whole, zipfile.ZipFile(path, "w") as made:
+            for name in whole.namelist():
+                if damage == "no weights" and name == "model.weights.h5":
+                    made.writestr(name, b"no weights")
+                elif damage != "no config.json" or name != "config.json":
+                    made.writestr(name, whole.read(name))
+        if damage == "cut off":
+            path.write_bytes(path.read_bytes()[:-100])
+        with pytest.raises(InputError, match=r"a\.keras: expected a model") as said:
+            load_model(path)
+        assert "File not found" not in str(said.value)
+
 
 class TestHeads:
     def test_model_is_the_head_on_the_features(self, backbone: keras.Model) -> None:
@@ -517,6 +533,14 @@ class TestHeads:
         scaled = np.asarray(head.get_layer("standardise")(features))
         assert np.allclose(scaled.mean(axis=0), 0, atol=1e-4)
         assert np.allclose(scaled.std(axis=0), 1, atol=1e-3)
+
+    def test_what_hardly_varies_in_training_does_not_decide_alone(self) -> None:
+        features = np.random.default_rng(2).normal(3, 2, (40, 8)).astype(np.float32)
+        features[:, 7] = 0
+        head = build_head(features, HEAD, classes=3, seed=1)
+        features[:, 7] = 0.1
+        scaled = np.asarray(head.get_layer("standardise")(features))
+        assert np.abs(scaled).max() < 10
 
     @pytest.mark.usefixtures("tiny")
     def test_views_are_averaged(self) -> None:
@@ -563,6 +587,32 @@ class TestHeads:
         # Evaluating reads it off the file, since cached features are not those of this model.
         save_model(model, tmp_path / "a.keras")
         assert is_fine_tuned(load_model(tmp_path / "a.keras"))
+
+    def test_fine_tuning_that_only_harms_changes_nothing(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        backbone = build_backbone("mobilenet_v2_035", image_size=SIDE, weights="random")
+        model = join(backbone, small_head(backbone.output_shape[-1]), crops=0)
+        before = model.get_weights()
+        images, labels = four_classes(8)
+        part = Part(images, pd.DataFrame({"label": labels}))
+        settings = HEAD.model_copy(
+            update={"backbone": "mobilenet_v2_035", "fine_tune_epochs": 2, "fine_tune_layers": 9}
+        )
+        table = fine_tune(model, part, part, settings, seed=1, lr=1e4, batch_size=4)
+        assert len(table) == 2
+        assert "the network stays as it was" in capsys.readouterr().out
+        for old, new in zip(before, model.get_weights(), strict=True):
+            assert np.array_equal(old, new)
+
+    def test_fine_tuning_of_layers_without_weights_is_refused(self) -> None:
+        backbone = build_backbone("mobilenet_v2_035", image_size=SIDE, weights="random")
+        model = join(backbone, small_head(backbone.output_shape[-1]), crops=0)
+        images, labels = four_classes(8)
+        part = Part(images, pd.DataFrame({"label": labels}))
+        settings = HEAD.model_copy(update={"fine_tune_epochs": 1, "fine_tune_layers": 2})
+        with pytest.raises(InputError, match=r"fine_tune_layers: expected .* Received: 2,"):
+            fine_tune(model, part, part, settings, seed=1, lr=0.001, batch_size=4)
 
     @pytest.mark.usefixtures("tiny")
     def test_frozen_model_is_known_as_such_after_loading(self, tmp_path: Path) -> None:

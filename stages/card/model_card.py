@@ -26,7 +26,7 @@ SHARES = (
 LIMITS = (
     "Not a medical device: not for diagnosis, nor for any decision about a patient.",
     "It knows only its own classes, and names one of them for whatever it is shown; "
-    "`python -m stages.predict` refuses what is unlike the training images.",
+    "`python -m stages.predict` refuses some of what is unlike the training images, not all of it.",
     "Measured on images of the source above; on another stain, scanner or laboratory it will be "
     "worse, and nothing here says by how much.",
 )

@@ -145,7 +145,7 @@ def build_backbone(
 
 def _pooled_at(network: keras.Model, strides: Sequence[int]) -> keras.Model:
     side = network.input_shape[1]
-    means = []
+    means, chosen = [], []
     for stride in strides:
         sides = (side // stride, -(-side // stride))
         at_stride = [
@@ -162,6 +162,13 @@ def _pooled_at(network: keras.Model, strides: Sequence[int]) -> keras.Model:
             )
         pool = layers.GlobalAveragePooling2D(name=f"mean_at_{stride}")
         means.append(pool(at_stride[-1].output))
+        chosen.append(at_stride[-1].name)
+    if len(set(chosen)) < len(chosen):
+        raise InputError(
+            f"pretrained.strides: expected strides whose maps are not the same. Received: "
+            f"{list(strides)}, for images of {side} pixels. Take one out, or set a larger "
+            "image_size."
+        )
     features = layers.Concatenate(name="features")(means) if len(means) > 1 else means[0]
     return keras.Model(network.inputs, features, name=network.name)
 

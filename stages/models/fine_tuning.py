@@ -8,9 +8,10 @@ import pandas as pd
 from keras import layers
 from numpy.typing import NDArray
 
+from stages.cli.running import InputError
 from stages.dataset.index import Part
 from stages.models.augmentation import augment
-from stages.models.training import Batches, fit
+from stages.models.training import Batches, fit, validation_loss
 from stages.params.schema import Pretrained
 
 
@@ -29,21 +30,33 @@ def fine_tune(
 
     Discriminative learning rates (Howard and Ruder 2018, arXiv 1801.06146): that of the head times
     `fine_tune_lr_factor` at the top of the backbone, and `fine_tune_decay` times as much in each
-    layer as in the one above. Batch normalisation stays frozen.
+    layer as in the one above. Batch normalisation stays frozen. Where no epoch has a lower
+    validation loss than the network had before, its weights of before are kept, and it is said.
+
+    Raises:
+        InputError: if none of the top layers has weights.
     """
     backbone = network.get_layer("backbone")
     unfreeze(backbone, settings.fine_tune_layers)
     factors = learning_rate_factors(
         backbone, top=settings.fine_tune_lr_factor, decay=settings.fine_tune_decay
     )
+    if not factors:
+        raise InputError(
+            "pretrained.fine_tune_layers: expected so many that one of them has weights to train. "
+            f"Received: {settings.fine_tune_layers}, and so many layers at the top of "
+            f"{settings.backbone} have none. Give a larger number."
+        )
     classes = network.output_shape[-1]
-    return fit(
+    unseen = Batches(Scales(val), val.labels, classes=classes, batch_size=batch_size)
+    kept, before = network.get_weights(), validation_loss(network, unseen)
+    table = fit(
         network,
         Batches(
             Scales(train), train.labels, classes=classes, batch_size=batch_size, seed=seed,
             change=_turn,
         ),
-        Batches(Scales(val), val.labels, classes=classes, batch_size=batch_size),
+        unseen,
         lr=lr,
         lr_factors=factors,
         epochs=settings.fine_tune_epochs,
@@ -51,6 +64,13 @@ def fine_tune(
         name="fine_tune",
         logs=logs,
     )  # fmt: skip
+    if (best := table["val_loss"].min()) >= before:
+        network.set_weights(kept)
+        print(
+            f"fine_tune: the lowest validation loss of an epoch, {best:.3f}, is not below that of "
+            f"the head alone, {before:.3f}, so that the network stays as it was"
+        )
+    return table
 
 
 def unfreeze(backbone: keras.Model, count: int) -> None:

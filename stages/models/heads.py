@@ -9,6 +9,7 @@ from stages.dataset.shards import Chosen
 from stages.params.schema import Pretrained
 
 BLOCK = 8192  # rows whose mean and variance are taken at once
+LEAST_SPREAD = 0.01  # standard deviation that a feature counts with, of the mean of all features
 
 
 def build_head(
@@ -27,6 +28,11 @@ def build_head(
     standardise = layers.Normalization(name="standardise")
     # Block by block: all rows together may be larger than the memory.
     standardise.adapt(features[at : at + BLOCK] for at in range(0, len(features), BLOCK))
+    # What hardly varies in training would be blown up where, on other images, it does.
+    variance = np.asarray(standardise.adapt_variance)
+    floor = (LEAST_SPREAD * np.sqrt(variance).mean()) ** 2
+    standardise.adapt_variance.assign(np.maximum(variance, floor))
+    standardise.finalize_state()
     inputs = keras.Input((features.shape[1],), name="features")
     x = standardise(inputs)
     x = layers.Dropout(settings.dropout, seed=seed, name="dropout")(x)

@@ -1,6 +1,6 @@
 """TensorFlow set up so that the same inputs give the same bits on the same machine.
 
-The one module that names TensorFlow; all others are plain Keras 3.
+Beside `stages.errors.gradcam` the one module that names TensorFlow: all others are plain Keras 3.
 """
 
 import keras

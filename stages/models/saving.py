@@ -36,8 +36,9 @@ def load_model(path: Path) -> keras.Model:
         ValueError: if the file is no such model.
     """
     try:
+        zipfile.ZipFile(path).close()  # Keras says of what is no archive that it does not exist
         return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, OSError, zipfile.BadZipFile) as error:
+    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
         # What went wrong comes last, then all of the configuration.
         reason = textwrap.shorten(str(error).rpartition("Exception encountered: ")[2], 400)
         raise InputError(

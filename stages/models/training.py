@@ -210,6 +210,14 @@ def fit(
     return table[["epoch", "phase", "accuracy", "loss", "val_accuracy", "val_loss", "lr"]]
 
 
+def validation_loss(model: keras.Model, val: Batches) -> float:
+    """Return the loss, penalties of weights included, that `fit` would measure of a model."""
+    model.compile(loss=keras.losses.CategoricalCrossentropy())
+    loss = model.evaluate(val, verbose=0)
+    model.compiled = False
+    return float(loss)
+
+
 def _cosine(epoch: int, epochs: int, warm_up: int) -> float:
     if epoch < warm_up:
         return (epoch + 1) / (warm_up + 1)
