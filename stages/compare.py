@@ -16,11 +16,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from stages.cli.running import command, parser_of
+from stages.cli.running import InputError, command, parser_of
 from stages.cli.targets import check_file
 from stages.comparing import markdown, revisions
 from stages.comparing.gating import check
 from stages.comparing.pairing import Paired, crossings, join, paired_metrics
+from stages.dataset.files import replacing
 from stages.dataset.index import read_index
 from stages.models.names import MODELS
 from stages.params.loading import load_params
@@ -99,16 +100,30 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def _check_output(output: Path) -> None:
+    check_file("--output", output)
+    if output.exists() and not (output.is_file() and output.suffix.lower() == ".md"):
+        raise InputError(
+            f"--output: expected a new file, or one that ends in .md. Received: {output}, which is "
+            "there and would be lost. Give another name."
+        )
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Compare as the command line says."""
     options = _parse(arguments)
     with command("compare"):
+        if not options.base:
+            raise InputError(
+                "--base: expected a Git revision. Received: none. Name one, or leave "
+                "--base out for main."
+            )
         if options.output:
-            check_file("--output", options.output)
+            _check_output(options.output)
         report, failed = run(load_params(), base=options.base, pictures=options.pictures)
         if options.output:
-            options.output.parent.mkdir(parents=True, exist_ok=True)
-            options.output.write_text(report, encoding="utf-8")
+            with replacing(options.output) as partial:
+                partial.write_text(report, encoding="utf-8")
         else:
             print(report, end="")
     if options.gate and failed:

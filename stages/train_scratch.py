@@ -87,7 +87,7 @@ def train(
     """
     from stages.models.augmentation import augment, shrink
     from stages.models.scratch import build_scratch
-    from stages.models.training import Batches, Phase, fit
+    from stages.models.training import Batches, Phase, fit, renew_statistics
 
     sides = [round(share * settings.input_size) for share in (*settings.progressive, 1.0)]
     each = settings.epochs // len(sides)
@@ -125,6 +125,16 @@ def train(
     )
     network = build_scratch(settings, image_size=train.images.shape[1], classes=classes)
     network.set_weights(small.get_weights())
+    if settings.average:
+        # On images of the size that it will be asked about: shrunk from them, they are less sharp
+        # than those it was trained on.
+        whole = Batches(
+            train.images, train.labels, classes=classes, batch_size=batch_size, seed=seed,
+            change=lambda images, rng: augment(
+                images, rng, zoom=settings.zoom, stain_jitter=settings.stain_jitter
+            ),
+        )  # fmt: skip
+        renew_statistics(network, whole)
     return network, table
 
 

@@ -152,6 +152,11 @@ class TestGate:
         with pytest.raises(InputError, match=r"Received: 'm\.accuracy'"):
             check([metric], {"m.accuracy": 0.1})
 
+    def test_a_name_that_is_nearly_right(self) -> None:
+        said = r"Received: 'm\.test\.acuracy'\. Did you mean m\.test\.accuracy\? .*params\.yaml"
+        with pytest.raises(InputError, match=said):
+            check(self.METRICS, {"m.test.acuracy": 0.1})
+
 
 class TestMarkdown:
     def test_names_cannot_break_out_of_a_table(self) -> None:
@@ -233,6 +238,15 @@ class TestCommand:
         command = ["python", "-m", "stages.compare", "--output"]
         said = run(*command, str(tmp_path), cwd=tiny, expect=1)
         assert said.startswith("compare: --output: expected the name of a file.")
+        (tmp_path / "mine.txt").write_text("mine")
+        said = run(*command, str(tmp_path / "mine.txt"), cwd=tiny, expect=1)
+        assert said.startswith("compare: --output: expected a new file, or one that ends in .md.")
+        assert (tmp_path / "mine.txt").read_text() == "mine"
+
+    def test_a_base_that_is_empty(self, tiny: Path) -> None:
+        """As of a variable that is not set: it would be HEAD, which the workspace is like."""
+        said = run("python", "-m", "stages.compare", "--base", "", "--gate", cwd=tiny, expect=1)
+        assert said.startswith("compare: --base: expected a Git revision.")
 
     def test_unknown_revision(self, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         # Also where no environment is active, which would put `dvc` on the path.

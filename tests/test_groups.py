@@ -124,3 +124,11 @@ def test_donors_that_share_a_copy_become_one_group():
 def test_groups_keep_the_rows_of_any_index():
     names = pd.Series(["7", "7", "8", "9"], pd.Index([5, 3, 9, 1]))
     assert assign_groups(names, ALONE).index.tolist() == [5, 3, 9, 1]
+
+
+def test_a_space_makes_no_other_donor(tmp_path: Path):
+    (tmp_path / "groups.csv").write_text("path,group\na.jpg,P1\nb.jpg, P1\n")
+    found, _ = with_given_groups(
+        pd.DataFrame({"id": ["a.jpg", "b.jpg"]}), changed(metadata=str(tmp_path / "groups.csv"))
+    )
+    assert list(found["donor"]) == ["P1", "P1"]

@@ -31,7 +31,7 @@ from stages.models import backbones, embedders
 from stages.models.augmentation import augment, mix, shrink
 from stages.models.backbones import build_backbone, values_digest
 from stages.models.embedding import embed_batch
-from stages.models.fine_tuning import fine_tune, unfreeze
+from stages.models.fine_tuning import _change, fine_tune, unfreeze
 from stages.models.heads import build_head, join
 from stages.models.live import live_log
 from stages.models.prediction import is_fine_tuned, predict_batch, predict_features
@@ -39,7 +39,7 @@ from stages.models.runtime import set_up
 from stages.models.saving import load_model, save_model
 from stages.models.scratch import build_scratch
 from stages.models.stainings import stain_again, views_of_each
-from stages.models.training import Batches, fit
+from stages.models.training import Batches, fit, renew_statistics
 from stages.params.loading import load_params
 from stages.params.schema import Pretrained
 
@@ -173,9 +173,9 @@ class TestScratch:
     ) -> None:
         made: list[int] = []
 
-        def spy(images: Images, rng: np.random.Generator, *, size: int, **changes: float) -> Images:
+        def spy(images: Images, rng: np.random.Generator, *, size: int = 0, **changes) -> Images:
             made.append(size)
-            return augment(images, rng, size=size, **changes)
+            return augment(images, rng, size=size or None, **changes)
 
         monkeypatch.setattr("stages.models.augmentation.augment", spy)
         seen: list[int] = []
@@ -199,30 +199,48 @@ class TestScratch:
         assert logged["step"].tolist() == list(range(epochs))
         np.testing.assert_allclose(logged["loss"], table["loss"], rtol=1e-6)
 
-    def test_averaged_weights_are_the_mean_of_the_last_epochs(self) -> None:
+    def test_averaged_weights_are_the_mean_over_the_steps_of_the_last_epochs(self) -> None:
         images, labels = four_classes(16)
-        ends: list[list[NDArray[np.float32]]] = []
+        steps: list[list[NDArray[np.float32]]] = []
 
-        def train(average: int) -> keras.Model:
+        def train(average: int) -> tuple[keras.Model, pd.DataFrame]:
             set_up(seed=3, threads=PARAMS.threads)
             model = scratch()
             compile_and_fit = model.fit
 
             def spy(*args: object, callbacks: list, **kwargs: object) -> object:
                 note = keras.callbacks.LambdaCallback(
-                    on_epoch_end=lambda epoch, logs: ends.append(model.get_weights())
+                    on_train_batch_end=lambda batch, logs: steps.append(model.get_weights())
                 )
                 return compile_and_fit(*args, callbacks=[*callbacks, note], **kwargs)
 
             model.fit = spy
             train = Batches(images, labels, classes=4, batch_size=8, seed=1)
-            fit(model, train, train, lr=0.01, epochs=4, patience=1, average=average)
-            return model
+            settings = {"lr": 0.01, "epochs": 4, "patience": 1, "warm_up": 1}
+            return model, fit(model, train, train, average=average, **settings)
 
-        model = train(3)
-        assert len(ends) == 4
-        for values, *last in zip(model.get_weights(), *ends[1:], strict=True):
+        model, table = train(3)
+        assert len(steps) == 4 * 2
+        for values, *last in zip(model.get_weights(), *steps[2:], strict=True):
             assert np.allclose(values, np.mean(last, axis=0), atol=1e-6)
+        # The steps go on until the end: at a rate of zero they would all be the last.
+        assert table["lr"].tolist() == pytest.approx([0.005, 0.01, 0.01, 0.01])
+
+    def test_statistics_of_batches_are_those_of_the_weights_as_they_are(self) -> None:
+        norm, frozen = layers.BatchNormalization(), layers.BatchNormalization(trainable=False)
+        model = keras.Sequential([keras.Input((3,)), frozen, layers.Rescaling(1.0), norm])
+        values = np.random.default_rng(1).normal(5, 2, (20, 3)).astype(np.float32)
+        batches = Batches(values, np.zeros(20, np.int64), classes=2, batch_size=8)
+        before = frozen.get_weights()
+        renew_statistics(model, batches)
+        shown = values / np.sqrt(1 + frozen.epsilon)
+        each = [shown[at : at + 8] for at in (0, 8, 16)]
+        expected = [np.mean([f(rows, axis=0) for rows in each], axis=0) for f in (np.mean, np.var)]
+        assert np.allclose(norm.moving_mean, expected[0], atol=1e-4)
+        assert np.allclose(norm.moving_variance, expected[1], atol=1e-4)
+        assert norm.momentum == 0.99
+        for old, new in zip(before, frozen.get_weights(), strict=True):
+            assert np.array_equal(old, new)
 
     def test_learns_four_obvious_classes(self) -> None:
         images, labels = four_classes(32)
@@ -604,6 +622,14 @@ class TestHeads:
         assert "the network stays as it was" in capsys.readouterr().out
         for old, new in zip(before, model.get_weights(), strict=True):
             assert np.array_equal(old, new)
+
+    def test_crops_are_stained_as_their_image(self) -> None:
+        rng = np.random.default_rng(0)
+        whole = np.broadcast_to(rng.integers(90, 250, (5, 1, 1, 3), np.uint8), (5, 24, 24, 3))
+        crops = np.broadcast_to(whole[:, None], (5, 3, 24, 24, 3))
+        found = _change(0.5, 0.6)({"image": whole, "crops": crops}, rng)
+        assert np.array_equal(np.broadcast_to(found["image"][:, None], crops.shape), found["crops"])
+        assert (found["image"] != whole).any(axis=(1, 2, 3)).all()
 
     def test_fine_tuning_of_layers_without_weights_is_refused(self) -> None:
         backbone = build_backbone("mobilenet_v2_035", image_size=SIDE, weights="random")

@@ -534,3 +534,29 @@ def test_no_space_to_inflate_is_no_damage(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(archives.tempfile, "TemporaryFile", Full)
     with pytest.raises(InputError, match=r"a\.tar\.gz: expected space in .*TMPDIR"):
         read(path)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["training/a/1.png", "testing/a/2.png"], "the folders train and test.*testing, training"),
+        (["training/a/1.png", "Validation/a/2.png"], "Rename Validation, training"),
+        (["a/p1/1.png", "a/p2/2.png", "b/p3/3.png"], "Received: a, b, and below them p1, p2, p3"),
+    ],
+)
+def test_folders_above_that_would_be_lost(names: list[str], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        check_layout(names, source="x")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["one/a/1.png", "one/b/2.png", "two/a/3.png", "two/b/4.png"],
+        ["part1/a/1.png", "part2/b/2.png"],
+        ["validation/a/1.png", "validation/b/2.png"],
+        ["a/1.png", "b/2.png"],
+    ],
+)
+def test_folders_above_that_say_nothing(names: list[str]) -> None:
+    assert not check_layout(names, source="x")

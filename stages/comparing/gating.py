@@ -1,6 +1,7 @@
 """Whether a metric has fallen by more than its tolerance."""
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import NamedTuple
 
 from stages.cli.running import InputError
@@ -34,10 +35,16 @@ def check(metrics: Sequence[Change], tolerance: Mapping[str, float]) -> list[Che
     for key, allowed in sorted(tolerance.items()):
         change = by_key.get(key)
         if change is None or not isinstance(change.new, int | float):
-            close = [name for name in by_key if name.rpartition(".")[2] == key.rpartition(".")[2]]
+            close = get_close_matches(key, set(by_key) - {key})
+            if change is not None:
+                hint = "Here it has no number: run `dvc repro`, or mend the file in metrics/."
+            elif close:
+                hint = f"Did you mean {close[0]}? Correct it in params.yaml."
+            else:
+                hint = "Run `dvc repro` first."
             raise InputError(
-                f"compare.tolerance: expected the name of a metric in metrics/. Received: {key!r}. "
-                + (f"There is: {', '.join(close[:5])}." if close else "Run `dvc repro` first.")
+                "compare.tolerance: expected the name of a metric in metrics/. Received: "
+                f"{key!r}. {hint}"
             )
         old = float(change.old) if isinstance(change.old, int | float) else None
         found.append(Check(key, old, float(change.new), allowed))

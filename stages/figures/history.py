@@ -15,8 +15,9 @@ def history_figure(
 ) -> Figure:
     """Draw loss (left) and accuracy (right).
 
-    Dotted is the lowest validation loss of the last phase, whose epochs alone a training may keep:
-    earlier ones saw other images or trained other layers. A thin line stands between phases.
+    Dotted is the lowest validation loss of the last phase: earlier ones saw other images or trained
+    other layers. The network that is kept is that of this epoch or, as the parameters say, the mean
+    of the last ones, which is better than any of them. A thin line stands between phases.
 
     Args:
         frame: one row for each epoch, with the columns `epoch, phase, loss, accuracy, val_loss,

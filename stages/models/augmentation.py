@@ -13,7 +13,8 @@ def augment(
     rng: np.random.Generator,
     *,
     zoom: float,
-    stain_jitter: float,
+    stain_jitter: float = 0.0,
+    factors: NDArray[np.float32] | None = None,
     size: int | None = None,
 ) -> NDArray[np.uint8]:
     """Return changed copies of images uint8 (N, S, S, 3), of side `size` if given.
@@ -21,7 +22,7 @@ def augment(
     Each is turned or mirrored into one of its eight views, since tissue has no up; cropped by up
     to the share `zoom` of its side and resized; and its haematoxylin and DAB are multiplied by
     factors whose logarithm has the standard deviation `stain_jitter`, as another batch of the
-    stains would do (after Tellez et al. 2019, arXiv 1902.06543).
+    stains would do (after Tellez et al. 2019, arXiv 1902.06543), or by the given `factors` (N, 3).
     """
     side = size or images.shape[1]
     changed = np.empty((len(images), side, side, 3), np.uint8)
@@ -29,7 +30,8 @@ def augment(
         # The small image is what is stained: a quarter of the pixels for half the side.
         cropped = _crop(image, rng, zoom=zoom, size=side)
         turned = dihedral(cropped, int(rng.integers(COUNT)))
-        changed[row] = stains.scale(turned, stain_factors(rng, stain_jitter))
+        drawn = stain_factors(rng, stain_jitter) if factors is None else factors[row]
+        changed[row] = stains.scale(turned, drawn)
     return changed
 
 

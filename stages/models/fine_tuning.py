@@ -1,6 +1,6 @@
 """Training of the top of a backbone together with its head."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from stages.cli.running import InputError
 from stages.dataset.index import Part
-from stages.models.augmentation import augment
+from stages.models.augmentation import augment, stain_factors
 from stages.models.training import Batches, fit, validation_loss
 from stages.params.schema import Pretrained
+
+Inputs = NDArray[np.uint8] | dict[str, NDArray[np.uint8]]
 
 
 def fine_tune(
@@ -30,8 +32,9 @@ def fine_tune(
 
     Discriminative learning rates (Howard and Ruder 2018, arXiv 1801.06146): that of the head times
     `fine_tune_lr_factor` at the top of the backbone, and `fine_tune_decay` times as much in each
-    layer as in the one above. Batch normalisation stays frozen. Where no epoch has a lower
-    validation loss than the network had before, its weights of before are kept, and it is said.
+    layer as in the one above. Batch normalisation stays frozen. Images are zoomed and stained, and
+    with `fine_tune_average` the mean of the weights over the last epochs is kept. Where that has no
+    lower validation loss than the network had before, its weights of before are, and it is said.
 
     Raises:
         InputError: if none of the top layers has weights.
@@ -54,21 +57,22 @@ def fine_tune(
         network,
         Batches(
             Scales(train), train.labels, classes=classes, batch_size=batch_size, seed=seed,
-            change=_turn,
+            change=_change(settings.fine_tune_zoom, settings.fine_tune_stain_jitter),
         ),
         unseen,
         lr=lr,
         lr_factors=factors,
         epochs=settings.fine_tune_epochs,
         patience=settings.patience,
+        average=round(settings.fine_tune_average * settings.fine_tune_epochs),
         name="fine_tune",
         logs=logs,
     )  # fmt: skip
-    if (best := table["val_loss"].min()) >= before:
+    if not (after := validation_loss(network, unseen)) < before:
         network.set_weights(kept)
         print(
-            f"fine_tune: the lowest validation loss of an epoch, {best:.3f}, is not below that of "
-            f"the head alone, {before:.3f}, so that the network stays as it was"
+            f"fine_tune: the validation loss, {after:.3f}, is not below that of the head alone, "
+            f"{before:.3f}, so that the network stays as it was"
         )
     return table
 
@@ -100,28 +104,35 @@ def _inner(backbone: keras.Model) -> keras.Model:
 
 
 class Scales:
-    """Rows of the whole images of a part and of their crops, named as the inputs of the model."""
+    """Rows of the whole images of a part and, where it has them, of their crops."""
 
     def __init__(self, part: Part) -> None:
         """Read from the arrays of `part` when rows are asked for."""
-        self.arrays = {"image": part.images}
-        if part.crops is not None:
-            self.arrays["crops"] = part.crops
+        self.images, self.crops = part.images, part.crops
 
     def __len__(self) -> int:
         """Return the number of images."""
-        return len(self.arrays["image"])
+        return len(self.images)
 
-    def __getitem__(self, rows: NDArray[np.int64]) -> dict[str, NDArray[np.uint8]]:
-        """Return some of the images and their crops."""
-        return {name: np.asarray(array[rows]) for name, array in self.arrays.items()}
+    def __getitem__(self, rows: NDArray[np.int64]) -> Inputs:
+        """Return some of the images, with crops in a dictionary by name of the model's input."""
+        images = np.asarray(self.images[rows])
+        if self.crops is None:
+            return images
+        return {"image": images, "crops": np.asarray(self.crops[rows])}
 
 
-def _turn(
-    inputs: dict[str, NDArray[np.uint8]], rng: np.random.Generator
-) -> dict[str, NDArray[np.uint8]]:
-    turned = {}
-    for name, array in inputs.items():
-        flat = array.reshape(-1, *array.shape[-3:])
-        turned[name] = augment(flat, rng, zoom=0.0, stain_jitter=0.0).reshape(array.shape)
-    return turned
+def _change(zoom: float, stain_jitter: float) -> Callable[..., Inputs]:
+    def change(inputs: Inputs, rng: np.random.Generator) -> Inputs:
+        rows = len(keras.tree.flatten(inputs)[0])
+        # An image and its crops are of one section, in one stain.
+        factors = np.stack([stain_factors(rng, stain_jitter) for _ in range(rows)])
+
+        def change_all(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
+            flat = array.reshape(-1, *array.shape[-3:])
+            each = np.repeat(factors, len(flat) // rows, axis=0)
+            return augment(flat, rng, zoom=zoom, factors=each).reshape(array.shape)
+
+        return keras.tree.map_structure(change_all, inputs)
+
+    return change

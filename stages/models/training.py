@@ -42,24 +42,33 @@ class LayerwiseAdam(keras.optimizers.Adam):
 
 
 class AveragedWeights(keras.callbacks.Callback):
-    """Set the weights to their mean over the ends of all epochs from number `first` on.
+    """Set the weights to their mean over all steps from epoch number `first` on.
 
-    Stochastic weight averaging (Izmailov et al. 2018, arXiv 1803.05407): the mean lies flatter
-    than its parts. The statistics of batch normalisation are averaged with the rest.
+    Stochastic weight averaging (Izmailov et al. 2018, arXiv 1803.05407) in its dense form, which
+    Cha et al. (2021, arXiv 2102.08604) propose for images of another kind than those of training:
+    the mean lies flatter than its parts. What batch normalisation keeps of the batches is then that
+    of other weights: see `renew_statistics`.
     """
 
     def __init__(self, first: int) -> None:
         """Average from epoch `first` on, counted from 0."""
         super().__init__()
-        self.first, self.count, self.sums = first, 0, list[NDArray[np.float64]]()
+        self.first, self.epoch, self.count = first, 0, 0
+        self.sums = list[NDArray[np.float64]]()
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Add the weights of the epoch."""
-        if epoch < self.first:
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Note the number of the epoch."""
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Add the weights after a step."""
+        if self.epoch < self.first:
             return
-        weights = [np.asarray(values, np.float64) for values in self.model.get_weights()]
-        before = self.sums or [np.zeros_like(values) for values in weights]
-        self.sums = [a + b for a, b in zip(before, weights, strict=True)]
+        weights = self.model.get_weights()
+        if not self.count:
+            self.sums = [np.zeros_like(values, np.float64) for values in weights]
+        for total, values in zip(self.sums, weights, strict=True):
+            total += values
         self.count += 1
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
@@ -153,9 +162,10 @@ def fit(
     name: str = "train",
     logs: Sequence[keras.callbacks.Callback] = (),
 ) -> pd.DataFrame:
-    """Train with AdamW, a warm-up and a cosine schedule that ends at zero.
+    """Train with AdamW and a warm-up.
 
-    The weights of the best validation loss are kept or, with `average`, the mean of the last ones.
+    After that the rate falls as a cosine to zero, and the weights of the best validation loss are
+    kept; or, with `average`, it stays, and the mean over the last epochs is kept.
 
     Args:
         model: from inputs to class probabilities.
@@ -170,7 +180,7 @@ def fit(
             (Loshchilov and Hutter 2019, arXiv 1711.05101).
         warm_up: epochs in which the learning rate rises.
         lr_factors: share of the learning rate by path of a variable; the others have the whole.
-        average: number of epochs at the end whose weights are averaged; 0 for none.
+        average: number of epochs at the end over whose steps weights are averaged; 0 for none.
         steps: batches in one call of the compiled step; more than one only on a single device: on
             several, TensorFlow fails at a last batch that is smaller.
         before: phases that the training begins with, whose batches may have another shape: one
@@ -189,7 +199,8 @@ def fit(
         steps_per_execution=steps,
     )
     keep = keras.callbacks.EarlyStopping("val_loss", patience=patience, restore_best_weights=True)
-    rate = keras.callbacks.LearningRateScheduler(lambda epoch: _cosine(epoch, epochs, warm_up) * lr)
+    falling = 0 if average else epochs
+    rate = keras.callbacks.LearningRateScheduler(lambda epoch: _share(epoch, falling, warm_up) * lr)
     last = Phase(epochs - sum(phase.epochs for phase in before), train, val)
     tables, done = [], 0
     for number, phase in enumerate((*before, last), start=1):
@@ -210,15 +221,46 @@ def fit(
     return table[["epoch", "phase", "accuracy", "loss", "val_accuracy", "val_loss", "lr"]]
 
 
+def renew_statistics(model: keras.Model, train: Batches) -> None:
+    """Set mean and variance of batch normalisation to their means over an epoch of batches.
+
+    Layers that are frozen keep theirs.
+    """
+    norms = [
+        layer
+        for layer in model.layers
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+    ]
+    if not norms:
+        return
+    momenta = [layer.momentum for layer in norms]
+    sums = [np.zeros((2, *layer.moving_mean.shape)) for layer in norms]
+    for layer in norms:
+        layer.momentum = 0.0  # each batch alone
+    for number in range(len(train)):
+        inputs, _ = train[number]
+        model(inputs, training=True)
+        for total, layer in zip(sums, norms, strict=True):
+            total += np.array([layer.moving_mean, layer.moving_variance])
+    for total, layer, momentum in zip(sums, norms, momenta, strict=True):
+        mean, variance = total / len(train)
+        layer.moving_mean.assign(mean)
+        layer.moving_variance.assign(variance)
+        layer.momentum = momentum
+
+
 def validation_loss(model: keras.Model, val: Batches) -> float:
     """Return the loss, penalties of weights included, that `fit` would measure of a model."""
     model.compile(loss=keras.losses.CategoricalCrossentropy())
-    loss = model.evaluate(val, verbose=0)
+    measured = model.evaluate(val, verbose=0, return_dict=True)
     model.compiled = False
-    return float(loss)
+    return float(measured["loss"])
 
 
-def _cosine(epoch: int, epochs: int, warm_up: int) -> float:
+def _share(epoch: int, epochs: int, warm_up: int) -> float:
+    """The share of the learning rate: a warm-up, then a cosine, or with `epochs` 0 all of it."""
     if epoch < warm_up:
         return (epoch + 1) / (warm_up + 1)
+    if not epochs:
+        return 1.0
     return 0.5 * (1 + math.cos(math.pi * (epoch - warm_up) / max(1, epochs - warm_up)))

@@ -245,6 +245,9 @@ class Pretrained(Section):
     fine_tune_layers: Count
     fine_tune_lr_factor: Positive
     fine_tune_decay: Annotated[float, Field(gt=0, le=1)]
+    fine_tune_zoom: Share
+    fine_tune_stain_jitter: Annotated[float, Field(ge=0, le=2)]
+    fine_tune_average: Share
 
     @model_validator(mode="after")
     def _embedded_weights_fit_one_backbone(self) -> "Pretrained":

@@ -9,6 +9,7 @@ from stages.cli.running import InputError
 from stages.sources.names import IMAGE_SUFFIXES
 
 SPLITS = ("train", "test")
+OTHER_SPLITS = {"training", "trains", "testing", "tests", "val", "valid", "validation"}
 
 
 class Place(NamedTuple):
@@ -62,6 +63,8 @@ def check_layout(images: Iterable[str], *, source: str) -> bool:
         )
     _check_depth(folders, source)
     _check_spelling(classes, source)
+    if not with_splits:
+        _check_above(folders, source)
     return with_splits
 
 
@@ -73,6 +76,30 @@ def _check_depth(folders: set[PurePosixPath], source: str) -> None:
                     f"{source}: expected images of a class in one folder. Received: some in "
                     f"{above} and others below it, in {folder}. Move them up or take them out."
                 )
+
+
+def _check_above(folders: set[PurePosixPath], source: str) -> None:
+    """Refuse folders above those of classes that are splits, or the classes themselves."""
+    above: dict[str, set[str]] = {}
+    for folder in folders:
+        if len(folder.parts) > 1:
+            above.setdefault(folder.parts[-2], set()).add(folder.name)
+    splits = sorted(name for name in above if name.lower() in OTHER_SPLITS)
+    if splits and len(above) > 1:
+        raise InputError(
+            f"{source}: expected training and test in the folders train and test, validation in "
+            f"train. Received: {', '.join(sorted(above))}, which would be mixed. Rename "
+            f"{', '.join(splits)}, or move the images."
+        )
+    classes = set[str]().union(*above.values())
+    if 1 < len(above) < len(classes) == sum(map(len, above.values())):
+        upper, lower = sorted(above), sorted(classes)
+        raise InputError(
+            f"{source}: expected classes in one folder, or the same ones in several. Received: "
+            f"{', '.join(upper[:3])}, and below them {', '.join(lower[:3])} and others, each once. "
+            "If the upper ones are the classes, move the images up to them, and tell donors by "
+            "split.metadata or split.group_pattern; if the lower ones are, put them together."
+        )
 
 
 def _check_spelling(classes: set[str], source: str) -> None:
