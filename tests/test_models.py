@@ -39,7 +39,7 @@ from stages.models.runtime import set_up
 from stages.models.saving import load_model, save_model
 from stages.models.scratch import build_scratch
 from stages.models.stainings import stain_again, views_of_each
-from stages.models.training import Batches, fit, renew_statistics
+from stages.models.training import Batches, fit, renew_statistics, validation_loss
 from stages.params.loading import load_params
 from stages.params.schema import Pretrained
 
@@ -203,7 +203,7 @@ class TestScratch:
         images, labels = four_classes(16)
         steps: list[list[NDArray[np.float32]]] = []
 
-        def train(average: int) -> tuple[keras.Model, pd.DataFrame]:
+        def train_with(average: int) -> tuple[keras.Model, Batches, pd.DataFrame]:
             set_up(seed=3, threads=PARAMS.threads)
             model = scratch()
             compile_and_fit = model.fit
@@ -217,12 +217,14 @@ class TestScratch:
             model.fit = spy
             train = Batches(images, labels, classes=4, batch_size=8, seed=1)
             settings = {"lr": 0.01, "epochs": 4, "patience": 1, "warm_up": 1}
-            return model, fit(model, train, train, average=average, **settings)
+            return model, train, fit(model, train, train, average=average, **settings)
 
-        model, table = train(3)
+        model, train, table = train_with(3)
         assert len(steps) == 4 * 2
         for values, *last in zip(model.get_weights(), *steps[2:], strict=True):
             assert np.allclose(values, np.mean(last, axis=0), atol=1e-6)
+        # What is validated is the mean, not the last step.
+        assert table["val_loss"].iloc[-1] == pytest.approx(validation_loss(model, train), rel=1e-4)
         # The steps go on until the end: at a rate of zero they would all be the last.
         assert table["lr"].tolist() == pytest.approx([0.005, 0.01, 0.01, 0.01])
 

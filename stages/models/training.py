@@ -46,15 +46,15 @@ class AveragedWeights(keras.callbacks.Callback):
 
     Stochastic weight averaging (Izmailov et al. 2018, arXiv 1803.05407) in its dense form, which
     Cha et al. (2021, arXiv 2102.08604) propose for images of another kind than those of training:
-    the mean lies flatter than its parts. What batch normalisation keeps of the batches is then that
-    of other weights: see `renew_statistics`.
+    the mean lies flatter than its parts. Validation is of the mean, too. What batch normalisation
+    keeps of the batches is then that of other weights: see `renew_statistics`.
     """
 
     def __init__(self, first: int) -> None:
         """Average from epoch `first` on, counted from 0."""
         super().__init__()
         self.first, self.epoch, self.count = first, 0, 0
-        self.sums = list[NDArray[np.float64]]()
+        self.sums, self.latest = list[NDArray[np.float64]](), list[NDArray[np.float32]]()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Note the number of the epoch."""
@@ -71,8 +71,22 @@ class AveragedWeights(keras.callbacks.Callback):
             total += values
         self.count += 1
 
+    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Set the mean while it is validated."""
+        if self.count:
+            self.latest = self.model.get_weights()
+            self._set_mean()
+
+    def on_test_end(self, logs: dict[str, float] | None = None) -> None:
+        """Go back to the weights that training goes on with."""
+        if self.count:
+            self.model.set_weights(self.latest)
+
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         """Set the mean."""
+        self._set_mean()
+
+    def _set_mean(self) -> None:
         self.model.set_weights([np.float32(values / self.count) for values in self.sums])
 
 
