@@ -45,7 +45,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "input 96": {"input_size": 96},
     "input 144": {"input_size": 144},
     "no smaller images first": {"progressive": []},
-    "half the epochs": {"epochs": 30},
+    "two thirds of the epochs": {"epochs": 33, "average": 11},
     "no dropout": {"dropout": 0.0},
     "no zoom": {"zoom": 0.0},
     "zoom 0.5": {"zoom": 0.5},
@@ -55,6 +55,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "no smoothing": {"label_smoothing": 0.0},
     "weight decay 0.05": {"weight_decay": 0.05},
     "mean of 5 epochs": {"average": 5},
+    "cosine and best epoch": {"average": 0},
     "one view": {"views": 1},
 }
 COLOURS = 12  # clusters of a class, where it has twice as many images
@@ -97,8 +98,8 @@ def cross_validate(
             set_up(seed=seed, threads=params.threads)
             start = time.perf_counter()
             network, _ = train(
-                # Of the last epoch: the best one would be chosen by the fold that is measured.
-                params.scratch.model_copy(update={"average": max(1, params.scratch.average)}),
+                # With average 0 the epoch is chosen by the fold that is measured, which favours it.
+                params.scratch,
                 inside, outside,
                 classes=int(data.labels.max()) + 1, seed=seed, lr=params.lr,
                 batch_size=params.batch_size,
