@@ -621,6 +621,7 @@ class TestHeads:
         )
         table = fine_tune(model, part, part, settings, seed=1, lr=1e4, batch_size=4)
         assert len(table) == 2
+        assert model.optimizer is None, "it would be saved with the model"
         assert "the network stays as it was" in capsys.readouterr().out
         for old, new in zip(before, model.get_weights(), strict=True):
             assert np.array_equal(old, new)

@@ -267,7 +267,7 @@ def validation_loss(model: keras.Model, val: Batches) -> float:
     """Return the loss, penalties of weights included, that `fit` would measure of a model."""
     model.compile(loss=keras.losses.CategoricalCrossentropy())
     measured = model.evaluate(val, verbose=0, return_dict=True)
-    model.compiled = False
+    model.compiled, model.optimizer = False, None  # as in `fit`
     return float(measured["loss"])
 
 
