@@ -13,7 +13,7 @@ from stages.figures.costs import CACHED, cost_figure
 from stages.sweeping.experiments import Experiment, time_stages
 from stages.sweeping.grid import Point, models_of, points
 from stages.sweeping.table import rows_of_experiment, sweep_table
-from tests.conftest import run
+from tests.conftest import commit, run
 from tests.pipeline import ROOT
 
 
@@ -142,15 +142,18 @@ def test_two_experiments(quick: Path, tmp_path: Path) -> None:
     shutil.copytree(quick, clone, symlinks=True)
     (tmp_path / "venv").mkdir()
     (tmp_path / "venv/installed").touch()
+    with (clone / "stages/train_scratch.py").open("a") as stage:
+        stage.write("assert params.lr != 7, 'it diverged'\n")
+    commit(clone, "a stage that fails")
     command = (
         "make",
         "sweep",
         f"VENV={tmp_path}/venv",
-        "GRID=lr=0.0001,-1 pretrained.l2=0.1",
+        "GRID=lr=0.0001,7 pretrained.l2=0.1",
     )
     said = run(*command, cwd=clone, expect=2)
-    assert "sweep: lr=-1 pretrained.l2=0.1: the experiment failed" in said
-    assert "lr: expected greater than 0" in said
+    assert "sweep: lr=7 pretrained.l2=0.1: the experiment failed" in said
+    assert "it diverged" in said
     table = pd.read_csv(clone / "sweep/sweep.csv")
     assert list(table["lr"]) == [0.0001] * 2
     assert list(table["model"]) == ["pretrained", "scratch"]
