@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from stages.metrics.atlas import SYSTEMS, TISSUES, is_atlas
 from stages.metrics.classification import compare
-from stages.metrics.intervals import Statistic, bootstrap, macro_f1
+from stages.metrics.intervals import Statistic, bootstrap, macro_f1, sums_by_group
 from stages.metrics.significance import is_beyond_chance
 
 TOP = 3
@@ -153,11 +153,9 @@ def _exchanged(
         draws: how many.
         seed: of the draws.
     """
-    codes, names = pd.factorize(groups, sort=True)
-    sums = np.zeros((len(names), both.shape[1]))
-    np.add.at(sums, codes, both)
+    sums = sums_by_group(both, groups)
     swapped = np.roll(sums, both.shape[1] // 2, axis=1)
-    chosen = np.random.default_rng(seed).integers(0, 2, (draws, len(names)))
+    chosen = np.random.default_rng(seed).integers(0, 2, (draws, len(sums)))
     drawn = difference(chosen @ swapped + (1 - chosen) @ sums)
     as_far = np.abs(drawn) >= abs(float(difference(sums.sum(axis=0)))) - 1e-12
     return float((1 + as_far.sum()) / (1 + draws))

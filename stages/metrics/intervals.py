@@ -41,17 +41,24 @@ def bootstrap(
         resamples: number of resamples.
         seed: of the resampling.
     """
-    codes, names = pd.factorize(np.asarray(groups), sort=True)
-    if len(names) == 1:
-        codes, names = pd.factorize(np.arange(len(values)))
-    sums = np.zeros((len(names), values.shape[1]))
-    np.add.at(sums, codes, values)
+    sums = sums_by_group(values, groups)
+    if len(sums) == 1:
+        sums = sums_by_group(values, np.arange(len(values)))
+    count = len(sums)
     rng = np.random.default_rng(seed)
-    times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
-    beyond = stats.t.ppf((1 - CONFIDENCE) / 2, len(names) - 1) if len(names) > 1 else -np.inf
-    tail = stats.norm.cdf(beyond * np.sqrt(len(names) / max(1, len(names) - 1)))
+    times = rng.multinomial(count, np.full(count, 1 / count), size=resamples)
+    beyond = stats.t.ppf((1 - CONFIDENCE) / 2, count - 1) if count > 1 else -np.inf
+    tail = stats.norm.cdf(beyond * np.sqrt(count / max(1, count - 1)))
     low, high = np.quantile(statistic(times @ sums), [tail, 1 - tail])
     return Interval(float(low), float(high))
+
+
+def sums_by_group(values: NDArray[np.float64], groups: ArrayLike) -> NDArray[np.float64]:
+    """Return the sums (G, K) of values (N, K) over the images of each group (N,), sorted by it."""
+    codes, names = pd.factorize(np.asarray(groups), sort=True)
+    sums = np.zeros((len(names), values.shape[1]))
+    np.add.at(sums, codes, values)
+    return sums
 
 
 def mean(sums: NDArray[np.float64]) -> NDArray[np.float64]:
