@@ -1,11 +1,11 @@
 """Our models against what others do, on the same split, machine and run.
 
 `ours_scratch` and `ours_pretrained` are the stages themselves, run in a temporary folder with the
-parameters of params.yaml, so that what is measured is what users get. `benchmarks.baselines` says
-what the others are: the original recipe from scratch and pretrained, the Keras guide before and
-after fine-tuning, and colour histograms with an SVM. All pretrained ones use the same backbone
-with the same weights, and all train on the training part; the validation part chooses only ours.
-Ours alone see the crops of `split.crops`, at a higher magnification.
+parameters of params.yaml, so that what is measured is what users get, or with what `--set` changes.
+`benchmarks.baselines` says what the others are: the original recipe from scratch and pretrained,
+the Keras guide before and after fine-tuning, and colour histograms with an SVM. All pretrained ones
+use the same backbone with the same weights, and all train on the training part; the validation part
+chooses only ours. Ours alone see the crops of `split.crops`, at a higher magnification.
 
 Accuracy is the mean over the seeds, with an interval that resamples donors. The paired test is
 McNemar's, exact, over the test images, each right for a method if more than half of its seeds
@@ -36,6 +36,8 @@ from stages.dataset.files import file_digest
 from stages.dataset.index import Part, read_part
 from stages.metrics.intervals import mean_interval
 from stages.params.loading import load_params
+from stages.params.schema import Params
+from stages.sweeping.grid import points
 
 ROOT = Path(__file__).parents[1]
 METHODS = ("ours", "original_scratch", "original_pretrained", "guide", "histogram_svm")
@@ -45,14 +47,13 @@ AGAINST = "ours other difference low high only_ours only_other p_value"
 Answers = dict[str, tuple[NDArray[np.int64], float]]
 
 
-def ours(data: Path, params: Path, *, seed: int, weights: str) -> Answers:
+def ours(data: Path, params: Params, *, seed: int, weights: str) -> Answers:
     """Run the stages from `data` in a temporary folder; labels and seconds of both models."""
     from stages import embed, train_pretrained, train_scratch
     from stages.models.prediction import predict_embedded_parts, predict_parts
     from stages.models.saving import load_model
 
-    text = YAML()
-    values = text.load(params)
+    values = params.model_dump()
     values["seed"], values["pretrained"]["weights"] = seed, weights
     if weights.endswith(".weights.h5"):
         values["pretrained"]["sha256"] = file_digest(Path(weights))
@@ -62,7 +63,7 @@ def ours(data: Path, params: Path, *, seed: int, weights: str) -> Answers:
         data = data.resolve()
         (work / "data/split").symlink_to(data)
         (work / "pretrain").symlink_to(ROOT / "pretrain")
-        text.dump(values, work / "params.yaml")
+        YAML().dump(values, work / "params.yaml")
         with chdir(work):
             seconds = {
                 "scratch": _time(train_scratch.main),
@@ -83,7 +84,7 @@ def ours(data: Path, params: Path, *, seed: int, weights: str) -> Answers:
     }
 
 
-def answers_of(method: str, data: Path, *, params: Path, seed: int, weights: str) -> Answers:
+def answers_of(method: str, data: Path, *, params: Params, seed: int, weights: str) -> Answers:
     """Train a method with a seed and return labels of the test part and seconds of its models."""
     if method == "ours":
         return ours(data, params, seed=seed, weights=weights)
@@ -91,12 +92,11 @@ def answers_of(method: str, data: Path, *, params: Path, seed: int, weights: str
     from stages.models.backbones import build_backbone
     from stages.models.runtime import set_up
 
-    settings = load_params(params)
-    set_up(seed=seed, threads=settings.threads)
+    set_up(seed=seed, threads=params.threads)
     train, test = read_part(data, "train"), np.asarray(read_part(data, "test").images)
 
     def network() -> baselines.keras.Model:
-        key, side = settings.pretrained.backbone, test.shape[1]
+        key, side = params.pretrained.backbone, test.shape[1]
         return build_backbone(key, image_size=side, weights=weights)
 
     run: dict[str, Callable[[], dict[str, baselines.Answer]]] = {
@@ -109,7 +109,7 @@ def answers_of(method: str, data: Path, *, params: Path, seed: int, weights: str
 
 
 def measure(
-    data: Path, methods: Iterable[str], *, params: Path, seeds: Iterable[int], weights: str
+    data: Path, methods: Iterable[str], *, params: Params, seeds: Iterable[int], weights: str
 ) -> tuple[pd.DataFrame, dict[str, NDArray[np.bool_]]]:
     """Return a row a model, and for each whether it is right, bool (seeds, N)."""
     import keras
@@ -162,7 +162,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--data", type=Path, default=Path("data/split"), help="what split wrote")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="key=value", help="instead of what params.yaml says"
+    )
     parser.add_argument(
         "--weights", default="embedded", help="of the backbone: embedded, imagenet or a file"
     )
@@ -180,11 +182,10 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with quiet_import():
         import stages.models.runtime  # noqa: F401  imported before time is taken
-    first = load_params(chosen.params).seed
-    seeds = range(first, first + chosen.seeds)
-    table, right = measure(
-        chosen.data, chosen.only, params=chosen.params, seeds=seeds, weights=weights
-    )
+    (changes,) = points(chosen.set)
+    params = load_params(changes=changes)
+    seeds = range(params.seed, params.seed + chosen.seeds)
+    table, right = measure(chosen.data, chosen.only, params=params, seeds=seeds, weights=weights)
     print(table.to_string(index=False, float_format="{:.3f}".format))
     pairs = against(right, read_part(chosen.data, "test").index["group"])
     print(pairs.to_string(index=False, float_format="{:.3g}".format))

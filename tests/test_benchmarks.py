@@ -73,7 +73,8 @@ class TestAccuracy:
     ) -> None:
         monkeypatch.chdir(ROOT)
         methods = ["ours", "original_scratch", "histogram_svm"]
-        table, right = accuracy.measure(data, methods, params=params, seeds=[1], weights="embedded")
+        values = load_params(params)
+        table, right = accuracy.measure(data, methods, params=values, seeds=[1], weights="embedded")
         assert list(table["method"]) == [
             "ours_scratch",
             "ours_pretrained",
