@@ -4,7 +4,7 @@ BASE ?= main
 # The stages call `python`: the one of the environment has to come first.
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 # Columns of `make compare`: regular expressions, matched from the start of a name.
-KEEP ?= Experiment|rev|typ|Created|State|lr$$|batch_size|.*(scratch|pretrained).json:(val|test).accuracy$$
+KEEP ?= lr$$|batch_size|.*(scratch|pretrained).json:(val|test).accuracy$$
 
 # Of `make sweep`: every combination of these values is an experiment.
 GRID ?= pretrained.l2=0.003,0.01,0.03 pretrained.hidden=0,64
@@ -25,7 +25,7 @@ lint: $(VENV)/installed-test ## check code, format and types
 	mypy
 
 compare: $(VENV)/installed ## table of all experiments since the last commit
-	@dvc exp show --csv --drop '.*' --keep '$(KEEP)' | python -m stages.comparing.columns
+	@dvc exp show --csv --drop '.*' --keep 'Experiment|rev|typ|Created|State|$(KEEP)' | python -m stages.comparing.columns
 
 changes: $(VENV)/installed ## what changed against a branch: make changes BASE=main
 	@python -m stages.compare --base $(BASE)

@@ -45,7 +45,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "input 96": {"input_size": 96},
     "input 144": {"input_size": 144},
     "no smaller images first": {"progressive": []},
-    "two thirds of the epochs": {"epochs": 33, "average": 11},
+    "two thirds of the epochs": {"epochs": 33},
     "no dropout": {"dropout": 0.0},
     "no zoom": {"zoom": 0.0},
     "zoom 0.5": {"zoom": 0.5},
@@ -54,8 +54,8 @@ CHANGES: dict[str, dict[str, Any]] = {
     "mixup 0.2": {"mixup": 0.2},
     "no smoothing": {"label_smoothing": 0.0},
     "weight decay 0.05": {"weight_decay": 0.05},
-    "mean of 5 epochs": {"average": 5},
-    "cosine and best epoch": {"average": 0},
+    "mean of the last third of 17 epochs": {"average": 0.33},
+    "cosine and best epoch": {"average": 0.0},
     "one view": {"views": 1},
 }
 COLOURS = 12  # clusters of a class, where it has twice as many images

@@ -59,7 +59,6 @@ def prepare(work: Path, count: int) -> None:
     params["image_size"] = SIDE
     params["fetch"]["source"] = str(work / "images")
     params["scratch"]["epochs"] = params["pretrained"]["epochs"] = 1
-    params["scratch"]["average"] = 1
     params["scratch"]["warm_up"] = 0
     text.dump(params, work / "params.yaml")
     (work / "pretrain").symlink_to(ROOT / "pretrain")

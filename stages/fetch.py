@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from stages.cli.running import InputError, run_command
 from stages.dataset.files import replacing
-from stages.params.loading import load_params
+from stages.params.loading import check_named_files, load_params
 from stages.params.schema import Fetch
 from stages.sources.choosing import Row, Source, open_source
 
@@ -107,6 +107,7 @@ def _one_shard(images: Iterable[tuple[Row, bytes]]) -> Iterator[tuple[Row, bytes
 def main() -> None:
     """Run the stage with the parameters of params.yaml."""
     params = load_params()
+    check_named_files(params)  # before hours of download
     run(params.fetch, seed=params.seed, workers=os.cpu_count() or 1)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from stages.cli.running import InputError, command, parser_of
 from stages.comparing.reproducing import beyond, first_difference, foreign_inputs, outcomes
@@ -84,7 +85,13 @@ def _missing(lock: Any) -> list[str]:
 
 
 def _read(text: str) -> Any:
-    return YAML(typ="safe", pure=True).load(text) or {}
+    try:
+        return YAML(typ="safe", pure=True).load(text) or {}
+    except YAMLError as error:
+        raise InputError(
+            f"{LOCK}: expected YAML, as `dvc repro` writes it. Received: {error}. After a merge, "
+            f"take one side, as with `git checkout --ours {LOCK}`, and run `dvc repro`."
+        ) from None
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -22,7 +22,6 @@ TINY = {
         "width": 4,
         "blocks": 2,
         "epochs": 3,
-        "average": 1,
         "views": 2,
     },
     # Enough for the head to learn something that can be lost.

@@ -24,7 +24,7 @@ GROUNDS = np.array([[60, 60, 200], [40, 40, 40], [200, 60, 60], [230, 230, 230]]
 TINY = {
     "seed": 1,
     "batch_size": 8,
-    "scratch": {"input_size": 16, "width": 4, "blocks": 1, "epochs": 2, "average": 1, "views": 1},
+    "scratch": {"input_size": 16, "width": 4, "blocks": 1, "epochs": 2, "views": 1},
     "pretrained": {"views": 1, "epochs": 2},
     "evaluate": {"bootstrap": 100},
 }

@@ -13,10 +13,11 @@ import pytest
 from scipy.stats import binomtest
 
 from stages.cli.running import InputError
-from stages.comparing import markdown
+from stages.comparing import markdown, revisions
 from stages.comparing.gating import check
 from stages.comparing.pairing import Paired, crossings, join, paired_metrics
 from stages.comparing.revisions import Change
+from stages.models.names import MODELS
 from tests.conftest import run
 
 CLASSES = ("colon", "kidney", "liver", "lung")
@@ -187,6 +188,16 @@ class TestMarkdown:
         other = [*same, Change("split.images.test", 360, 16)]
         said = markdown.gate_section(checks, other, [])
         assert "**The data differ** (`split.images.test` 360 and now 16), so that" in said
+
+
+def test_predictions_that_are_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / revisions.PREDICTIONS
+    folder.mkdir(parents=True)
+    for model in MODELS:
+        (folder / f"{model}.csv").write_text("id,split,cl")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"scratch\.csv: expected the table .* without class, pre"):
+        revisions.predictions_here()
 
 
 class TestCommand:

@@ -49,6 +49,8 @@ def test_the_guide(quick: Path, tmp_path: Path) -> None:
     (slower,) = [line for line in said.splitlines() if "slower" in line]
     assert slower.split()[-6:] == ["0.8"] * 4 + ["0.0001", "32"]
     assert "pretrained val accuracy" in said
+    said = run("make", "--silent", "compare", f"VENV={tmp_path}/venv", "KEEP=batch_size", cwd=clone)
+    assert said.split("\n")[0].split() == ["Created", "State", "batch_size"]
     said = execute(shown, clone)
     assert "index.html" in said
     assert "faster" in said

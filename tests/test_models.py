@@ -203,7 +203,7 @@ class TestScratch:
         images, labels = four_classes(16)
         steps: list[list[NDArray[np.float32]]] = []
 
-        def train_with(average: int) -> tuple[keras.Model, Batches, pd.DataFrame]:
+        def train_with(average: float) -> tuple[keras.Model, Batches, pd.DataFrame]:
             set_up(seed=3, threads=PARAMS.threads)
             model = scratch()
             compile_and_fit = model.fit
@@ -219,7 +219,7 @@ class TestScratch:
             settings = {"lr": 0.01, "epochs": 4, "patience": 1, "warm_up": 1}
             return model, train, fit(model, train, train, average=average, **settings)
 
-        model, train, table = train_with(3)
+        model, train, table = train_with(0.75)
         assert len(steps) == 4 * 2
         for values, *last in zip(model.get_weights(), *steps[2:], strict=True):
             assert np.allclose(values, np.mean(last, axis=0), atol=1e-6)
@@ -227,6 +227,12 @@ class TestScratch:
         assert table["val_loss"].iloc[-1] == pytest.approx(validation_loss(model, train), rel=1e-4)
         # The steps go on until the end: at a rate of zero they would all be the last.
         assert table["lr"].tolist() == pytest.approx([0.005, 0.01, 0.01, 0.01])
+
+    def test_a_training_that_diverges_is_stopped(self) -> None:
+        images, labels = four_classes(16)
+        train = Batches(images, labels, classes=4, batch_size=8, seed=1)
+        with pytest.raises(InputError, match=r"train: expected a loss that falls\..*a smaller lr"):
+            fit(scratch(), train, train, lr=1e30, epochs=4, patience=4)
 
     def test_statistics_of_batches_are_those_of_the_weights_as_they_are(self) -> None:
         norm, frozen = layers.BatchNormalization(), layers.BatchNormalization(trainable=False)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from stages.cli.running import InputError, run_command
-from stages.params.loading import load_params
+from stages.params.loading import check_named_files, load_params
 from stages.params.schema import Params, known_keys
 from tests.conftest import run
 
@@ -259,10 +259,10 @@ def onnx(**values: object) -> str:
     return text
 
 
-def test_weights_are_averaged_over_epochs_of_one_size(load: Load) -> None:
-    assert load(changed("scratch.average", "16")).scratch.average == 16
-    with pytest.raises(InputError, match=r"scratch: expected average: at most 17, .*it is 18"):
-        load(changed("scratch.average", "18"))
+def test_weights_are_averaged_over_a_share_of_the_epochs(load: Load) -> None:
+    assert load(changed("scratch.average", "1")).scratch.average == 1
+    with pytest.raises(InputError, match=r"scratch\.average: expected less than or equal to 1"):
+        load(changed("scratch.average", "17"))
 
 
 def test_weights_in_a_file_need_its_digest(load: Load, tmp_path: Path) -> None:
@@ -289,6 +289,35 @@ def test_onnx_file_holds_its_weights(load: Load, weights: str) -> None:
 def test_weights_in_an_onnx_file_need_one(load: Load) -> None:
     with pytest.raises(InputError, match=r"pretrained: expected weights: onnx with an \.onnx"):
         load(changed("pretrained.weights", "onnx"))
+
+
+def test_onnx_file_has_no_finer_maps(load: Load) -> None:
+    text = onnx().replace("strides: [32]", "strides: [16, 32]")
+    with pytest.raises(InputError, match=r"pretrained: expected strides: \[32\] with an \.onnx"):
+        load(text)
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"split.metadata": "donors.csv"}, "split.metadata"),
+        ({"pretrained.weights": "a.weights.h5"}, "pretrained.weights"),
+        (
+            {"pretrained.backbone": "a.onnx", "pretrained.weights": "onnx"},
+            "pretrained.backbone",
+        ),
+    ],
+)
+def test_named_files_are_looked_for_before_the_first_stage(
+    changes: dict[str, str], key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = load_params(ROOT / "params.yaml", changes)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=rf"{key}: expected a file\. Received: .*does not exist"):
+        check_named_files(params)
+    for name in ("donors.csv", "a.weights.h5", "a.onnx"):
+        (tmp_path / name).touch()
+    check_named_files(params)
 
 
 def test_onnx_file_cannot_be_fine_tuned(load: Load) -> None:

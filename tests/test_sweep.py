@@ -31,8 +31,8 @@ class TestGrid:
     @pytest.mark.parametrize(
         "argument",
         [
-            "lr", "lr=", "lr=1,,2", "lr=1,1", "nosuch=1", "lr.deep=1", "pretrained.nosuch=1",
-            "pretrained=1", "tsne.perplexity=20,30", "engine.kind=ray",
+            "lr", "lr=", "lr=1,,2", "lr=1,1", "lr=0.001,1e-3", "nosuch=1", "lr.deep=1",
+            "pretrained.nosuch=1", "pretrained=1", "tsne.perplexity=20,30", "engine.kind=ray",
         ],
     )  # fmt: skip
     def test_what_is_no_grid(self, argument: str) -> None:

@@ -144,6 +144,14 @@ def test_without_a_lock_there_is_nothing_to_verify(tiny: Path, tmp_path: Path) -
     assert said.startswith("verify: dvc.lock: expected the run to verify.")
 
 
+def test_marks_of_a_merge(tiny: Path, tmp_path: Path) -> None:
+    clone = clone_of(tiny, tmp_path)
+    lock = (clone / "dvc.lock").read_text()
+    (clone / "dvc.lock").write_text(f"<<<<<<< HEAD\n{lock}=======\n{lock}>>>>>>> theirs\n")
+    said = run("python", "-m", "stages.verify", cwd=clone, expect=1)
+    assert said.startswith("verify: dvc.lock: expected YAML, as `dvc repro` writes it.")
+
+
 def test_a_folder_without_a_run(tmp_path: Path) -> None:
     for name in ("stages", "params.yaml"):
         copied = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2

@@ -154,4 +154,9 @@ def _test_part(path: Path) -> pd.DataFrame:
     # Names stay text even where they look like numbers.
     text = dict.fromkeys(("id", "split", "class", "predicted"), str)
     table = pd.read_csv(path, dtype=text, keep_default_na=False)
+    if missing := [name for name in text if name not in table]:
+        raise InputError(
+            f"{path}: expected the table that `evaluate` writes. Received: one without "
+            f"{', '.join(missing)}. Run `dvc checkout {PREDICTIONS}` or `dvc repro`."
+        )
     return table[table["split"] == "test"].reset_index(drop=True)

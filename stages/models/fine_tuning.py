@@ -64,7 +64,7 @@ def fine_tune(
         lr_factors=factors,
         epochs=settings.fine_tune_epochs,
         patience=settings.patience,
-        average=round(settings.fine_tune_average * settings.fine_tune_epochs),
+        average=settings.fine_tune_average,
         name="fine_tune",
         logs=logs,
     )  # fmt: skip

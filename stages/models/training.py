@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm.keras import TqdmCallback
 
+from stages.cli.running import InputError
 from stages.models.augmentation import mix
 
 Change = Callable[[Any, np.random.Generator], Any]
@@ -169,7 +170,7 @@ def fit(
     label_smoothing: float = 0.0,
     weight_decay: float = 0.0,
     warm_up: int = WARM_UP_EPOCHS,
-    average: int = 0,
+    average: float = 0.0,
     lr_factors: Mapping[str, float] | None = None,
     steps: int = 1,
     before: Sequence[Phase] = (),
@@ -194,13 +195,17 @@ def fit(
             (Loshchilov and Hutter 2019, arXiv 1711.05101).
         warm_up: epochs in which the learning rate rises.
         lr_factors: share of the learning rate by path of a variable; the others have the whole.
-        average: number of epochs at the end over whose steps weights are averaged; 0 for none.
+        average: share of the epochs of the last phase, at its end, over whose steps weights are
+            averaged; 0 for none.
         steps: batches in one call of the compiled step; more than one only on a single device: on
             several, TensorFlow fails at a last batch that is smaller.
         before: phases that the training begins with, whose batches may have another shape: one
             schedule, one optimizer. The epoch that is kept is one of the last phase.
         name: in front of the progress bar.
         logs: callbacks that are told every epoch, as from `stages.models.live`.
+
+    Raises:
+        InputError: if the loss, of training or validation, is no longer a number.
 
     Returns:
         A row an epoch: epoch and phase, both from 1, accuracy, loss, val_accuracy, val_loss, lr.
@@ -219,20 +224,33 @@ def fit(
     tables, done = [], 0
     for number, phase in enumerate((*before, last), start=1):
         shown = f"{name}, phase {number} of {len(before) + 1}" if before else name
-        callbacks = [rate, TqdmCallback(verbose=0, desc=shown, disable=None), *logs]
+        stop = keras.callbacks.TerminateOnNaN()
+        callbacks = [rate, stop, TqdmCallback(verbose=0, desc=shown, disable=None), *logs]
         if phase is last:
-            callbacks.append(AveragedWeights(max(0, epochs - average)) if average else keep)
+            mean = AveragedWeights(epochs - max(1, round(average * phase.epochs)))
+            callbacks.append(mean if average else keep)
         history = model.fit(
             phase.train, validation_data=phase.val, callbacks=callbacks, verbose=0,
             initial_epoch=done, epochs=done + phase.epochs,
         )  # fmt: skip
         tables.append(pd.DataFrame(history.history).assign(phase=number))
+        _check_finite(tables[-1], done=done, name=name)
         done += phase.epochs
     # Else the optimizer is saved with the model, and a class of ours cannot be loaded again.
     model.compiled, model.optimizer = False, None
     table = pd.concat(tables, ignore_index=True).rename(columns={"learning_rate": "lr"})
     table.insert(0, "epoch", np.arange(1, len(table) + 1))
     return table[["epoch", "phase", "accuracy", "loss", "val_accuracy", "val_loss", "lr"]]
+
+
+def _check_finite(table: pd.DataFrame, *, done: int, name: str) -> None:
+    last = table.iloc[-1]
+    if not np.isfinite([last["loss"], last["val_loss"]]).all():
+        raise InputError(
+            f"{name}: expected a loss that falls. Received: after epoch {done + len(table)}, at a "
+            f"learning rate of {last['learning_rate']:.3g}, it is no longer a number. Give a "
+            "smaller lr; nothing was saved."
+        )
 
 
 def renew_statistics(model: keras.Model, train: Batches) -> None:

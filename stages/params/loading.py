@@ -63,6 +63,26 @@ def load_params(
     return params
 
 
+def check_named_files(params: Params) -> None:
+    """Check that the files are here which stages after the first will read.
+
+    Raises:
+        InputError: naming the first that is not.
+    """
+    named = {
+        "split.metadata": params.split.metadata,
+        "pretrained.backbone": params.pretrained.backbone,
+        "pretrained.weights": params.pretrained.weights,
+    }
+    for key, value in named.items():
+        is_file = key == "split.metadata" or str(value).endswith((".onnx", ".weights.h5"))
+        if value is not None and is_file and not Path(value).is_file():
+            raise InputError(
+                f"{key}: expected a file. Received: {value}, which does not exist under "
+                f"{Path.cwd()}. Correct the path, or run `dvc pull` if it is under DVC."
+            )
+
+
 def _check_digest_is_given(settings: Pretrained) -> None:
     # Else DVC would join a head for the features of the old weights to a backbone with new ones.
     path = Path(settings.weights)

@@ -196,7 +196,7 @@ class Scratch(Section):
     warm_up: Annotated[int, Field(ge=0)]
     lr_factor: Positive
     weight_decay: Annotated[float, Field(ge=0, lt=1)]
-    average: Annotated[int, Field(ge=0)]
+    average: Annotated[float, Field(ge=0, le=1)]
     patience: Count
     zoom: Share
     stain_jitter: Annotated[float, Field(ge=0, le=2)]
@@ -204,16 +204,6 @@ class Scratch(Section):
     label_smoothing: Share
     views: Views
     calibration_jitter: Annotated[float, Field(ge=0, le=2)]
-
-    @model_validator(mode="after")
-    def _weights_are_averaged_at_one_size(self) -> "Scratch":
-        earlier = self.epochs // (len(self.progressive) + 1) * len(self.progressive)
-        if self.average > self.epochs - earlier:
-            raise ValueError(
-                f"average: at most {self.epochs - earlier}, the epochs at input_size; here it is "
-                f"{self.average}"
-            )
-        return self
 
 
 class Onnx(Section):
@@ -247,7 +237,7 @@ class Pretrained(Section):
     fine_tune_decay: Annotated[float, Field(gt=0, le=1)]
     fine_tune_zoom: Share
     fine_tune_stain_jitter: Annotated[float, Field(ge=0, le=2)]
-    fine_tune_average: Share
+    fine_tune_average: Annotated[float, Field(ge=0, le=1)]
 
     @model_validator(mode="after")
     def _embedded_weights_fit_one_backbone(self) -> "Pretrained":
@@ -265,6 +255,11 @@ class Pretrained(Section):
             raise ValueError(
                 "weights: onnx with an .onnx backbone, which holds its own, and with no other; "
                 f"here weights is {self.weights} and backbone {self.backbone}"
+            )
+        if in_file and self.strides != [32]:
+            raise ValueError(
+                "strides: [32] with an .onnx backbone, which has one output; here it is "
+                f"{self.strides}"
             )
         if in_file and self.fine_tune_epochs:
             raise ValueError(

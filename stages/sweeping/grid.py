@@ -4,6 +4,9 @@ import re
 from collections.abc import Sequence
 from itertools import product
 
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
 from stages.cli.running import InputError
 from stages.params.schema import known_keys
 
@@ -27,7 +30,7 @@ def points(arguments: Sequence[str]) -> list[Point]:
     for argument in arguments:
         key, _, listed = argument.partition("=")
         values = COMMA.split(listed)
-        if not all(values) or len(set(values)) < len(values) or key in grid:
+        if not all(values) or _has_doubles(values) or key in grid:
             raise InputError(
                 f"expected parameters, each once, as key=value,value with different values. "
                 f"Received: {argument!r}. For example: lr=0.001,0.003"
@@ -35,6 +38,15 @@ def points(arguments: Sequence[str]) -> list[Point]:
         _check_known(key)
         grid[key] = values
     return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+
+
+def _has_doubles(values: Sequence[str]) -> bool:
+    # 0.001 and 1e-3 are one experiment, and DVC would run the second in vain.
+    try:
+        read = [repr(YAML(typ="safe", pure=True).load(value)) for value in values]
+    except YAMLError:
+        return False  # who reads the parameters says so
+    return len(set(read)) < len(read)
 
 
 def _check_known(key: str) -> None:
