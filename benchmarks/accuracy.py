@@ -3,9 +3,10 @@
 `ours_scratch` and `ours_pretrained` are the stages themselves, run in a temporary folder with the
 parameters of params.yaml, so that what is measured is what users get, or with what `--set` changes.
 `benchmarks.baselines` says what the others are: the original recipe from scratch and pretrained,
-the Keras guide before and after fine-tuning, and colour histograms with an SVM. All pretrained ones
-use the same backbone with the same weights, and all train on the training part; the validation part
-chooses only ours. Ours alone see the crops of `split.crops`, at a higher magnification.
+a plain linear probe, the Keras guide before and after fine-tuning, and colour histograms with an
+SVM. All pretrained ones use the same backbone with the same weights, and all train on the training
+part; the validation part chooses only ours. Ours alone see the crops of `split.crops`, at a higher
+magnification.
 
 Accuracy is the mean over the seeds, with an interval that resamples donors. The paired test is
 McNemar's, exact, over the test images, each right for a method if more than half of its seeds
@@ -40,7 +41,9 @@ from stages.params.schema import Params
 from stages.sweeping.grid import points
 
 ROOT = Path(__file__).parents[1]
-METHODS = ("ours", "original_scratch", "original_pretrained", "guide", "histogram_svm")
+METHODS = (
+    "ours", "original_scratch", "original_pretrained", "linear_probe", "guide", "histogram_svm",
+)  # fmt: skip
 RESAMPLES = 2000
 COLUMNS = "method accuracy low high seed_low seed_high n seconds"
 AGAINST = "ours other difference low high only_ours only_other p_value"
@@ -102,6 +105,7 @@ def answers_of(method: str, data: Path, *, params: Params, seed: int, weights: s
     run: dict[str, Callable[[], dict[str, baselines.Answer]]] = {
         "original_scratch": lambda: baselines.original_scratch(train, test),
         "original_pretrained": lambda: baselines.original_pretrained(train, test, network=network),
+        "linear_probe": lambda: baselines.linear_probe(train, test, network=network),
         "guide": lambda: baselines.guide(train, test, network=network, seed=seed),
         "histogram_svm": lambda: baselines.histogram_svm(train, test),
     }

@@ -17,6 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from benchmarks import probe
 from stages.dataset.index import Part
 
 BATCH = 32
@@ -70,6 +71,16 @@ def original_pretrained(
     head.fit(features, train.labels, batch_size=BATCH, epochs=epochs, verbose=0)
     answer = _answer(keras.Sequential([backbone, head]), test, start)
     return {"original_pretrained": answer}
+
+
+def linear_probe(train: Part, test: Images, *, network: Network) -> dict[str, Answer]:
+    """Fit a logistic regression to the features of the frozen backbone, as `benchmarks.probe`."""
+    start = time.perf_counter()
+    backbone = network()
+    known = backbone.predict(np.asarray(train.images), batch_size=BATCH, verbose=0)
+    asked = backbone.predict(test, batch_size=BATCH, verbose=0)
+    predicted = probe.fit(known, train).predict(asked)
+    return {"linear_probe": Answer(predicted, time.perf_counter() - start)}
 
 
 def guide(

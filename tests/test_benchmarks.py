@@ -72,13 +72,14 @@ class TestAccuracy:
         self, data: Path, params: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.chdir(ROOT)
-        methods = ["ours", "original_scratch", "histogram_svm"]
+        methods = ["ours", "original_scratch", "linear_probe", "histogram_svm"]
         values = load_params(params)
         table, right = accuracy.measure(data, methods, params=values, seeds=[1], weights="embedded")
         assert list(table["method"]) == [
             "ours_scratch",
             "ours_pretrained",
             "original_scratch",
+            "linear_probe",
             "histogram_svm",
         ]
         assert all(array.shape == (1, 12) for array in right.values())
@@ -88,7 +89,7 @@ class TestAccuracy:
         # Four colours are no task for a histogram of colours.
         assert right["histogram_svm"].all()
         pairs = accuracy.against(right, part(12, 2).index["group"])
-        assert len(pairs) == 4
+        assert len(pairs) == 6
 
     def test_paired_test_counts_images_that_only_one_gets_right(self) -> None:
         right = {
