@@ -50,6 +50,13 @@ def run(settings: Fetch, *, seed: int, workers: int, out: Path = Path("data/raw"
     Raises:
         ValueError: if the source cannot be read as images of two classes or more.
     """
+    sources = [settings.source] if isinstance(settings.source, str) else settings.source
+    for name in sources:
+        if Path(name).resolve().is_relative_to(out.resolve()):
+            raise InputError(
+                f"fetch.source: expected images that lie elsewhere. Received: {name}, in {out}, "
+                "which this stage writes anew. Move them out of it."
+            )
     with ExitStack() as closing, replacing(out) as partial:
         source = open_source(settings, seed=seed, workers=workers, closing=closing)
         classes = ", ".join(source.classes[:SHOWN_CLASSES])

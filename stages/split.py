@@ -21,7 +21,7 @@ from stages.cli.running import run_command
 from stages.dataset.checking import check_counts, check_rejected, check_training
 from stages.dataset.files import file_digest, replacing, write_json, write_table
 from stages.dataset.grouping import with_given_groups
-from stages.dataset.index import PARTS, read_index, read_part
+from stages.dataset.index import MADE_WITH, PARTS, read_index, read_part
 from stages.dataset.parts import Division, divide, list_duplicates, summarise
 from stages.dataset.splitting import missing_classes
 from stages.engine.pieces import LOCAL, finished
@@ -91,6 +91,9 @@ def run(
         if settings.crops.count:
             arrays["_crops"] = StoredImages(stored, kept, field="crops")
         _write(division, arrays, partial, shard_size=settings.shard_size)
+        # `predict` makes other images like them, and the arrays do not show the zoom.
+        made_with = {"image_size": image_size, "split.crops": settings.crops.model_dump()}
+        write_json(made_with, partial / MADE_WITH)
         save_sheet(data_checks(images, division.index), plots / "data_checks.png")
     write_json(summarise(division, len(rejected)), metrics / "split.json")
     for part in ("train", "test"):

@@ -126,9 +126,11 @@ def test_groups_keep_the_rows_of_any_index():
     assert assign_groups(names, ALONE).index.tolist() == [5, 3, 9, 1]
 
 
-def test_a_space_makes_no_other_donor(tmp_path: Path):
-    (tmp_path / "groups.csv").write_text("path,group\na.jpg,P1\nb.jpg, P1\n")
+@pytest.mark.parametrize(("one", "other"), [("P1", " P1"), ("é", "e\u0301")])
+def test_a_space_or_another_spelling_makes_no_other_donor(one: str, other: str, tmp_path: Path):
+    table = f"path,group\na.jpg,{one}\nb.jpg,{other}\n"
+    (tmp_path / "groups.csv").write_text(table, encoding="utf-8")
     found, _ = with_given_groups(
         pd.DataFrame({"id": ["a.jpg", "b.jpg"]}), changed(metadata=str(tmp_path / "groups.csv"))
     )
-    assert list(found["donor"]) == ["P1", "P1"]
+    assert list(found["donor"]) == [one, one]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import tracemalloc
 import zipfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,6 +22,7 @@ from stages import fetch, split
 from stages.cli.running import InputError
 from stages.images.decoding import UnreadableImageError, decode
 from stages.params.loading import load_params
+from stages.sources.archives import open_archive
 from stages.sources.local import list_images
 from tests.hostile import ARCHIVES, FETCH, IMAGES, ROOT, good, image_file, memory, picture
 
@@ -60,6 +62,19 @@ def test_archive_is_refused_or_read_and_told_by_name(name: str, outcomes: dict[s
 
 def test_archives_take_little_memory(outcomes: dict[str, Any]) -> None:
     assert outcomes["memory"] < MOST_MEMORY
+
+
+def test_what_a_member_says_is_all_that_is_unpacked(tmp_path: Path) -> None:
+    path = ARCHIVES["says it is small"].make(tmp_path)  # of 1000 bytes, and holds 60 MB
+    with ExitStack() as closing:
+        members = open_archive(path, limits=FETCH.limits, closing=closing)
+        (large,) = [one for one in members if one.name == "liver/x.bmp"]
+        tracemalloc.start()
+        with pytest.raises(InputError, match="Bad CRC"):
+            large.read()
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert most < 5_000_000
 
 
 @pytest.mark.parametrize("name", IMAGES)

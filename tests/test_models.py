@@ -228,11 +228,12 @@ class TestScratch:
         # The steps go on until the end: at a rate of zero they would all be the last.
         assert table["lr"].tolist() == pytest.approx([0.005, 0.01, 0.01, 0.01])
 
-    def test_a_training_that_diverges_is_stopped(self) -> None:
+    @pytest.mark.parametrize("average", [0.0, 0.5, 1.0])
+    def test_a_training_that_diverges_is_stopped(self, average: float) -> None:
         images, labels = four_classes(16)
         train = Batches(images, labels, classes=4, batch_size=8, seed=1)
         with pytest.raises(InputError, match=r"train: expected a loss that falls\..*a smaller lr"):
-            fit(scratch(), train, train, lr=1e30, epochs=4, patience=4)
+            fit(scratch(), train, train, lr=1e30, epochs=6, patience=6, average=average)
 
     def test_statistics_of_batches_are_those_of_the_weights_as_they_are(self) -> None:
         norm, frozen = layers.BatchNormalization(), layers.BatchNormalization(trainable=False)

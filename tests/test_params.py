@@ -219,11 +219,24 @@ def test_secrets_are_refused_at_any_depth(load: Load, key: str) -> None:
     with pytest.raises(InputError, match=r"storage_options: expected no credentials") as caught:
         load(changed(key, "{client: [{aws_secret_access_key: hunter2}]}"))
     assert "give aws_secret_access_key as" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["fetch.source", "fetch.watch", "engine.storage"])
+@pytest.mark.parametrize("url", ["https://me:hunter2@host/x.zip", "s3://AKIA:hunter2@bucket/x"])
+def test_passwords_in_addresses_are_refused_and_not_repeated(
+    load: Load, key: str, url: str
+) -> None:
+    for value in [url, f"[phantom, '{url}']"] if key == "fetch.source" else [url]:
+        with pytest.raises(InputError, match=rf"{key}: expected a URL without cred") as caught:
+            load(changed(key, value))
+        assert "hunter2" not in str(caught.value)
+        assert str(caught.value).count("expected") == 1
 
 
 @pytest.mark.parametrize(
     ("url", "message"),
-    [("file:///mnt/lab", "a URL that all machines reach"), ("ftp://me:pw@host/x", "password")],
+    [("file:///mnt/lab", "a URL that all machines reach"), ("ftp://me:pw@host/x", "credentials")],
 )
 def test_storage_that_cannot_be(load: Load, url: str, message: str) -> None:
     with pytest.raises(InputError, match=rf"engine\.storage: expected .*{message}"):

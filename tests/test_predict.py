@@ -18,6 +18,7 @@ from stages.cli.running import InputError
 from stages.params.loading import load_params
 from stages.predicting import heat
 from stages.predicting.answers import RANKS, answer, reason_to_refuse, sentence, table
+from stages.predicting.classifier import load_classifier
 from stages.predicting.inputs import list_pictures, read_batches
 from stages.predicting.novelty import learn
 from stages.predicting.predictor import load_predictor
@@ -285,12 +286,21 @@ class TestCommand:
         (clone / "params.yaml").write_text(params.replace("image_size: 48", "image_size: 64"))
         command = ["python", "-m", "stages.predict", str(clone / "data/raw"), "--model", "scratch"]
         said = run(*command, cwd=clone, expect=1)
-        assert "expected a model that takes [(None, 64, 64, 3)]" in said
+        assert "image_size was 48, and is 64 now" in said
         assert not (clone / "predictions.csv").exists()
+
+    def test_a_model_of_images_of_another_size(self, tiny: Path) -> None:
+        params = load_params(tiny / "params.yaml", {"image_size": "64"})
+        with pytest.raises(InputError, match=r"a model that takes \[\(None, 64, 64, 3\)\]"):
+            load_classifier("scratch", params, tiny / "data/models")
 
     @pytest.mark.parametrize("model", ["pretrained", "scratch"])
     def test_other_features_than_those_in_the_cache(self, model: str, tiny: Path) -> None:
         params = load_params(tiny / "params.yaml", {"pretrained.views": "4"})
-        said = r"data/embed: expected features made with .* pretrained\.views was 2, and is 4 now"
+        said = r"data/embed: expected what is made with .* pretrained\.views was 2, and is 4 now"
+        with pytest.raises(InputError, match=said):
+            load_predictor(params, model=model, gradcam=None, data=tiny / "data")
+        params = load_params(tiny / "params.yaml", {"split.crops.zoom": "3"})
+        said = r"data/split: expected what is made with .* split\.crops was .* and is .*'zoom': 3"
         with pytest.raises(InputError, match=said):
             load_predictor(params, model=model, gradcam=None, data=tiny / "data")

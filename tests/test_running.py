@@ -1,5 +1,6 @@
 """How a command ends: with a message, an exit status, and no traceback for what is not ours."""
 
+import errno
 import os
 import re
 import sys
@@ -20,6 +21,13 @@ def test_wrong_input_and_interruption(capsys: pytest.CaptureFixture[str]) -> Non
         raise KeyboardInterrupt
     assert ended.value.code == 130
     assert capsys.readouterr().err == "split: interrupted\n"
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENAMETOOLONG])
+def test_files_that_may_not_be_used_are_named(number: int) -> None:
+    said = "split: expected to use data/x. Received: no. Change its permissions"
+    with pytest.raises(SystemExit, match=said), command("split"):
+        raise OSError(number, "no", "data/x")
 
 
 @pytest.mark.parametrize("name", ["/etc/nosuch", "data/.raw.partial/x", "nosuch", "stages/data/x"])

@@ -542,6 +542,12 @@ def test_no_space_to_inflate_is_no_damage(tmp_path: Path, monkeypatch: pytest.Mo
         (["training/a/1.png", "testing/a/2.png"], "the folders train and test.*testing, training"),
         (["training/a/1.png", "Validation/a/2.png"], "Rename Validation, training"),
         (["a/p1/1.png", "a/p2/2.png", "b/p3/3.png"], "Received: a, b, and below them p1, p2, p3"),
+        (
+            ["train/a/p1/1.png", "train/b/p1/2.png", "test/a/p2/3.png"],
+            "Received: some in test/a/p2",
+        ),
+        (["train/a/p1/1.png", "train/b/p2/2.png"], "Received: some in train/a/p1"),
+        (["train/1.png", "test/2.png"], "expected images as train/<class>/<image>"),
     ],
 )
 def test_folders_above_that_would_be_lost(names: list[str], said: str) -> None:

@@ -12,6 +12,8 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+NOT_TO_BE_USED = (errno.EROFS, errno.ENAMETOOLONG)
+
 
 class InputError(ValueError):
     """Something given by the user is wrong; the message says what was expected and what to do."""
@@ -67,8 +69,9 @@ def parser_of(name: str, doc: str | None, epilog: str | None = None) -> argparse
 def command(name: str) -> Iterator[None]:
     """Do what a command does.
 
-    An `InputError`, a full disk or a lack of what another stage writes ends it with a message and
-    exit status 1, an interruption with 130. Any other error is ours and keeps its traceback.
+    An `InputError`, a full disk, a file that may not be read or written, or a lack of what another
+    stage writes ends it with a message and exit status 1, an interruption with 130. Any other
+    error is ours and keeps its traceback.
     """
     # Both are read when TensorFlow and Keras are imported; the former's start-up notices would
     # hide the messages of the stage.
@@ -86,6 +89,11 @@ def command(name: str) -> Iterator[None]:
             sys.exit(
                 f"{name}: expected {error.filename}, which a stage before this one writes. "
                 "Received: no such file. Run `dvc repro`, or `dvc pull` for what others have made."
+            )
+        if isinstance(error, PermissionError) or error.errno in NOT_TO_BE_USED:
+            sys.exit(
+                f"{name}: expected to use {error.filename or 'what it needs'}. Received: "
+                f"{error.strerror or error}. Change its permissions, or give another place."
             )
         if not is_disk_full(error):
             raise

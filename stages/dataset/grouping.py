@@ -44,7 +44,8 @@ def read_metadata(path: Path, ids: pd.Series) -> pd.Series:
             f"{', '.join(table.columns)}. Rename or separate them."
         )
     table["path"] = [unicodedata.normalize("NFC", place) for place in table["path"]]
-    table["group"] = table["group"].str.strip()  # else one donor might stand in two parts
+    # Else one donor might stand in two parts.
+    table["group"] = table["group"].str.strip().str.normalize("NFC")
     table = table.drop_duplicates(["path", "group"])
     twice = table.loc[table["path"].duplicated(), "path"]
     if len(twice):

@@ -13,6 +13,7 @@ from stages.cli.running import InputError
 from stages.dataset.shards import Array, Shards, read_shards
 
 PARTS = ("train", "val", "test")
+MADE_WITH = "images.json"  # beside the parts: the parameters that their arrays hang on
 # Of each image, by `stages.images.quality.measure`.
 QUALITY = ["tissue_fraction", "blur", "haematoxylin", "dab"]
 # Names stay text even where they look like numbers.

@@ -84,8 +84,9 @@ class AveragedWeights(keras.callbacks.Callback):
             self.model.set_weights(self.latest)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        """Set the mean."""
-        self._set_mean()
+        """Set the mean, if training came so far."""
+        if self.count:
+            self._set_mean()
 
     def _set_mean(self) -> None:
         self.model.set_weights([np.float32(values / self.count) for values in self.sums])

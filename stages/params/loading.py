@@ -57,7 +57,10 @@ def load_params(
     try:
         params = Params.model_validate(values)
     except ValidationError as error:
-        lines = sorted({_explain(problem, values) for problem in error.errors()})
+        problems = error.errors()
+        # Where one of several kinds of value holds a secret, the others are not the problem.
+        problems = [one for one in problems if one["type"] == "secret"] or problems
+        lines = sorted({_explain(problem, values) for problem in problems})
         raise InputError(f"{path}:\n  " + "\n  ".join(lines)) from None
     _check_digest_is_given(params.pretrained)
     return params
@@ -114,6 +117,8 @@ def _explain(problem: Any, values: dict[str, Any]) -> str:
         close = get_close_matches(keys[-1], siblings, n=1)
         hint = f"Did you mean {close[0]}?" if close else f"Known here: {', '.join(siblings)}."
         return f"{key}: unknown key. {hint}"
+    if problem["type"] == "secret":
+        return f"{key}: expected {problem['msg']}. Received: one that has them. Take them out."
     expected = problem["msg"].replace("String should match pattern", "text that matches")
     for prefix in ("Input should be ", "a valid ", "Value error, "):
         expected = expected.removeprefix(prefix)

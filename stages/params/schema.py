@@ -76,21 +76,26 @@ def _names(value: Any) -> Iterator[str]:
             yield from _names(inner)
 
 
+def _check_address(value: str) -> str:
+    if re.search(r"://[^/@]*:[^/@]*@", value):
+        raise PydanticCustomError("secret", "a URL without credentials in a file that Git tracks")
+    return value
+
+
 def _check_storage(value: str) -> str:
     if value.partition("://")[0] in ("file", "local"):
         raise ValueError(
             "a URL that all machines reach; where they share a file system, storage is null"
         )
-    if re.search(r"://[^/@]*:[^/@]*@", value):
-        raise PydanticCustomError("secret", "a URL without a password in a file that Git tracks")
-    return value
+    return _check_address(value)
 
 
 def _check_no_secret(value: dict[str, Any]) -> dict[str, Any]:
-    secret = re.compile("key|secret|token|passw|passphrase|connection_string|credential", re.I)
+    names = "key|secret|token|passw|passphrase|connection_string|credential|auth|sas|signature"
+    secret = re.compile(names, re.I)
     found = [name for name in _names(value) if secret.search(name)]
     if found:
-        # params.yaml is in Git; the value must not get into the message either.
+        # params.yaml is in Git, and messages are in logs.
         raise PydanticCustomError(
             "secret",
             "no credentials in a file that Git tracks; give {name} as the library's environment "
@@ -98,6 +103,9 @@ def _check_no_secret(value: dict[str, Any]) -> dict[str, Any]:
             {"name": found[0]},
         )
     return value
+
+
+Address = Annotated[str, Field(min_length=1), AfterValidator(_check_address)]
 
 
 class Section(BaseModel):
@@ -137,8 +145,8 @@ class Hpa(Section):
 class Fetch(Section):
     """Where the images come from."""
 
-    source: Text | Annotated[list[Text], Field(min_length=1)]
-    watch: str
+    source: Address | Annotated[list[Address], Field(min_length=1)]
+    watch: Annotated[str, AfterValidator(_check_address)]
     sha256: dict[str, Digest]
     cache: Text
     storage_options: Annotated[dict[str, Any], AfterValidator(_check_no_secret)]

@@ -9,7 +9,7 @@ import numpy as np
 
 from stages.cli.running import InputError
 from stages.dataset.features import MADE_BY, RECORDED, mean_features
-from stages.dataset.index import read_classes, read_index
+from stages.dataset.index import MADE_WITH, read_classes, read_index
 from stages.models.runtime import set_up
 from stages.params.schema import Params
 from stages.predicting.answers import answer, reason_to_refuse
@@ -76,7 +76,10 @@ def load_predictor(params: Params, *, model: str, gradcam: Path | None, data: Pa
     Raises:
         InputError: if the model or the cached features are not of these parameters.
     """
-    _check_made_by(params, data / "embed" / MADE_BY)
+    pretrained = params.pretrained.model_dump(mode="json", include=set(RECORDED))
+    _check_same(pretrained, data / "embed" / MADE_BY, section="pretrained.")
+    images = {"image_size": params.image_size, "split.crops": params.split.crops.model_dump()}
+    _check_same(images, data / "split" / MADE_WITH)
     set_up(seed=params.seed, threads=params.threads)
     classifier = load_classifier(model, params, data / "models")
     index = read_index(data / "split/train.csv")
@@ -94,12 +97,12 @@ def load_predictor(params: Params, *, model: str, gradcam: Path | None, data: Pa
     return Predictor(classifier, read_classes(data / "split"), training, gradcam)
 
 
-def _check_made_by(params: Params, path: Path) -> None:
-    made, asked = json.loads(path.read_text()), params.pretrained.model_dump(mode="json")
-    other = [name for name in RECORDED if made[name] != asked[name]]
+def _check_same(asked: dict[str, Any], path: Path, *, section: str = "") -> None:
+    made = json.loads(path.read_text())
+    other = [name for name in asked if made[name] != asked[name]]
     if other:
         raise InputError(
-            f"{path.parent}: expected features made with the params.yaml that is here. Received: "
-            f"pretrained.{other[0]} was {made[other[0]]}, and is {asked[other[0]]} now. Restore "
+            f"{path.parent}: expected what is made with the params.yaml that is here. Received: "
+            f"{section}{other[0]} was {made[other[0]]}, and is {asked[other[0]]} now. Restore "
             "the params.yaml, or run `dvc repro`."
         )

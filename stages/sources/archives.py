@@ -134,6 +134,9 @@ def _open_zip(path: Path, limits: Limits, closing: ExitStack) -> list[Member]:
         if is_image(name) and not member.kind:
             if info.flag_bits & 1:
                 raise _unreadable(path, name, ValueError("an encrypted member"))
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                # Python unpacks others without a limit.
+                raise _unreadable(path, name, ValueError("packed by another method than deflate"))
             check_size(path, name, info.file_size, limits)
             # Neither a member nor all together, which may overlap, are packed in more than a file.
             _check_growth(path, name, info.file_size, min(info.compress_size, whole), limits)
@@ -160,8 +163,10 @@ def _zip_kind(info: zipfile.ZipInfo) -> str:
 
 def _read_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> bytes:
     try:
-        # Gives at most `file_size` bytes, which was checked, whatever the member grows to.
-        content = archive.read(info)
+        # At most `file_size` bytes, which was checked, are unpacked, whatever the member grows to;
+        # `ZipFile.read` would unpack all and cut it.
+        with archive.open(info) as file:
+            content = file.read(info.file_size)
         if len(content) != info.file_size:
             raise zipfile.BadZipFile(f"{len(content)} bytes instead of {info.file_size}")
         return content

@@ -80,6 +80,15 @@ def _check_depth(folders: set[PurePosixPath], source: str) -> None:
 
 def _check_above(folders: set[PurePosixPath], source: str) -> None:
     """Refuse folders above those of classes that are splits, or the classes themselves."""
+    for folder in sorted(folders):
+        if any(part.lower() in SPLITS for part in folder.parts):
+            # What is below train and test would be mixed.
+            raise InputError(
+                f"{source}: expected images as train/<class>/<image>. Received: some in {folder}. "
+                "Put all images of a class into one folder, and tell donors by split.metadata or "
+                "split.group_pattern; or, where the folder is neither training nor test set, "
+                "name the one below it as the source."
+            )
     above: dict[str, set[str]] = {}
     for folder in folders:
         if len(folder.parts) > 1:
