@@ -555,6 +555,13 @@ def test_folders_above_that_would_be_lost(names: list[str], said: str) -> None:
         check_layout(names, source="x")
 
 
+def test_images_that_lie_where_fetch_writes_are_not_lost(tmp_path: Path) -> None:
+    source = as_folder(tree(), tmp_path / "raw")
+    with pytest.raises(InputError, match=r"fetch\.source: expected images that lie elsewhere"):
+        fetch.run(settings(source), seed=1, workers=1, out=tmp_path / "raw")
+    assert len(list(source.rglob("*.png"))) == len(tree())
+
+
 @pytest.mark.parametrize(
     "names",
     [

@@ -57,14 +57,6 @@ def test_folder(project: Path, tmp_path: Path) -> None:
     assert run("git", "status", "--porcelain", cwd=project).split() == ["M", "dvc.lock"]
 
 
-def test_images_that_lie_where_fetch_writes_are_not_lost(project: Path) -> None:
-    source = as_folder(tree(), project / "data/raw")
-    update_params(project / "params.yaml", {"fetch": {"source": "data/raw"}})
-    said = run("dvc", "repro", cwd=project, expect=255)
-    assert "fetch.source: expected images that lie elsewhere. Received: data/raw" in said
-    assert len(list(source.rglob("*.png"))) == len(tree())
-
-
 def test_url(project: Path, tmp_path: Path) -> None:
     site = Site({"/a.zip": as_zip(tree(), tmp_path / "a.zip").read_bytes()})
     with serving(site):
