@@ -81,6 +81,8 @@ def test_classifier_is_blind_to_equal_samples_and_sure_of_distant_ones() -> None
     assert areas.mean() == pytest.approx(0.5, abs=0.05)
     points[halves[0]] += 10
     assert told_apart(points, np.arange(400), halves[:1]) == pytest.approx(1)
+    # Of one donor nothing can be learnt that could be tried on another.
+    assert told_apart(points, np.zeros(400, np.int64), halves[:2]).tolist() == [0.5, 0.5]
 
 
 def test_frechet_distance_of_known_normal_distributions() -> None:

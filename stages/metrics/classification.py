@@ -196,4 +196,7 @@ def _joined_accuracy(table: pd.DataFrame, names: Mapping[str, str]) -> float:
 def _one_hot_confusions(table: pd.DataFrame, classes: Sequence[str]) -> NDArray[np.float64]:
     labels = {name: label for label, name in enumerate(classes)}
     cells = table["class"].map(labels) * len(classes) + table["predicted"].map(labels)
-    return np.eye(len(classes) ** 2)[cells.to_numpy()]
+    # Rows of a unit matrix would need all of it: 13 GB with 200 classes.
+    one_hot = np.zeros((len(table), len(classes) ** 2))
+    one_hot[np.arange(len(table)), cells.to_numpy()] = 1
+    return one_hot
