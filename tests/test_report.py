@@ -122,6 +122,10 @@ def test_every_image_is_on_the_page_once(results: Path, html: str) -> None:
     error, row = known["errors"][7], inputs.errors.iloc[7]
     assert images["id"][error["image"]] == row["id"]
     assert [images["id"][i] for i in error["near"]] == [row[f"neighbour_{k}"] for k in range(1, 6)]
+    # Fewer than five training images.
+    fewer = replace(inputs, errors=inputs.errors.assign(neighbour_4="", neighbour_5=""))
+    near = [images["id"][i] for i in records(fewer)["errors"][7]["near"]]
+    assert near == [row[f"neighbour_{k}"] for k in range(1, 4)]
 
 
 def test_errors_are_counted_by_cause(results: Path, page: Page) -> None:

@@ -3,7 +3,9 @@
 import json
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from stages.cli.running import InputError
 from stages.dataset.index import rows_of
@@ -90,9 +92,10 @@ def left_out(inputs: Inputs, known: dict[str, Any]) -> str:
     errors = sum(inputs.metrics["errors"][model]["errors"] for model in MODELS)
     if on_page == tests and len(inputs.errors) == errors:
         return ""
+    which = ": of each model and class the surest" if len(inputs.errors) < errors else ""
     return (
         f"Of {count(tests)} test images the page shows {count(on_page)}, and of "
-        f"{count(errors)} errors {count(len(inputs.errors))}: of each model and class the surest. "
+        f"{count(errors)} errors {count(len(inputs.errors))}{which}. "
         "Numbers and tables are of all of them, where they do not say otherwise."
     )
 
@@ -126,10 +129,13 @@ def _errors(images: pd.DataFrame, inputs: Inputs) -> list[dict[str, Any]]:
             f"{len(frame)} errors and {len(inputs.heat)} maps. Run `dvc repro evaluate`."
         )
     rows = rows_of(frame["id"], images, what="data/predictions/errors.csv")
-    near = {
-        column: rows_of(frame[column], images, what="data/predictions/errors.csv")
-        for column in NEIGHBOUR_COLUMNS
-    }
+    near = dict[str, NDArray[np.int64]]()
+    for column in NEIGHBOUR_COLUMNS:
+        found = (frame[column] != "").to_numpy()  # fewer than five, where training has fewer
+        near[column] = np.full(len(frame), -1)
+        near[column][found] = rows_of(
+            frame.loc[found, column], images, what="data/predictions/errors.csv"
+        )
     return [
         {
             "image": int(rows[i]),
@@ -137,7 +143,7 @@ def _errors(images: pd.DataFrame, inputs: Inputs) -> list[dict[str, Any]]:
             "cause": frame["cause"].iloc[i],
             "margin": round(float(frame["margin"].iloc[i]), 3),
             "sentence": frame["sentence"].iloc[i],
-            "near": [int(near[column][i]) for column in NEIGHBOUR_COLUMNS],
+            "near": [int(each[i]) for each in near.values() if each[i] >= 0],
             "heat": [heat_layer(heat) if heat.any() else None for heat in inputs.heat[i]],
         }
         for i in range(len(frame))
