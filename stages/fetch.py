@@ -23,7 +23,7 @@ from stages.cli.running import InputError, run_command
 from stages.dataset.files import replacing
 from stages.params.loading import check_named_files, load_params
 from stages.params.schema import Fetch
-from stages.sources.choosing import Row, Source, open_source
+from stages.sources.choosing import Row, Source, names_of, open_source
 
 MANIFEST = [
     "id",
@@ -50,8 +50,7 @@ def run(settings: Fetch, *, seed: int, workers: int, out: Path = Path("data/raw"
     Raises:
         ValueError: if the source cannot be read as images of two classes or more.
     """
-    sources = [settings.source] if isinstance(settings.source, str) else settings.source
-    for name in sources:
+    for name in names_of(settings):
         if Path(name).resolve().is_relative_to(out.resolve()):
             raise InputError(
                 f"fetch.source: expected images that lie elsewhere. Received: {name}, in {out}, "
@@ -70,7 +69,7 @@ def run(settings: Fetch, *, seed: int, workers: int, out: Path = Path("data/raw"
     more = " ..." if len(source.classes) > SHOWN_CLASSES else ""
     told = f"{source.total} images of {len(source.classes)} classes ({classes}{more})"
     print(f"fetch: {told} from {settings.source}")
-    if settings.watch == UNWATCHED and settings.source not in ("phantom", ["phantom"]):
+    if settings.watch == UNWATCHED and names_of(settings) != ["phantom"]:
         print(
             "fetch: DVC does not see changes there. Set fetch.watch to the folder, archive or URL, "
             "or run `dvc repro --force fetch` after a change"

@@ -24,13 +24,18 @@ class Source(NamedTuple):
     images: Iterable[tuple[Row, bytes]]
 
 
+def names_of(settings: Fetch) -> list[str]:
+    """Return the sources as a list, also where there is one."""
+    return [settings.source] if isinstance(settings.source, str) else settings.source
+
+
 def open_source(settings: Fetch, *, seed: int, workers: int, closing: ExitStack) -> Source:
     """Find the images of the source; `closing` closes what reads them.
 
     Raises:
         ValueError: if the source cannot be read.
     """
-    names = [settings.source] if isinstance(settings.source, str) else settings.source
+    names = names_of(settings)
     for name in ALONE:
         if name in names and len(names) > 1:
             raise InputError(
