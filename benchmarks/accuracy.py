@@ -174,7 +174,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--seeds", type=int, default=3, help="how many")
     parser.add_argument("--only", nargs="+", choices=METHODS, default=METHODS)
-    return parser.parse_args(arguments)
+    chosen = parser.parse_args(arguments)
+    changes = points(chosen.set)
+    if len(changes) != 1:
+        parser.error(f"--set: expected one value a key. Received: {' '.join(chosen.set)}")
+    chosen.set = changes[0]
+    return chosen
 
 
 def main() -> None:
@@ -186,8 +191,7 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with quiet_import():
         import stages.models.runtime  # noqa: F401  imported before time is taken
-    (changes,) = points(chosen.set)
-    params = load_params(changes=changes)
+    params = load_params(changes=chosen.set)
     seeds = range(params.seed, params.seed + chosen.seeds)
     table, right = measure(chosen.data, chosen.only, params=params, seeds=seeds, weights=weights)
     print(table.to_string(index=False, float_format="{:.3f}".format))

@@ -101,6 +101,14 @@ class TestAccuracy:
         assert row.difference == pytest.approx(100 * (15 - 8) / 18)
         assert row.p_value == pytest.approx(0.375)
 
+    def test_several_values_of_a_parameter_are_refused(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert accuracy.parse(["--set", "lr=1e-4"]).set == {"lr": "1e-4"}
+        with pytest.raises(SystemExit):
+            accuracy.parse(["--set", "lr=1,2"])
+        assert "expected one value a key. Received: lr=1,2" in capsys.readouterr().err
+
     def test_histograms_sum_to_one_and_tell_colours(self) -> None:
         images, index, _ = part(8, 0)
         rows = baselines.histograms(images) ** 2

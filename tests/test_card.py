@@ -59,6 +59,20 @@ def test_a_name_with_a_bar_stays_in_its_cell() -> None:
     assert "| a\\|b | no image |" in model_card(FACTS._replace(classes=["a|b"]))
 
 
+def test_names_are_not_taken_for_markdown() -> None:
+    card = model_card(FACTS._replace(classes=["<img src=x>", "*a*"], source="`b`"))
+    assert "| \\<img src=x> | no image |" in card
+    assert "| \\*a\\* | no image |" in card
+    assert "Source: \\`b\\`. Divided" in card
+
+
+def test_tissues_and_systems_are_counted() -> None:
+    assert "Accuracy over 10 tissues" in model_card(FACTS)
+    card = model_card(FACTS._replace(classes=["skin_1", "skin_2", "spleen", "lymph_node"]))
+    assert "Accuracy over 3 tissues" in card
+    assert "Accuracy over 2 organ systems" in card
+
+
 @pytest.mark.parametrize("content", [b"", b"model"])
 def test_digest(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(content)

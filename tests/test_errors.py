@@ -298,6 +298,36 @@ def test_dark_stain_accounts_for_distance_and_pale_stain_does_not() -> None:
     assert [name_cause(found.loc[row]) for row in (0, 1)] == ["extreme_stain", "unlike_training"]
 
 
+def test_a_picture_that_is_usual_for_its_class_is_not_blurred() -> None:
+    table, _ = stained_images([1.0, 1.0, 1.0])
+    table.loc[table["label"] == 1, "blur"] *= 0.4  # the predicted class is much sharper
+    table.loc[:2, "blur"] = 0.2
+    quality = usual_quality(table)
+    usual = measure_images(table, quality, CLASSES)
+    assert (evidence(table, usual, CLASSES)["blur"][:3] < STANDS_OUT).all()
+    table.loc[:2, "blur"] = 0.8
+    blurred = measure_images(table, quality, CLASSES)
+    assert (evidence(table, blurred, CLASSES)["blur"][:3] >= STANDS_OUT).all()
+
+
+def test_copies_in_training_put_nothing_far_from_it(tmp_path: Path) -> None:
+    parts, _ = planted_parts(tmp_path)
+    train = parts["train"].index
+    whole = fit_space(train, tmp_path, seed=1)
+    features = np.load(tmp_path / "train.npy")
+    rng = np.random.default_rng(0)
+    copies = np.repeat(features[:1], 30, axis=0) * (
+        1 + 1e-6 * rng.random((30, *features.shape[1:]))
+    )
+    np.save(tmp_path / "train.npy", np.concatenate([features, copies.astype(np.float32)]))
+    more = pd.concat([train, train.iloc[[0] * 30].assign(id=[f"copy/{i}" for i in range(30)])])
+    more[["id"]].to_csv(tmp_path / "train.csv", index=False)
+    other = fit_space(more.reset_index(drop=True), tmp_path, seed=1)
+    test = parts["test"].index
+    (_, before), (_, after) = (one.place(test, "test", tmp_path) for one in (whole, other))
+    assert after.max() < 2 * before.max()
+
+
 def test_stain_counts_the_area_that_it_makes_visible() -> None:
     table, quality = stained_images([1.5, 1.5, 1.5])
     table.loc[:2, "tissue_fraction"] = [0.3, 0.6, 0.15]

@@ -121,6 +121,23 @@ def test_scatter_refuses_what_it_cannot_draw() -> None:
         scatter_figure(embedding(), title="t-SNE", splits=("val",))
 
 
+@pytest.mark.parametrize("number", [27, 60, 90])
+def test_scatter_of_many_classes_keeps_its_place_beside_the_legend(number: int) -> None:
+    points = [*range(number)]
+    frame = pd.DataFrame({
+        "split": "test", "class": [f"a name of many letters, number {i}" for i in points],
+        "x": points, "y": points[::-1],
+    })  # fmt: skip
+    figure = scatter_figure(frame, title="t-SNE", splits=("test",))
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    plot, legend = figure.axes[0].get_window_extent(), figure.legends[0].get_window_extent()
+    assert not plot.overlaps(legend)
+    assert min(plot.width, plot.height) > 0.7 * figure.bbox.height
+    assert legend.y0 >= 0
+    assert len(figure.legends[0].get_texts()) == (number if number <= 84 else 0)
+
+
 def test_scatter_survives_a_single_point() -> None:
     frame = embedding().head(1)
     assert png_bytes(scatter_figure(frame, title="t-SNE", splits=("train",)))

@@ -57,6 +57,21 @@ def test_copies_of_test_images_in_training_are_closer_than_random() -> None:
     assert verdict(measured) == "closer"
 
 
+def test_shift_is_noticed_where_donors_have_images_of_several_classes() -> None:
+    points, index = samples(4, shift=0.8)
+    # No two donors have the same classes.
+    index["class"] = [f"{name}{i % 4 * (i // 4)}" for i, name in enumerate(index["class"])]
+    index.loc[index.index % 4 < 2, "class"] = "common"
+    measured = overlap(points, index, **SETTINGS)
+    assert verdict(measured) == "apart"
+
+
+def test_where_no_donor_can_change_places_nothing_can_be_told() -> None:
+    points, index = samples(4, shift=0.8)
+    index["class"] = index["split"]
+    assert verdict(overlap(points, index, **SETTINGS)) == "unknown"
+
+
 def test_shift_of_one_class_shows_in_that_class_alone() -> None:
     points, index = samples(2)
     points[(index["split"] == "test") & (index["class"] == "b")] += 2

@@ -23,7 +23,7 @@ from stages.page.overlap import overlap_verdict
 from stages.page.reading import MADE_BY, PICTURES, read_inputs
 from stages.page.records import as_json, left_out, records
 from stages.page.thumbnails import thumbnail_side
-from stages.page.wording import confused_pairs, verdict
+from stages.page.wording import confused_pairs, confusion_sentence, verdict
 from tests.report_examples import CLASSES, MIXING, PAIRS, TSNE, make_results
 
 
@@ -300,11 +300,29 @@ def test_verdict_says_what_was_measured(results: Path) -> None:
     assert "(95% interval +22.8 to +32.8; McNemar" in verdict(inputs)[0]
 
 
+@pytest.mark.parametrize(
+    ("actual", "predicted", "expected"),
+    [
+        ("bcd", "acd", "The net's one error is a with b."),
+        ("abc", "bca", "The net's 3 errors are each of another pair of classes."),
+        ("aba", "bab", "The net's 3 errors are led by a with b (3): together 100.0% of them."),
+    ],
+)
+def test_few_errors_are_told_as_they_are(actual: str, predicted: str, expected: str) -> None:
+    tested = pd.DataFrame({"class": list(actual), "predicted": list(predicted)})
+    assert confusion_sentence(tested, "net") == expected
+
+
+def test_a_difference_of_nothing_has_no_sign_of_its_own() -> None:
+    assert points(-0.0) == points(-0.0003) == points(0.0) == "+0.0"
+    assert points(-0.014) == "\N{MINUS SIGN}1.4"
+
+
 def test_a_perfect_model_is_told_as_one(results: Path) -> None:
     inputs = read_inputs(results)
     frame = inputs.predictions["pretrained"]
     frame["predicted"] = frame["class"]
-    assert verdict(inputs)[1] == "It makes no error on them."
+    assert verdict(inputs)[1] == "The pretrained net makes no error on them."
     of_other = inputs.confusions["model"] != "pretrained"
     faultless = replace(
         inputs,

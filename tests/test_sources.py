@@ -547,6 +547,10 @@ def test_no_space_to_inflate_is_no_damage(tmp_path: Path, monkeypatch: pytest.Mo
             "Received: some in test/a/p2",
         ),
         (["train/a/p1/1.png", "train/b/p2/2.png"], "Received: some in train/a/p1"),
+        (
+            ["colon/he/1.png", "colon/ihc/2.png", "liver/he/3.png", "liver/ihc/4.png"],
+            "Received: colon, liver, which are tissues, and below them he, ihc. If the upper",
+        ),
         (["train/1.png", "test/2.png"], "expected images as train/<class>/<image>"),
     ],
 )
@@ -568,6 +572,7 @@ def test_images_that_lie_where_fetch_writes_are_not_lost(tmp_path: Path) -> None
         ["one/a/1.png", "one/b/2.png", "two/a/3.png", "two/b/4.png"],
         ["part1/a/1.png", "part2/b/2.png"],
         ["validation/a/1.png", "validation/b/2.png"],
+        ["lung/adeno/1.png", "lung/benign/2.png"],
         ["a/1.png", "b/2.png"],
     ],
 )

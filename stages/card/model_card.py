@@ -4,6 +4,7 @@ After Mitchell et al., "Model Cards for Model Reporting", FAT* 2019, arXiv 1810.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,12 +12,13 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from stages.dataset.files import file_digest, replacing
+from stages.metrics.atlas import count_joined
 
 LICENCE = "Apache-2.0 (code and weights trained here); images keep the licence of their source"
 SHARES = (
     ("accuracy", "Accuracy"),
-    ("accuracy_10_tissues", "Accuracy over 10 tissues"),
-    ("accuracy_8_systems", "Accuracy over 8 organ systems"),
+    ("accuracy_10_tissues", "Accuracy over {tissues} tissues"),
+    ("accuracy_8_systems", "Accuracy over {systems} organ systems"),
     ("top3_accuracy", "Top-3 accuracy"),
     ("balanced_accuracy", "Balanced accuracy"),
     ("macro_f1", "Macro-F1"),
@@ -31,6 +33,10 @@ LIMITS = (
     "worse, and nothing here says by how much.",
 )
 DESCRIPTION = "A backbone and a head that names the organ of a tissue image, in one file."
+HEAD = (
+    "A head that names the organ of a tissue image from the features of a backbone, which is a "
+    "file of its own: `backbone` and `sha256` below."
+)
 PHANTOM = (
     "Trained and tested on drawn cores, not on tissue: the numbers say that the pipeline works and "
     "nothing about real images."
@@ -68,7 +74,7 @@ def write_card(
     images = pd.concat(indices.values())
     facts = Facts(
         name=model.stem,
-        description=DESCRIPTION,
+        description=HEAD if str(params["backbone"]).endswith(".onnx") else DESCRIPTION,
         source=", ".join(sorted(images["source"].unique())),
         classes=sorted(images["class"].unique()),
         metrics=json.loads((metrics / f"{model.stem}.json").read_text(encoding="utf-8")),
@@ -85,7 +91,7 @@ def model_card(facts: Facts) -> str:
     limits = [PHANTOM, *LIMITS] if facts.source == "phantom" else list(LIMITS)
     sections = {
         "Data": _data(facts),
-        "Results on the test images": _results(facts.metrics),
+        "Results on the test images": _results(facts),
         "Recall by class": _recall(facts),
         "Limits": "\n".join(f"- {one}" for one in limits),
         "Parameters": _table(("Parameter", "Value"), sorted(facts.params.items())),
@@ -99,14 +105,16 @@ def model_card(facts: Facts) -> str:
 def _data(facts: Facts) -> str:
     images, groups = facts.split["images"], facts.split["groups"]
     rows = [(part, images[part], groups[part]) for part in ("train", "val", "test")]
+    table = _table(("Part", "Images", "Donors or other groups"), rows)
     shared = groups["shared"]
     return (
-        f"Source: {facts.source}. Divided by {facts.split['group_rule']}; {shared} groups stand in "
-        f"more than one part.\n\n{_table(('Part', 'Images', 'Donors or other groups'), rows)}"
+        f"Source: {_cell(facts.source)}. Divided by {facts.split['group_rule']}; {shared} groups "
+        f"stand in more than one part.\n\n{table}"
     )
 
 
-def _results(metrics: Mapping[str, Any]) -> str:
+def _results(facts: Facts) -> str:
+    metrics, joined = facts.metrics, count_joined(facts.classes)
     test = metrics["test"]
     rows = []
     for key, name in SHARES:
@@ -114,7 +122,7 @@ def _results(metrics: Mapping[str, Any]) -> str:
             continue
         low, high = test.get(f"{key}_low"), test.get(f"{key}_high")
         interval = "" if low is None or high is None else f"{low:.3f} to {high:.3f}"
-        rows.append((name, f"{test[key]:.3f}", interval))
+        rows.append((name.format(**joined), f"{test[key]:.3f}", interval))
     return (
         f"{test['n']} images. Intervals resample groups (see Data). In training the accuracy is "
         f"{metrics['train']['accuracy']:.3f}, in validation {metrics['val']['accuracy']:.3f}. "
@@ -135,4 +143,4 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def _cell(value: Any) -> str:
-    return str(value).replace("|", "\\|").replace("\n", " ")
+    return re.sub(r"([\\`*<|])", r"\\\1", str(value)).replace("\n", " ")

@@ -84,8 +84,9 @@ def surprise(values: ArrayLike, reference: ArrayLike) -> Values:
 def measure_images(table: pd.DataFrame, quality: Quality, classes: Sequence[str]) -> pd.DataFrame:
     """Return the measured value and the ranked quantity behind each cause, a row an image.
 
-    Tissue and blur are compared with images of the true and of the predicted class, half each:
-    little tissue is usual in a lung, but not in a liver that was taken for one. Stain is compared
+    Tissue and blur are compared with images of the true class, and half as much with those of the
+    predicted one, where they are less unusual there: a liver of little tissue that is taken for a
+    lung shows as much of it as lungs do. Stain is compared
     with the true class alone: a dark skin is taken for a lymph node because it is as dark as one.
 
     Args:
@@ -98,10 +99,11 @@ def measure_images(table: pd.DataFrame, quality: Quality, classes: Sequence[str]
     predicted = table["predicted"].map(labels).to_numpy(int)
     own = quality.deviation(table, table["label"].to_numpy(int))
     both = (own + quality.deviation(table, predicted)) / 2
+    tissue, blur = QUALITY.index("tissue_fraction"), QUALITY.index("blur")
     stains = own[:, 2:]
     measured = pd.DataFrame(index=table.index)
-    measured["little_tissue"] = -both[:, QUALITY.index("tissue_fraction")]
-    measured["blur"] = both[:, QUALITY.index("blur")]
+    measured["little_tissue"] = -np.maximum(own, both)[:, tissue]
+    measured["blur"] = np.minimum(own, both)[:, blur]
     # Squared, since `surprise` expects an exponential tail, as that of chi-squared is.
     measured["extreme_stain"] = np.einsum("ni,ij,nj->n", stains, quality.stains, stains)
     measured["darker"] = stains.sum(axis=1) > 0

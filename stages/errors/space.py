@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
-from sklearn.neighbors import LocalOutlierFactor
+from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 
 from stages.dataset.features import mean_features
 from stages.dataset.index import QUALITY
@@ -20,6 +20,7 @@ Points = NDArray[np.float64]
 COMPONENTS = 128
 NOVELTY_COMPONENTS = 64
 NOVELTY_NEIGHBOURS = 20  # as recommended in the paper for sets of this size
+COPY = 0.05  # share of the spread of all training images, within which two are the same picture
 SMALLEST = 0.01  # added before logarithms of shares and densities
 FITTED = 5_000  # training images
 BLOCK = 2_048  # images whose features are in memory at once
@@ -80,8 +81,9 @@ class Novelty:
         rest = self._rest(train, table)
         count = min(NOVELTY_COMPONENTS, *rest.shape)
         self._pca = PCA(count, svd_solver="full", random_state=seed).fit(rest)
-        near = min(NOVELTY_NEIGHBOURS, len(rest) - 1)
-        self._factor = LocalOutlierFactor(near, novelty=True).fit(self._pca.transform(rest))
+        points = _without_copies(self._pca.transform(rest))
+        near = min(NOVELTY_NEIGHBOURS, max(1, len(points) - 1))
+        self._factor = LocalOutlierFactor(near, novelty=True).fit(points)
 
     def __call__(self, scaled: Points, table: pd.DataFrame) -> Points:
         """Return the distances (N,) of other images, from the same of them."""
@@ -93,6 +95,16 @@ class Novelty:
 
     def _rest(self, scaled: Points, table: pd.DataFrame) -> Points:
         return scaled - self._explained.predict(self._described(table))
+
+
+def _without_copies(points: Points) -> Points:
+    """Keep one of each picture: more copies than neighbours lie at no distance from each other.
+
+    Their density would be infinite, and all that is near them infinitely far.
+    """
+    radius = COPY * np.sqrt(points.var(axis=0).sum())
+    near = NearestNeighbors(radius=radius).fit(points).radius_neighbors(return_distance=False)
+    return points[[bool((rows > number).all()) for number, rows in enumerate(near)]]
 
 
 class Space(NamedTuple):

@@ -9,10 +9,20 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
-from stages.figures.theme import INK, MUTED, PALE, class_style, house_style, new_figure
+from stages.figures.theme import (
+    CLASS_STYLES,
+    INK,
+    MUTED,
+    PALE,
+    class_style,
+    house_style,
+    new_figure,
+)
 
 COLUMNS = ("split", "class", "x", "y")
 LONGEST = 24  # letters of a name that are written: longer ones would leave no room for the points
+ROWS = 28  # of the legend
+WIDTH = 2.0  # inches, of each of its columns but the first
 NAMES_IN_PLOT = 15  # with more classes than this the names would hide the points
 
 
@@ -39,15 +49,19 @@ def scatter_figure(
     names = sorted(frame["class"].unique())
     sizes = {split: int((frame["split"] == split).sum()) for split in splits}
     area = float(np.clip(18_000 / len(frame), 4, 26))
+    # Of more classes two would look the same.
+    listed = names if len(names) <= CLASS_STYLES else []
+    # As many as for two splits: all drawings of a frame are of one size.
+    columns = -(-(len(listed) + 2) // ROWS)
     with house_style():
-        figure = new_figure(6.6, 5.2)
+        figure = new_figure(6.6 + WIDTH * (columns - 1), 5.2)
         axes = figure.add_subplot()
         for split in splits:
             _draw_split(axes, frame[frame["split"] == split], names, split, area)
         if len(names) <= NAMES_IN_PLOT:
             _write_names(axes, frame[frame["split"].isin(splits)])
         _frame_limits(axes, frame)
-        _add_legend(figure, names, splits)
+        _add_legend(figure, listed, splits, columns=columns)
         counted = ", ".join(f"{n:,} {split}" for split, n in sizes.items())
         figure.suptitle(
             f"{title} (n = {counted})", x=0.01, ha="left", fontsize=10, fontweight="bold"
@@ -129,13 +143,14 @@ def _frame_limits(axes: Axes, points: pd.DataFrame) -> None:
     axes.spines[:].set_color(PALE)
 
 
-def _add_legend(figure: Figure, names: list[str], splits: Sequence[str]) -> None:
+def _add_legend(figure: Figure, names: list[str], splits: Sequence[str], *, columns: int) -> None:
     """Classes by colour and marker, then, if several splits are drawn, filled and outlined."""
     handles = []
     for position, name in enumerate(names):
         colour, marker = class_style(position)
+        label = _shortened(name)
         handles.append(
-            Line2D([], [], linestyle="", marker=marker, color=colour, markersize=6, label=name)
+            Line2D([], [], linestyle="", marker=marker, color=colour, markersize=6, label=label)
         )
     if len(splits) > 1:
         handles += [
@@ -151,5 +166,4 @@ def _add_legend(figure: Figure, names: list[str], splits: Sequence[str]) -> None
             )
             for split in splits
         ]
-    columns = 1 if len(handles) <= 28 else 2
     figure.legend(handles=handles, loc="outside right upper", fontsize=8, ncols=columns)

@@ -33,6 +33,7 @@ CLASS_COLOURS = (
 )
 # Seven markers against twelve colours: the pair repeats only after 84 classes.
 CLASS_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+CLASS_STYLES = len(CLASS_COLOURS) * len(CLASS_MARKERS)
 
 _SETTINGS = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same glyphs on every machine

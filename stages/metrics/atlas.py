@@ -39,6 +39,12 @@ def slide_of(path: str) -> str:
     return match[1] if match else ""
 
 
+def count_joined(classes: Sequence[str]) -> dict[str, int]:
+    """Return how many tissues and systems there are of these classes."""
+    joined = {"tissues": TISSUES, "systems": SYSTEMS}
+    return {level: len({names.get(one, one) for one in classes}) for level, names in joined.items()}
+
+
 def is_atlas(classes: Sequence[str]) -> bool:
     """Whether all classes are named as in the atlas, and some of them can be joined."""
     names = set(classes)

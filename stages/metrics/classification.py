@@ -104,6 +104,8 @@ def measure_test_part(
     f1_low, f1_high = bootstrap(
         _one_hot_confusions(table, classes), groups, macro_f1, resamples=resamples, seed=seed
     )
+    if f1_low == f1_high:  # where all groups are alike, such as all right
+        f1_low, f1_high = low, high
     recalls = recall_score(actual, predicted, labels=present, average=None, zero_division=0)
     values = {
         "n": len(table),
@@ -161,6 +163,9 @@ def compare(
     difference = b.astype(float) - a.astype(float)
     low, high = mean_interval(difference, groups, resamples=resamples, seed=seed)
     differing = only_a + only_b
+    if not differing:  # so do some of those that were not asked, as likely for one as for the other
+        high = share_interval(difference, groups, resamples=resamples, seed=seed).high
+        low = -high
     return {
         "n": len(a),
         "both_right": int((a & b).sum()),

@@ -33,8 +33,8 @@ def overlap(
     - frechet: the Frechet distance of the two, in the units of the points, squared.
 
     Random splits move whole donors, since images of one donor lie close together in any case, and
-    keep the number of test donors of each class; where donors have images of several, of each set
-    of classes.
+    keep the number of test donors of each class; a donor with images of several counts for the one
+    that it has most images of.
 
     Args:
         points: principal components float32 (N, K) of training and test images.
@@ -51,8 +51,8 @@ def overlap(
     is_test = (index["split"] == "test").to_numpy()
     # A donor on both sides counts as two, or there might be nobody to move.
     codes, _ = pd.factorize(2 * donors + is_test, sort=True)
-    each = pd.DataFrame({"classes": index["class"], "test": is_test}).groupby(codes)
-    groups = each.agg({"classes": lambda names: tuple(sorted(set(names))), "test": "first"})
+    each = pd.DataFrame({"class": index["class"], "test": is_test}).groupby(codes)
+    groups = each.agg({"class": lambda names: names.mode().iloc[0], "test": "first"})
     rng = np.random.default_rng(seed)
     drawn = [_shuffled(groups, rng)[codes] for _ in range(random_splits)]
     divisions = np.array([is_test, *drawn])
@@ -90,8 +90,11 @@ def joint_p_value(measured: dict[str, dict[str, float]]) -> float:
 def verdict(measured: dict[str, dict[str, float]]) -> str:
     """Return how the test set lies to training: `apart`, `closer` or `same` as random splits.
 
-    `closer` is what copies on both sides do.
+    `closer` is what copies on both sides do. `unknown` is where each class has only donors of
+    training or only donors of the test: all random splits are then the real one.
     """
+    if all(one["random_low"] == one["real"] == one["random_high"] for one in measured.values()):
+        return "unknown"
     if joint_p_value(measured) < SIGNIFICANT:
         return "apart"
     mixing = measured["mixing"]
@@ -113,7 +116,7 @@ def _beside_random(values: NDArray[np.float64], *, apart_is_low: bool = False) -
 
 def _shuffled(groups: pd.DataFrame, rng: np.random.Generator) -> NDArray[np.bool_]:
     shuffled = groups["test"].to_numpy().copy()
-    for rows in groups.groupby("classes").indices.values():
+    for rows in groups.groupby("class").indices.values():
         shuffled[rows] = rng.permutation(shuffled[rows])
     return shuffled
 

@@ -19,6 +19,8 @@ VERDICTS = {
     "closer": "The test images lie closer to training than 97.5% of random splits put them: copies "
     "on both sides do that, and so does chance, one time in forty",
     "same": "The test images differ from training by no more than a random split",
+    "unknown": "Whether the test images differ from training by more than a random split cannot be "
+    "told, since no class has donors on both sides that could change places",
 }
 
 
@@ -41,7 +43,7 @@ def overlap_verdict(tsne: Mapping[str, Any], split: Mapping[str, Any]) -> str:
         f"{VERDICTS[found]}; counted over the {tsne['neighbours']} nearest neighbours "
         f"of each test image, mixing with training is {_beside_random(mixing)}, and a classifier "
         f"tells them apart with an area under the ROC curve of {_beside_random(two_sample)}"
-        f"{'' if found == 'closer' else joint}; {groups} shared between the parts."
+        f"{joint if found in ('apart', 'same') else ''}; {groups} shared between the parts."
     )
     if split.get("group_rule") == CLUSTERS:
         told += (

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from stages.figures.confusion import confusion_counts
-from stages.metrics.atlas import SYSTEMS, TISSUES
+from stages.metrics.atlas import count_joined
 from stages.models.names import MODELS
 from stages.page.numbers import count, decimal, percent
 from stages.page.reading import PARTS, Inputs
@@ -43,10 +43,7 @@ def results_table(inputs: Inputs) -> Table:
         {**one.get("test", {}), **_coarse_intervals(inputs, model)}
         for model, one in zip(MODELS, measured, strict=True)
     ]
-    joined = {
-        level: len({names.get(one, one) for one in inputs.classes})
-        for level, names in (("tissues", TISSUES), ("systems", SYSTEMS))
-    }
+    joined = count_joined(inputs.classes)
     rows += [_result_row(name.format(**joined), tests, key, write) for key, name, write in MEASURES]
     rows.append(_result_row("Parameters", measured, "parameters", count))
     head = ["Measure"]

@@ -35,7 +35,7 @@ def verdict(inputs: Inputs) -> list[str]:
     best, metrics = best_model(inputs), inputs.metrics
     return [
         accuracy_sentence(inputs, best),
-        confusion_sentence(inputs.tested(best)),
+        confusion_sentence(inputs.tested(best), MODEL_NAMES[best]),
         overlap_verdict(metrics["tsne"], metrics["split"]),
     ]
 
@@ -77,13 +77,18 @@ def confused_pairs(tested: pd.DataFrame) -> list[tuple[str, str, int]]:
     return [(one, two, int(number)) for (one, two), number in counts]
 
 
-def confusion_sentence(tested: pd.DataFrame) -> str:
+def confusion_sentence(tested: pd.DataFrame, name: str) -> str:
     """Up to three pairs that lead the errors, and their share of all errors."""
     pairs = confused_pairs(tested)
     errors = sum(number for *_, number in pairs)
     if not errors:
-        return "It makes no error on them."
-    leading = [pair for pair in pairs[:3] if pair[2] > 1] or pairs[:1]
+        return f"The {name} makes no error on them."
+    leading = [pair for pair in pairs[:3] if pair[2] > 1]
+    if not leading:
+        one, two, _ = pairs[0]
+        if errors == 1:
+            return f"The {name}'s one error is {one} with {two}."
+        return f"The {name}'s {errors:,} errors are each of another pair of classes."
     named = join_words([f"{one} with {two} ({number})" for one, two, number in leading])
     share = sum(number for *_, number in leading) / errors
-    return f"Its {errors:,} errors are led by {named}: together {percent(share)} of them."
+    return f"The {name}'s {errors:,} errors are led by {named}: together {percent(share)} of them."

@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 Count = Annotated[int, Field(ge=1)]
 Text = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 OpenShare = Annotated[float, Field(gt=0, lt=1)]
 Tolerance = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
@@ -105,7 +106,7 @@ def _check_no_secret(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-Address = Annotated[str, Field(min_length=1), AfterValidator(_check_address)]
+Address = Annotated[Text, AfterValidator(_check_address)]
 
 
 class Section(BaseModel):
@@ -204,7 +205,7 @@ class Scratch(Section):
     warm_up: Annotated[int, Field(ge=0)]
     lr_factor: Positive
     weight_decay: Annotated[float, Field(ge=0, lt=1)]
-    average: Annotated[float, Field(ge=0, le=1)]
+    average: Fraction
     patience: Count
     zoom: Share
     stain_jitter: Annotated[float, Field(ge=0, le=2)]
@@ -245,7 +246,7 @@ class Pretrained(Section):
     fine_tune_decay: Annotated[float, Field(gt=0, le=1)]
     fine_tune_zoom: Share
     fine_tune_stain_jitter: Annotated[float, Field(ge=0, le=2)]
-    fine_tune_average: Annotated[float, Field(ge=0, le=1)]
+    fine_tune_average: Fraction
 
     @model_validator(mode="after")
     def _embedded_weights_fit_one_backbone(self) -> "Pretrained":

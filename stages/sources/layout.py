@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from stages.cli.running import InputError
+from stages.metrics.atlas import TISSUES
 from stages.sources.names import IMAGE_SUFFIXES
 
 SPLITS = ("train", "test")
@@ -101,11 +102,14 @@ def _check_above(folders: set[PurePosixPath], source: str) -> None:
             f"{', '.join(splits)}, or move the images."
         )
     classes = set[str]().union(*above.values())
-    if 1 < len(above) < len(classes) == sum(map(len, above.values())):
+    each_once = len(above) < len(classes) == sum(map(len, above.values()))
+    tissues = above.keys() <= TISSUES.keys()
+    if len(above) > 1 and (each_once or tissues):
         upper, lower = sorted(above), sorted(classes)
         raise InputError(
             f"{source}: expected classes in one folder, or the same ones in several. Received: "
-            f"{', '.join(upper[:3])}, and below them {', '.join(lower[:3])} and others, each once. "
+            f"{', '.join(upper[:3])}{', which are tissues' if tissues else ''}, and below them "
+            f"{', '.join(lower[:3])}{'' if tissues else ' and others, each once'}. "
             "If the upper ones are the classes, move the images up to them, and tell donors by "
             "split.metadata or split.group_pattern; if the lower ones are, put them together."
         )
