@@ -303,9 +303,9 @@ def test_verdict_says_what_was_measured(results: Path) -> None:
 @pytest.mark.parametrize(
     ("actual", "predicted", "expected"),
     [
-        ("bcd", "acd", "The net's one error is a with b."),
-        ("abc", "bca", "The net's 3 errors are each of another pair of classes."),
-        ("aba", "bab", "The net's 3 errors are led by a with b (3): together 100.0% of them."),
+        ("bcd", "acd", "The one error of the net is a with b."),
+        ("abc", "bca", "The 3 errors of the net are each of another pair of classes."),
+        ("aba", "bab", "The 3 errors of the net are led by a with b (3): together 100.0% of them."),
     ],
 )
 def test_few_errors_are_told_as_they_are(actual: str, predicted: str, expected: str) -> None:

@@ -87,8 +87,8 @@ def confusion_sentence(tested: pd.DataFrame, name: str) -> str:
     if not leading:
         one, two, _ = pairs[0]
         if errors == 1:
-            return f"The {name}'s one error is {one} with {two}."
-        return f"The {name}'s {errors:,} errors are each of another pair of classes."
+            return f"The one error of the {name} is {one} with {two}."
+        return f"The {errors:,} errors of the {name} are each of another pair of classes."
     named = join_words([f"{one} with {two} ({number})" for one, two, number in leading])
-    share = sum(number for *_, number in leading) / errors
-    return f"The {name}'s {errors:,} errors are led by {named}: together {percent(share)} of them."
+    share = percent(sum(number for *_, number in leading) / errors)
+    return f"The {errors:,} errors of the {name} are led by {named}: together {share} of them."
