@@ -48,6 +48,7 @@ def fit(features: NDArray[np.float32], part: Part) -> Pipeline:
     classifier = LogisticRegressionCV(
         Cs=list(STRENGTHS),
         cv=list(splits),
+        scoring="accuracy",
         l1_ratios=(0.0,),
         max_iter=100,
         tol=1e-2,
