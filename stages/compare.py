@@ -14,6 +14,7 @@ and the report says so. No stage depends on it. About 5 s on the default.
 import argparse
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from stages.cli.running import InputError, command, parser_of
@@ -38,8 +39,9 @@ def run(params: Params, *, base: str, pictures: list[str]) -> tuple[str, list[st
     """
     metrics = revisions.all_metrics(base)
     checks = check(metrics, params.compare.tolerance)
-    paired, images, notes = _on_the_same_images(params, base)
-    stale = revisions.stale_stages()
+    changed = revisions.changed_since_run()
+    paired, images, notes = _on_the_same_images(params, base, changed)
+    stale = sorted(changed)
     sections = {
         "State": markdown.state_section(stale),
         "Gate": markdown.gate_section(checks, metrics, stale),
@@ -57,8 +59,14 @@ def run(params: Params, *, base: str, pictures: list[str]) -> tuple[str, list[st
     return "\n".join([f"# Compared with {base}\n", *body]), failed
 
 
-def _on_the_same_images(params: Params, base: str) -> tuple[dict[str, Paired], str, str]:
+def _on_the_same_images(
+    params: Params, base: str, changed: Mapping[str, list[str]]
+) -> tuple[dict[str, Paired], str, str]:
     """Paired differences by metric, the images that changed sides, and what they rest on."""
+    for folder in (revisions.PREDICTIONS, "data/split"):
+        if any(path.startswith(folder) for paths in changed.values() for path in paths):
+            why = f"{folder} is not that of dvc.lock: run `dvc pull` or `dvc repro`"
+            return {}, "", f"No paired test: {why}."
     with tempfile.TemporaryDirectory() as scratch:
         here = revisions.predictions_here()
         there = here if here.missing else revisions.predictions_at(base, Path(scratch))
@@ -81,8 +89,11 @@ def _on_the_same_images(params: Params, base: str) -> tuple[dict[str, Paired], s
         for model in MODELS
         for key, value in paired_metrics(pairs[model], **sampling).items()
     }
-    changed = {model: crossings(pairs[model]) for model in MODELS}
-    return paired, markdown.crossings_section(changed), markdown.basis(pairs[MODELS[0]])
+    crossed = {model: crossings(pairs[model]) for model in MODELS}
+    said = markdown.basis(pairs[MODELS[0]])
+    if not revisions.same_images(base):
+        said += f" **Other images than in {base}**: one name need not be one picture."
+    return paired, markdown.crossings_section(crossed), said
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:

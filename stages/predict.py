@@ -14,6 +14,7 @@ Reads params.yaml, the model, the features of the training images in `data/embed
 """
 
 import argparse
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -32,8 +33,8 @@ from stages.predicting.answers import sentence, table
 from stages.predicting.inputs import list_pictures, read_batches
 
 NEEDED = (
-    "split/classes.json", "split/train.csv", "embed/train.npy", "embed/train.csv",
-    "embed/network.json",
+    "split/classes.json", "split/train.csv", "split/images.json", "embed/train.npy",
+    "embed/train.csv", "embed/network.json",
 )  # fmt: skip
 
 
@@ -67,11 +68,14 @@ def run(
 
 
 def _check_needed(paths: list[Path]) -> None:
-    missing = [path.as_posix() for path in paths if not path.exists()]
+    missing = [path for path in paths if not path.exists()]
     if missing:
+        # Of features all: those of many images are several files.
+        wanted = {str((p.parent if p.parent.name == "embed" else p).as_posix()) for p in missing}
         raise InputError(
-            f"expected a trained model and what it was trained on. Received: no {missing[0]}. "
-            f"Run `dvc pull {' '.join(missing)}`, or `dvc repro` to make them."
+            "expected a trained model and what it was trained on. Received: no "
+            f"{missing[0].as_posix()}. Run `dvc pull {' '.join(sorted(wanted))}`, or `dvc repro` "
+            "to make them."
         )
 
 
@@ -107,6 +111,8 @@ def main(arguments: list[str] | None = None) -> None:
         _check_targets(options.output, options.gradcam)
         asked = {"model": options.model, "gradcam": options.gradcam}
         rows: list[dict[str, Any]] = []
+        # As of `timeout` or a scheduler: what has been answered is kept.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         try:
             rows.extend(run(load_params(), options.source, **asked))
         except BaseException:
@@ -114,7 +120,8 @@ def main(arguments: list[str] | None = None) -> None:
             if rows:
                 partial = options.output.with_suffix(".partial.csv")
                 write_table(table(rows), partial)
-                print(f"predict: stopped after {len(rows)} pictures; {partial} holds the answers")
+                told = f"predict: stopped after {len(rows)} pictures; {partial} holds the answers"
+                print(told, file=sys.stderr)
             raise
         write_table(table(rows), options.output)
     refused = sum(bool(row["refused"]) for row in rows)

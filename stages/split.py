@@ -80,7 +80,7 @@ def run(
         kept = np.flatnonzero(read["reason"] == "")
         images = StoredImages(stored, kept)
         index = manifest.join(read).iloc[kept].reset_index(drop=True)
-        check_counts(index, settings.min_per_class, classes)
+        check_counts(index, settings.min_per_class, classes, rejected)
         pairs = near_duplicate_pairs(
             images, stored.all("fingerprint")[kept], StoredKeyPoints(stored, kept), progress=True
         )

@@ -55,7 +55,8 @@ def run(
     set_up(seed=seed, threads=threads)
     several = train_on_all_gpus()
     train, val = read_part(split, "train"), read_part(split, "val")
-    classes = len(read_classes(split))
+    names = read_classes(split)
+    classes = len(names)
     features = read_features(train.index["id"], "train", embed)
     val_features = read_features(val.index["id"], "val", embed)
     views = features.shape[1]
@@ -101,7 +102,7 @@ def run(
     else:
         seen = predict_features(head, val_features)
     calibrate(head, seen[:, None], val.labels)
-    save_model(network, model)
+    save_model(network, model, classes=names)
     write_table(table, history)
 
 

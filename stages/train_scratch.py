@@ -46,11 +46,12 @@ def run(
     set_up(seed=seed, threads=threads)
     several = train_on_all_gpus()
     val = read_part(split, "val")
+    classes = read_classes(split)
     network, table = train(
         settings,
         read_part(split, "train"),
         val,
-        classes=len(read_classes(split)),
+        classes=len(classes),
         seed=seed,
         lr=lr,
         batch_size=batch_size,
@@ -63,7 +64,7 @@ def run(
         jitter=settings.calibration_jitter, seed=seed, name="calibrate",
     )  # fmt: skip
     calibrate(network, seen, val.labels)
-    save_model(network, model)
+    save_model(network, model, classes=classes)
     write_table(table, history)
 
 

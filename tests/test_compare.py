@@ -18,7 +18,7 @@ from stages.comparing.gating import check
 from stages.comparing.pairing import Paired, crossings, join, paired_metrics
 from stages.comparing.revisions import Change
 from stages.models.names import MODELS
-from tests.conftest import run
+from tests.conftest import commit, run
 
 CLASSES = ("colon", "kidney", "liver", "lung")
 SAMPLING = {"resamples": 200, "seed": 1}
@@ -180,6 +180,15 @@ class TestMarkdown:
         assert "**gain**" in text
         assert text.endswith("1 metrics are the same.")
 
+    def test_classes_that_end_as_bounds_do_are_shown(self) -> None:
+        keys = ("m.test.recall.dysplasia_high", "m.test.accuracy_high", "m.parameters")
+        values = ((0.95, 0.1), (0.8, 0.7), (446061, 446073))
+        metrics = [Change(key, *pair) for key, pair in zip(keys, values, strict=True)]
+        text = markdown.metrics_section(metrics, {}, [])
+        assert "| `m.test.recall.dysplasia_high` | 0.95 | 0.1 |" in text
+        assert "| `m.parameters` | 446061 | 446073 |" in text
+        assert "accuracy_high" not in text
+
     def test_a_gate_says_what_it_cannot_judge(self) -> None:
         checks = check([Change("a.test.accuracy", 0.8, 0.79)], {"a.test.accuracy": 0.03})
         same = [Change("split.source", "phantom", "phantom"), Change("split.classes", None, 12)]
@@ -187,7 +196,15 @@ class TestMarkdown:
         assert markdown.gate_section(checks, same, ["tsne"]).startswith("**Not judged**, since")
         other = [*same, Change("split.images.test", 360, 16)]
         said = markdown.gate_section(checks, other, [])
-        assert "**The data differ** (`split.images.test` 360 and now 16), so that" in said
+        assert "**The data differ** (`split.images.test` `360` and now `16`), so that" in said
+
+
+@pytest.mark.parametrize("watched", ["../images", "inner/", "https://x.org/a.zip"])
+def test_a_watched_source_that_is_not_here_makes_nothing_stale(watched: str) -> None:
+    named = {"../images": str(Path("../images").resolve()), "inner/": "inner"}.get(watched, watched)
+    changes = [{"changed deps": {named: "deleted"}}]
+    assert not list(revisions._real(changes, watched))
+    assert list(revisions._real(changes, "stages/sources")) == [named]
 
 
 def test_predictions_that_are_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,6 +251,26 @@ class TestCommand:
             stage.write("\n")
         said = run("python", "-m", "stages.compare", "--gate", cwd=clone, expect=1)
         assert "compare: the results are not of this code: run `dvc repro` (tsne)" in said
+
+    def test_metrics_of_the_base_that_cannot_be_read(self, clone: Path) -> None:
+        good = (clone / "metrics/scratch.json").read_bytes()
+        (clone / "metrics/scratch.json").write_text("<<<<<<< HEAD")
+        commit(clone, "conflict")
+        (clone / "metrics/scratch.json").write_bytes(good)
+        commit(clone, "mended")
+        command = ("python", "-m", "stages.compare", "--gate", "--base")
+        said = run(*command, "HEAD~1", cwd=clone, expect=1)
+        assert "expected files that can be read. Received: " in said
+
+    def test_predictions_of_another_run_are_not_paired(self, tiny: Path, tmp_path: Path) -> None:
+        clone = tmp_path / "clone"
+        shutil.copytree(tiny, clone, symlinks=True)
+        table = clone / "data/predictions/scratch.csv"
+        text = table.read_text()
+        table.unlink()  # a link to the cache
+        table.write_text(text.replace("0.", "1.", 1))
+        said = run("python", "-m", "stages.compare", cwd=clone)
+        assert "No paired test: data/predictions is not that of dvc.lock: run `dvc pull` or" in said
 
     def test_output_file_and_pictures(self, tiny: Path, tmp_path: Path) -> None:
         out = tmp_path / "report.md"

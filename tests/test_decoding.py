@@ -72,6 +72,31 @@ def png16(levels: NDArray[np.uint16]) -> bytes:
     )
 
 
+def planar_tiff(planes: NDArray[Any]) -> bytes:
+    """An RGB TIFF of (3, H, W), uint8 or uint16, not compressed, one channel after the other."""
+    count, height, width = planes.shape
+    size, start = planes[0].nbytes, 8
+    values = {256: width, 257: height, 259: 1, 262: 2, 277: count, 278: height, 284: 2}
+    lists = {
+        258: [8 * planes.itemsize] * count, 273: [start + i * size for i in range(count)],
+        279: [size] * count,
+    }  # fmt: skip
+    table, extra = b"", b""
+    beyond = start + count * size
+    for tag in sorted(values | lists):
+        numbers = lists.get(tag, [values.get(tag, 0)])
+        table += struct.pack("<HHI", tag, 4, len(numbers))
+        if len(numbers) == 1:
+            table += struct.pack("<I", numbers[0])
+        else:
+            table += struct.pack("<I", beyond + len(extra))
+            extra += struct.pack(f"<{len(numbers)}I", *numbers)
+    directory = struct.pack("<H", len(values | lists)) + table + struct.pack("<I", 0)
+    at = beyond + len(extra)
+    pixels = planes.astype(planes.dtype.newbyteorder("<")).tobytes()
+    return b"II*\0" + struct.pack("<I", at) + pixels + extra + directory
+
+
 def grey_tiff(levels: NDArray[np.uint16], bits: int, white_is_zero: bool) -> bytes:
     """A TIFF file of 12 or 16 bits, (S, S); twelve are packed, two pixels in three bytes."""
     height, width = levels.shape
@@ -171,6 +196,12 @@ class TestKinds:
         assert (result[:14] == dark).all()
         assert (result[18:] == bright).all()
 
+    def test_a_tiff_of_planes(self) -> None:
+        planes = np.asarray(smooth(48)).transpose(2, 0, 1)
+        assert error(decoded(planar_tiff(planes)), reference(smooth(48))) < 0.5
+        with pytest.raises(UnreadableImageError, match="PlanarConfiguration 1"):
+            decoded(planar_tiff(planes.astype(np.uint16) * 257))
+
     def test_32_bit_grey_beyond_16_bits_is_refused(self) -> None:
         levels = np.full((8, 8), 1 << 20, np.int32)
         with pytest.raises(UnreadableImageError, match="outside 16 bits"):
@@ -254,6 +285,12 @@ class TestGeometry:
         expected = np.full_like(result, 255)
         expected[content_box(*shown, 56)] = 0
         assert (result == expected).all()
+
+    @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+    def test_a_broken_description_is_no_broken_picture(self, kind: str) -> None:
+        image = smooth(64)
+        content = encode(image, kind, exif=b"Exif\0\0garbage!")
+        assert error(decoded(content), reference(image)) < 4
 
     def test_shape_is_turned_though_the_decoder_has_made_it_a_square(self) -> None:
         exif = Image.Exif()

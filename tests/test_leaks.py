@@ -110,6 +110,9 @@ def test_a_class_of_which_nothing_is_left_stops_the_run():
     check_counts(rows, 3, {"a", "b"})
     with pytest.raises(InputError, match=r"split\.min_per_class: .*Received: c 0"):
         check_counts(rows, 3, {"a", "b", "c"})
+    rejected = pd.DataFrame({"id": ["c/1.png", "c/2.png"], "reason": "is truncated"})
+    with pytest.raises(InputError, match=r"c 0; 2 images cannot be used, e\.g\. c/1\.png: is trun"):
+        check_counts(rows, 3, {"a", "b", "c"}, rejected)
 
 
 @pytest.mark.parametrize("on_leak", ["report", "drop", "fail"])

@@ -209,6 +209,17 @@ def test_wrong_value_names_key_expected_and_received(
     assert found == received
 
 
+@pytest.mark.parametrize("key", ["engine.storage", "fetch", "fetch.hpa.url"])
+def test_passwords_are_not_repeated_where_something_else_is_wrong(load: Load, key: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load(changed(key, "S3://me:hunter2@bucket/x"))
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_user_of_ssh_is_no_secret(load: Load) -> None:
+    assert load(changed("fetch.source", "ssh://me@host/images")).fetch.source
+
+
 def test_wrong_digest_names_the_file(load: Load) -> None:
     with pytest.raises(InputError, match=r"fetch\.sha256\.a\.zip: expected .*Received: 'abc'"):
         load(changed("fetch.sha256", "{a.zip: abc}"))
@@ -223,7 +234,13 @@ def test_secrets_are_refused_at_any_depth(load: Load, key: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["fetch.source", "fetch.watch", "engine.storage"])
-@pytest.mark.parametrize("url", ["https://me:hunter2@host/x.zip", "s3://AKIA:hunter2@bucket/x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://me:hunter2@host/x.zip", "s3://AKIA:hunter2@bucket/x", "https://hunter2@host/x.zip",
+        "https://host/x.zip?se=2027&sig=hunter2", "https://host/x?X-Amz-Signature=hunter2",
+    ],
+)  # fmt: skip
 def test_passwords_in_addresses_are_refused_and_not_repeated(
     load: Load, key: str, url: str
 ) -> None:

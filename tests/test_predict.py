@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import signal
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -59,6 +60,9 @@ class TestInputs:
         (tmp_path / "c/.old").mkdir()
         self.archive(good(), tmp_path / "c/.old/b.zip")
         assert listed(tmp_path / "c") == [f"b.zip/{name}" for name in names]
+        self.write({"overview.jpg": picture()}, tmp_path / "c")
+        with pytest.raises(InputError, match=r"Received: both, e\.g\. b\.zip\."):
+            listed(tmp_path / "c")
 
     def test_pictures_need_no_class(self, tmp_path: Path) -> None:
         flat = {"a.png": picture(kind="PNG"), "b/c/d/e.jpg": picture()}
@@ -123,6 +127,8 @@ class TestNovelty:
         features = np.random.default_rng(2).random((20, 8), np.float32)
         training = learn(features, pd.Series(["d"] * 20), seed=0)
         assert np.isfinite(training.distances(features)).all()
+        nearly = learn(features, pd.Series(["d"] * 19 + ["e"]), seed=0)
+        assert nearly.limit == training.limit
 
 
 class TestAnswers:
@@ -225,8 +231,17 @@ class TestCommand:
                 predict.main(["nowhere", option, below])
         assert (tmp_path / "mine/kept.jpg").exists()
 
+    @pytest.mark.parametrize(
+        ("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"]
+    )
     def test_what_was_answered_is_kept_when_it_is_interrupted(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+        self,
+        sent: signal.Signals,
+        status: int,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        request: pytest.FixtureRequest,
     ) -> None:
         class Predictor:
             def answer(self, batch: list[str]) -> list[dict[str, Any]]:
@@ -235,12 +250,13 @@ class TestCommand:
 
         def batches(*_: object) -> Iterator[list[str]]:
             yield ["a.jpg", "b.jpg"]
-            raise KeyboardInterrupt
+            signal.raise_signal(sent)
 
         monkeypatch.setattr(
             "stages.predicting.predictor.load_predictor", lambda *_, **__: Predictor()
         )
         monkeypatch.setattr(predict, "read_batches", batches)
+        request.addfinalizer(lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
         monkeypatch.chdir(tmp_path)
         shutil.copy2(ROOT / "params.yaml", tmp_path)
         for name in ("models/pretrained.keras", *predict.NEEDED):
@@ -250,14 +266,22 @@ class TestCommand:
         Path("out.csv").write_text("answers of before")
         with pytest.raises(SystemExit) as ended:
             predict.main(["a.png", "--output", "out.csv"])
-        assert ended.value.code == 130
+        assert ended.value.code == status
         found = pd.read_csv("out.partial.csv")
         assert found[["id", "predicted"]].to_numpy().tolist() == [
             ["a.jpg", "colon"],
             ["b.jpg", "colon"],
         ]
         assert Path("out.csv").read_text() == "answers of before"
-        assert "stopped after 2 pictures; out.partial.csv holds" in capsys.readouterr().out
+        assert "stopped after 2 pictures; out.partial.csv holds" in capsys.readouterr().err
+
+    def test_long_names_are_shortened_and_stay_different(self) -> None:
+        long = "\N{CJK UNIFIED IDEOGRAPH-809D}" * 80  # three bytes each
+        names = [f"a/{long}{i}.jpg" for i in range(2)]
+        short = {heat._file_name(name) for name in names}
+        assert len(short) == 2
+        assert all(name.startswith("a/") and len(name.encode()) <= 202 for name in short)
+        assert heat._file_name("a/b.jpg") == "a/b.jpg"
 
     def test_a_name_is_drawn_as_it_is_written(self, tmp_path: Path) -> None:
         path = tmp_path / "core$1_$2.png"
@@ -277,7 +301,26 @@ class TestCommand:
         shutil.copy2(tiny / "data/models/pretrained.keras", clone / "data/models")
         said = run("python", "-m", "stages.predict", "params.yaml", cwd=clone, expect=1)
         assert said.startswith("predict: expected a trained model")
-        assert "`dvc pull data/split/classes.json data/split/train.csv data/embed/train.npy" in said
+        wanted = ("classes.json", "images.json", "train.csv")
+        pull = " ".join(["data/embed", *(f"data/split/{name}" for name in wanted)])
+        assert f"Run `dvc pull {pull}`, or" in said
+
+    def test_whoever_reads_its_answers_may_go(self, tiny: Path, tmp_path: Path) -> None:
+        command = f"python -m stages.predict data/raw --output {tmp_path / 'o.csv'} | head -1"
+        said = run("sh", "-c", command, cwd=tiny)
+        assert "Error" not in said
+        assert (tmp_path / "o.partial.csv").exists()
+
+    def test_a_model_of_other_classes(self, tiny: Path, tmp_path: Path) -> None:
+        clone = tmp_path / "clone"
+        shutil.copytree(tiny, clone, symlinks=True)
+        path = clone / "data/split/classes.json"
+        text = path.read_text().replace("colon", "rectum")
+        path.unlink()
+        path.write_text(text)
+        params = load_params(tiny / "params.yaml")
+        with pytest.raises(InputError, match=r"12 here; colon, rectum are not in both\. Run"):
+            load_predictor(params, model="scratch", gradcam=None, data=clone / "data")
 
     def test_other_parameters_than_those_of_the_model(self, tiny: Path, tmp_path: Path) -> None:
         clone = tmp_path / "clone"

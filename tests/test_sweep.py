@@ -10,6 +10,7 @@ import pytest
 from stages import sweep
 from stages.cli.running import InputError
 from stages.figures.costs import CACHED, cost_figure
+from stages.sweeping import experiments
 from stages.sweeping.experiments import Experiment, time_stages
 from stages.sweeping.grid import Point, models_of, points
 from stages.sweeping.table import rows_of_experiment, sweep_table
@@ -79,6 +80,24 @@ SAID = [
     (12.0, "Running stage 'evaluate':"),
     (20.5, "Ran experiment(s): able-tern"),
 ]
+
+
+def test_code_that_changes_during_a_sweep_ends_it(
+    quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clone = tmp_path / "clone"
+    run("git", "clone", "--quiet", str(quick), str(clone), cwd=tmp_path)
+    monkeypatch.chdir(clone)
+    ran = []
+    monkeypatch.setattr(experiments, "run_experiment", lambda point, *_: ran.append(point))
+    outcomes = experiments.run_here([{"lr": "1"}, {"lr": "2"}, {"lr": "3"}])
+    next(outcomes)
+    next(outcomes)
+    with (clone / "params.yaml").open("a") as file:
+        file.write("# mine\n")
+    _, outcome = next(outcomes)
+    assert ran == [{"lr": "1"}, {"lr": "2"}]
+    assert "expected the code and parameters that the sweep began with" in str(outcome)
 
 
 class TestTable:

@@ -4,6 +4,7 @@ import argparse
 import errno
 import multiprocessing
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -84,6 +85,10 @@ def command(name: str) -> Iterator[None]:
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:
+        # Who read what is printed has gone, as `head` does; Python would complain once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
     except OSError as error:
         if isinstance(error, FileNotFoundError) and _is_of_a_stage(error.filename):
             sys.exit(

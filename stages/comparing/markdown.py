@@ -61,7 +61,8 @@ def gate_section(checks: Sequence[Check], metrics: Sequence[Change], stale: Sequ
         verdict = f"**Not judged**, since the results are not of this code. {verdict}"
     other = [one for one in metrics if one.key in SAME_DATA and one.old not in (None, one.new)]
     if other:
-        told = ", ".join(f"{code(one.key)} {one.old} and now {one.new}" for one in other)
+        differ = (f"{code(one.key)} {code(one.old)} and now {code(one.new)}" for one in other)
+        told = ", ".join(differ)
         verdict += f" **The data differ** ({told}), so that a change need not be the model's."
     return f"{verdict}\n\n" + table(["Metric", "Before", "After", "May fall by", "Gate"], rows)
 
@@ -99,7 +100,8 @@ def metrics_section(
         checks: those with a tolerance, shown even where they are the same.
     """
     gated = {one.key for one in checks}
-    shown = [one for one in changes if not one.key.endswith(("_low", "_high"))]
+    bounds = ("_low", "_high")  # which a class may end in, too
+    shown = [one for one in changes if ".recall." in one.key or not one.key.endswith(bounds)]
     leading = [one for one in shown if one.key in gated or _is_leading(one, paired)]
     others = [one for one in shown if one not in leading and one.old != one.new]
     same = len(shown) - len(leading) - len(others)
@@ -124,9 +126,13 @@ def _metric_table(changes: Sequence[Change], paired: Mapping[str, Paired]) -> st
     rows = []
     for one in changes:
         numbers = [one.old, one.new]
-        cells = [f"{n:.4g}" if isinstance(n, int | float) else _value(n) for n in numbers]
+        cells = [_number(n) if isinstance(n, int | float) else _value(n) for n in numbers]
         rows.append([code(one.key), *cells, *_difference(one), *_paired(paired.get(one.key))])
     return table(head, rows)
+
+
+def _number(value: float) -> str:
+    return f"{value}" if isinstance(value, int) else f"{value:.4g}"
 
 
 def _difference(change: Change) -> tuple[str, str]:

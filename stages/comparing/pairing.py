@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from stages.metrics.atlas import SYSTEMS, TISSUES, is_atlas
-from stages.metrics.classification import compare
+from stages.metrics.classification import compare, one_hot_confusions
 from stages.metrics.intervals import Statistic, bootstrap, macro_f1, sums_by_group
 from stages.metrics.significance import is_beyond_chance
 
@@ -86,6 +86,8 @@ def paired_metrics(pairs: Pairs, *, resamples: int, seed: int) -> dict[str, Pair
             resamples=resamples,
             seed=seed,
         )
+        if not found["only_scratch"] + found["only_pretrained"]:
+            return Paired(0.0, 0.0, 0.0, 1.0)  # by the same answers, not by chance
         bounds = found["difference_low"], found["difference_high"]
         return Paired(found["difference"], *bounds, found["p_value"])
 
@@ -125,17 +127,12 @@ def _in_top(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _macro_f1(pairs: Pairs, names: list[str], resamples: int, seed: int) -> Paired:
-    labels = {name: label for label, name in enumerate(names)}
     cells = len(names) ** 2
-
-    def one_hot(table: pd.DataFrame) -> NDArray[np.float64]:
-        cell = table["class"].map(labels) * len(names) + table["predicted"].map(labels)
-        return np.eye(cells)[cell.to_numpy()]
 
     def difference(sums: NDArray[np.float64]) -> NDArray[np.float64]:
         return macro_f1(sums[..., cells:]) - macro_f1(sums[..., :cells])
 
-    both = np.hstack([one_hot(pairs.old), one_hot(pairs.new)])
+    both = np.hstack([one_hot_confusions(table, names) for table in (pairs.old, pairs.new)])
     bounds = bootstrap(both, pairs.groups, difference, resamples=resamples, seed=seed)
     real = float(difference(both.sum(axis=0)))
     return Paired(real, *bounds, _exchanged(both, pairs.groups, difference, resamples, seed))

@@ -9,14 +9,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
+from ruamel.yaml import YAML
 
-from stages.cli.commands import DVC
+from stages.cli.commands import DVC, call
 from stages.cli.running import InputError
 from stages.models.names import MODELS
 from stages.params.loading import load_params
 
 PREDICTIONS = "data/predictions"
 MISSING = ("deleted", "not in cache")  # what `dvc status` says of data that is not here
+
+
+UNREAD = "failed to load some"
 
 
 class Change(NamedTuple):
@@ -46,6 +50,11 @@ def dvc(*arguments: str) -> str:
         said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
         reason = said[-1].removeprefix("ERROR: ") if said else done.stderr.strip()
         raise InputError(f"`dvc {' '.join(arguments)}`: expected to succeed. Received: {reason}")
+    if UNREAD in done.stderr:  # and yet succeeds: what it lacks would look as if it were new
+        raise InputError(
+            f"`dvc {' '.join(arguments)}`: expected files that can be read. Received: "
+            f"{done.stderr.strip()}. Look at them with `git show <revision>:<file>`."
+        )
     return done.stdout
 
 
@@ -76,7 +85,9 @@ def _real(changes: list[Any], watched: str) -> Iterator[str]:
         for kind, states in change.items():
             for path, state in states.items():
                 is_data = kind == "changed outs" or Path(path).parts[0] == "data"
-                if state not in MISSING or not (is_data or path == watched):
+                # DVC gives a path outside of the repository in full, and no slash at its end.
+                is_watched = Path(path).resolve() == Path(watched).resolve()
+                if state not in MISSING or not (is_data or is_watched):
                     yield path
 
 
@@ -115,6 +126,17 @@ def _changes(
         prefix = f"{file}." if with_file else "" if file == "params.yaml" else f"{file}: "
         found += [Change(prefix + key, v.get("old"), v.get("new")) for key, v in keys.items()]
     return sorted(found)
+
+
+def same_images(base: str) -> bool:
+    """Whether `fetch` wrote the same bytes at a revision, as far as both dvc.lock tell."""
+    here = Path("dvc.lock").read_text(encoding="utf-8")
+    return _fetched(call("git", "show", f"{base}:./dvc.lock")) == _fetched(here)
+
+
+def _fetched(lock: str) -> list[str]:
+    stages = YAML(typ="safe", pure=True).load(lock)["stages"]
+    return [out["md5"] for out in stages["fetch"]["outs"]]
 
 
 def predictions_here() -> Tested:

@@ -8,12 +8,23 @@ from stages.cli.running import InputError
 from stages.dataset.splitting import missing_classes
 
 
-def check_counts(index: pd.DataFrame, minimum: int, classes: Iterable[str]) -> None:
-    """Raise an `InputError` if one of the classes has fewer images than `minimum`."""
+def check_counts(
+    index: pd.DataFrame, minimum: int, classes: Iterable[str], rejected: pd.DataFrame | None = None
+) -> None:
+    """Raise an `InputError` if one of the classes has fewer images than `minimum`.
+
+    Args:
+        index: a row an image.
+        minimum: of every class.
+        classes: all of them.
+        rejected: images that cannot be used, with the columns id and reason, to be told of.
+    """
     counts = index["class"].value_counts().reindex(sorted(classes), fill_value=0)
     few = counts[counts < minimum]
     if len(few):
         found = ", ".join(f"{name} {count}" for name, count in few.items())
+        if rejected is not None and len(rejected):
+            found += f"; {len(rejected)} images cannot be used, e.g. {_examples(rejected)}"
         raise InputError(
             f"split.min_per_class: expected {minimum} images or more of every class. Received: "
             f"{found}. Add images, take the class out, or lower split.min_per_class in params.yaml."
@@ -34,10 +45,12 @@ def check_training(index: pd.DataFrame) -> None:
 def check_rejected(rejected: pd.DataFrame, count: int, most: float) -> None:
     """Raise an `InputError` if more than the share `most` of `count` images was rejected."""
     if len(rejected) > most * count:
-        rows = rejected.head(3).itertuples()
         raise InputError(
             f"data/raw: expected at most {most:.0%} unreadable images (split.max_rejected). "
-            f"Received: {len(rejected)} of {count}, e.g. "
-            + "; ".join(f"{row.id}: {row.reason}" for row in rows)
-            + ". Repair or remove them."
+            f"Received: {len(rejected)} of {count}, e.g. {_examples(rejected)}. Repair or remove "
+            "them."
         )
+
+
+def _examples(rejected: pd.DataFrame) -> str:
+    return "; ".join(f"{row.id}: {row.reason}" for row in rejected.head(3).itertuples())

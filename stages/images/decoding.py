@@ -8,6 +8,7 @@ import io
 import struct
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 # A JPEG file that holds further pictures (MPO) is opened as a JPEG one, too.
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
 # What Pillow raises at damaged files; the more exotic ones come from broken headers of TIFF files.
-DAMAGED = (
+ODD = (
     OSError,
     SyntaxError,
     ValueError,
@@ -24,10 +25,10 @@ DAMAGED = (
     LookupError,
     ArithmeticError,
     EOFError,
-    MemoryError,
     struct.error,
     zlib.error,
 )
+DAMAGED = (*ODD, MemoryError)
 ORIENTATION, LYING = ExifTags.Base.Orientation, (5, 6, 7, 8)  # the latter on one of its sides
 Image.MAX_IMAGE_PIXELS = None  # `max_pixels` below takes its place
 
@@ -81,12 +82,16 @@ def decode_sizes(
             width, height = image.size
             _check_shape(width, height, max_pixels, min_side, max_aspect)
             _check_single(image)
+            _check_planes(image)
             image.draft(None, (2 * max(sizes), 2 * max(sizes)))
             # Of a TIFF file Pillow gives the size turned.
-            if image.format != "TIFF" and image.getexif().get(ORIENTATION) in LYING:
+            if image.format != "TIFF" and _lies(image):
                 width, height = height, width
-            # In place, as below: a copy of the largest image allowed takes 300 MB or more.
-            ImageOps.exif_transpose(image, in_place=True)
+            image.load()
+            # What fails now is the description of the picture, and not the picture.
+            with suppress(*ODD):
+                # In place, as below: a copy of the largest image allowed takes 300 MB or more.
+                ImageOps.exif_transpose(image, in_place=True)
             rgb = _to_rgb(image)
             images = [_fit(rgb, size, content_box(width, height, size)) for size in sizes]
             return images, width, height
@@ -135,6 +140,25 @@ def _check_single(image: Image.Image) -> None:
     pictures = getattr(image, "n_frames", 1)
     if pictures > 1 and image.format != "MPO":
         raise UnreadableImageError(f"holds {pictures} pictures instead of one")
+
+
+def _check_planes(image: Image.Image) -> None:
+    # Pillow (13.0) reads planes that are not compressed as if they had 8 bits and black were zero.
+    tags = getattr(image, "tag_v2", {})
+    in_planes = tags.get(ExifTags.Base.PlanarConfiguration) == 2
+    if in_planes and tags.get(ExifTags.Base.Compression, 1) == 1:
+        bits = max(tags.get(ExifTags.Base.BitsPerSample, (1,)))
+        if bits > 8 or tags.get(ExifTags.Base.PhotometricInterpretation) == 0:
+            raise UnreadableImageError(
+                "has its channels one after the other, which can be read with 8 bits only; save it "
+                "with the channels of each pixel together (PlanarConfiguration 1)"
+            )
+
+
+def _lies(image: Image.Image) -> bool:
+    with suppress(*ODD):
+        return image.getexif().get(ORIENTATION) in LYING
+    return False
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

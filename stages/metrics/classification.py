@@ -102,7 +102,7 @@ def measure_test_part(
     right = (actual == predicted).to_numpy(float)
     low, high = share_interval(right, groups, resamples=resamples, seed=seed)
     f1_low, f1_high = bootstrap(
-        _one_hot_confusions(table, classes), groups, macro_f1, resamples=resamples, seed=seed
+        one_hot_confusions(table, classes), groups, macro_f1, resamples=resamples, seed=seed
     )
     if f1_low == f1_high:  # where all groups are alike, such as all right
         f1_low, f1_high = low, high
@@ -198,7 +198,8 @@ def _joined_accuracy(table: pd.DataFrame, names: Mapping[str, str]) -> float:
     return float((table["class"].map(names) == table["predicted"].map(names)).mean())
 
 
-def _one_hot_confusions(table: pd.DataFrame, classes: Sequence[str]) -> NDArray[np.float64]:
+def one_hot_confusions(table: pd.DataFrame, classes: Sequence[str]) -> NDArray[np.float64]:
+    """Return the confusion matrix of each row alone, flattened, float64 (N, C * C)."""
     labels = {name: label for label, name in enumerate(classes)}
     cells = table["class"].map(labels) * len(classes) + table["predicted"].map(labels)
     # Rows of a unit matrix would need all of it: 13 GB with 200 classes.

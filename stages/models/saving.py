@@ -4,6 +4,7 @@ import json
 import tempfile
 import textwrap
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,14 @@ import keras
 from stages.cli.running import InputError
 from stages.dataset.files import replacing
 
+CLASSES = "classes.json"  # in the file of a model, where Keras does not mind it
 FIXED_DATE = "1980-01-01@00:00:00"
 
 
-def save_model(model: keras.Model, path: Path) -> None:
+def save_model(model: keras.Model, path: Path, *, classes: Sequence[str] = ()) -> None:
     """Save a model in Keras' own format, with everything removed that differs from run to run.
+
+    The names of its classes, in the order of its outputs, lie beside its configuration.
 
     Keras writes the date, the dates of the parts of the zip, and `id()`s as names of shared
     objects; here the dates are fixed and the ids are numbered by first appearance.
@@ -27,6 +31,7 @@ def save_model(model: keras.Model, path: Path) -> None:
         with zipfile.ZipFile(as_saved) as saved, zipfile.ZipFile(partial, "w") as fixed:
             for name in sorted(saved.namelist()):
                 fixed.writestr(zipfile.ZipInfo(name), _fix(name, saved.read(name)))
+            fixed.writestr(zipfile.ZipInfo(CLASSES), json.dumps(list(classes)))
 
 
 def load_model(path: Path) -> keras.Model:
@@ -45,6 +50,12 @@ def load_model(path: Path) -> keras.Model:
             f"{path}: expected a model saved by Keras 3 and made of its own layers alone. "
             f"Received: {reason}. Run `dvc repro`."
         ) from None
+
+
+def classes_of(path: Path) -> list[str]:
+    """Return the names of the classes that a model was saved with, none if it is of old."""
+    with zipfile.ZipFile(path) as saved:
+        return json.loads(saved.read(CLASSES)) if CLASSES in saved.namelist() else []
 
 
 def _fix(name: str, content: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import reduce
@@ -122,4 +123,6 @@ def _explain(problem: Any, values: dict[str, Any]) -> str:
     expected = problem["msg"].replace("String should match pattern", "text that matches")
     for prefix in ("Input should be ", "a valid ", "Value error, "):
         expected = expected.removeprefix(prefix)
-    return f"{key}: expected {expected}. Received: {found!r}"
+    # Messages are in logs.
+    received = re.sub(r"://[^/@\s]+@", "://***@", repr(found))
+    return f"{key}: expected {expected}. Received: {received}"

@@ -77,8 +77,15 @@ def _names(value: Any) -> Iterator[str]:
             yield from _names(inner)
 
 
+# A user of SSH is none; a name before the @ of HTTP is a token; a signature opens one file to all.
+SECRET = re.compile(
+    r"://[^/@]*:[^/@]*@|^https?://[^/@]*@|[?&](sig|token|access_token|x-(amz|goog)-signature)=",
+    re.IGNORECASE,
+)
+
+
 def _check_address(value: str) -> str:
-    if re.search(r"://[^/@]*:[^/@]*@", value):
+    if SECRET.search(value):
         raise PydanticCustomError("secret", "a URL without credentials in a file that Git tracks")
     return value
 
@@ -140,7 +147,7 @@ class Hpa(Section):
     test_per_class: Count
     requests_per_second: Annotated[float, Field(gt=0, le=2)]
     contact: str
-    url: Annotated[str, Field(pattern="^https?://[^/]+")]
+    url: Annotated[str, AfterValidator(_check_address), Field(pattern="^https?://[^/]+")]
 
 
 class Fetch(Section):

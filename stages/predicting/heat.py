@@ -1,5 +1,6 @@
 """Pictures of where a model looked: the image, and Grad-CAM of its two most probable classes."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from stages.models.prediction import is_fine_tuned
 from stages.predicting.classifier import Classifier
 
 SHOWN = 2
+LONGEST = 200  # bytes of the name of a file
 
 
 def check_has_maps(network: keras.Model) -> None:
@@ -60,7 +62,16 @@ def save_heat(
         heat = pretrained_heat(network, images, labels, known)
     for i, name in enumerate(ids):
         titles = [f"{classes[label]} {probabilities[i, label]:.1%}" for label in labels[i]]
-        _draw(images[i], heat[i], titles, folder / f"{name}.png")
+        _draw(images[i], heat[i], titles, folder / f"{_file_name(name)}.png")
+
+
+def _file_name(name: str) -> str:
+    # Most systems take 255 bytes of the last part, of which `replacing` needs some.
+    above, slash, last = name.rpartition("/")
+    if len(last.encode()) > LONGEST:
+        digest = hashlib.sha256(last.encode()).hexdigest()[:8]
+        last = f"{last.encode()[: LONGEST - 9].decode(errors='ignore')}-{digest}"
+    return f"{above}{slash}{last}"
 
 
 def _draw(

@@ -68,8 +68,13 @@ def _members(source: Path, limits: Limits, closing: ExitStack) -> list[Member]:
         members = list(open_folder(source, limits=limits))
         shown = [m.name for m in members if not m.kind and not is_hidden(m.name)]
         archives = [name for name in shown if is_archive(Path(name))]
-        if any(map(is_image, shown)) or not archives:
+        if not archives:
             return members
+        if any(map(is_image, shown)):
+            raise InputError(
+                f"{source}: expected pictures or archives. Received: both, e.g. {archives[0]}. "
+                "Name one after the other, or move the archives to a folder of their own."
+            )
         return [
             member._replace(name=f"{name}/{member.name}")
             for name in archives

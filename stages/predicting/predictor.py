@@ -10,13 +10,17 @@ import numpy as np
 from stages.cli.running import InputError
 from stages.dataset.features import MADE_BY, RECORDED, mean_features
 from stages.dataset.index import MADE_WITH, read_classes, read_index
+from stages.dataset.sampling import share_of_each
 from stages.models.runtime import set_up
+from stages.models.saving import classes_of
 from stages.params.schema import Params
 from stages.predicting.answers import answer, reason_to_refuse
 from stages.predicting.classifier import Classifier, check_embedded, load_classifier
 from stages.predicting.heat import check_has_maps, save_heat
 from stages.predicting.inputs import Picture
 from stages.predicting.novelty import Training, learn
+
+FITTED = 5_000  # training images, as in the analysis of errors; more take too much memory
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,8 @@ def load_predictor(params: Params, *, model: str, gradcam: Path | None, data: Pa
     _check_same(images, data / "split" / MADE_WITH)
     set_up(seed=params.seed, threads=params.threads)
     classifier = load_classifier(model, params, data / "models")
+    classes = read_classes(data / "split")
+    _check_classes(data / f"models/{model}.keras", classes)
     index = read_index(data / "split/train.csv")
     known = mean_features(index, "train", data / "embed")
     if known.shape[1] != (width := classifier.features):
@@ -93,8 +99,20 @@ def load_predictor(params: Params, *, model: str, gradcam: Path | None, data: Pa
         check_embedded(classifier.network, known, data / "embed/train.npy")
     if gradcam:
         check_has_maps(classifier.network)
-    training = learn(known, index["group"], seed=params.seed)
-    return Predictor(classifier, read_classes(data / "split"), training, gradcam)
+    rows = share_of_each(index, ["class"], most=FITTED, seed=params.seed)
+    groups = index["group"].iloc[rows].reset_index(drop=True)
+    training = learn(known[rows], groups, seed=params.seed)
+    return Predictor(classifier, classes, training, gradcam)
+
+
+def _check_classes(path: Path, classes: list[str]) -> None:
+    if (trained := classes_of(path)) != classes:
+        other = sorted(set(trained) ^ set(classes))
+        raise InputError(
+            f"{path}: expected a model of the classes in data/split/classes.json. Received: one of "
+            f"{len(trained)} classes and not of {len(classes)} here; {', '.join(other[:3])} are "
+            "not in both. Run `dvc repro`, or `dvc checkout` what belongs to this commit."
+        )
 
 
 def _check_same(asked: dict[str, Any], path: Path, *, section: str = "") -> None:

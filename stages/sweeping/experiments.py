@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from stages.cli.commands import DVC, TAIL, environment
+from stages.cli.commands import DVC, TAIL, call, environment
 from stages.cli.running import InputError
 from stages.sweeping.grid import Point
 
@@ -29,11 +29,21 @@ Outcome = Experiment | InputError  # the latter says why it failed
 
 def run_here(grid: Sequence[Point]) -> Iterator[tuple[Point, Outcome]]:
     """Run an experiment for each point of a grid, one after the other, in temporary folders."""
+    before = _tracked()
     for point in grid:
         try:
+            if _tracked() != before:
+                raise InputError(
+                    "expected the code and parameters that the sweep began with. Received: others, "
+                    "since the commit or a tracked file has changed. Begin again."
+                )
             yield point, run_experiment(point, "--temp")
         except InputError as error:
             yield point, error
+
+
+def _tracked() -> str:
+    return call("git", "rev-parse", "HEAD") + call("git", "diff", "HEAD")
 
 
 def run_experiment(
