@@ -260,7 +260,15 @@ class TestCommand:
         commit(clone, "mended")
         command = ("python", "-m", "stages.compare", "--gate", "--base")
         said = run(*command, "HEAD~1", cwd=clone, expect=1)
-        assert "expected files that can be read. Received: " in said
+        assert "metrics/scratch.json: expected JSON in the revision HEAD~1. Received: " in said
+
+    def test_a_base_without_results(self, clone: Path) -> None:
+        run("git", "rm", "-rq", "metrics", cwd=clone)
+        commit(clone, "nothing yet")
+        run("git", "checkout", "-q", "HEAD~1", "--", "metrics", cwd=clone)
+        commit(clone, "results")
+        said = run("python", "-m", "stages.compare", "--base", "HEAD~1", cwd=clone)
+        assert "| `pretrained.test.accuracy` | new |" in said
 
     def test_predictions_of_another_run_are_not_paired(self, tiny: Path, tmp_path: Path) -> None:
         clone = tmp_path / "clone"
