@@ -11,7 +11,7 @@ same organ system, ranks all images by how badly they fit their label, and print
 the first is wrong, where these hold four in five of all that were planted; and how many suspects
 `evaluate` would list, which share of these is wrong and which share of the planted they hold.
 
-Expected on the default phantom: the planted cause is named for 0.8 or more of the misclassified of
+Expected on the default phantom: the planted cause is named for 0.78 or more of the misclassified of
 each kind; of the first, 0.87 are wrong in the mean where any class was planted, and 0.13 within
 organ systems. Three drawings and twenty of labels take about six minutes on two cores.
 """
