@@ -71,7 +71,7 @@ def _check_needed(paths: list[Path]) -> None:
     missing = [path for path in paths if not path.exists()]
     if missing:
         # Of features all: those of many images are several files.
-        wanted = {str((p.parent if p.parent.name == "embed" else p).as_posix()) for p in missing}
+        wanted = {(p.parent if p.parent.name == "embed" else p).as_posix() for p in missing}
         raise InputError(
             "expected a trained model and what it was trained on. Received: no "
             f"{missing[0].as_posix()}. Run `dvc pull {' '.join(sorted(wanted))}`, or `dvc repro` "

@@ -50,17 +50,15 @@ def dvc(*arguments: str) -> str:
     return done.stdout
 
 
-def stale_stages() -> list[str]:
+def changed_since_run() -> dict[str, list[str]]:
     """Stages whose code, parameters, inputs or outputs here are not those of dvc.lock.
 
     Data that is only missing, as in a fresh clone or after `dvc pull` of one file of a folder,
     makes no stage stale; nor does a watched source that this machine does not have.
+
+    Returns:
+        For each what makes it stale: paths, or words of DVC such as "changed command".
     """
-    return sorted(changed_since_run())
-
-
-def changed_since_run() -> dict[str, list[str]]:
-    """What makes each stage stale: paths, or words of DVC such as "changed command"."""
     status = json.loads(dvc("status", "--json").splitlines()[0])
     watched = load_params().fetch.watch
     found = {stage: set(_real(changes, watched)) for stage, changes in status.items()}

@@ -11,6 +11,7 @@ from stages.cli.running import InputError
 from stages.dataset.features import MADE_BY, RECORDED, mean_features
 from stages.dataset.index import MADE_WITH, read_classes, read_index
 from stages.dataset.sampling import share_of_each
+from stages.errors.space import FITTED
 from stages.models.runtime import set_up
 from stages.models.saving import classes_of
 from stages.params.schema import Params
@@ -19,8 +20,6 @@ from stages.predicting.classifier import Classifier, check_embedded, load_classi
 from stages.predicting.heat import check_has_maps, save_heat
 from stages.predicting.inputs import Picture
 from stages.predicting.novelty import Training, learn
-
-FITTED = 5_000  # training images, as in the analysis of errors; more take too much memory
 
 
 @dataclass(frozen=True)
