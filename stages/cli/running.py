@@ -71,8 +71,9 @@ def command(name: str) -> Iterator[None]:
     """Do what a command does.
 
     An `InputError`, a full disk, a file that may not be read or written, or a lack of what another
-    stage writes ends it with a message and exit status 1, an interruption with 130. Any other
-    error is ours and keeps its traceback.
+    stage writes ends it with a message and exit status 1, an interruption with 130, and a reader
+    that has gone, as `head` does, with 141 and no message. Any other error is ours and keeps its
+    traceback.
     """
     # Both are read when TensorFlow and Keras are imported; the former's start-up notices would
     # hide the messages of the stage.

@@ -79,7 +79,7 @@ def check_rows(array: Array | Shards, index: pd.DataFrame, path: Path, *, stage:
     if len(array) != len(index):
         raise InputError(
             f"{path}: expected as many rows as its table, {len(index)}. Received: {len(array)}. "
-            f"Run `dvc repro {stage}`."
+            f"Run `dvc repro {stage}`, or `dvc pull` for what others have made."
         )
 
 

@@ -92,7 +92,8 @@ def load_predictor(params: Params, *, model: str, gradcam: Path | None, data: Pa
     if known.shape[1] != (width := classifier.features):
         raise InputError(
             f"{data / 'embed/train.npy'}: expected {width} features an image, as the backbone and "
-            f"split.crops in params.yaml make. Received: {known.shape[1]}. Run `dvc repro embed`."
+            f"split.crops in params.yaml make. Received: {known.shape[1]}. Run `dvc repro "
+            "embed`, or `dvc pull` for what others have made."
         )
     if model == "pretrained":
         check_embedded(classifier.network, known, data / "embed/train.npy")
