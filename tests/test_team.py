@@ -13,7 +13,7 @@ from tests.guides import blocks, execute
 
 GUIDE = blocks("pull-requests.md")
 RECIPE = blocks("sharing.md")["When dvc.lock conflicts in a merge"][0]
-PENALTIES = ("0.003", "0.03")
+PENALTIES = (0.003, 0.03)
 # On 48 test images an accuracy is known to 14 points either way: the gate may not be closer.
 TOLERANCE = {"pretrained.test.accuracy": 0.15}
 
@@ -60,13 +60,19 @@ def test_a_team(team: tuple[Path, Path, Path]) -> None:
     run("dvc", "pull", cwd=b)
     assert "Running stage" not in run("dvc", "repro", cwd=b)
     run("git", "checkout", "--quiet", "-b", "penalties", cwd=b)
-    run("dvc", "exp", "run", "--queue", "-S", f"pretrained.l2={','.join(PENALTIES)}", cwd=b)
-    run("dvc", "queue", "start", "--jobs", "2", cwd=b)
-    execute("while dvc queue status | grep -E 'Queued|Running'; do sleep 2; done", b)
-    csv = run("dvc", "exp", "show", "--csv", cwd=b).partition("WARNING")[0]
-    table = pd.read_csv(io.StringIO(csv))
-    done = table[table["typ"] != "baseline"]
-    assert sorted(done["pretrained.l2"].astype(float)) == sorted(map(float, PENALTIES))
+    missing = set(PENALTIES)
+    for _ in range(3):
+        # Of two at a time one may fail in DVC's cache: docs/experiments.md says to queue it again.
+        grid = "pretrained.l2=" + ",".join(map(str, missing))
+        run("dvc", "exp", "run", "--queue", "-S", grid, cwd=b)
+        run("dvc", "exp", "run", "--run-all", "--jobs", "2", cwd=b)
+        csv = run("dvc", "exp", "show", "--csv", cwd=b).partition("WARNING")[0]
+        table = pd.read_csv(io.StringIO(csv))
+        done = table[table["State"] == "Success"]
+        missing -= set(done["pretrained.l2"])
+        if not missing:
+            break
+    assert sorted(done["pretrained.l2"]) == sorted(PENALTIES)
     score = "metrics/pretrained.json:val.accuracy"
     best = done.loc[done[score].astype(float).idxmax(), "Experiment"]
     run("dvc", "exp", "apply", str(best), cwd=b)
