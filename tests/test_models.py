@@ -31,7 +31,8 @@ from stages.models import backbones, embedders
 from stages.models.augmentation import augment, mix, shrink
 from stages.models.backbones import build_backbone, values_digest
 from stages.models.embedding import embed_batch
-from stages.models.fine_tuning import _change, fine_tune, unfreeze
+from stages.models.fine_tuning import Scales, _change, fine_tune, unfreeze
+from stages.models.frozen_maps import cut_below_trained, one_of
 from stages.models.heads import build_head, join
 from stages.models.live import live_log
 from stages.models.prediction import is_fine_tuned, predict_batch, predict_features
@@ -649,6 +650,58 @@ class TestHeads:
         settings = HEAD.model_copy(update={"fine_tune_epochs": 1, "fine_tune_layers": 2})
         with pytest.raises(InputError, match=r"fine_tune_layers: expected .* Received: 2,"):
             fine_tune(model, part, part, settings, seed=1, lr=0.001, batch_size=4)
+
+    @pytest.mark.parametrize("strides", [(32,), (8, 16)])
+    def test_a_backbone_cut_below_what_is_trained_is_the_same(
+        self, strides: tuple[int, ...]
+    ) -> None:
+        backbone = build_backbone(
+            "mobilenet_v2_035", image_size=64, weights="random", strides=strides
+        )
+        unfreeze(backbone, 60)
+        lower, upper = cut_below_trained(backbone)
+        assert not lower.trainable_weights
+        trained = [weights.path for weights in backbone.trainable_weights]
+        assert [weights.path for weights in upper.trainable_weights] == trained
+        images = np.random.default_rng(0).uniform(0, 255, (3, 64, 64, 3)).astype(np.float32)
+        assert len(lower.output_shape) == 4
+        assert lower.output_shape[1] < 64
+        assert np.allclose(upper(lower(images)), backbone(images), atol=1e-5)
+
+    def test_copies_are_drawn_once_and_their_lower_maps_computed_once(self) -> None:
+        backbone = build_backbone("mobilenet_v2_035", image_size=SIDE, weights="embedded")
+        model = join(backbone, small_head(2 * backbone.output_shape[-1]), crops=2)
+        images, labels = four_classes(8)
+        crops = np.stack([images, images[:, ::-1]], axis=1)
+        part = Part(images, pd.DataFrame({"label": labels}), crops)
+        change = {"fine_tune_epochs": 6, "fine_tune_layers": 60, "fine_tune_copies": 3}
+        settings = HEAD.model_copy(update=change)
+        network = backbone.get_layer("mobilenet_v2_035").layers
+        before = [layer.get_weights() for layer in network]
+        table = fine_tune(model, part, part, settings, seed=1, lr=0.003, batch_size=4)
+        # What was trained is in the model that takes images.
+        loss = validation_loss(model, Batches(Scales(part), labels, classes=4, batch_size=4))
+        assert loss == pytest.approx(table["val_loss"].iloc[-1], rel=0.01)
+        changed = [
+            any(not np.array_equal(*pair) for pair in zip(old, layer.get_weights(), strict=True))
+            for old, layer in zip(before, network, strict=True)
+        ]
+        assert any(changed[-60:])
+        assert not any(changed[:-60])
+
+    def test_each_row_gets_one_of_its_own_copies(self) -> None:
+        copies = [{"image": (10 * copy + np.arange(5)).astype(np.float16)} for copy in range(3)]
+        rng = np.random.default_rng(0)
+        drawn = [one_of(copies)(np.array([1, 4]), rng)["image"] for _ in range(50)]
+        assert {tuple(rows) for rows in np.stack(drawn).tolist()} == {
+            (one, four) for one in (1, 11, 21) for four in (4, 14, 24)
+        }
+
+    def test_copies_for_a_backbone_that_is_trained_as_a_whole_are_refused(self) -> None:
+        backbone = build_backbone("mobilenet_v2_035", image_size=SIDE, weights="random")
+        unfreeze(backbone, 1000)
+        with pytest.raises(InputError, match=r"fine_tune_copies: expected 0 where no layer below"):
+            cut_below_trained(backbone)
 
     @pytest.mark.usefixtures("tiny")
     def test_frozen_model_is_known_as_such_after_loading(self, tmp_path: Path) -> None:

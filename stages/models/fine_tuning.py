@@ -1,6 +1,7 @@
 """Training of the top of a backbone together with its head."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import keras
 import numpy as np
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from stages.cli.running import InputError
 from stages.dataset.index import Part
 from stages.models.augmentation import augment, stain_factors
+from stages.models.frozen_maps import compute_maps, cut_below_trained, one_of
+from stages.models.heads import join
 from stages.models.training import Batches, fit, validation_loss
 from stages.params.schema import Pretrained
 
@@ -32,12 +35,14 @@ def fine_tune(
 
     Discriminative learning rates (Howard and Ruder 2018, arXiv 1801.06146): that of the head times
     `fine_tune_lr_factor` at the top of the backbone, and `fine_tune_decay` times as much in each
-    layer as in the one above. Batch normalisation stays frozen. Images are zoomed and stained, and
-    with `fine_tune_average` the mean of the weights over the last epochs is kept. Where that has no
-    lower validation loss than the network had before, its weights of before are, and it is said.
+    layer as in the one above. Batch normalisation stays frozen. Images are zoomed and stained, anew
+    in each epoch or, with `fine_tune_copies`, so often in all, and then the frozen layers at the
+    bottom see them but once. With `fine_tune_average` the mean of the weights over the last epochs
+    is kept. Where that has no lower validation loss than the network had before, its weights of
+    before are, and it is said.
 
     Raises:
-        InputError: if none of the top layers has weights.
+        InputError: if none of the top layers has weights, or copies are asked for and all have.
     """
     backbone = network.get_layer("backbone")
     unfreeze(backbone, settings.fine_tune_layers)
@@ -50,15 +55,27 @@ def fine_tune(
             f"Received: {settings.fine_tune_layers}, and so many layers at the top of "
             f"{settings.backbone} have none. Give a larger number."
         )
-    classes = network.output_shape[-1]
-    unseen = Batches(Scales(val), val.labels, classes=classes, batch_size=batch_size)
+    batches = partial(Batches, classes=network.output_shape[-1], batch_size=batch_size)
+    change = _change(settings.fine_tune_zoom, settings.fine_tune_stain_jitter)
+    seen = batches(Scales(train), train.labels, seed=seed, change=change)
+    unseen = batches(Scales(val), val.labels)
+    if settings.fine_tune_copies:
+        lower, upper = cut_below_trained(backbone)
+        crops = 0 if train.crops is None else train.crops.shape[1]
+        drawings = [
+            batches(Scales(train), train.labels, change=change, epoch=copy)
+            for copy in range(settings.fine_tune_copies)
+        ]
+        *copies, unchanged = compute_maps(lower, [*drawings, unseen])
+        # The same layers, from there on.
+        network = join(upper, network.get_layer("head"), crops=crops)
+        rows = np.arange(len(train.labels)), np.arange(len(val.labels))
+        seen = batches(rows[0], train.labels, seed=seed, change=one_of(copies))
+        unseen = batches(rows[1], val.labels, change=one_of([unchanged]))
     kept, before = network.get_weights(), validation_loss(network, unseen)
     table = fit(
         network,
-        Batches(
-            Scales(train), train.labels, classes=classes, batch_size=batch_size, seed=seed,
-            change=_change(settings.fine_tune_zoom, settings.fine_tune_stain_jitter),
-        ),
+        seen,
         unseen,
         lr=lr,
         lr_factors=factors,

@@ -1,7 +1,7 @@
 """One training loop for all three trainings: from scratch, the head, and fine-tuning."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import keras
@@ -55,7 +55,17 @@ class AveragedWeights(keras.callbacks.Callback):
         """Average from epoch `first` on, counted from 0."""
         super().__init__()
         self.first, self.epoch, self.count = first, 0, 0
+        self.variables = list[keras.Variable]()
         self.sums, self.latest = list[NDArray[np.float64]](), list[NDArray[np.float32]]()
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Note what changes: to read a variable takes longer than to add it."""
+        self.variables = [
+            variable
+            for layer in _layers_of(self.model)
+            if layer.trainable
+            for variable in layer.weights
+        ]
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Note the number of the epoch."""
@@ -65,23 +75,22 @@ class AveragedWeights(keras.callbacks.Callback):
         """Add the weights after a step."""
         if self.epoch < self.first:
             return
-        weights = self.model.get_weights()
         if not self.count:
-            self.sums = [np.zeros_like(values, np.float64) for values in weights]
-        for total, values in zip(self.sums, weights, strict=True):
-            total += values
+            self.sums = [np.zeros(variable.shape) for variable in self.variables]
+        for total, variable in zip(self.sums, self.variables, strict=True):
+            total += variable.numpy()
         self.count += 1
 
     def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
         """Set the mean while it is validated."""
         if self.count:
-            self.latest = self.model.get_weights()
+            self.latest = [variable.numpy() for variable in self.variables]
             self._set_mean()
 
     def on_test_end(self, logs: dict[str, float] | None = None) -> None:
         """Go back to the weights that training goes on with."""
         if self.count:
-            self.model.set_weights(self.latest)
+            self._set(self.latest)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         """Set the mean, if training came so far."""
@@ -89,7 +98,16 @@ class AveragedWeights(keras.callbacks.Callback):
             self._set_mean()
 
     def _set_mean(self) -> None:
-        self.model.set_weights([np.float32(values / self.count) for values in self.sums])
+        self._set([(values / self.count).astype(np.float32) for values in self.sums])
+
+    def _set(self, weights: list[NDArray[np.float32]]) -> None:
+        for variable, values in zip(self.variables, weights, strict=True):
+            variable.assign(values)
+
+
+def _layers_of(model: keras.Model) -> Iterator[keras.Layer]:
+    for layer in model.layers:
+        yield from _layers_of(layer) if isinstance(layer, keras.Model) else (layer,)
 
 
 class Batches(keras.utils.PyDataset):

@@ -254,6 +254,7 @@ class Pretrained(Section):
     fine_tune_zoom: Share
     fine_tune_stain_jitter: Annotated[float, Field(ge=0, le=2)]
     fine_tune_average: Fraction
+    fine_tune_copies: Annotated[int, Field(ge=0)]
 
     @model_validator(mode="after")
     def _embedded_weights_fit_one_backbone(self) -> "Pretrained":
