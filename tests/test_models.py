@@ -651,13 +651,14 @@ class TestHeads:
         with pytest.raises(InputError, match=r"fine_tune_layers: expected .* Received: 2,"):
             fine_tune(model, part, part, settings, seed=1, lr=0.001, batch_size=4)
 
-    @pytest.mark.parametrize("strides", [(32,), (8, 16)])
+    @pytest.mark.parametrize(
+        ("key", "strides"),
+        [("mobilenet_v2_035", (32,)), ("mobilenet_v2_035", (8, 16)), ("convnext_tiny", (16,))],
+    )
     def test_a_backbone_cut_below_what_is_trained_is_the_same(
-        self, strides: tuple[int, ...]
+        self, key: str, strides: tuple[int, ...]
     ) -> None:
-        backbone = build_backbone(
-            "mobilenet_v2_035", image_size=64, weights="random", strides=strides
-        )
+        backbone = build_backbone(key, image_size=64, weights="random", strides=strides)
         unfreeze(backbone, 60)
         lower, upper = cut_below_trained(backbone)
         assert not lower.trainable_weights

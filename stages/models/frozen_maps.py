@@ -23,14 +23,15 @@ def cut_below_trained(backbone: keras.Model) -> tuple[keras.Model, keras.Model]:
         InputError: if there is no such map but the image.
     """
     *scaling, network = backbone.layers[1:]
-    trained = [number for number, layer in enumerate(network.layers) if layer.trainable_variables]
+    # With sums of residual blocks, which in some backbones are no layers; and as they were called,
+    # since the `output` of a model within is not the tensor in this network.
+    steps = network.operations
+    calls = [step._inbound_nodes[0] for step in steps]
+    trained = [i for i, step in enumerate(steps) if getattr(step, "trainable_variables", None)]
     for number in range(min(trained), 1, -1):
-        below = {id(layer.output): layer.output for layer in network.layers[:number]}
-        needed = {
-            id(tensor)
-            for layer in network.layers[number:]
-            for tensor in keras.tree.flatten(layer.input)
-        } & set(below)
+        below = {id(tensor): tensor for call in calls[:number] for tensor in call.output_tensors}
+        needed = {id(tensor) for call in calls[number:] for tensor in call.input_tensors}
+        needed &= set(below)
         if len(needed) == 1:
             maps = below[needed.pop()]
             break
