@@ -669,7 +669,7 @@ class TestHeads:
         assert lower.output_shape[1] < 64
         assert np.allclose(upper(lower(images)), backbone(images), atol=1e-5)
 
-    def test_copies_are_drawn_once_and_their_lower_maps_computed_once(self) -> None:
+    def test_with_copies_the_model_of_images_is_trained_above_the_cut(self) -> None:
         backbone = build_backbone("mobilenet_v2_035", image_size=SIDE, weights="embedded")
         model = join(backbone, small_head(2 * backbone.output_shape[-1]), crops=2)
         images, labels = four_classes(8)
