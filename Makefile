@@ -25,17 +25,17 @@ lint: $(VENV)/installed-test ## check code, format and types
 	mypy
 
 compare: $(VENV)/installed ## table of all experiments since the last commit
-	@dvc exp show --csv --drop '.*' --keep 'Experiment|rev|typ|Created|State|$(KEEP)' | python -m stages.comparing.columns
+	@dvc exp show --csv --drop '.*' --keep 'Experiment|rev|typ|Created|State|$(KEEP)' | python -m tissue.experiments.columns
 
 changes: $(VENV)/installed ## what changed against a branch: make changes BASE=main
-	@python -m stages.compare --base $(BASE)
+	@python -m tissue compare --base $(BASE)
 
 sweep: $(VENV)/installed ## try a grid: make sweep GRID='lr=0.001,0.003 batch_size=16,32', with ENGINE=ray on a cluster
-	@python -m stages.sweep --engine $(ENGINE) $(GRID)
+	@python -m tissue sweep --engine $(ENGINE) $(GRID)
 
 verify: $(VENV)/installed ## run every stage anew and compare with what is committed
 	dvc repro --force --no-run-cache
-	python -m stages.verify
+	python -m tissue verify
 
 $(VENV)/installed: requirements.txt
 	$(PYTHON) -m venv $(VENV)

@@ -25,11 +25,11 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.model_selection import StratifiedGroupKFold
 
-from stages.cli.running import quiet_import
-from stages.dataset.index import Part, read_part
-from stages.metrics.intervals import mean_interval
-from stages.params.loading import load_params
-from stages.params.schema import Params
+from tissue.common.runtime import quiet_import
+from tissue.config.loading import load_params
+from tissue.config.schema import Params
+from tissue.data.index import Dataset, read_split
+from tissue.metrics.intervals import Sampling, mean_interval
 
 CHANGES: dict[str, dict[str, Any]] = {
     "default": {},
@@ -62,14 +62,14 @@ COLOURS = 12  # clusters of a class, where it has twice as many images
 COLUMNS = "change accuracy spread loss difference low high seconds parameters"
 
 
-def pool(data: Path, *, groups: str) -> Part:
+def pool(data: Path, *, groups: str) -> Dataset:
     """Return training and validation part as one, with whole groups in the column `group`."""
-    parts = [read_part(data, name) for name in ("train", "val")]
+    parts = [read_split(data, name) for name in ("train", "val")]
     images = np.concatenate([np.asarray(part.images) for part in parts])
     index = pd.concat([part.index for part in parts], ignore_index=True)
     if groups == "colour":
         index["group"] = _colours(images, index["label"].to_numpy())
-    return Part(images, index)
+    return Dataset(images, index)
 
 
 def changed(params: Params, change: dict[str, Any]) -> Params:
@@ -82,12 +82,12 @@ def changed(params: Params, change: dict[str, Any]) -> Params:
 
 
 def cross_validate(
-    data: Part, params: Params, *, folds: list[int], of: int, seeds: int
+    data: Dataset, params: Params, *, folds: list[int], of: int, seeds: int
 ) -> pd.DataFrame:
     """Train on all but a fold; a row an image of a fold and seed: right, loss, group, seconds."""
-    from stages.models.prediction import predict_views
-    from stages.models.runtime import set_up
     from stages.train_scratch import train
+    from tissue.common.runtime import set_up
+    from tissue.training.inference import predict_views
 
     divider = StratifiedGroupKFold(of, shuffle=True, random_state=params.seed)
     divisions = list(divider.split(data.labels, data.labels, data.index["group"]))
@@ -121,7 +121,7 @@ def cross_validate(
 def summarise(name: str, table: pd.DataFrame, default: pd.DataFrame) -> tuple:
     """Return a row of the printed table; both tables have the same images in the same order."""
     gaps = 100 * (table["right"].to_numpy(float) - default["right"].to_numpy(float))
-    low, high = mean_interval(gaps, table["group"], resamples=2000, seed=0)
+    low, high = mean_interval(gaps, table["group"], sampling=Sampling(2000, 0))
     runs = table.groupby("run")
     spread = runs["right"].mean().std(ddof=0)
     return (
@@ -130,8 +130,8 @@ def summarise(name: str, table: pd.DataFrame, default: pd.DataFrame) -> tuple:
     )  # fmt: skip
 
 
-def _rows(data: Part, rows: NDArray[np.int64]) -> Part:
-    return Part(data.images[rows], data.index.iloc[rows].reset_index(drop=True))
+def _rows(data: Dataset, rows: NDArray[np.int64]) -> Dataset:
+    return Dataset(data.images[rows], data.index.iloc[rows].reset_index(drop=True))
 
 
 def _colours(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> NDArray[np.str_]:
@@ -158,7 +158,7 @@ def main() -> None:
     chosen = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with quiet_import():
-        import stages.models.runtime  # noqa: F401
+        import tissue.common.runtime  # noqa: F401
     params, data = load_params(), pool(chosen.data, groups=chosen.groups)
     how = {"folds": chosen.folds, "of": chosen.of, "seeds": chosen.seeds}
     default = cross_validate(data, params, **how)

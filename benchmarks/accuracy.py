@@ -32,13 +32,13 @@ from ruamel.yaml import YAML
 from scipy.stats import binomtest
 from tqdm import tqdm
 
-from stages.cli.running import quiet_import
-from stages.dataset.files import file_digest
-from stages.dataset.index import Part, read_part
-from stages.metrics.intervals import mean_interval
-from stages.params.loading import load_params
-from stages.params.schema import Params
-from stages.sweeping.grid import points
+from tissue.common.files import file_digest
+from tissue.common.runtime import quiet_import
+from tissue.config.loading import load_params
+from tissue.config.schema import Params
+from tissue.data.index import Dataset, read_split
+from tissue.experiments.grid import parse_grid
+from tissue.metrics.intervals import Sampling, mean_interval
 
 ROOT = Path(__file__).parents[1]
 METHODS = (
@@ -53,8 +53,8 @@ Answers = dict[str, tuple[NDArray[np.int64], float]]
 def ours(data: Path, params: Params, *, seed: int, weights: str) -> Answers:
     """Run the stages from `data` in a temporary folder; labels and seconds of both models."""
     from stages import embed, train_pretrained, train_scratch
-    from stages.models.prediction import predict_embedded_parts, predict_parts
-    from stages.models.saving import load_model
+    from tissue.training.inference import predict_embedded_splits, predict_splits
+    from tissue.training.saving import load_model
 
     values = params.model_dump()
     values["seed"], values["pretrained"]["weights"] = seed, weights
@@ -73,11 +73,11 @@ def ours(data: Path, params: Params, *, seed: int, weights: str) -> Answers:
                 "pretrained": _time(embed.main) + _time(train_pretrained.main),
             }
             models = {name: load_model(Path(f"data/models/{name}.keras")) for name in seconds}
-            test = {"test": read_part(data, "test")}
+            test = {"test": read_split(data, "test")}
             views = values["scratch"]["views"]
             probabilities = {
-                "scratch": predict_parts(models["scratch"], test, views=views),
-                "pretrained": predict_embedded_parts(
+                "scratch": predict_splits(models["scratch"], test, views=views),
+                "pretrained": predict_embedded_splits(
                     models["pretrained"], test, Path("data/embed")
                 ),
             }
@@ -92,11 +92,11 @@ def answers_of(method: str, data: Path, *, params: Params, seed: int, weights: s
     if method == "ours":
         return ours(data, params, seed=seed, weights=weights)
     from benchmarks import baselines
-    from stages.models.backbones import build_backbone
-    from stages.models.runtime import set_up
+    from tissue.backbones.build import build_backbone
+    from tissue.common.runtime import set_up
 
     set_up(seed=seed, threads=params.threads)
-    train, test = read_part(data, "train"), np.asarray(read_part(data, "test").images)
+    train, test = read_split(data, "train"), np.asarray(read_split(data, "test").images)
 
     def network() -> baselines.keras.Model:
         key, side = params.pretrained.backbone, test.shape[1]
@@ -118,7 +118,7 @@ def measure(
     """Return a row a model, and for each whether it is right, bool (seeds, N)."""
     import keras
 
-    test = read_part(data, "test")
+    test = read_split(data, "test")
     right: dict[str, list[NDArray[np.bool_]]] = {}
     seconds: dict[str, list[float]] = {}
     runs = [(method, seed) for method in methods for seed in seeds]
@@ -142,15 +142,15 @@ def _pairs(right: dict[str, NDArray[np.bool_]], groups: pd.Series) -> Iterator[t
     for name in (name for name in right if name.startswith("ours_")):
         for other in (other for other in right if not other.startswith("ours_")):
             gaps = 100 * (right[name].mean(0) - right[other].mean(0))
-            low, high = mean_interval(gaps, groups, resamples=RESAMPLES, seed=0)
+            low, high = mean_interval(gaps, groups, sampling=Sampling(RESAMPLES, 0))
             a, b = (right[key].mean(0) > 0.5 for key in (name, other))
             only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
             p_value = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
             yield name, other, gaps.mean(), low, high, only_a, only_b, p_value
 
 
-def _row(name: str, right: NDArray[np.bool_], seconds: list[float], test: Part) -> tuple:
-    low, high = mean_interval(right.mean(0), test.index["group"], resamples=RESAMPLES, seed=0)
+def _row(name: str, right: NDArray[np.bool_], seconds: list[float], test: Dataset) -> tuple:
+    low, high = mean_interval(right.mean(0), test.index["group"], sampling=Sampling(RESAMPLES, 0))
     by_seed = right.mean(1)
     spread = by_seed.min(), by_seed.max()
     return name, right.mean(), low, high, *spread, right.shape[1], np.mean(seconds)
@@ -175,7 +175,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3, help="how many")
     parser.add_argument("--only", nargs="+", choices=METHODS, default=METHODS)
     chosen = parser.parse_args(arguments)
-    changes = points(chosen.set)
+    changes = parse_grid(chosen.set)
     if len(changes) != 1:
         parser.error(f"--set: expected one value a key. Received: {' '.join(chosen.set)}")
     chosen.set = changes[0]
@@ -190,12 +190,12 @@ def main() -> None:
         weights = str(Path(weights).resolve())  # the stages run in another folder
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with quiet_import():
-        import stages.models.runtime  # noqa: F401  imported before time is taken
+        import tissue.common.runtime  # noqa: F401  imported before time is taken
     params = load_params(changes=chosen.set)
     seeds = range(params.seed, params.seed + chosen.seeds)
     table, right = measure(chosen.data, chosen.only, params=params, seeds=seeds, weights=weights)
     print(table.to_string(index=False, float_format="{:.3f}".format))
-    pairs = against(right, read_part(chosen.data, "test").index["group"])
+    pairs = against(right, read_split(chosen.data, "test").index["group"])
     print(pairs.to_string(index=False, float_format="{:.3g}".format))
 
 

@@ -15,8 +15,8 @@ import statistics
 import time
 from typing import NamedTuple
 
-from stages.params.loading import load_params
-from stages.params.schema import BACKBONES
+from tissue.config.loading import load_params
+from tissue.config.schema import BACKBONES
 
 
 class Row(NamedTuple):
@@ -31,8 +31,8 @@ def measure(key: str, *, image_size: int, batch: int, repeats: int, threads: int
     """Run a backbone on images that are noise."""
     import numpy as np
 
-    from stages.models.backbones import build_backbone
-    from stages.models.runtime import set_up
+    from tissue.backbones.build import build_backbone
+    from tissue.common.runtime import set_up
 
     set_up(seed=0, threads=threads)
     network = build_backbone(key, image_size=image_size, weights="random")

@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from benchmarks import probe
-from stages.dataset.index import Part
+from tissue.data.index import Dataset
 
 BATCH = 32
 FOLDS = 4
@@ -36,7 +36,7 @@ class Answer(NamedTuple):
     seconds: float
 
 
-def original_scratch(train: Part, test: Images, *, epochs: int = 20) -> dict[str, Answer]:
+def original_scratch(train: Dataset, test: Images, *, epochs: int = 20) -> dict[str, Answer]:
     """Train three convolutions, Flatten and a dense layer, without augmentation.
 
     Layers and optimiser of TensorFlow's tutorial "Image classification", with twice its epochs.
@@ -55,7 +55,7 @@ def original_scratch(train: Part, test: Images, *, epochs: int = 20) -> dict[str
 
 
 def original_pretrained(
-    train: Part, test: Images, *, network: Network, epochs: int = 20
+    train: Dataset, test: Images, *, network: Network, epochs: int = 20
 ) -> dict[str, Answer]:
     """Train a dense layer of 128 and a softmax on a frozen backbone, without augmentation.
 
@@ -73,7 +73,7 @@ def original_pretrained(
     return {"original_pretrained": answer}
 
 
-def linear_probe(train: Part, test: Images, *, network: Network) -> dict[str, Answer]:
+def linear_probe(train: Dataset, test: Images, *, network: Network) -> dict[str, Answer]:
     """Fit a logistic regression to the features of the frozen backbone, as `benchmarks.probe`."""
     start = time.perf_counter()
     backbone = network()
@@ -84,7 +84,7 @@ def linear_probe(train: Part, test: Images, *, network: Network) -> dict[str, An
 
 
 def guide(
-    train: Part,
+    train: Dataset,
     test: Images,
     *,
     network: Network,
@@ -116,7 +116,7 @@ def guide(
     return {"guide_frozen": frozen, "guide_fine_tuned": _answer(model, test, start)}
 
 
-def histogram_svm(train: Part, test: Images) -> dict[str, Answer]:
+def histogram_svm(train: Dataset, test: Images) -> dict[str, Answer]:
     """Classify colour histograms by a support vector machine with a Gaussian kernel.
 
     The cost is chosen by cross-validation inside the training part, by group.
@@ -138,7 +138,7 @@ def histograms(images: Images) -> NDArray[np.float64]:
     return np.sqrt(np.stack(counts) / bins[0].size)
 
 
-def _classes(train: Part) -> int:
+def _classes(train: Dataset) -> int:
     return int(train.labels.max()) + 1
 
 

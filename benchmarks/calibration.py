@@ -24,12 +24,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
-from stages.cli.running import quiet_import
-from stages.dataset.index import Part, read_classes, read_part
-from stages.metrics.classification import calibration_error, prediction_table
-from stages.metrics.intervals import mean_interval
-from stages.models.names import MODELS
-from stages.params.loading import load_params
+from tissue.common.names import MODELS
+from tissue.common.runtime import quiet_import
+from tissue.config.loading import load_params
+from tissue.data.index import Dataset, read_classes, read_split
+from tissue.metrics.classification import calibration_error, prediction_table
+from tissue.metrics.intervals import Sampling, mean_interval
 
 SPLIT, SAVED = Path("data/split"), Path("data/models")
 OTHER_SEED = 1000  # added to that of params.yaml
@@ -39,7 +39,7 @@ DRAWN = "drawn"
 COLUMNS = "model part n donors accuracy low high confidence ece by_chance by_chance_95"
 
 
-def draw(work: Path, *, per_class: int, number: int) -> Part:
+def draw(work: Path, *, per_class: int, number: int) -> Dataset:
     """Draw the test part of that number in `work`, through the stages, and return it."""
     from stages import fetch, split
 
@@ -53,7 +53,7 @@ def draw(work: Path, *, per_class: int, number: int) -> Part:
     with chdir(work):
         fetch.main()
         split.main()
-    return read_part(work / "data/split", "test")
+    return read_split(work / "data/split", "test")
 
 
 def chance(table: pd.DataFrame, *, draws: int = DRAWS) -> NDArray[np.float64]:
@@ -66,15 +66,15 @@ def chance(table: pd.DataFrame, *, draws: int = DRAWS) -> NDArray[np.float64]:
     return np.array(errors)
 
 
-def rows(parts: dict[str, Part], views: dict[str, int]) -> Iterator[tuple]:
+def rows(parts: dict[str, Dataset], views: dict[str, int]) -> Iterator[tuple]:
     """Give a row a model and part, as named by COLUMNS."""
-    from stages.models.prediction import predict_parts
-    from stages.models.saving import load_model
+    from tissue.training.inference import predict_splits
+    from tissue.training.saving import load_model
 
     classes = read_classes(SPLIT)
     for name in MODELS:
         model = load_model(SAVED / f"{name}.keras")
-        predicted = predict_parts(model, parts, views=views[name])
+        predicted = predict_splits(model, parts, views=views[name])
         tables = {
             part: prediction_table(
                 parts[part].index, probabilities, split="test", classes=classes
@@ -85,7 +85,7 @@ def rows(parts: dict[str, Part], views: dict[str, int]) -> Iterator[tuple]:
         tables[f"{DRAWN}, together"] = pd.concat(drawn, ignore_index=True)
         for part, table in tables.items():
             right = (table["class"] == table["predicted"]).to_numpy(float)
-            low, high = mean_interval(right, table["group"], resamples=DRAWS, seed=0)
+            low, high = mean_interval(right, table["group"], sampling=Sampling(DRAWS, 0))
             by_chance = chance(table)
             yield (
                 name, part, len(table), table["group"].nunique(), right.mean(), low, high,
@@ -104,11 +104,11 @@ def main() -> None:
     options = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with quiet_import():
-        import stages.models.runtime  # noqa: F401  its notices would stand in the table
+        import tissue.common.runtime  # noqa: F401  its notices would stand in the table
     params = load_params()
     views = {"scratch": params.scratch.views, "pretrained": params.pretrained.views}
     with tempfile.TemporaryDirectory() as folder:
-        parts = {"phantom's test": read_part(SPLIT, "test")}
+        parts = {"phantom's test": read_split(SPLIT, "test")}
         for number in range(options.drawings):
             work = Path(folder, str(number))
             parts[f"{DRAWN} {number}"] = draw(work, per_class=options.per_class, number=number)

@@ -31,24 +31,23 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from threadpoolctl import threadpool_limits
 
-from stages.cli.running import quiet_import
-from stages.dataset.features import mean_features
-from stages.dataset.index import PARTS, Part, read_classes, read_part
-from stages.errors.analysis import analyse
-from stages.errors.space import QUALITY, projection, scaling
-from stages.errors.suspects import label_fit, out_of_sample, suspect_labels
-from stages.images.crops import choose_crops
-from stages.images.quality import measure
-from stages.images.stains import scale
-from stages.metrics.atlas import SYSTEMS
-from stages.metrics.classification import prediction_table
-from stages.params.loading import load_params
-from stages.params.schema import Params
-from stages.phantom.architectures import ARCHITECTURES
-from stages.phantom.cellular import cells
-from stages.phantom.core import SMALLEST, picture
-from stages.phantom.plan import Core
-from stages.phantom.tissue import Tissue
+from tissue.common.names import SPLITS, SYSTEMS
+from tissue.common.runtime import quiet_import
+from tissue.common.stains import scale_stains
+from tissue.config.loading import load_params
+from tissue.config.schema import Params
+from tissue.data.features import mean_features
+from tissue.data.index import Dataset, read_classes, read_split
+from tissue.error_analysis.analysis import analyse
+from tissue.error_analysis.space import QUALITY, fit_projection, fit_scaling
+from tissue.error_analysis.suspects import label_fit, out_of_sample, suspect_labels
+from tissue.images.quality import choose_crops, measure_quality
+from tissue.metrics.classification import prediction_table
+from tissue.metrics.intervals import Sampling
+from tissue.phantom.cellular import cells
+from tissue.phantom.core import ARCHITECTURES, SMALLEST, draw_core
+from tissue.phantom.plan import Core
+from tissue.phantom.tissue import Tissue
 
 if TYPE_CHECKING:
     import keras
@@ -94,7 +93,7 @@ def emptied(image: Picture, rng: np.random.Generator) -> Picture:
 
 def overstained(image: Picture, rng: np.random.Generator) -> Picture:
     """Both stains four to five times as strong."""
-    return scale(image, np.array([*rng.uniform(4, 5, 2), 1], np.float32))
+    return scale_stains(image, np.array([*rng.uniform(4, 5, 2), 1], np.float32))
 
 
 def thirteenth(image: Picture, rng: np.random.Generator) -> Picture:
@@ -102,7 +101,7 @@ def thirteenth(image: Picture, rng: np.random.Generator) -> Picture:
     ARCHITECTURES["fat"] = fat
     a, b, c, d = (int(n) for n in rng.integers(0, 2**31, 4))
     core = Core("", "test", "fat", "", "", "", 2 * SMALLEST, (a,), (b,), (c,), (d,))
-    return shrunk(picture(core), image.shape[0])
+    return shrunk(draw_core(core), image.shape[0])
 
 
 CHANGES: dict[str, Callable[[Picture, np.random.Generator], Picture]] = {
@@ -143,8 +142,8 @@ def rename(
 
 
 def plant(
-    part: Part, classes: list[str], *, zoom: int, share: float, seed: int
-) -> tuple[Part, pd.Series]:
+    part: Dataset, classes: list[str], *, zoom: int, share: float, seed: int
+) -> tuple[Dataset, pd.Series]:
     """Return a changed test part, and what was planted in each row.
 
     Changes are made at the magnification of the crops, and whole images and crops are taken anew.
@@ -164,12 +163,12 @@ def plant(
                 large = change(assembled(crops[row], zoom), rng)
                 images[row] = shrunk(large, images.shape[1])
                 crops[row] = choose_crops(large, within=np.s_[:, :], count=zoom**2, zoom=zoom)
-            index.loc[row, QUALITY] = pd.Series(measure(images[row]))
+            index.loc[row, QUALITY] = pd.Series(measure_quality(images[row]))
             planted[row] = kind
     rows = order[len(CHANGES) * count : (len(CHANGES) + 1) * count]
     relabel(index, rows, classes, seed)
     planted[rows] = "suspect_label"
-    return Part(images, index, crops), planted
+    return Dataset(images, index, crops), planted
 
 
 def assembled(crops: Picture, zoom: int) -> Picture:
@@ -186,15 +185,15 @@ def shrunk(image: Picture, side: int) -> Picture:
 
 def explained(
     networks: dict[str, "keras.Model"],
-    parts: dict[str, Part],
+    parts: dict[str, Dataset],
     classes: list[str],
     params: Params,
     *,
     seed: int,
 ) -> pd.DataFrame:
     """Plant into the test part and return the errors of both models, with what was planted."""
-    from stages.models.embedding import embed_batch
-    from stages.models.prediction import predict_embedded_parts, predict_parts
+    from tissue.backbones.embedding import embed_batch
+    from tissue.training.inference import predict_embedded_splits, predict_splits
 
     test, planted = plant(
         parts["test"], classes, zoom=params.split.crops.zoom, share=SHARE, seed=seed
@@ -209,15 +208,15 @@ def explained(
     held = {part: changed[part] for part in ("val", "test")}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for part in PARTS:
+        for part in SPLITS:
             for ending in ("csv", "npy"):
                 if (part, ending) != ("test", "npy"):
                     source = EMBED / f"{part}.{ending}"
                     (folder / source.name).symlink_to(source.resolve())
         np.save(folder / "test.npy", features)
         probabilities = {
-            "scratch": predict_parts(networks["scratch"], held, views=params.scratch.views),
-            "pretrained": predict_embedded_parts(networks["pretrained"], changed, folder),
+            "scratch": predict_splits(networks["scratch"], held, views=params.scratch.views),
+            "pretrained": predict_embedded_splits(networks["pretrained"], changed, folder),
         }
         tables = {
             model: pd.concat(
@@ -226,7 +225,7 @@ def explained(
             )
             for model, by_part in probabilities.items()
         }
-        analysis = analyse(tables, changed, folder, classes=classes, resamples=100, seed=seed)
+        analysis = analyse(tables, changed, folder, classes=classes, sampling=Sampling(100, seed))
     return analysis.errors.merge(test.index.assign(planted=planted)[["id", "planted"]], on="id")
 
 
@@ -239,7 +238,7 @@ def named_table(errors: pd.DataFrame) -> pd.DataFrame:
 
 
 def judged_labels(
-    parts: dict[str, Part], classes: list[str], *, seed: int, near: bool
+    parts: dict[str, Dataset], classes: list[str], *, seed: int, near: bool
 ) -> dict[str, float]:
     """Plant wrong labels, `near` within organ systems, and return how well they are found.
 
@@ -259,9 +258,9 @@ def judged_labels(
             relabel(tables[part], rows, classes, seed)
         wrong |= set(index["id"].iloc[rows])
     features = {part: mean_features(table, part, EMBED) for part, table in tables.items()}
-    scale = scaling(features["train"])
-    components = projection(scale(features["train"]), seed=seed)
-    points = np.concatenate([components.transform(scale(one)) for one in features.values()])
+    scale_stains = fit_scaling(features["train"])
+    components = fit_projection(scale_stains(features["train"]), seed=seed)
+    points = np.concatenate([components.transform(scale_stains(one)) for one in features.values()])
     probabilities = out_of_sample(points, tables, classes=len(classes), seed=seed)
     every = pd.concat(tables.values())
     fit = label_fit(np.concatenate(list(probabilities.values())), every["label"].to_numpy(int))
@@ -284,13 +283,13 @@ def main() -> None:
     ).parse_args()
     os.environ["TF_CPP_MIN_LOG_LEVEL"], os.environ["KERAS_BACKEND"] = "3", "tensorflow"
     with quiet_import():
-        from stages.models.runtime import set_up
-    from stages.models.saving import load_model
+        from tissue.common.runtime import set_up
+    from tissue.training.saving import load_model
 
     params = load_params()
     set_up(seed=params.seed, threads=params.threads)
     classes = read_classes(SPLIT)
-    parts = {part: read_part(SPLIT, part) for part in PARTS}
+    parts = {part: read_split(SPLIT, part) for part in SPLITS}
     networks = {name: load_model(MODELS / f"{name}.keras") for name in ("scratch", "pretrained")}
     errors = [explained(networks, parts, classes, params, seed=seed) for seed in range(DRAWINGS)]
     table = named_table(pd.concat(errors))

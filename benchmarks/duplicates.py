@@ -20,9 +20,9 @@ import pandas as pd
 from PIL import Image
 
 from stages import split
-from stages.dataset.index import read_index
-from stages.params.loading import load_params
-from stages.params.schema import Split
+from tissue.config.loading import load_params
+from tissue.config.schema import Split
+from tissue.data.index import read_index
 
 SHARE = 0.05
 KINDS = ("turned", "recompressed", "turned and recompressed", "relabelled")

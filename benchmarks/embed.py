@@ -18,20 +18,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stages.cli.running import quiet_import
-from stages.dataset.files import write_table
-from stages.dataset.index import PARTS
-from stages.params.loading import load_params
-from stages.params.schema import Params
+from tissue.common.files import write_table
+from tissue.common.names import SPLITS
+from tissue.common.runtime import quiet_import
+from tissue.config.loading import load_params
+from tissue.config.schema import Params
 
 
 def make_split(folder: Path, count: int, params: Params) -> None:
     """Write what `embed` reads of `split`: most images in training, a batch in each other part."""
-    from stages.models.embedders import BATCH
+    from tissue.backbones.embed_chunks import BATCH
 
     rng = np.random.default_rng(params.seed)
     side, crops = params.image_size, params.split.crops.count
-    for part in PARTS:
+    for part in SPLITS:
         rows = count - 2 * BATCH if part == "train" else BATCH
         np.save(folder / f"{part}.npy", rng.integers(0, 256, (rows, side, side, 3), np.uint8))
         if crops:
@@ -43,8 +43,9 @@ def make_split(folder: Path, count: int, params: Params) -> None:
 
 def time_bare(passes: int, params: Params) -> float:
     """Return the seconds of the backbone's forward pass over so many images."""
-    from stages.models.embedders import BATCH
-    from stages.predicting.classifier import frozen_network
+    from tissue.backbones.embed_chunks import BATCH
+
+    from tissue.prediction.classifier import frozen_network
 
     network, side = frozen_network(params), params.image_size
     batch = np.random.default_rng(0).integers(0, 256, (BATCH, side, side, 3), np.uint8)
@@ -66,8 +67,9 @@ def time_stage(split: Path, out: Path, params: Params) -> float:
 
 def compare(count: int, rounds: int, folder: Path, params: Params) -> list[float]:
     """Print images a second of both, round by round; return what share the stage's are."""
-    from stages.models.embedders import BATCH
-    from stages.models.stainings import views_of_each
+    from tissue.backbones.embed_chunks import BATCH
+
+    from tissue.common.stains import views_per_staining
 
     split = folder / "split"
     split.mkdir()
@@ -75,7 +77,7 @@ def compare(count: int, rounds: int, folder: Path, params: Params) -> list[float
     crops, settings = params.split.crops.count, params.pretrained
     passes = count * (settings.views + crops)
     if settings.stainings:
-        each = views_of_each(settings.views, settings.stainings) + crops
+        each = views_per_staining(settings.views, settings.stainings) + crops
         passes += (count - 2 * BATCH) * settings.stainings * each
     print(f"{passes} forward passes of {params.pretrained.backbone}, {params.threads} threads")
     print(f"{'bare, images/s':>16} {'embed, images/s':>16} {'share':>6}", flush=True)
@@ -97,7 +99,7 @@ def main() -> None:
     options = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with quiet_import():
-        from stages.models.runtime import set_up
+        from tissue.common.runtime import set_up
 
     params = load_params()
     set_up(seed=params.seed, threads=params.threads)

@@ -26,8 +26,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
-from stages.images.duplicates import clusters, fingerprint, near_duplicate_pairs
-from stages.images.quality import measure
+from tissue.images.duplicates import clusters, fingerprint, near_duplicate_pairs
+from tissue.images.quality import measure_quality
 
 SIDE = 224
 REPEATS = 10
@@ -45,7 +45,7 @@ def read(path: Path, ids: Iterable[str]) -> NDArray[np.uint8]:
 
 def simple_features(images: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Return colour and texture of each image, float (N, 83)."""
-    rows = [[*fingerprint(image), *measure(image).values()] for image in images]
+    rows = [[*fingerprint(image), *measure_quality(image).values()] for image in images]
     return np.array(rows, np.float64)
 
 

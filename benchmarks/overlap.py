@@ -16,13 +16,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stages.cli.running import quiet_import
-from stages.dataset.index import read_array, read_part
-from stages.dataset.joint import joint_features, joint_index
-from stages.images.stains import scale
-from stages.metrics.overlap import joint_p_value, overlap
-from stages.metrics.projection import principal_components
-from stages.params.loading import load_params
+from tissue.common.runtime import quiet_import
+from tissue.common.stains import scale_stains
+from tissue.config.loading import load_params
+from tissue.data.features import joint_features, joint_index
+from tissue.data.index import read_array, read_split
+from tissue.metrics.overlap import joint_p_value, overlap
+from tissue.metrics.projection import principal_components
 
 SPLIT, EMBED = Path("data/split"), Path("data/embed")
 DIVISIONS = 20
@@ -43,11 +43,11 @@ def stained(width: int) -> NDArray[np.float32]:
     """Return the features (N, width) of the test images with more haematoxylin, first view."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"], os.environ["KERAS_BACKEND"] = "3", "tensorflow"
     with quiet_import():
-        from stages.models.saving import load_model
+        from tissue.training.saving import load_model
 
-    images = np.asarray(read_part(SPLIT, "test").images)
+    images = np.asarray(read_split(SPLIT, "test").images)
     backbone = load_model(Path("data/models/pretrained.keras")).get_layer("backbone")
-    changed = scale(images, np.array(STRONGER, np.float32))
+    changed = scale_stains(images, np.array(STRONGER, np.float32))
     return backbone.predict(changed, verbose=0)[:, :width]
 
 

@@ -20,9 +20,9 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
-from stages.dataset.index import Part, read_part
-from stages.dataset.shards import Array, Shards
-from stages.metrics.intervals import Interval, mean_interval
+from tissue.data.index import Dataset, read_split
+from tissue.data.shards import Array, Shards
+from tissue.metrics.intervals import Interval, Sampling, mean_interval
 
 STRENGTHS = (1e-3, 1e-2, 1e-1)  # inverse regularisation, tried in this order
 
@@ -31,7 +31,7 @@ def embed(images: Array | Shards, *, backbone: str, weights: str) -> NDArray[np.
     """Return the pooled features of every image, float32 (N, D)."""
     import keras
 
-    from stages.models.backbones import build_backbone
+    from tissue.backbones.build import build_backbone
 
     keras.utils.set_random_seed(0)  # the random weights to compare with
     network = build_backbone(backbone, image_size=images.shape[1], weights=weights)
@@ -40,7 +40,7 @@ def embed(images: Array | Shards, *, backbone: str, weights: str) -> NDArray[np.
     return np.concatenate(batches)
 
 
-def fit(features: NDArray[np.float32], part: Part) -> Pipeline:
+def fit(features: NDArray[np.float32], part: Dataset) -> Pipeline:
     """Return the fitted linear classifier."""
     groups = part.index["group"]
     folds = min(4, groups.nunique())
@@ -59,11 +59,11 @@ def fit(features: NDArray[np.float32], part: Part) -> Pipeline:
 
 def probe(data: Path, *, backbone: str, weights: str) -> tuple[float, Interval, int]:
     """Return the test part's accuracy, its 95 % interval by group, and its number of images."""
-    train, test = read_part(data, "train"), read_part(data, "test")
+    train, test = read_split(data, "train"), read_split(data, "test")
     settings = {"backbone": backbone, "weights": weights}
     classifier = fit(embed(train.images, **settings), train)
     right = classifier.predict(embed(test.images, **settings)) == test.labels
-    interval = mean_interval(right, test.index["group"], resamples=1000, seed=17)
+    interval = mean_interval(right, test.index["group"], sampling=Sampling(1000, 17))
     return float(right.mean()), interval, len(right)
 
 

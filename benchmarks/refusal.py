@@ -18,9 +18,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from stages import predict
-from stages.dataset.index import read_index
-from stages.params.loading import load_params
+from tissue.commands import predict
+from tissue.config.loading import load_params
+from tissue.data.index import read_index
 
 COUNT = 20
 SIDE = 448

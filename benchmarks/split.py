@@ -31,11 +31,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from stages.engine.pieces import LOCAL, finished
-from stages.images.reading import read_piece, reading_pieces
-from stages.images.stored import StoredRows
-from stages.params.loading import load_params
-from stages.sources.phantom import cores, draw
+from tissue.chunks.running import LOCAL_ENGINE, run_chunks
+from tissue.config.loading import load_params
+from tissue.images.reading import StoredRows, read_chunk, reading_chunks
+from tissue.phantom.core import draw_jpeg
+from tissue.phantom.plan import cores
 
 SIDE = 224
 WORKERS = 2  # of `split` as a whole
@@ -44,7 +44,7 @@ WORKERS = 2  # of `split` as a whole
 def make_files(folder: Path, count: int, side: int) -> int:
     """Write `count` JPEGs of `side` pixels below `folder` in two classes; return their bytes."""
     plan = cores(train_per_class=1, test_per_class=0, size=512, seed=1)[:8]
-    drawn = [Image.open(io.BytesIO(draw(core))).resize((side, side)) for core in plan]
+    drawn = [Image.open(io.BytesIO(draw_jpeg(core))).resize((side, side)) for core in plan]
     size = 0
     for number in range(count):
         path = folder / f"class_{number % 2}" / f"{number:05d}.jpg"
@@ -88,9 +88,15 @@ def time_ours(manifest: pd.DataFrame, raw: Path, *, workers: int) -> Spent:
     settings = settings.model_copy(update={"crops": settings.crops.model_copy(update={"count": 0})})
     archives = {name: raw / name for name in manifest["file"].unique()}
     with spending() as spent:
-        pieces = reading_pieces(manifest, settings, size=SIDE)
-        with finished(
-            read_piece, pieces, archives, raw / "read", engine=LOCAL, workers=workers, state=None
+        pieces = reading_chunks(manifest, settings, size=SIDE)
+        with run_chunks(
+            read_chunk,
+            pieces,
+            archives,
+            raw / "read",
+            engine=LOCAL_ENGINE,
+            workers=workers,
+            state=None,
         ) as folder:
             read = StoredRows([folder / piece.name for piece in pieces]).table()
     assert (read["reason"] == "").all()
@@ -153,7 +159,7 @@ SPLIT = """
 import resource, sys
 from pathlib import Path
 from stages import split
-from stages.params.loading import load_params
+from tissue.config.loading import load_params
 folder = Path(sys.argv[1])
 split.run(load_params(Path(sys.argv[2])).split, seed=1, image_size=224, workers=2,
           raw=folder / "raw", out=folder / "split", metrics=folder, plots=folder)

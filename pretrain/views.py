@@ -13,7 +13,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from pretrain.textures import AMOUNT_SCALE
-from stages.images.stains import DAB, HAEMATOXYLIN
+from tissue.common.stains import DAB, HAEMATOXYLIN
 
 EOSIN = (0.09, 0.95, 0.29)
 ERYTHROCYTE = (0.15, 0.65, 0.74)

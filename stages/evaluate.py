@@ -1,95 +1,86 @@
 """Predict all images with both models and measure: `python -m stages.evaluate`.
 
 Reads both models, `data/split` and, for the frozen backbone, its features in `data/embed`. Writes
-`data/predictions/{scratch,pretrained}.csv`; why each test image was misclassified, in
-`errors.csv` there, with Grad-CAM of at most `evaluate.heat_maps` errors in `gradcam.npy`, row by
-row of `gradcam.csv`; labels that look wrong, in `suspects.csv`;
-`metrics/{scratch,pretrained,comparison,errors}.json`; the confusion matrices of the test part as
-CSV and PNG; `plots/confusions.csv`, worst first; and, on how far confidence can be trusted,
-`plots/{reliability,risk_coverage}_{scratch,pretrained}.csv`; and the model card
-`data/models/pretrained.md`.
+`data/predictions/{scratch,pretrained}.csv`; in `errors.csv` there, why each test image was
+misclassified, with Grad-CAM of at most `evaluate.heat_maps` errors in `gradcam.npy`, row by row of
+`gradcam.csv`; in `suspects.csv`, labels that look wrong;
+`metrics/{scratch,pretrained,comparison,errors}.json`; the confusion matrices of the test set as CSV
+and PNG; `plots/confusions.csv`, worst first; and, on how far confidence can be trusted,
+`plots/{reliability,risk_coverage}_{scratch,pretrained}.csv`.
 
 Intervals resample groups (donors, where they are known), and the two models are compared on the
-same images by McNemar's test.
-About 30 s on the default, two cores.
+same images by McNemar's test. About 30 s on the default, two cores, where both models have 75.6 %.
 """
 
 from pathlib import Path
 
-from stages.cli.running import quiet_import, run_command
-from stages.dataset.files import replacing, write_json, write_table
-from stages.dataset.index import PARTS, read_classes, read_part
-from stages.models.names import MODELS
-from stages.params.loading import load_params
-from stages.params.schema import Evaluate, Pretrained
+from tissue.common.files import atomic_write, write_json, write_table
+from tissue.common.names import MODELS, SPLITS
+from tissue.common.runtime import set_up
+from tissue.config.command import run_command
+from tissue.config.loading import load_params
+from tissue.config.schema import Params
+from tissue.data.index import read_classes, read_split
 
 
-def run(
-    settings: Evaluate,
-    *,
-    seed: int,
-    threads: int,
-    scratch_views: int,
-    lr: float,
-    pretrained: Pretrained,
-    split: Path = Path("data/split"),
-    embed: Path = Path("data/embed"),
-    models: Path = Path("data/models"),
-    out: Path = Path("data/predictions"),
-    metrics: Path = Path("metrics"),
-    plots: Path = Path("plots"),
-) -> None:
-    """Evaluate both models on training, validation and test part."""
-    # TensorFlow and others take seconds to import; a wrong parameter has been reported before.
-    with quiet_import():
-        from stages.models.runtime import set_up
-    from stages.card.model_card import write_card
-    from stages.errors.analysis import analyse, write_analysis
-    from stages.errors.gradcam import error_heat
-    from stages.errors.shown import shown_errors
-    from stages.figures.confusion import save_confusion
-    from stages.metrics.classification import compare, confusions, measure, prediction_tables
-    from stages.metrics.confidence import write_confidence
-    from stages.models.prediction import predict_embedded_parts, predict_parts
-    from stages.models.saving import load_model
+def run(params: Params, root: Path = Path()) -> None:
+    """Evaluate both models on training, validation and test set.
 
-    set_up(seed=seed, threads=threads)
+    Args:
+        params: `evaluate`, `scratch.views`, `seed` and `threads` are used.
+        root: the folder that `data`, `metrics` and `plots` lie in.
+    """
+    set_up(seed=params.seed, threads=params.threads)
+    # These take seconds to import; wrong parameters are reported before.
+    from tissue.error_analysis.analysis import analyse, shown_errors, write_analysis
+    from tissue.error_analysis.gradcam import error_heat
+    from tissue.figures.confusion import save_confusion
+    from tissue.metrics.classification import (
+        confusions,
+        model_metrics,
+        paired_comparison,
+        prediction_tables,
+    )
+    from tissue.metrics.confidence import write_confidence
+    from tissue.metrics.intervals import Sampling
+    from tissue.training.inference import predict_embedded_splits, predict_splits
+    from tissue.training.saving import load_model
+
+    split, embed = root / "data/split", root / "data/embed"
     classes = read_classes(split)
-    parts = {name: read_part(split, name) for name in PARTS}
-    networks = {name: load_model(models / f"{name}.keras") for name in MODELS}
+    datasets = {name: read_split(split, name) for name in SPLITS}
+    models = {name: load_model(root / f"data/models/{name}.keras") for name in MODELS}
     probabilities = {
-        "scratch": predict_parts(networks["scratch"], parts, views=scratch_views),
-        "pretrained": predict_embedded_parts(networks["pretrained"], parts, embed),
+        "scratch": predict_splits(models["scratch"], datasets, views=params.scratch.views),
+        "pretrained": predict_embedded_splits(models["pretrained"], datasets, embed),
     }
-    indices = {name: part.index for name, part in parts.items()}
     tables = {
-        name: prediction_tables(by_part, indices, classes=classes)
-        for name, by_part in probabilities.items()
+        name: prediction_tables(by_split, datasets, classes=classes)
+        for name, by_split in probabilities.items()
     }
-    sampling = {"resamples": settings.bootstrap, "seed": seed}
-    analysis = analyse(tables, parts, embed, classes=classes, **sampling)
-    shown = shown_errors(analysis.errors, settings.heat_maps)
-    heat = error_heat(networks, shown, parts["test"], embed, classes=classes)
-    with replacing(out) as partial:
+    sampling = Sampling(params.evaluate.bootstrap, params.seed)
+    analysis = analyse(tables, datasets, embed, classes=classes, sampling=sampling)
+    shown = shown_errors(analysis.errors, params.evaluate.heat_maps)
+    heat = error_heat(models, shown, datasets["test"], embed, classes=classes)
+    with atomic_write(root / "data/predictions") as partial:
         partial.mkdir()
         for name, table in tables.items():
             write_table(table, partial / f"{name}.csv")
         write_analysis(analysis, shown, heat, partial)
+    metrics, plots = root / "metrics", root / "plots"
     write_json(analysis.summary, metrics / "errors.json")
-    groups = parts["test"].index["group"]
+    donors = datasets["test"].index["group"]
     tests = {name: table[table["split"] == "test"] for name, table in tables.items()}
     for name, table in tables.items():
-        size = {"parameters": networks[name].count_params()}
-        values = measure(table, groups, classes=classes, **size, **sampling)
+        size = models[name].count_params()
+        values = model_metrics(table, donors, classes=classes, parameters=size, sampling=sampling)
         write_json(values, metrics / f"{name}.json")
         save_confusion(tests[name], classes, name, plots)
         print(f"{name}: {_sentence(values['test'])}")
-    comparison = compare(tests["scratch"], tests["pretrained"], groups, **sampling)
+    comparison = paired_comparison(tests["scratch"], tests["pretrained"], donors, sampling=sampling)
     write_json({"test": comparison}, metrics / "comparison.json")
     write_table(confusions(tests), plots / "confusions.csv")
     write_confidence(tests, plots)
-    trained = {"seed": seed, "lr": lr, **dict(pretrained)}
-    write_card(models / "pretrained.keras", indices, metrics, params=trained)
 
 
 def _sentence(test: dict[str, float]) -> str:
@@ -102,15 +93,7 @@ def _sentence(test: dict[str, float]) -> str:
 
 def main() -> None:
     """Run the stage with the parameters of params.yaml."""
-    params = load_params()
-    run(
-        params.evaluate,
-        seed=params.seed,
-        threads=params.threads,
-        scratch_views=params.scratch.views,
-        lr=params.lr,
-        pretrained=params.pretrained,
-    )
+    run(load_params())
 
 
 if __name__ == "__main__":

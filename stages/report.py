@@ -2,36 +2,47 @@
 
 Reads what the other stages measured and drew: `metrics/*.json`, the training histories, the
 confusions and the pictures below `plots/`, predictions and errors of both models, the images and
-tables of `data/split`, and `params.yaml` to show it. Of the models only the digest, no TensorFlow.
-Writes `plots/report.html`: one file that holds its pictures and needs no network, for a browser,
-a phone or a printer. The same inputs give the same bytes.
+tables of `data/split`, and `params.yaml` to show it. Of the models it reads only the digests, so it
+needs no TensorFlow. Writes `plots/report.html`, one file that holds its pictures and needs no
+network, for a browser, a phone or a printer; and the model card `data/models/pretrained.md`. The
+same inputs give the same bytes.
 
 On the default: a file of about 7 MB in about 7 s.
 """
 
 from pathlib import Path
 
-from stages.cli.running import run_command
-from stages.dataset.files import replacing
-from stages.page.assembling import render
-from stages.page.reading import read_inputs
+from tissue.common.files import atomic_write
+from tissue.config.command import run_command
+from tissue.config.loading import load_params
+from tissue.config.schema import Params
+from tissue.report.assembling import render
+from tissue.report.model_card import write_card
+from tissue.report.reading import read_inputs
 
 
-def run(root: Path = Path(), *, out: Path = Path("plots/report.html")) -> None:
-    """Write the page from the results below `root` to `out`.
+def run(params: Params, root: Path = Path()) -> None:
+    """Write the page and the model card from the results below `root`.
+
+    Args:
+        params: what the pretrained model was trained with, for its card.
+        root: the folder that `params.yaml`, `data`, `metrics` and `plots` lie in.
 
     Raises:
-        ValueError: if a result is missing; the message names it and the stage that makes it.
+        InputError: if a result is missing; the message names it and the stage that makes it.
     """
     page = render(read_inputs(root)).encode("utf-8")
-    with replacing(out) as partial:
+    out = root / "plots/report.html"
+    with atomic_write(out) as partial:
         partial.write_bytes(page)
+    trained_with = {"seed": params.seed, "lr": params.lr, **dict(params.pretrained)}
+    write_card(root, params=trained_with)
     print(f"report: {out}, {len(page) / 1e6:.1f} MB")
 
 
 def main() -> None:
-    """Write the page of this repository."""
-    run()
+    """Run the stage with the parameters of params.yaml."""
+    run(load_params())
 
 
 if __name__ == "__main__":

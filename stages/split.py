@@ -1,142 +1,94 @@
 """Decode, check and divide the images: `python -m stages.split`.
 
 Reads `data/raw`. Writes `data/split/`: for training, validation and test an array of images, one of
-crops of them at a higher magnification, each in several files above `split.shard_size` images, and
-a table that describes their rows; the class names; lists of the images that cannot be used, of
-copies, and of training images that share a picture or donor with the test. Writes
-`metrics/split.json`, sheets of samples of training and test, and one of what the checks found.
+crops at a higher magnification, each in several files above `split.shard_size` images, and a table
+that describes their rows; the class names; lists of unusable images, of copies, and of training
+images that share a picture or donor with the test set. Writes `metrics/split.json`, sheets of
+samples of training and test, and a sheet of what the checks found.
 
 A test set that the source gives is kept; otherwise one is made. Validation is taken from training.
-Both are taken by whole groups: donors, else slides, else clusters of near-duplicates, so that no
-donor stands on both sides. On the default: 576 + 144 + 360 images, in about 15 s on two cores.
+Both are taken by whole groups (donors, else slides, else clusters of near-duplicates), so that no
+donor is in two splits. On the default: 576 + 144 + 360 images, in about 15 s on two cores.
 """
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
+from tissue.chunks.running import run_chunks
+from tissue.common.files import atomic_write, write_json, write_table
+from tissue.common.names import MANIFEST
+from tissue.config.command import run_command
+from tissue.config.loading import load_params
+from tissue.config.schema import Params
+from tissue.data.index import PREPARATION_FILE, read_index, read_split
+from tissue.figures.sheets import data_checks_sheet, sample_sheet, save_sheet
+from tissue.images.checks import check_counts, check_training, select_usable
+from tissue.images.division import (
+    assign_splits,
+    describe_division,
+    division_metrics,
+    write_division,
+)
+from tissue.images.duplicates import near_duplicate_pairs
+from tissue.images.groups import add_known_groups
+from tissue.images.reading import reading_work
+from tissue.images.stored import StoredImages, StoredKeyPoints, StoredRows
 
-from stages.cli.running import run_command
-from stages.dataset.checking import check_counts, check_rejected, check_training
-from stages.dataset.files import file_digest, replacing, write_json, write_table
-from stages.dataset.grouping import with_given_groups
-from stages.dataset.index import MADE_WITH, PARTS, read_index, read_part
-from stages.dataset.parts import Division, divide, list_duplicates, summarise
-from stages.dataset.splitting import missing_classes
-from stages.engine.pieces import LOCAL, finished
-from stages.figures.data_checks import data_checks
-from stages.images.duplicates import near_duplicate_pairs
-from stages.images.reading import read_piece, reading_pieces
-from stages.images.sheets import sample_sheet, save_sheet
-from stages.images.stored import StoredImages, StoredKeyPoints, StoredRows, write_shards
-from stages.params.loading import load_params
-from stages.params.schema import Engine, Split
-
-COLUMNS = [
-    "id", "class", "label", "group", "sha256", "source", "donor", "slide", "antibody",
-    "width", "height", "tissue_fraction", "blur", "haematoxylin", "dab",
-]  # fmt: skip
-MANIFEST = ["id", "split", "class", "file", "source", "donor", "slide", "antibody"]
 SAMPLES_PER_CLASS = 6
 
 
-def run(
-    settings: Split,
-    *,
-    seed: int,
-    image_size: int,
-    workers: int,
-    engine: Engine = LOCAL,
-    raw: Path = Path("data/raw"),
-    out: Path = Path("data/split"),
-    metrics: Path = Path("metrics"),
-    plots: Path = Path("plots"),
-) -> None:
-    """Divide the images of `raw` into training, validation and test part.
+def run(params: Params, root: Path = Path(), *, workers: int | None = None) -> None:
+    """Divide the images of `data/raw` into training, validation and test set.
+
+    Args:
+        params: `split`, `seed`, `image_size` and `engine` are used.
+        root: the folder that `data`, `metrics` and `plots` lie in.
+        workers: processes that decode; 0 decodes in this one. By default one per processor core.
 
     Raises:
-        ValueError: if too many images are unreadable, or a class has too few.
+        InputError: if too many images are unreadable, or a class has too few.
     """
+    settings, raw, out = params.split, root / "data/raw", root / "data/split"
     manifest = read_index(raw / "manifest.csv", MANIFEST)
     classes = set(manifest["class"])
     check_counts(manifest, settings.min_per_class, classes)
-    manifest, rule = with_given_groups(manifest, settings)
-    pieces = reading_pieces(manifest, settings, size=image_size)
-    archives = {name: raw / name for name in sorted(manifest["file"].unique())}
-    state = [file_digest(raw / "manifest.csv"), pieces[0].arguments]
+    manifest, rule = add_known_groups(manifest, settings)
+    work = reading_work(manifest, settings, raw=raw, size=params.image_size)
+    workers = (os.cpu_count() or 1) if workers is None else workers
     with (
-        finished(
-            read_piece, pieces, archives, out, engine=engine, workers=workers, state=state
-        ) as folder,
-        replacing(out) as partial,
+        run_chunks(work, out, params.engine, workers=workers) as folder,
+        atomic_write(out) as partial,
     ):
         partial.mkdir()
-        stored = StoredRows([folder / piece.name for piece in pieces])
-        read = stored.table()
-        rejected = manifest[["id"]].join(read["reason"])[read["reason"] != ""]
-        check_rejected(rejected, len(manifest), settings.max_rejected)
+        stored = StoredRows([folder / chunk.name for chunk in work.chunks])
+        index, usable, rejected = select_usable(manifest, stored.table(), settings)
         write_table(rejected, partial / "rejected.csv")
-        kept = np.flatnonzero(read["reason"] == "")
-        images = StoredImages(stored, kept)
-        index = manifest.join(read).iloc[kept].reset_index(drop=True)
-        check_counts(index, settings.min_per_class, classes, rejected)
+        images = StoredImages(stored, usable)
         pairs = near_duplicate_pairs(
-            images, stored.all("fingerprint")[kept], StoredKeyPoints(stored, kept), progress=True
-        )
-        division = divide(index, pairs, settings, seed=seed, given=rule)
+            images, stored.all("fingerprint")[usable], StoredKeyPoints(stored, usable),
+            progress=True,
+        )  # fmt: skip
+        division = assign_splits(index, pairs, settings, seed=params.seed, given=rule)
         check_counts(division.kept, settings.min_per_class, classes)
         check_training(division.kept)
-        arrays = {"": images}
-        if settings.crops.count:
-            arrays["_crops"] = StoredImages(stored, kept, field="crops")
-        _write(division, arrays, partial, shard_size=settings.shard_size)
-        # `predict` makes other images like them, and the arrays do not show the zoom.
-        made_with = {"image_size": image_size, "split.crops": settings.crops.model_dump()}
-        write_json(made_with, partial / MADE_WITH)
-        save_sheet(data_checks(images, division.index), plots / "data_checks.png")
-    write_json(summarise(division, len(rejected)), metrics / "split.json")
-    for part in ("train", "test"):
-        sheet = sample_sheet(*read_part(out, part)[:2], per_class=SAMPLES_PER_CLASS, seed=seed)
-        save_sheet(sheet, plots / f"samples_{part}.png")
-    _tell(division, len(rejected))
-
-
-def _write(
-    division: Division, arrays: Mapping[str, StoredImages], out: Path, *, shard_size: int
-) -> None:
-    write_json(sorted(division.kept["class"].unique()), out / "classes.json")
-    write_table(list_duplicates(division.index), out / "duplicates.csv")
-    write_table(division.leaked, out / "leaks.csv")
-    for part in PARTS:
-        rows = division.kept[division.kept["part"] == part]
-        for suffix, array in arrays.items():
-            path = out / f"{part}{suffix}.npy"
-            write_shards(path, array, rows.index.tolist(), shard_size=shard_size)
-        write_table(rows[COLUMNS], out / f"{part}.csv")
-
-
-def _tell(division: Division, rejected: int) -> None:
-    sizes = ", ".join(f"{(division.index['part'] == part).sum()} {part}" for part in PARTS)
-    print(f"split: {sizes}; groups by {division.rule}; {rejected} rejected")
-    for part in PARTS:
-        if missing := missing_classes(division.kept, (division.kept["part"] == part).to_numpy()):
-            print(f"split: no image for {part} of {', '.join(missing)}")
-    if images := division.leaks["images"]:
-        done = "dropped" if division.leaks["dropped"] else "kept (split.on_leak: report)"
-        print(f"split: {images} images in training share a copy or a donor with the test; {done}")
+        crops = StoredImages(stored, usable, field="crops") if settings.crops.count else None
+        write_division(division, images, crops, partial, shard_size=settings.shard_size)
+        # `predict` has to prepare images in the same way, and the arrays do not show the zoom.
+        prepared = {"image_size": params.image_size, "split.crops": settings.crops.model_dump()}
+        write_json(prepared, partial / PREPARATION_FILE)
+        save_sheet(data_checks_sheet(images, division.index), root / "plots/data_checks.png")
+    write_json(division_metrics(division, len(rejected)), root / "metrics/split.json")
+    for name in ("train", "test"):
+        dataset = read_split(out, name)
+        sheet = sample_sheet(*dataset[:2], per_class=SAMPLES_PER_CLASS, seed=params.seed)
+        save_sheet(sheet, root / f"plots/samples_{name}.png")
+    for line in describe_division(division, len(rejected)):
+        print(f"split: {line}")
 
 
 def main() -> None:
     """Run the stage with the parameters of params.yaml."""
-    params = load_params()
-    run(
-        params.split,
-        seed=params.seed,
-        image_size=params.image_size,
-        workers=os.cpu_count() or 1,
-        engine=params.engine,
-    )
+    run(load_params())
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""Draw training and test in two dimensions and measure their overlap: `python -m stages.tsne`.
+"""Map training and test set to two dimensions and measure their overlap: `python -m stages.tsne`.
 
 Reads `data/embed` and `data/split`. Writes `plots/tsne.csv`, the maps of training, test and both
 as PNG, the same from raw pixels for comparison, and `metrics/tsne.json`.
 
 One joint t-SNE of training and test features, initialised by PCA (Kobak and Berens 2019,
-s41467-019-13056-x): maps of each alone could not be laid over each other. Distances and sizes of
-groups in such a map mean little; the numbers beside it are measured on 50 principal components:
-how mixed the neighbours are, whether a classifier tells test from training, and their Frechet
-distance, overall and by class, each beside random splits by donor. About 15 s on the default.
+s41467-019-13056-x): separate maps could not be laid over each other. Distances and sizes of groups
+in such a map mean little. The numbers beside it are measured on 50 principal components: how mixed
+the neighbours are, whether a classifier tells test from training, and their Frechet distance,
+overall and by class, each beside random splits by donor. About 15 s on the default.
 """
 
 from pathlib import Path
@@ -15,68 +15,75 @@ from typing import Any
 
 import pandas as pd
 
-from stages.cli.running import InputError, run_command
-from stages.dataset.files import write_json, write_table
-from stages.dataset.joint import joint_features, joint_index, joint_pixels
-from stages.metrics.overlap import FIGURES
-from stages.params.loading import load_params
-from stages.params.schema import Tsne
+from tissue.common.errors import InputError
+from tissue.common.files import write_json, write_table
+from tissue.config.command import run_command
+from tissue.config.loading import load_params
+from tissue.config.schema import Params
+from tissue.data.features import joint_features, joint_index, joint_pixels
+
+COLUMNS = ["id", "split", "class", "x", "y", "pixels_x", "pixels_y"]
+COORDINATES = {"features": ["x", "y"], "pixels": ["pixels_x", "pixels_y"]}
 
 
-def run(
-    settings: Tsne,
-    *,
-    seed: int,
-    split: Path = Path("data/split"),
-    embed: Path = Path("data/embed"),
-    metrics: Path = Path("metrics"),
-    plots: Path = Path("plots"),
-) -> None:
-    """Map features and pixels of training and test part, and measure their overlap.
+def run(params: Params, root: Path = Path()) -> None:
+    """Map features and pixels of training and test set, and measure their overlap.
+
+    Args:
+        params: `tsne` and `seed` are used.
+        root: the folder that `data`, `metrics` and `plots` lie in.
 
     Raises:
-        ValueError: if there are too few images for the perplexity.
+        InputError: if there are too few images for the perplexity.
     """
-    # scikit-learn takes a second to import; a wrong parameter has been reported before.
+    # scikit-learn takes a second to import; wrong parameters are reported before.
     from threadpoolctl import threadpool_limits
 
-    from stages.metrics.overlap import joint_p_value, overlap, overlap_of_classes
-    from stages.metrics.projection import principal_components, trust, tsne
+    from tissue.metrics.overlap import measure_overlap, overlap_of_classes
+    from tissue.metrics.projection import fit_tsne, map_trustworthiness, principal_components
 
+    settings, seed, split = params.tsne, params.seed, root / "data/split"
     index = joint_index(split, max_images=settings.max_images, seed=seed)
-    if settings.perplexity >= len(index):
-        raise InputError(
-            f"tsne.perplexity: expected less than the {len(index)} images of training and test. "
-            f"Received: {settings.perplexity}. Lower it in params.yaml."
-        )
-    spaces = {"features": joint_features(index, embed), "pixels": joint_pixels(index, split)}
-    neighbours = settings.neighbours
-    sampling = {
-        "neighbours": neighbours, "random_splits": settings.random_splits, "seed": seed,
+    _check_perplexity(settings.perplexity, len(index))
+    spaces = {
+        "features": joint_features(index, root / "data/embed"),
+        "pixels": joint_pixels(index, split),
+    }
+    options = {
+        "neighbours": settings.neighbours, "random_splits": settings.random_splits, "seed": seed,
     }  # fmt: skip
-    measured: dict[str, Any] = {name: {} for name in (*FIGURES, "trustworthiness", "p_value")}
+    measured: dict[str, Any] = {"neighbours": settings.neighbours, "images": len(index)}
     # One thread: between many short sums several wait for each other longer than they work.
     with threadpool_limits(1):
         for name, values in spaces.items():
             points = principal_components(values, seed=seed)
-            places = tsne(points, perplexity=settings.perplexity, seed=seed)
-            prefix = "" if name == "features" else f"{name}_"
-            index[[f"{prefix}x", f"{prefix}y"]] = places
-            measured["trustworthiness"][name] = trust(values, places, neighbours=neighbours)
-            figures = overlap(points, index, **sampling)
-            for figure, value in figures.items():
-                measured[figure][name] = value
-            measured["p_value"][name] = joint_p_value(figures)
+            coordinates = fit_tsne(points, perplexity=settings.perplexity, seed=seed)
+            index[COORDINATES[name]] = coordinates
+            trustworthiness = map_trustworthiness(
+                values, coordinates, neighbours=settings.neighbours
+            )
+            figures = measure_overlap(points, index, **options)
+            for figure, value in {**figures, "trustworthiness": trustworthiness}.items():
+                measured.setdefault(figure, {})[name] = value
             if name == "features":
-                measured["classes"] = overlap_of_classes(points, index, **sampling)
-    columns = ["id", "split", "class", "x", "y", "pixels_x", "pixels_y"]
-    write_table(index[columns], plots / "tsne.csv")
-    _draw(index, plots)
-    write_json({"neighbours": neighbours, "images": len(index), **measured}, metrics / "tsne.json")
+                measured["classes"] = overlap_of_classes(points, index, **options)
+    write_table(index[COLUMNS], root / "plots/tsne.csv")
+    write_json(measured, root / "metrics/tsne.json")
+    _draw(index, root / "plots")
     print(f"tsne: {_sentence(measured)}")
 
 
+def _check_perplexity(perplexity: float, images: int) -> None:
+    if perplexity >= images:
+        raise InputError(
+            f"tsne.perplexity: expected less than the {images} images of training and test. "
+            f"Received: {perplexity}. Lower it in params.yaml."
+        )
+
+
 def _sentence(measured: dict[str, Any]) -> str:
+    from tissue.metrics.overlap import FIGURES
+
     told = ", ".join(
         f"{figure} {values['real']:.2f} (random splits {values['random_low']:.2f} to "
         f"{values['random_high']:.2f})"
@@ -87,23 +94,23 @@ def _sentence(measured: dict[str, Any]) -> str:
 
 
 def _draw(index: pd.DataFrame, plots: Path) -> None:
-    from stages.figures.saving import save_png
-    from stages.figures.scatter import scatter_figure
+    from tissue.figures.scatter import scatter_figure
+    from tissue.figures.theme import save_png
 
-    for part in ("train", "test"):
-        figure = scatter_figure(index, title=f"t-SNE of features, {part}", splits=(part,))
-        save_png(figure, plots / f"tsne_{part}.png")
-    figure = scatter_figure(index, title="t-SNE of features, training and test")
-    save_png(figure, plots / "tsne_joint.png")
-    pixels = index.assign(x=index["pixels_x"], y=index["pixels_y"])
-    figure = scatter_figure(pixels, title="t-SNE of raw pixels, training and test")
-    save_png(figure, plots / "tsne_pixels.png")
+    both, pixels = ("train", "test"), index.assign(x=index["pixels_x"], y=index["pixels_y"])
+    for name, table, splits, title in (
+        ("train", index, ("train",), "features, train"),
+        ("test", index, ("test",), "features, test"),
+        ("joint", index, both, "features, training and test"),
+        ("pixels", pixels, both, "raw pixels, training and test"),
+    ):
+        figure = scatter_figure(table, title=f"t-SNE of {title}", splits=splits)
+        save_png(figure, plots / f"tsne_{name}.png")
 
 
 def main() -> None:
     """Run the stage with the parameters of params.yaml."""
-    params = load_params()
-    run(params.tsne, seed=params.seed)
+    run(load_params())
 
 
 if __name__ == "__main__":

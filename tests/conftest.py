@@ -109,7 +109,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _runtime() -> None:
     """Set up TensorFlow before any test uses it: the number of threads is fixed from then on."""
-    from stages.models.runtime import set_up
+    from tissue.common.runtime import set_up
 
     set_up(seed=PARAMS["seed"], threads=PARAMS["threads"])
 

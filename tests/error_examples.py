@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stages.errors.shown import SHOWN_COLUMNS
-from stages.errors.table import (
+from tissue.error_analysis.analysis import SHOWN_COLUMNS
+from tissue.error_analysis.table import (
     CAUSES,
     ERROR_COLUMNS,
     HEAT_SIDE,

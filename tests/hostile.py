@@ -29,8 +29,8 @@ import numpy as np
 from PIL import Image
 
 from stages import fetch
-from stages.cli.running import InputError
-from stages.params.loading import load_params
+from tissue.common.errors import InputError
+from tissue.config.loading import load_params
 
 ROOT = Path(__file__).parents[1]
 FETCH = load_params(ROOT / "params.yaml").fetch

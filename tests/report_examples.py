@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from stages.dataset.files import write_table
-from stages.metrics.confidence import reliability, risk_coverage
-from stages.models.names import MODELS
-from stages.page.reading import PICTURES
-from stages.phantom import plan
 from tests.error_examples import write_errors
+from tissue.common.files import write_table
+from tissue.common.names import MODELS
+from tissue.metrics.confidence import reliability, risk_coverage
+from tissue.phantom import plan
+from tissue.report.reading import PICTURES
 
 CLASSES = list(plan.CLASSES)
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 if {stage!r} in ("train_scratch", "train_pretrained", "evaluate"):
     # Not by the others, for which it would take most of their time.
-    from stages.params.loading import load_params
+    from tissue.config.loading import load_params
 
     params = load_params()
 for path in {outputs}:

@@ -16,14 +16,14 @@ import pandas as pd
 import pytest
 
 from stages import fetch
-from stages.cli.running import InputError
-from stages.params.schema import Fetch, Hpa
-from stages.sources import web
-from stages.sources.atlas_xml import read_pictures
 from tests.conftest import update_params
 from tests.pipeline import ROOT
 from tests.servers import Site, serving
 from tests.test_sources import DEFAULT, picture, snapshot
+from tissue.common.errors import InputError
+from tissue.config.schema import Fetch, Hpa
+from tissue.sources import web
+from tissue.sources.atlas_xml import read_pictures
 
 GENES = ["ENSG00000000001", "ENSG00000000002"]
 TISSUES = ["Colon", "Endometrium 2", "lymph node"]

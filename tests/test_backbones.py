@@ -13,15 +13,15 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 import keras
 from keras import layers
 
-from stages.cli.running import InputError
-from stages.models import backbones
-from stages.models.backbones import BACKBONES, build_backbone, values_digest
-from stages.models.fine_tuning import unfreeze
-from stages.models.heads import build_head, join
-from stages.models.prediction import is_fine_tuned
-from stages.models.saving import load_model, save_model
-from stages.params import schema
-from stages.params.loading import load_params
+from tissue.backbones import build as backbones
+from tissue.backbones.build import BACKBONES, build_backbone, values_digest
+from tissue.common.errors import InputError
+from tissue.config import schema
+from tissue.config.loading import load_params
+from tissue.training.fine_tuning import unfreeze
+from tissue.training.head import build_head, join_backbone
+from tissue.training.inference import is_fine_tuned
+from tissue.training.saving import load_model, save_model
 
 # Keras asks NumPy in the way of its first version.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -110,7 +110,7 @@ def test_frozen_pooled_and_open_to_fine_tuning(built: tuple[str, keras.Model]) -
     _, backbone = built
     assert backbone.name == "backbone"
     assert len(backbone.output_shape) == 2
-    model = join(backbone, small_head(backbone.output_shape[-1]), crops=0)
+    model = join_backbone(backbone, small_head(backbone.output_shape[-1]), crops=0)
     assert not is_fine_tuned(model)
     try:
         unfreeze(model.get_layer("backbone"), 20)
@@ -132,7 +132,7 @@ def test_saved_alike_and_loaded_without_running_code(
     built: tuple[str, keras.Model], tmp_path: Path
 ) -> None:
     _, backbone = built
-    model = join(backbone, small_head(backbone.output_shape[-1]), crops=0)
+    model = join_backbone(backbone, small_head(backbone.output_shape[-1]), crops=0)
     one, two = tmp_path / "one.keras", tmp_path / "two.keras"
     save_model(model, one)
     save_model(model, two)

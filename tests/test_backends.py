@@ -12,8 +12,8 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
-from stages.models.saving import save_model
 from tests import test_models
+from tissue.training.saving import save_model
 
 ROOT = Path(__file__).parents[1]
 SIDE = test_models.SIDE
@@ -22,10 +22,10 @@ SIDE = test_models.SIDE
 # As in a notebook of somebody else: only what is in stages/models, without its TensorFlow runtime.
 BUILD = f"""
 import numpy as np
-from stages.models.backbones import build_backbone
-from stages.models.heads import build_head, join
-from stages.models.scratch import build_scratch
-from stages.params.loading import load_params
+from tissue.backbones.build import build_backbone
+from tissue.training.head import build_head, join
+from tissue.training.scratch import build_scratch
+from tissue.config.loading import load_params
 
 def build():
     settings = load_params().scratch.model_copy(update={{"input_size": 24, "blocks": 2}})
@@ -43,8 +43,8 @@ PREDICT = (
 import sys
 from pathlib import Path
 import keras
-import stages.models.prediction, stages.models.training, stages.models.augmentation
-from stages.models.saving import load_model
+import tissue.training.inference, tissue.training.loop, tissue.common.augmentation
+from tissue.training.saving import load_model
 
 folder = Path(sys.argv[1])
 images = np.load(folder / "images.npy", allow_pickle=False)
@@ -100,4 +100,4 @@ def test_only_the_runtime_and_the_gradients_name_tensorflow() -> None:
             for line in path.read_text(encoding="utf-8").splitlines()
         )
     ]
-    assert named == ["stages/errors/gradcam.py", "stages/models/runtime.py"]
+    assert named == ["tissue/error_analysis/gradcam.py", "tissue/common/runtime.py"]

@@ -12,11 +12,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
 from benchmarks import ablation, accuracy, baselines, calibration, embed, scale
-from stages.dataset.files import write_json, write_table
-from stages.dataset.index import Part
-from stages.params.loading import load_params
 from tests.conftest import update_params
 from tests.pipeline import ROOT
+from tissue.common.files import write_json, write_table
+from tissue.config.loading import load_params
+from tissue.data.index import Dataset
 
 SIDE = 32
 CLASSES = ["blue", "dark", "red", "white"]
@@ -31,7 +31,7 @@ TINY = {
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
-def part(count: int, seed: int) -> Part:
+def part(count: int, seed: int) -> Dataset:
     """Noise on grounds of four colours, four images a donor."""
     rng = np.random.default_rng(seed)
     labels = np.arange(count) % 4
@@ -44,7 +44,7 @@ def part(count: int, seed: int) -> Part:
             "group": [f"{seed}/{row // 4}" for row in range(count)],
         }
     )
-    return Part(np.clip(images, 0, 255).astype(np.uint8), index)
+    return Dataset(np.clip(images, 0, 255).astype(np.uint8), index)
 
 
 @pytest.fixture

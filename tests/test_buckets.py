@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from stages.cli.running import InputError
 from tests.test_remote import fetched, from_disk
 from tests.test_sources import as_folder, as_tar, as_zip, tree
+from tissue.common.errors import InputError
 
 BUCKET = "tissue"
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")

@@ -8,11 +8,11 @@ from scipy.special import softmax
 
 keras = pytest.importorskip("keras")
 
-from stages.dataset.index import Part  # noqa: E402
-from stages.models.augmentation import stain_factors  # noqa: E402
-from stages.models.calibration import calibrate, predict_stainings, temperature  # noqa: E402
-from stages.models.prediction import predict_views  # noqa: E402
 from tests.test_models import scratch  # noqa: E402
+from tissue.common.stains import draw_stain_factors  # noqa: E402
+from tissue.data.index import Dataset  # noqa: E402
+from tissue.training.calibration import calibrate, predict_stainings, temperature  # noqa: E402
+from tissue.training.inference import predict_views  # noqa: E402
 
 CLASSES = 4
 
@@ -66,7 +66,7 @@ def test_calibrated_model_gives_the_scaled_probabilities() -> None:
 
 def test_probabilities_in_other_stains() -> None:
     images = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), np.uint8)
-    model, part = scratch(), Part(images, pd.DataFrame(index=range(40)))
+    model, part = scratch(), Dataset(images, pd.DataFrame(index=range(40)))
     own = predict_views(model, part, views=2, name="test")
     settings = {"views": 2, "stainings": 3, "seed": 1, "name": "test"}
     same = predict_stainings(model, part, jitter=0.0, **settings)
@@ -76,4 +76,4 @@ def test_probabilities_in_other_stains() -> None:
     other = predict_stainings(model, part, jitter=0.5, **settings)
     assert np.abs(other - same).max(axis=(2, 3)).min() > 0
     assert len({round(float(value), 6) for value in other[0, :, 0, 0]}) == 3
-    assert stain_factors(np.random.default_rng(1), 0.0).tolist() == [1, 1, 1]
+    assert draw_stain_factors(np.random.default_rng(1), 0.0).tolist() == [1, 1, 1]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from stages.card.model_card import PHANTOM, Facts, model_card
-from stages.dataset.files import file_digest
 from tests.pipeline import ROOT
+from tissue.common.files import file_digest
+from tissue.report.model_card import PHANTOM, Facts, model_card
 
 METRICS = json.loads((ROOT / "metrics/pretrained.json").read_text())
 SPLIT = json.loads((ROOT / "metrics/split.json").read_text())

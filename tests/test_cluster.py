@@ -16,7 +16,6 @@ import psutil
 import pytest
 
 from benchmarks.split import make_small
-from stages.engine.pieces import ROWS
 from tests.clusters import KEYS, Cluster, Node, cluster
 from tests.conftest import copy_project, run, update_params
 from tests.guides import blocks, execute
@@ -24,6 +23,7 @@ from tests.pipeline import outputs
 from tests.test_buckets import needs_s3
 from tests.test_pipeline import digests
 from tests.test_sweep_cluster import share, shared_clone
+from tissue.chunks.running import ROWS
 
 pytestmark = pytest.mark.skipif(
     not importlib.util.find_spec("ray"), reason="needs ray: pip install -r requirements-ray.txt"

@@ -12,16 +12,17 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
-from stages.cli.running import InputError
-from stages.comparing import markdown, revisions
-from stages.comparing.gating import check
-from stages.comparing.pairing import Paired, crossings, join, paired_metrics
-from stages.comparing.revisions import Change
-from stages.models.names import MODELS
 from tests.conftest import commit, run
+from tissue.common.errors import InputError
+from tissue.common.names import MODELS
+from tissue.experiments import markdown, revisions
+from tissue.experiments.gates import check_gates
+from tissue.experiments.pairing import Paired, crossings, pair_predictions, paired_metrics
+from tissue.experiments.revisions import Change
+from tissue.metrics.intervals import Sampling
 
 CLASSES = ("colon", "kidney", "liver", "lung")
-SAMPLING = {"resamples": 200, "seed": 1}
+SAMPLING = Sampling(200, 1)
 
 
 def predictions(answers: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
@@ -57,16 +58,16 @@ class TestPairing:
         swapped[np.flatnonzero(old)[:8]] = False
         swapped[np.flatnonzero(~old)[:9]] = True
         for new, verdict in ((better, "gain"), (swapped, "noise"), (old, "same")):
-            pairs = join(answered(old), answered(new), donors(answered(old)))
-            assert paired_metrics(pairs, **SAMPLING)["accuracy"].verdict == verdict
-        pairs = join(answered(better), answered(old), donors(answered(old)))
-        assert paired_metrics(pairs, **SAMPLING)["accuracy"].verdict == "loss"
+            pairs = pair_predictions(answered(old), answered(new), donors(answered(old)))
+            assert paired_metrics(pairs, sampling=SAMPLING)["accuracy"].verdict == verdict
+        pairs = pair_predictions(answered(better), answered(old), donors(answered(old)))
+        assert paired_metrics(pairs, sampling=SAMPLING)["accuracy"].verdict == "loss"
 
     def test_values_are_those_of_mcnemar(self) -> None:
         old = np.arange(40) < 30
         new = (np.arange(40) >= 5) & (np.arange(40) < 37)
-        pairs = join(answered(old), answered(new), donors(answered(old)))
-        found = paired_metrics(pairs, **SAMPLING)["accuracy"]
+        pairs = pair_predictions(answered(old), answered(new), donors(answered(old)))
+        found = paired_metrics(pairs, sampling=SAMPLING)["accuracy"]
         assert found.difference == pytest.approx((7 - 5) / 40)
         assert found.p_value == pytest.approx(binomtest(5, 12).pvalue)
 
@@ -76,35 +77,35 @@ class TestPairing:
         found = []
         for _ in range(60):
             old, new = np.repeat(rng.random((2, 8)) < 0.7, 6, axis=1)
-            pairs = join(answered(old), answered(new), donors(answered(old), 6))
-            found.append(paired_metrics(pairs, **SAMPLING)["macro_f1"])
+            pairs = pair_predictions(answered(old), answered(new), donors(answered(old), 6))
+            found.append(paired_metrics(pairs, sampling=SAMPLING)["macro_f1"])
         assert sum(one.verdict in ("gain", "loss") for one in found) <= 7
         # Of a model that is better on all donors it is one.
         old = np.tile([True, False, False], 20)
-        pairs = join(answered(old), answered(~old | old), donors(answered(old), 6))
-        assert paired_metrics(pairs, **SAMPLING)["macro_f1"].verdict == "gain"
-        assert paired_metrics(pairs, **SAMPLING)["macro_f1"].p_value < 0.02
+        pairs = pair_predictions(answered(old), answered(~old | old), donors(answered(old), 6))
+        assert paired_metrics(pairs, sampling=SAMPLING)["macro_f1"].verdict == "gain"
+        assert paired_metrics(pairs, sampling=SAMPLING)["macro_f1"].p_value < 0.02
 
     def test_images_of_one_donor_make_the_interval_wider(self) -> None:
         rng = np.random.default_rng(2)
         old, new = np.repeat(rng.random((2, 40)) < 0.5, 5, axis=1)
         widths = []
         for images in (1, 5):
-            pairs = join(answered(old), answered(new), donors(answered(old), images))
-            found = paired_metrics(pairs, **SAMPLING)["accuracy"]
+            pairs = pair_predictions(answered(old), answered(new), donors(answered(old), images))
+            found = paired_metrics(pairs, sampling=SAMPLING)["accuracy"]
             widths.append(found.high - found.low)
         assert widths[1] > 1.5 * widths[0]
 
     def test_rows_are_joined_by_id_and_not_by_order(self) -> None:
         table = answered([True, False] * 10)
         shuffled = table.sample(frac=1, random_state=1)
-        pairs = join(table, shuffled, donors(table))
-        assert paired_metrics(pairs, **SAMPLING)["accuracy"].verdict == "same"
+        pairs = pair_predictions(table, shuffled, donors(table))
+        assert paired_metrics(pairs, sampling=SAMPLING)["accuracy"].verdict == "same"
         assert crossings(pairs) == ([], [])
 
     def test_test_sets_that_differ(self) -> None:
         table = answered([True] * 20)
-        pairs = join(table[:15], table[5:], donors(table))
+        pairs = pair_predictions(table[:15], table[5:], donors(table))
         assert (len(pairs.old), pairs.only_old, pairs.only_new) == (10, 5, 5)
         assert "**The test sets differ**: 5 images only before, 5 only after" in markdown.basis(
             pairs
@@ -112,26 +113,26 @@ class TestPairing:
 
     def test_no_image_in_common(self) -> None:
         table = answered([True] * 20)
-        assert join(table[:10], table[10:], donors(table)).old.empty
+        assert pair_predictions(table[:10], table[10:], donors(table)).old.empty
 
     def test_images_with_another_label_are_counted(self) -> None:
         old = answered([True] * 8)
         new = old.assign(**{"class": ["lung", *old["class"][1:]]})
-        pairs = join(old, new, donors(old))
+        pairs = pair_predictions(old, new, donors(old))
         assert pairs.relabelled == 1
         assert "1 images have another label" in markdown.basis(pairs)
 
     def test_the_tissues_of_the_atlas_are_joined(self) -> None:
         old = predictions({"a": ("skin_1", "skin_2"), "b": ("colon", "colon")})
         new = predictions({"a": ("skin_1", "skin_1"), "b": ("colon", "small_intestine")})
-        found = paired_metrics(join(old, new, donors(old)), **SAMPLING)
+        found = paired_metrics(pair_predictions(old, new, donors(old)), sampling=SAMPLING)
         assert found["accuracy"].difference == 0
         assert found["accuracy_10_tissues"].difference == -0.5
         assert found["accuracy_8_systems"].difference == 0
 
     def test_crossings_name_both_answers(self) -> None:
         old, new = answered([True, True, False]), answered([True, False, True])
-        lost, won = crossings(join(old, new, donors(old)))
+        lost, won = crossings(pair_predictions(old, new, donors(old)))
         assert lost == [("001", "kidney", "kidney", "liver")]
         assert won == [("002", "liver", "lung", "liver")]
 
@@ -141,22 +142,22 @@ class TestGate:
 
     @pytest.mark.parametrize(("tolerance", "passed"), [(0.03, True), (0.029, False), (0.0, False)])
     def test_tolerance(self, tolerance: float, passed: bool) -> None:
-        (found,) = check(self.METRICS, {"m.test.accuracy": tolerance})
+        (found,) = check_gates(self.METRICS, {"m.test.accuracy": tolerance})
         assert found.passed is passed
 
     def test_a_rise_or_a_new_metric_passes(self) -> None:
-        assert check([Change("m.a", 0.1, 0.9)], {"m.a": 0.0})[0].passed
-        assert check(self.METRICS, {"m.test.new": 0.0})[0].passed
+        assert check_gates([Change("m.a", 0.1, 0.9)], {"m.a": 0.0})[0].passed
+        assert check_gates(self.METRICS, {"m.test.new": 0.0})[0].passed
 
     @pytest.mark.parametrize("metric", [Change("n.accuracy", 0.7, None), Change("n.f1", 1, 1)])
     def test_a_metric_that_is_not_there_does_not_pass(self, metric: Change) -> None:
         with pytest.raises(InputError, match=r"Received: 'm\.accuracy'"):
-            check([metric], {"m.accuracy": 0.1})
+            check_gates([metric], {"m.accuracy": 0.1})
 
     def test_a_name_that_is_nearly_right(self) -> None:
         said = r"Received: 'm\.test\.acuracy'\. Did you mean m\.test\.accuracy\? .*params\.yaml"
         with pytest.raises(InputError, match=said):
-            check(self.METRICS, {"m.test.acuracy": 0.1})
+            check_gates(self.METRICS, {"m.test.acuracy": 0.1})
 
 
 class TestMarkdown:
@@ -166,7 +167,7 @@ class TestMarkdown:
 
     def test_long_lists_are_capped_and_counted(self) -> None:
         old, new = answered([True] * 40), answered([False] * 40)
-        found = crossings(join(old, new, donors(old)))
+        found = crossings(pair_predictions(old, new, donors(old)))
         text = markdown.crossings_section({"scratch": found, "pretrained": found})
         assert "scratch: 40 from right to wrong" in text
         assert text.count("and 25 more.") == 2
@@ -190,7 +191,7 @@ class TestMarkdown:
         assert "accuracy_high" not in text
 
     def test_a_gate_says_what_it_cannot_judge(self) -> None:
-        checks = check([Change("a.test.accuracy", 0.8, 0.79)], {"a.test.accuracy": 0.03})
+        checks = check_gates([Change("a.test.accuracy", 0.8, 0.79)], {"a.test.accuracy": 0.03})
         same = [Change("split.source", "phantom", "phantom"), Change("split.classes", None, 12)]
         assert markdown.gate_section(checks, same, []).startswith("**Passed**: none of 1 metrics")
         assert markdown.gate_section(checks, same, ["tsne"]).startswith("**Not judged**, since")
@@ -226,30 +227,30 @@ class TestCommand:
     def test_without_data_there_is_a_table_and_no_paired_test(
         self, clone: Path, tiny: Path
     ) -> None:
-        said = run("python", "-m", "stages.compare", "--base", "main", "--gate", cwd=clone)
+        said = run("python", "-m", "tissue", "compare", "--base", "main", "--gate", cwd=clone)
         assert "No paired test: there is no data/predictions/scratch.csv" in said
         assert "| `pretrained.test.accuracy` |" in said
         shutil.copytree(tiny / "data/predictions", clone / "data/predictions")
-        said = run("python", "-m", "stages.compare", "--base", "main", "--gate", cwd=clone)
+        said = run("python", "-m", "tissue", "compare", "--base", "main", "--gate", cwd=clone)
         assert "No paired test: the predictions of main cannot be read here (" in said
         # One file of a folder, as of a partial `dvc pull`, is no change of it; one more is.
         (clone / "data/split").mkdir()
         shutil.copy2(tiny / "data/split/test.csv", clone / "data/split")
         shutil.copytree(tiny / ".dvc/cache", clone / ".dvc/cache")
-        run("python", "-m", "stages.compare", "--base", "main", "--gate", cwd=clone)
+        run("python", "-m", "tissue", "compare", "--base", "main", "--gate", cwd=clone)
         (clone / "data/split/mine.csv").touch()
-        said = run("python", "-m", "stages.compare", "--gate", cwd=clone, expect=1)
+        said = run("python", "-m", "tissue", "compare", "--gate", cwd=clone, expect=1)
         assert "are not of this code: run `dvc repro` (embed, evaluate, " in said
         shutil.rmtree(clone / "data/split")
         # Results of other code are none of this one, whatever they are; also where some is gone.
-        gone = (clone / "stages/metrics/projection.py").read_bytes()
-        (clone / "stages/metrics/projection.py").unlink()
-        said = run("python", "-m", "stages.compare", "--gate", cwd=clone, expect=1)
+        gone = (clone / "tissue/metrics/projection.py").read_bytes()
+        (clone / "tissue/metrics/projection.py").unlink()
+        said = run("python", "-m", "tissue", "compare", "--gate", cwd=clone, expect=1)
         assert "compare: the results are not of this code: run `dvc repro` (tsne)" in said
-        (clone / "stages/metrics/projection.py").write_bytes(gone)
+        (clone / "tissue/metrics/projection.py").write_bytes(gone)
         with (clone / "stages/tsne.py").open("a") as stage:
             stage.write("\n")
-        said = run("python", "-m", "stages.compare", "--gate", cwd=clone, expect=1)
+        said = run("python", "-m", "tissue", "compare", "--gate", cwd=clone, expect=1)
         assert "compare: the results are not of this code: run `dvc repro` (tsne)" in said
 
     def test_metrics_of_the_base_that_cannot_be_read(self, clone: Path) -> None:
@@ -258,7 +259,7 @@ class TestCommand:
         commit(clone, "conflict")
         (clone / "metrics/scratch.json").write_bytes(good)
         commit(clone, "mended")
-        command = ("python", "-m", "stages.compare", "--gate", "--base")
+        command = ("python", "-m", "tissue", "compare", "--gate", "--base")
         said = run(*command, "HEAD~1", cwd=clone, expect=1)
         assert "metrics/scratch.json: expected JSON in the revision HEAD~1. Received: " in said
 
@@ -267,7 +268,7 @@ class TestCommand:
         commit(clone, "nothing yet")
         run("git", "checkout", "-q", "HEAD~1", "--", "metrics", cwd=clone)
         commit(clone, "results")
-        said = run("python", "-m", "stages.compare", "--base", "HEAD~1", cwd=clone)
+        said = run("python", "-m", "tissue", "compare", "--base", "HEAD~1", cwd=clone)
         assert "| `pretrained.test.accuracy` | new |" in said
 
     def test_predictions_of_another_run_are_not_paired(self, tiny: Path, tmp_path: Path) -> None:
@@ -277,13 +278,22 @@ class TestCommand:
         text = table.read_text()
         table.unlink()  # a link to the cache
         table.write_text(text.replace("0.", "1.", 1))
-        said = run("python", "-m", "stages.compare", cwd=clone)
+        said = run("python", "-m", "tissue", "compare", cwd=clone)
         assert "No paired test: data/predictions is not that of dvc.lock: run `dvc pull` or" in said
 
     def test_output_file_and_pictures(self, tiny: Path, tmp_path: Path) -> None:
         out = tmp_path / "report.md"
         places = ("https://example.org/old", "https://example.org/new/")
-        command = ["python", "-m", "stages.compare", "--output", str(out), "--pictures", *places]
+        command = [
+            "python",
+            "-m",
+            "tissue",
+            "compare",
+            "--output",
+            str(out),
+            "--pictures",
+            *places,
+        ]
         assert run(*command, cwd=tiny) == ""
         text = out.read_text(encoding="utf-8")
         assert "48 test images of " in text
@@ -291,7 +301,7 @@ class TestCommand:
         assert "https://example.org/new/plots/confusion_pretrained.png)" in text
 
     def test_output_that_cannot_be_written(self, tiny: Path, tmp_path: Path) -> None:
-        command = ["python", "-m", "stages.compare", "--output"]
+        command = ["python", "-m", "tissue", "compare", "--output"]
         said = run(*command, str(tmp_path), cwd=tiny, expect=1)
         assert said.startswith("compare: --output: expected the name of a file.")
         (tmp_path / "mine.txt").write_text("mine")
@@ -301,13 +311,13 @@ class TestCommand:
 
     def test_a_base_that_is_empty(self, tiny: Path) -> None:
         """As of a variable that is not set: it would be HEAD, which the workspace is like."""
-        said = run("python", "-m", "stages.compare", "--base", "", "--gate", cwd=tiny, expect=1)
+        said = run("python", "-m", "tissue", "compare", "--base", "", "--gate", cwd=tiny, expect=1)
         assert said.startswith("compare: --base: expected a Git revision.")
 
     def test_unknown_revision(self, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         # Also where no environment is active, which would put `dvc` on the path.
         monkeypatch.setenv("PATH", os.defpath)
-        command = [sys.executable, "-m", "stages.compare", "--base", "nosuch"]
+        command = [sys.executable, "-m", "tissue", "compare", "--base", "nosuch"]
         done = subprocess.run(command, cwd=tiny, capture_output=True, text=True, check=False)
         assert done.returncode == 1
         said = done.stderr

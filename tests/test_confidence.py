@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.figures.confidence import reliability_figure, risk_coverage_figure
-from stages.figures.saving import png_bytes
-from stages.metrics.classification import calibration_error
-from stages.metrics.confidence import reliability, risk_coverage
+from tissue.figures.curves import reliability_figure, risk_coverage_figure
+from tissue.figures.theme import png_bytes
+from tissue.metrics.classification import calibration_error
+from tissue.metrics.confidence import reliability, risk_coverage
 
 
 def table(right: list[bool], confidence: list[float]) -> pd.DataFrame:

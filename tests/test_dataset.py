@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.cli.running import InputError
-from stages.dataset.files import replacing, write_json, write_table
-from stages.dataset.index import read_array, read_classes, read_index, read_part, rows_of
+from tissue.common.errors import InputError
+from tissue.common.files import atomic_write, write_json, write_table
+from tissue.data.index import locate_rows, read_array, read_classes, read_index, read_split
 
 
 def listing(folder: Path) -> list[str]:
@@ -26,7 +26,7 @@ def write_folder(path: Path, content: str) -> None:
 class TestReplacing:
     def test_file_appears_at_the_end(self, tmp_path: Path) -> None:
         path = tmp_path / "new/folder/a.txt"
-        with replacing(path) as partial:
+        with atomic_write(path) as partial:
             partial.write_text("whole")
             assert not path.exists()
             assert partial.parent == path.parent  # the same disk, so that it can be moved
@@ -36,7 +36,7 @@ class TestReplacing:
     def test_old_file_is_there_until_the_end(self, tmp_path: Path) -> None:
         path = tmp_path / "a.txt"
         path.write_text("old")
-        with replacing(path) as partial:
+        with atomic_write(path) as partial:
             partial.write_text("new")
             assert path.read_text() == "old"
         assert path.read_text() == "new"
@@ -47,7 +47,7 @@ class TestReplacing:
         path = tmp_path / "out"
         write_folder(path, "old")
         (path / "gone").write_text("x")
-        with replacing(path) as partial:
+        with atomic_write(path) as partial:
             write_folder(partial, "new")
             assert (path / "inside").read_text() == "old"
         assert listing(tmp_path) == ["out", "out/inside"]
@@ -62,7 +62,7 @@ class TestReplacing:
         write_folder(path, "old")
 
         def fail() -> None:
-            with replacing(path) as partial:
+            with atomic_write(path) as partial:
                 if kind == "file":
                     partial.write_text("half")
                 else:
@@ -76,7 +76,7 @@ class TestReplacing:
 
     def test_error_where_nothing_was(self, tmp_path: Path) -> None:
         def fail() -> None:
-            with replacing(tmp_path / "out") as partial:
+            with atomic_write(tmp_path / "out") as partial:
                 partial.write_text("half")
                 raise KeyError
 
@@ -92,7 +92,7 @@ class TestReplacing:
         else:
             write_folder(path, "old")
         before = listing(tmp_path)
-        with pytest.raises(FileNotFoundError), replacing(path):
+        with pytest.raises(FileNotFoundError), atomic_write(path):
             pass
         assert listing(tmp_path) == before
 
@@ -114,7 +114,7 @@ class TestReplacing:
                 (tmp_path / name).write_text("killed")
             else:
                 write_folder(tmp_path / name, "killed")
-        with replacing(path) as partial:
+        with atomic_write(path) as partial:
             assert not partial.exists()
             write_folder(partial, "new")
         assert listing(tmp_path) == ["out", "out/inside"]
@@ -122,7 +122,7 @@ class TestReplacing:
 
     def test_run_killed_between_two_moves_is_undone_by_one_that_fails(self, tmp_path: Path) -> None:
         write_folder(tmp_path / ".out.previous", "old")
-        with pytest.raises(ValueError, match="no"), replacing(tmp_path / "out"):
+        with pytest.raises(ValueError, match="no"), atomic_write(tmp_path / "out"):
             raise ValueError("no")
         assert listing(tmp_path) == ["out", "out/inside"]
         assert (tmp_path / "out/inside").read_text() == "old"
@@ -165,7 +165,7 @@ def make_part(folder: Path, ids: list[str], **columns: Any) -> pd.DataFrame:
 class TestReading:
     def test_part_is_memory_mapped_and_its_labels_are_numbers(self, tmp_path: Path) -> None:
         make_part(tmp_path, ["x", "y"], label=[1, 0])
-        part = read_part(tmp_path, "train")
+        part = read_split(tmp_path, "train")
         assert isinstance(part.images, np.memmap)
         assert part.images.shape == (2, 2, 2, 3)
         assert part.labels.dtype == np.int64
@@ -175,7 +175,7 @@ class TestReading:
         make_part(tmp_path, ["x", "y"])
         np.save(tmp_path / "train.npy", np.zeros((3, 2, 2, 3), np.uint8))
         with pytest.raises(InputError, match=r"train\.npy: .* as its table, 2\. Received: 3"):
-            read_part(tmp_path, "train")
+            read_split(tmp_path, "train")
 
     def test_names_that_look_like_something_else_stay_text(self, tmp_path: Path) -> None:
         names = ["007", "1e5", "nan", "NA", "None", "True", "", "null"]
@@ -201,16 +201,16 @@ class TestRowsOf:
         rng = np.random.default_rng(4)
         ids = pd.Series([f"train/a/{number}.png" for number in range(50)])
         shuffled = pd.DataFrame({"id": rng.permutation(ids), "other": 1})
-        rows = rows_of(ids, shuffled, what="x")
+        rows = locate_rows(ids, shuffled, what="x")
         assert list(shuffled["id"].to_numpy()[rows]) == list(ids)
         assert list(rows) != list(range(50))
 
     def test_more_rows_than_asked_for(self) -> None:
         index = pd.DataFrame({"id": ["c", "a", "b"]})
-        assert list(rows_of(pd.Series(["b", "c"]), index, what="x")) == [2, 0]
+        assert list(locate_rows(pd.Series(["b", "c"]), index, what="x")) == [2, 0]
 
     def test_missing_id_is_named(self) -> None:
         index = pd.DataFrame({"id": ["a", "b"]})
         ids = pd.Series(["b", "gone", "lost"], index=[7, 8, 9])
         with pytest.raises(InputError, match=r"data/embed: expected a row for gone\. .*dvc repro"):
-            rows_of(ids, index, what="data/embed")
+            locate_rows(ids, index, what="data/embed")

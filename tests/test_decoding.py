@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from stages.images.decoding import UnreadableImageError, content_box, decode
+from tissue.images.decoding import UnreadableImageError, content_box, decode
 
 FORMATS = ["JPEG", "PNG", "TIFF", "BMP", "WEBP"]
 MANY = 10**8

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import tensorflow as tf
-from stages.models import runtime
-from stages.params.loading import load_params
+from tissue.common import runtime
+from tissue.config.loading import load_params
 
 devices, folder = int(sys.argv[1]), Path(sys.argv[2])
 if devices > 1:
@@ -29,8 +29,8 @@ if devices > 1:
 params = load_params(folder / "params.yaml")
 """
 SCRATCH = """
-from stages.dataset.index import Part
-from stages.models.prediction import predict_views
+from tissue.data.index import Part
+from tissue.training.inference import predict_views
 from stages.train_scratch import train
 
 def part(count):
@@ -94,7 +94,7 @@ def test_two_devices_make_the_same_steps_as_one(tmp_path: Path) -> None:
 
 
 def test_fine_tuning_on_two_devices(tiny: Path, tmp_path: Path) -> None:
-    from stages.models.saving import load_model
+    from tissue.training.saving import load_model
 
     (tmp_path / "pretrain").symlink_to(ROOT / "pretrain")
     (tmp_path / "params.yaml").symlink_to(tiny / "params.yaml")

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from stages.cli.running import InputError
-from stages.sources import drive
 from tests.test_remote import fetched, from_disk
 from tests.test_sources import as_folder, as_zip, tree
+from tissue.common.errors import InputError
+from tissue.sources import remote as drive
 
 
 class DownloadError(Exception):
@@ -75,7 +75,7 @@ def test_neither_folder_nor_archive(shared: dict[str, Path], tmp_path: Path) -> 
 def test_missing_library_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "gdown", None)
     with pytest.raises(InputError, match=r"pip install -r requirements-gdrive\.txt"):
-        drive.bring("gdrive:abc", cache=tmp_path)
+        drive.download_shared("gdrive:abc", cache=tmp_path)
 
 
 def test_installed_library_has_what_is_used() -> None:

@@ -12,9 +12,9 @@ from PIL import Image, ImageEnhance
 from scipy import ndimage
 from sklearn.metrics import adjusted_rand_score
 
-from stages.images.duplicates import clusters, exact_digest, fingerprint, near_duplicate_pairs
-from stages.images.keypoints import align, find
-from stages.images.stains import mix
+from tissue.common.stains import mix_stains
+from tissue.images.duplicates import clusters, exact_digest, fingerprint, near_duplicate_pairs
+from tissue.images.keypoints import align_keypoints, find_keypoints
 
 SIDE = 160
 LUNG = Path(__file__).parents[2] / "shared/data/lc_lung"
@@ -31,7 +31,7 @@ def drawn_core(seed: int) -> NDArray[np.uint8]:
         places[tuple(rng.integers(0, SIDE, (2, number)))] = True
         density[ndimage.distance_transform_edt(~places) < radius] = amount
     density = ndimage.gaussian_filter(density * within, 0.8)
-    return mix(np.stack([density, 0.3 * density, 0 * density], axis=2))
+    return mix_stains(np.stack([density, 0.3 * density, 0 * density], axis=2))
 
 
 def recompressed(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
@@ -118,7 +118,9 @@ def test_fingerprint_does_not_change_with_the_orientation(cores):
 
 
 def test_similarity_of_a_mirrored_and_turned_copy_is_found(cores):
-    similarity = align(find(cores[0]), find(np.ascontiguousarray(cores[0][:, ::-1])))
+    similarity = align_keypoints(
+        find_keypoints(cores[0]), find_keypoints(np.ascontiguousarray(cores[0][:, ::-1]))
+    )
     assert similarity.mirrored
     assert abs(similarity.turn) == pytest.approx(1, abs=0.02)
     assert similarity.support > 20

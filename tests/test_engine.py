@@ -11,14 +11,14 @@ import fsspec
 import numpy as np
 import pytest
 
-from stages.cli.running import InputError
-from stages.dataset.shards import read_rows
-from stages.engine.cluster import run_on_ray
-from stages.engine.files import Files, Folder, local_folder
-from stages.engine.pieces import LOCAL, Piece, finished, state_digest
-from stages.params.schema import Engine
+from tissue.chunks.cluster import run_on_ray
+from tissue.chunks.files import Files, Folder, local_folder
+from tissue.chunks.running import LOCAL_ENGINE, Chunk, run_chunks, state_digest
+from tissue.common.errors import InputError
+from tissue.config.schema import Engine
+from tissue.data.shards import read_rows
 
-PIECES = [Piece(f"{number}.txt", f"piece {number}", 1, {"number": number}) for number in range(6)]
+PIECES = [Chunk(f"{number}.txt", f"piece {number}", 1, {"number": number}) for number in range(6)]
 
 
 def square(out: Path, inputs: Files, *, number: int) -> None:
@@ -68,7 +68,9 @@ def test_every_piece_is_done_once_and_nothing_is_left(
     workers: int, inputs: dict[str, Path], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    with finished(square, PIECES, inputs, out, engine=LOCAL, workers=workers, state="a") as folder:
+    with run_chunks(
+        square, PIECES, inputs, out, engine=LOCAL_ENGINE, workers=workers, state="a"
+    ) as folder:
         assert [(folder / piece.name).read_text() for piece in PIECES] == [
             str(number**2 + 10) for number in range(6)
         ]
@@ -83,8 +85,8 @@ def test_pieces_that_were_done_are_kept_when_it_stops(
     out = tmp_path / "out"
 
     def start(state: str) -> list[str]:
-        with finished(
-            stumble, PIECES, inputs, out, engine=LOCAL, workers=workers, state=state
+        with run_chunks(
+            stumble, PIECES, inputs, out, engine=LOCAL_ENGINE, workers=workers, state=state
         ) as folder:
             return sorted(path.name for path in folder.iterdir())
 
@@ -103,11 +105,13 @@ def test_pieces_of_another_state_are_not_used_and_go(
     out = tmp_path / "out"
     with (
         pytest.raises(InputError),
-        finished(stumble, PIECES, inputs, out, engine=LOCAL, workers=0, state="a"),
+        run_chunks(stumble, PIECES, inputs, out, engine=LOCAL_ENGINE, workers=0, state="a"),
     ):
         pass
     assert done(tmp_path) == [0, 1, 2]
-    with finished(square, PIECES, inputs, out, engine=LOCAL, workers=0, state="b") as folder:
+    with run_chunks(
+        square, PIECES, inputs, out, engine=LOCAL_ENGINE, workers=0, state="b"
+    ) as folder:
         assert len(list(folder.parent.iterdir())) == 1
     assert done(tmp_path) == [0, 1, 2, *range(6)]
 
@@ -117,7 +121,7 @@ def test_two_clones_may_use_one_storage(
 ) -> None:
     """Each has a folder of its own there, and empties none but its own, also after a change."""
 
-    def here(task: Any, pieces: list[Piece], **_: Any) -> Iterator[tuple[Piece, None]]:
+    def here(task: Any, pieces: list[Chunk], **_: Any) -> Iterator[tuple[Chunk, None]]:
         for piece in pieces:
             with task.folder.writing(piece.name) as path:
                 path.write_text("result")
@@ -133,12 +137,12 @@ def test_two_clones_may_use_one_storage(
         number: int
 
     pieces = [Numbered(*piece, number=number) for number, piece in enumerate(PIECES)]
-    monkeypatch.setattr("stages.engine.cluster.run_on_ray", here)
+    monkeypatch.setattr("tissue.chunks.cluster.run_on_ray", here)
     engine = Engine(kind="ray", address="auto", storage="memory://lab", storage_options={})
 
     def work(clone: str, state: str) -> None:
         out = tmp_path / clone / "out"
-        with finished(square, pieces, inputs, out, engine=engine, workers=0, state=state):
+        with run_chunks(square, pieces, inputs, out, engine=engine, workers=0, state=state):
             pass
 
     def folders() -> set[str]:
@@ -173,7 +177,9 @@ def test_storage_out_of_reach_does_not_cost_the_results(
     inputs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    with finished(square, PIECES, inputs, out, engine=LOCAL, workers=0, state="a") as folder:
+    with run_chunks(
+        square, PIECES, inputs, out, engine=LOCAL_ENGINE, workers=0, state="a"
+    ) as folder:
         (folder / ".storage").write_text(f"nosuch://lab/out-{'0' * 32}")
     assert f"left over from a run on a cluster: nosuch://lab/out-{'0' * 32} (InputError" in (
         capsys.readouterr().out
@@ -190,7 +196,9 @@ def test_nothing_is_deleted_after_a_record_that_is_not_ours(
     (tmp_path / "kept/file").touch()
     out = tmp_path / "out"
     for state in "ab":
-        with finished(square, PIECES, inputs, out, engine=LOCAL, workers=0, state=state) as folder:
+        with run_chunks(
+            square, PIECES, inputs, out, engine=LOCAL_ENGINE, workers=0, state=state
+        ) as folder:
             (folder / ".storage").write_text(record)
             old = folder.with_name("of-an-older-run")
             old.mkdir()
@@ -199,7 +207,7 @@ def test_nothing_is_deleted_after_a_record_that_is_not_ours(
 
 
 def test_state_is_that_of_the_code_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stages.engine.pieces.CODE", tmp_path)
+    monkeypatch.setattr("tissue.chunks.running.CODE", tmp_path)
     (tmp_path / "a.py").write_text("x = 1\n")
     before = state_digest({"size": 1})
     assert state_digest({"size": 1}) == before
@@ -212,7 +220,9 @@ def test_piece_whose_process_is_killed_is_done_again(
     inputs: dict[str, Path], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    with finished(die_once, PIECES, inputs, out, engine=LOCAL, workers=4, state="a") as folder:
+    with run_chunks(
+        die_once, PIECES, inputs, out, engine=LOCAL_ENGINE, workers=4, state="a"
+    ) as folder:
         assert sorted(path.name for path in folder.iterdir()) == [p.name for p in PIECES]
     assert (tmp_path / "died").exists()
 
@@ -222,7 +232,9 @@ def test_piece_that_kills_its_process_each_time_is_named(
 ) -> None:
     with (
         pytest.raises(InputError, match=r"expected to read piece 3\. Received: a process that"),
-        finished(die, PIECES, inputs, tmp_path / "out", engine=LOCAL, workers=2, state="a"),
+        run_chunks(
+            die, PIECES, inputs, tmp_path / "out", engine=LOCAL_ENGINE, workers=2, state="a"
+        ),
     ):
         pass
     assert 3 not in done(tmp_path)

@@ -9,44 +9,44 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
-from stages.dataset.index import PARTS, Part
-from stages.errors import space
-from stages.errors.analysis import Analysis, analyse, write_analysis
-from stages.errors.causes import (
+from tests.error_examples import write_errors
+from tissue.backbones.build import build_backbone
+from tissue.common.names import SPLITS
+from tissue.config.loading import load_params
+from tissue.data.index import Dataset
+from tissue.error_analysis import space
+from tissue.error_analysis.analysis import Analysis, analyse, shown_errors, write_analysis
+from tissue.error_analysis.causes import (
     STANDS_OUT,
     Quality,
     evidence,
+    fit_quality,
     measure_images,
     name_cause,
     surprise,
-    usual_quality,
 )
-from stages.errors.gradcam import (
+from tissue.error_analysis.gradcam import (
     error_heat,
     own_features,
     pretrained_heat,
     scratch_heat,
     split_at_maps,
 )
-from stages.errors.neighbours import nearest_images
-from stages.errors.sentences import rarity
-from stages.errors.shown import shown_errors
-from stages.errors.space import fit_space
-from stages.errors.suspects import cross_validated, label_fit, suspect_labels
-from stages.errors.table import (
+from tissue.error_analysis.space import fit_space, nearest_images
+from tissue.error_analysis.suspects import cross_validated, label_fit, suspect_labels
+from tissue.error_analysis.table import (
     CAUSES,
     ERROR_COLUMNS,
     HEAT_SIDE,
     MEASURES,
     NEIGHBOUR_COLUMNS,
     NONE_FOUND,
+    rarity,
 )
-from stages.metrics.classification import prediction_table
-from stages.models.backbones import build_backbone
-from stages.models.fine_tuning import unfreeze
-from stages.models.heads import build_head, join
-from stages.params.loading import load_params
-from tests.error_examples import write_errors
+from tissue.metrics.classification import prediction_table
+from tissue.metrics.intervals import Sampling
+from tissue.training.fine_tuning import unfreeze
+from tissue.training.head import build_head, join_backbone
 
 PARAMS = load_params(Path(__file__).parents[1] / "params.yaml")
 CLASSES = ["colon", "kidney", "lung", "skin_1", "skin_2"]
@@ -54,13 +54,13 @@ COUNTS = {"train": 60, "val": 15, "test": 30}
 PLANTED = {"blur": 6, "little_tissue": 6, "extreme_stain": 6, "unlike_training": 6}
 
 
-def planted_parts(folder: Path, seed: int = 0) -> tuple[dict[str, Part], pd.Series]:
+def planted_parts(folder: Path, seed: int = 0) -> tuple[dict[str, Dataset], pd.Series]:
     """Write features, and return the parts and what was planted in the test."""
     rng = np.random.default_rng(seed)
     centres = rng.gamma(2, 1, (len(CLASSES), 24))
     centres[4] = centres[3] + 0.3 * rng.normal(size=24)  # the two skins
     parts, planted = {}, pd.Series(dtype=str)
-    for part in PARTS:
+    for part in SPLITS:
         labels = np.repeat(np.arange(len(CLASSES)), COUNTS[part])
         n = len(labels)
         table = pd.DataFrame({
@@ -80,7 +80,7 @@ def planted_parts(folder: Path, seed: int = 0) -> tuple[dict[str, Part], pd.Seri
         np.save(folder / f"{part}.npy", points.astype(np.float32))
         table[["id"]].to_csv(folder / f"{part}.csv", index=False)
         images = rng.integers(0, 256, (n, 16, 16, 3), dtype=np.uint8)
-        parts[part] = Part(images, table)
+        parts[part] = Dataset(images, table)
     return parts, planted
 
 
@@ -106,7 +106,7 @@ def _plant(table: pd.DataFrame, points: np.ndarray, rng: np.random.Generator) ->
     return planted
 
 
-def predicted(parts: dict[str, Part], planted: pd.Series, seed: int) -> pd.DataFrame:
+def predicted(parts: dict[str, Dataset], planted: pd.Series, seed: int) -> pd.DataFrame:
     """Right but for what was planted and some of the skins."""
     rng = np.random.default_rng(seed)
     tables = []
@@ -123,15 +123,15 @@ def predicted(parts: dict[str, Part], planted: pd.Series, seed: int) -> pd.DataF
 
 
 @pytest.fixture(scope="module")
-def analysed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Analysis, dict[str, Part], Any]:
+def analysed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Analysis, dict[str, Dataset], Any]:
     folder = tmp_path_factory.mktemp("embed")
     parts, planted = planted_parts(folder)
     predictions = {name: predicted(parts, planted, seed) for seed, name in enumerate("ab")}
-    analysis = analyse(predictions, parts, folder, classes=CLASSES, resamples=100, seed=3)
+    analysis = analyse(predictions, parts, folder, classes=CLASSES, sampling=Sampling(100, 3))
     return analysis, parts, planted
 
 
-def test_planted_cause_is_named(analysed: tuple[Analysis, dict[str, Part], Any]) -> None:
+def test_planted_cause_is_named(analysed: tuple[Analysis, dict[str, Dataset], Any]) -> None:
     analysis, parts, planted = analysed
     truth = dict(zip(parts["test"].index["id"], planted, strict=True))
     errors = analysis.errors.assign(planted=analysis.errors["id"].map(truth))
@@ -144,7 +144,7 @@ def test_planted_cause_is_named(analysed: tuple[Analysis, dict[str, Part], Any])
 
 
 def test_errors_have_the_promised_form(
-    analysed: tuple[Analysis, dict[str, Part], Any], tmp_path: Path
+    analysed: tuple[Analysis, dict[str, Dataset], Any], tmp_path: Path
 ) -> None:
     analysis, parts, _ = analysed
     errors = analysis.errors
@@ -164,7 +164,7 @@ def test_errors_have_the_promised_form(
     assert pd.read_csv(tmp_path / "errors.csv").shape == errors.shape
 
 
-def test_summary_adds_up(analysed: tuple[Analysis, dict[str, Part], Any]) -> None:
+def test_summary_adds_up(analysed: tuple[Analysis, dict[str, Dataset], Any]) -> None:
     analysis = analysed[0]
     for model in "ab":
         summary = analysis.summary[model]
@@ -179,7 +179,7 @@ def test_summary_adds_up(analysed: tuple[Analysis, dict[str, Part], Any]) -> Non
 
 
 def test_relabelled_images_lead_the_suspects(
-    analysed: tuple[Analysis, dict[str, Part], Any],
+    analysed: tuple[Analysis, dict[str, Dataset], Any],
 ) -> None:
     analysis, parts, planted = analysed
     ids = set(parts["test"].index["id"][planted == "suspect_label"])
@@ -280,7 +280,7 @@ def stained_images(factors: list[float]) -> tuple[pd.DataFrame, Quality]:
         "haematoxylin": 0.2 * dark * np.exp(rng.normal(0, 0.2, 400)),
         "dab": 0.2 * dark * np.exp(rng.normal(0, 0.2, 400)),
     })  # fmt: skip
-    quality = usual_quality(table)
+    quality = fit_quality(table)
     table["predicted"], table["split"] = table["class"], "test"
     for row, factor in enumerate(factors):
         table.loc[row, ["tissue_fraction", "haematoxylin", "dab"]] = [0.3, *[0.2 * factor] * 2]
@@ -302,7 +302,7 @@ def test_a_picture_that_is_usual_for_its_class_is_not_blurred() -> None:
     table, _ = stained_images([1.0, 1.0, 1.0])
     table.loc[table["label"] == 1, "blur"] *= 0.4  # the predicted class is much sharper
     table.loc[:2, "blur"] = 0.2
-    quality = usual_quality(table)
+    quality = fit_quality(table)
     usual = measure_images(table, quality, CLASSES)
     assert (evidence(table, usual, CLASSES)["blur"][:3] < STANDS_OUT).all()
     table.loc[:2, "blur"] = 0.8
@@ -476,12 +476,12 @@ def test_heat_of_both_models_follows_the_rows_of_the_errors(tmp_path: Path) -> N
         "predicted": ["bright"] * 3, "class": ["a"] * 3,
     })  # fmt: skip
     networks = {"scratch": inner, "pretrained": pretrained}
-    heat = error_heat(networks, errors, Part(images, index), tmp_path, classes=["a", "bright"])
+    heat = error_heat(networks, errors, Dataset(images, index), tmp_path, classes=["a", "bright"])
     assert heat[0, 0, :, :12].mean() > 200 > 20 > heat[0, 0, :, 16:].mean()
     for row in (1, 2):
         assert heat[row, 0, :, 16:].mean() > 200 > 20 > heat[row, 0, :, :12].mean()
     alone = error_heat(
-        {"pretrained": head}, errors, Part(images, index), tmp_path, classes=["a", "bright"]
+        {"pretrained": head}, errors, Dataset(images, index), tmp_path, classes=["a", "bright"]
     )
     assert alone.max() == 0
 
@@ -493,7 +493,7 @@ def test_heat_of_a_fine_tuned_network_is_that_of_its_own_features(tmp_path: Path
     backbone = build_backbone("mobilenet_v2_035", image_size=32, weights="random")
     width = backbone.output_shape[-1]
     head = build_head(rng.random((8, 2 * width), np.float32), PARAMS.pretrained, classes=2, seed=1)
-    network = join(backbone, head, crops=2)
+    network = join_backbone(backbone, head, crops=2)
     unfreeze(backbone, 10)
     features = own_features(network, images, crops)
     expected = network.predict_on_batch([images, crops])
@@ -504,7 +504,7 @@ def test_heat_of_a_fine_tuned_network_is_that_of_its_own_features(tmp_path: Path
         {"model": "pretrained", "id": ["c", "a"], "predicted": "bright", "class": "a"}
     )
     heat = error_heat(
-        {"pretrained": network}, errors, Part(images, index, crops), tmp_path / "nowhere",
+        {"pretrained": network}, errors, Dataset(images, index, crops), tmp_path / "nowhere",
         classes=["a", "bright"],
     )  # fmt: skip
     rows = np.array([2, 0])

@@ -12,12 +12,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from stages.figures.confusion import confusion_counts, confusion_matrix_figure, row_shares
-from stages.figures.history import history_figure
-from stages.figures.saving import png_bytes, save_png
-from stages.figures.scatter import scatter_figure
-from stages.figures.theme import CLASS_COLOURS, CLASS_MARKERS, class_style
-from stages.images.sheets import sample_sheet, save_sheet
+from tissue.figures.confusion import confusion_counts, confusion_matrix_figure, row_shares
+from tissue.figures.curves import history_figure
+from tissue.figures.scatter import scatter_figure
+from tissue.figures.sheets import sample_sheet, save_sheet
+from tissue.figures.theme import CLASS_COLOURS, CLASS_MARKERS, class_style, png_bytes, save_png
 
 NAMES = ["colon", "endometrium_1", "kidney", "small_intestine"]
 

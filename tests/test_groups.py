@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.cli.running import InputError
-from stages.dataset.grouping import assign_groups, name_groups, with_given_groups
-from stages.params.loading import load_params
-from stages.params.schema import Split
+from tissue.common.errors import InputError
+from tissue.config.loading import load_params
+from tissue.config.schema import Split
+from tissue.images.groups import add_known_groups, assign_groups, name_groups
 
 ALONE = np.arange(4)
 DEFAULT = load_params(Path(__file__).parents[1] / "params.yaml").split
@@ -62,13 +62,13 @@ def test_pattern_goes_before_the_source_and_after_the_table(tmp_path: Path):
     index = pd.DataFrame(
         {"id": ["a/p1-x.jpg", "b/p1-y.jpg", "b/p2-x.jpg"], "donor": ["1", "2", "3"]}
     )
-    given, rule = with_given_groups(index, changed(group_pattern=r"/(p\d+)-"))
+    given, rule = add_known_groups(index, changed(group_pattern=r"/(p\d+)-"))
     names, used = name_groups(given, np.arange(3), given=rule)
     assert used == "group_pattern"
     assert names.tolist() == ["p1", "p1", "p2"]
     path = tmp_path / "groups.csv"
     index.assign(path=index["id"], group=["u", "v", "v"])[["path", "group"]].to_csv(path)
-    given, rule = with_given_groups(index, changed(group_pattern=r"/(p\d+)-", metadata=str(path)))
+    given, rule = add_known_groups(index, changed(group_pattern=r"/(p\d+)-", metadata=str(path)))
     names, used = name_groups(given, np.arange(3), given=rule)
     assert used == "metadata"
     assert names.tolist() == ["u", "v", "v"]
@@ -77,7 +77,7 @@ def test_pattern_goes_before_the_source_and_after_the_table(tmp_path: Path):
 def test_pattern_that_misses_an_image_names_it():
     index = pd.DataFrame({"id": ["a/p1.jpg", "a/other.jpg"]})
     with pytest.raises(InputError, match=r"split\.group_pattern: .*nothing for 1, e\.g\. a/other"):
-        with_given_groups(index, changed(group_pattern=r"/(p\d+)"))
+        add_known_groups(index, changed(group_pattern=r"/(p\d+)"))
 
 
 @pytest.mark.parametrize("pattern", ["(", "no group", "(two)(groups)"])
@@ -102,17 +102,17 @@ def test_table_that_cannot_be_used(content: bytes, message: str, tmp_path: Path)
     path = tmp_path / "groups.csv"
     path.write_bytes(content)
     with pytest.raises(InputError, match=message):
-        with_given_groups(pd.DataFrame({"id": ["é.jpg"]}), changed(metadata=str(path)))
+        add_known_groups(pd.DataFrame({"id": ["é.jpg"]}), changed(metadata=str(path)))
     with pytest.raises(InputError, match=r"does not exist in /.* an absolute path"):
-        with_given_groups(pd.DataFrame({"id": ["é.jpg"]}), changed(metadata="nowhere.csv"))
+        add_known_groups(pd.DataFrame({"id": ["é.jpg"]}), changed(metadata="nowhere.csv"))
     with pytest.raises(InputError, match="which is a folder"):
-        with_given_groups(pd.DataFrame({"id": ["é.jpg"]}), changed(metadata=str(tmp_path)))
+        add_known_groups(pd.DataFrame({"id": ["é.jpg"]}), changed(metadata=str(tmp_path)))
 
 
 def test_table_written_on_macos_names_the_same_images(tmp_path: Path):
     path = tmp_path / "groups.csv"
     path.write_text("path,group\ne\N{COMBINING ACUTE ACCENT}.jpg,1\n", encoding="utf-8")
-    given, _ = with_given_groups(pd.DataFrame({"id": ["é.jpg"]}), changed(metadata=str(path)))
+    given, _ = add_known_groups(pd.DataFrame({"id": ["é.jpg"]}), changed(metadata=str(path)))
     assert given["donor"].tolist() == ["1"]
 
 
@@ -130,7 +130,7 @@ def test_groups_keep_the_rows_of_any_index():
 def test_a_space_or_another_spelling_makes_no_other_donor(one: str, other: str, tmp_path: Path):
     table = f"path,group\na.jpg,{one}\nb.jpg,{other}\n"
     (tmp_path / "groups.csv").write_text(table, encoding="utf-8")
-    found, _ = with_given_groups(
+    found, _ = add_known_groups(
         pd.DataFrame({"id": ["a.jpg", "b.jpg"]}), changed(metadata=str(tmp_path / "groups.csv"))
     )
     assert list(found["donor"]) == [one, one]

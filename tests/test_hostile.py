@@ -19,12 +19,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stages import fetch, split
-from stages.cli.running import InputError
-from stages.images.decoding import UnreadableImageError, decode
-from stages.params.loading import load_params
-from stages.sources.archives import open_archive
-from stages.sources.local import list_images
 from tests.hostile import ARCHIVES, FETCH, IMAGES, ROOT, good, image_file, memory, picture
+from tissue.common.errors import InputError
+from tissue.config.loading import load_params
+from tissue.images.decoding import UnreadableImageError, decode
+from tissue.sources.archives import open_archive
+from tissue.sources.local import list_images
 
 MOST_SECONDS = 10
 MOST_MEMORY = 2_000_000_000

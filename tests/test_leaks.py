@@ -11,11 +11,16 @@ from PIL import Image
 
 from benchmarks import duplicates
 from stages import fetch
-from stages.cli.running import InputError
-from stages.dataset.checking import check_counts, check_training
-from stages.dataset.parts import divide, list_duplicates, summarise
-from stages.params.loading import load_params
-from stages.params.schema import Phantom, Split
+from tissue.common.errors import InputError
+from tissue.config.loading import load_params
+from tissue.config.schema import Phantom, Split
+from tissue.images.division import (
+    assign_splits,
+    check_counts,
+    check_training,
+    division_metrics,
+    list_duplicates,
+)
 
 PARAMS = load_params(Path(__file__).parents[1] / "params.yaml")
 
@@ -45,8 +50,8 @@ NO_PAIRS = np.empty((0, 2), np.int64)
 
 
 def test_leaks_are_reported_and_left_where_they_are():
-    division = divide(index_of(ROWS), NO_PAIRS, changed(on_leak="report"), seed=1)
-    metrics = summarise(division, 0)
+    division = assign_splits(index_of(ROWS), NO_PAIRS, changed(on_leak="report"), seed=1)
+    metrics = division_metrics(division, 0)
     assert metrics["images"]["test"] == 3
     assert sum(metrics["images"].values()) == len(ROWS)
     assert metrics["leaks"] == {
@@ -61,8 +66,8 @@ def test_leaks_are_reported_and_left_where_they_are():
 
 
 def test_leaks_are_dropped_from_training_and_never_from_the_test():
-    division = divide(index_of(ROWS), NO_PAIRS, changed(on_leak="drop"), seed=1)
-    metrics = summarise(division, 0)
+    division = assign_splits(index_of(ROWS), NO_PAIRS, changed(on_leak="drop"), seed=1)
+    metrics = division_metrics(division, 0)
     assert set(division.index[division.index["part"] == "dropped"]["id"]) == {
         "train/01.jpg", "train/02.jpg",
     }  # fmt: skip
@@ -76,9 +81,9 @@ def test_leaks_are_dropped_from_training_and_never_from_the_test():
 
 def test_leaks_stop_the_run_if_wished():
     with pytest.raises(InputError, match=r"Received: 2, e\.g\. train/01\.jpg \(group: test/08"):
-        divide(index_of(ROWS), NO_PAIRS, changed(on_leak="fail"), seed=1)
+        assign_splits(index_of(ROWS), NO_PAIRS, changed(on_leak="fail"), seed=1)
     clean = [row for number, row in enumerate(ROWS) if number not in (1, 2)]
-    division = divide(index_of(clean), NO_PAIRS, changed(on_leak="fail"), seed=1)
+    division = assign_splits(index_of(clean), NO_PAIRS, changed(on_leak="fail"), seed=1)
     assert division.leaks["images"] == 0
 
 
@@ -87,22 +92,22 @@ def test_pictures_without_detail_link_nobody():
     white = [("train", "ab"[n % 2], str(n), "W") for n in (1, 2, 3, 4)] + [("test", "a", "7", "W")]
     index = index_of([*ROWS, *white])
     index.loc[index["sha256"] == "W", "blur"] = 1.0
-    division = divide(index, NO_PAIRS, changed(on_leak="report"), seed=1)
-    before = divide(index_of(ROWS), NO_PAIRS, changed(on_leak="report"), seed=1)
+    division = assign_splits(index, NO_PAIRS, changed(on_leak="report"), seed=1)
+    before = assign_splits(index_of(ROWS), NO_PAIRS, changed(on_leak="report"), seed=1)
     assert division.leaks == before.leaks
     assert set(division.index["group"]) == set(before.index["group"])
-    duplicates = summarise(division, 0)["duplicates"]
+    duplicates = division_metrics(division, 0)["duplicates"]
     assert duplicates == {"exact": 6, "near": 0, "across_splits": 1, "relabelled": 2}
     assert list_duplicates(division.index)["set"].value_counts().max() == 5
 
 
 def test_a_class_without_training_images_stops_the_run():
-    alone = divide(index_of([*ROWS, ("test", "c", "12", "Z")]), NO_PAIRS, changed(), seed=1)
+    alone = assign_splits(index_of([*ROWS, ("test", "c", "12", "Z")]), NO_PAIRS, changed(), seed=1)
     with pytest.raises(InputError, match=r"training images of every class. Received: none of c"):
         check_training(alone.kept)
-    check_training(divide(index_of(ROWS), NO_PAIRS, changed(), seed=1).kept)
+    check_training(assign_splits(index_of(ROWS), NO_PAIRS, changed(), seed=1).kept)
     with pytest.raises(InputError, match=r"expected training images. Received: 12 images, all"):
-        divide(index_of([("test", *row[1:]) for row in ROWS]), NO_PAIRS, changed(), seed=1)
+        assign_splits(index_of([("test", *row[1:]) for row in ROWS]), NO_PAIRS, changed(), seed=1)
 
 
 def test_a_class_of_which_nothing_is_left_stops_the_run():
@@ -118,15 +123,15 @@ def test_a_class_of_which_nothing_is_left_stops_the_run():
 @pytest.mark.parametrize("on_leak", ["report", "drop", "fail"])
 def test_a_test_set_that_is_made_here_shares_nothing(on_leak: str):
     rows = [("", *row[1:]) for row in ROWS]
-    division = divide(index_of(rows), NO_PAIRS, changed(on_leak=on_leak), seed=1)
-    metrics = summarise(division, 0)
+    division = assign_splits(index_of(rows), NO_PAIRS, changed(on_leak=on_leak), seed=1)
+    metrics = division_metrics(division, 0)
     assert metrics["leaks"]["images"] == metrics["groups"]["shared"] == 0
     assert metrics["duplicates"]["across_splits"] == 0
     assert sum(metrics["images"].values()) == len(ROWS)
 
 
 def test_copies_are_listed_set_by_set():
-    table = list_duplicates(divide(index_of(ROWS), NO_PAIRS, changed(), seed=1).index)
+    table = list_duplicates(assign_splits(index_of(ROWS), NO_PAIRS, changed(), seed=1).index)
     assert table["set"].tolist() == [1, 1, 2, 2]
     assert table["id"].tolist() == ["test/09.jpg", "train/02.jpg", "train/03.jpg", "train/04.jpg"]
     assert table["relabelled"].tolist() == [True, True, False, False]

@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 from dvclive.keras import DVCLiveCallback
 
-from stages.models.live import live_log
-from stages.models.training import Batches, fit
+from tissue.training.loop import Batches, fit, live_log
 
 
 def train(log: Path | DVCLiveCallback, *, epochs: int) -> pd.DataFrame:

@@ -13,8 +13,8 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 
 import keras
 
-from stages.cli.running import InputError
-from stages.models.saving import load_model, save_model
+from tissue.common.errors import InputError
+from tissue.training.saving import load_model, save_model
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted(
@@ -101,7 +101,7 @@ def test_unsafe_code_is_found(source: str) -> None:
 def test_safe_code_is_left_alone() -> None:
     assert not unsafe("np.load(p, mmap_mode='r', allow_pickle=False)")
     assert not unsafe("keras.saving.load_model(p, compile=False, safe_mode=True)")
-    assert not unsafe("from stages.models.saving import load_model\nload_model(p)")
+    assert not unsafe("from tissue.training.saving import load_model\nload_model(p)")
     assert not unsafe("YAML(typ='safe', pure=True).load(p)")
 
 

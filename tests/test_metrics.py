@@ -10,17 +10,18 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn import metrics as sk
 
-from stages.metrics import intervals
-from stages.metrics.atlas import SYSTEMS, TISSUES, is_atlas
-from stages.metrics.classification import (
+from tissue.common.names import SYSTEMS, TISSUES, is_atlas
+from tissue.metrics import intervals
+from tissue.metrics.classification import (
     calibration_error,
-    compare,
     confusions,
-    measure,
-    measure_test_part,
+    model_metrics,
+    paired_comparison,
     prediction_table,
+    test_metrics,
 )
-from stages.metrics.overlap import overlap
+from tissue.metrics.intervals import Sampling
+from tissue.metrics.overlap import overlap
 
 CLASSES = ["a", "b", "c", "d", "e"]
 
@@ -41,9 +42,7 @@ def predictions(
 
 def measured(table: pd.DataFrame, classes: list[str] = CLASSES, **changes: Any) -> dict[str, Any]:
     groups = pd.Series(np.arange(len(table)) // 3)
-    return measure_test_part(
-        table, groups, classes=classes, **{"resamples": 200, "seed": 1, **changes}
-    )
+    return test_metrics(table, groups, classes=classes, **{"sampling": Sampling(200, 1), **changes})
 
 
 class TestTable:
@@ -74,13 +73,12 @@ class TestTable:
             table["predicted"] = table["class"].where(np.arange(4) < right, wrong)
             parts.append(table)
         table = pd.concat(parts, ignore_index=True)
-        values = measure(
+        values = model_metrics(
             table,
             pd.Series(["d1", "d1", "d2", "d2"]),
             classes=["a", "b"],
             parameters=7,
-            resamples=100,
-            seed=0,
+            sampling=Sampling(100, 0),
         )
         accuracies = [values[part]["accuracy"] for part in ("train", "val", "test")]
         assert accuracies == [1.0, 0.75, 0.5]
@@ -121,11 +119,9 @@ class TestAgainstScikitLearn:
         table = predictions(4)
         groups = pd.Series(np.arange(len(table)) // 3)
         order = np.random.default_rng(1).permutation(len(table))
-        kwargs = {"classes": CLASSES, "resamples": 100, "seed": 2}
-        first = pd.json_normalize(measure_test_part(table, groups, **kwargs))
-        second = pd.json_normalize(
-            measure_test_part(table.iloc[order], groups.iloc[order], **kwargs)
-        )
+        kwargs = {"classes": CLASSES, "sampling": Sampling(100, 2)}
+        first = pd.json_normalize(test_metrics(table, groups, **kwargs))
+        second = pd.json_normalize(test_metrics(table.iloc[order], groups.iloc[order], **kwargs))
         pd.testing.assert_frame_equal(first, second)
 
     @given(st.lists(st.integers(0, 30), min_size=16, max_size=16).filter(any))
@@ -223,7 +219,7 @@ class TestIntervals:
             rates = rng.beta(7, 3, 60)
             right = rng.random((60, 4)) < rates[:, None]
             low, high = intervals.mean_interval(
-                right.ravel(), np.repeat(np.arange(60), 4), resamples=300, seed=seed
+                right.ravel(), np.repeat(np.arange(60), 4), sampling=Sampling(300, seed)
             )
             covered += low <= 0.7 <= high
         assert 0.89 < covered / 200 < 0.99
@@ -233,35 +229,37 @@ class TestIntervals:
         groups = np.repeat(np.arange(40), 10)
         alike = np.repeat(rng.random(40) < 0.7, 10)
         mixed = rng.permutation(alike)
-        wide = intervals.mean_interval(alike, groups, resamples=500, seed=1)
-        narrow = intervals.mean_interval(mixed, groups, resamples=500, seed=1)
+        wide = intervals.mean_interval(alike, groups, sampling=Sampling(500, 1))
+        narrow = intervals.mean_interval(mixed, groups, sampling=Sampling(500, 1))
         assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
 
     def test_one_image_a_group_is_the_ordinary_bootstrap(self) -> None:
         right = np.random.default_rng(5).random(400) < 0.8
-        low, high = intervals.mean_interval(right, np.arange(400), resamples=4000, seed=1)
+        low, high = intervals.mean_interval(right, np.arange(400), sampling=Sampling(4000, 1))
         spread = 1.96 * np.sqrt(right.mean() * (1 - right.mean()) / 400)
         assert low == pytest.approx(right.mean() - spread, abs=0.006)
         assert high == pytest.approx(right.mean() + spread, abs=0.006)
 
     def test_of_one_group_images_are_resampled(self) -> None:
         right = [1, 1, 1, 0, 1, 0, 1, 1]
-        one = intervals.mean_interval(right, ["a"] * 8, resamples=500, seed=1)
-        assert one == intervals.mean_interval(right, np.arange(8), resamples=500, seed=1)
+        one = intervals.mean_interval(right, ["a"] * 8, sampling=Sampling(500, 1))
+        assert one == intervals.mean_interval(right, np.arange(8), sampling=Sampling(500, 1))
         assert one.low < 0.75 < one.high
 
     @pytest.mark.parametrize("hit", [0, 1])
     def test_where_all_are_alike_the_interval_is_exact(self, hit: int) -> None:
-        low, high = intervals.share_interval([hit] * 60, np.arange(60) // 3, resamples=9, seed=1)
+        low, high = intervals.share_interval(
+            [hit] * 60, np.arange(60) // 3, sampling=Sampling(9, 1)
+        )
         bound = 0.025 ** (1 / 20)  # of twenty donors
         assert (low, high) == pytest.approx((0, 1 - bound) if hit == 0 else (bound, 1))
         mixed = np.arange(60) % 5 == 0
         groups = np.arange(60) // 3
         assert intervals.share_interval(
-            mixed, groups, resamples=99, seed=1
-        ) == intervals.mean_interval(mixed, groups, resamples=99, seed=1)
+            mixed, groups, sampling=Sampling(99, 1)
+        ) == intervals.mean_interval(mixed, groups, sampling=Sampling(99, 1))
         # Two donors of which half is right are no proof that half of all are.
-        low, high = intervals.share_interval([1, 0, 1, 0], list("aabb"), resamples=99, seed=1)
+        low, high = intervals.share_interval([1, 0, 1, 0], list("aabb"), sampling=Sampling(99, 1))
         assert low < 0.1
         assert high > 0.9
 
@@ -273,7 +271,7 @@ class TestIntervals:
             shares = rng.beta(3, 1.2, 5)  # mean 3 / 4.2
             right = (rng.random((5, 6)) < shares[:, None]).ravel()
             low, high = intervals.share_interval(
-                right, np.repeat(np.arange(5), 6), resamples=300, seed=seed
+                right, np.repeat(np.arange(5), 6), sampling=Sampling(300, seed)
             )
             covered += low <= 3 / 4.2 <= high
         assert covered > 0.85 * 200
@@ -281,17 +279,17 @@ class TestIntervals:
     def test_groups_of_different_size_are_weighted_by_images(self) -> None:
         values = np.array([1.0] * 90 + [0.0] * 10)
         groups = np.array(["big"] * 90 + ["small"] * 10)
-        low, high = intervals.mean_interval(values, groups, resamples=200, seed=1)
+        low, high = intervals.mean_interval(values, groups, sampling=Sampling(200, 1))
         assert (low, high) == (0, 1)  # either group alone is drawn now and then
 
     def test_same_seed_same_interval_and_names_do_not_matter(self) -> None:
         right = np.random.default_rng(6).random(60) < 0.5
         groups = np.repeat(np.arange(20), 3)
-        one = intervals.mean_interval(right, groups, resamples=100, seed=1)
-        assert one == intervals.mean_interval(right, groups, resamples=100, seed=1)
-        assert one != intervals.mean_interval(right, groups, resamples=100, seed=2)
+        one = intervals.mean_interval(right, groups, sampling=Sampling(100, 1))
+        assert one == intervals.mean_interval(right, groups, sampling=Sampling(100, 1))
+        assert one != intervals.mean_interval(right, groups, sampling=Sampling(100, 2))
         names = np.array([f"donor {group:02d}" for group in groups])
-        assert one == intervals.mean_interval(right, names, resamples=100, seed=1)
+        assert one == intervals.mean_interval(right, names, sampling=Sampling(100, 1))
 
 
 class TestCompare:
@@ -310,7 +308,7 @@ class TestCompare:
 
     def test_known_table(self) -> None:
         first, second, groups = self.tables({"both": 50, "first": 5, "second": 20, "neither": 25})
-        values = compare(first, second, groups, resamples=500, seed=1)
+        values = paired_comparison(first, second, groups, sampling=Sampling(500, 1))
         assert values["n"] == 100
         assert (values["both_right"], values["both_wrong"]) == (50, 25)
         assert (values["only_scratch"], values["only_pretrained"]) == (5, 20)
@@ -322,15 +320,15 @@ class TestCompare:
 
     def test_the_other_way_round(self) -> None:
         first, second, groups = self.tables({"both": 50, "first": 5, "second": 20, "neither": 25})
-        forth = compare(first, second, groups, resamples=100, seed=1)
-        back = compare(second, first, groups, resamples=100, seed=1)
+        forth = paired_comparison(first, second, groups, sampling=Sampling(100, 1))
+        back = paired_comparison(second, first, groups, sampling=Sampling(100, 1))
         assert back["difference"] == -forth["difference"]
         assert back["p_value"] == pytest.approx(forth["p_value"])
         assert back["only_scratch"] == forth["only_pretrained"]
 
     def test_equal_predictions(self) -> None:
         first, second, groups = self.tables({"both": 5, "neither": 5})
-        values = compare(first, second, groups, resamples=100, seed=1)
+        values = paired_comparison(first, second, groups, sampling=Sampling(100, 1))
         assert values["p_value"] == 1
         assert values["difference"] == 0
         # Ten donors on which they agree do not show that they agree on all.

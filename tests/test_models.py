@@ -22,27 +22,26 @@ import keras
 from keras import layers
 
 from stages import embed, evaluate, train_pretrained, train_scratch
-from stages.cli.running import InputError
-from stages.dataset.files import write_json, write_table
-from stages.dataset.index import Part
-from stages.engine.files import Files
-from stages.images.views import dihedral
-from stages.models import backbones, embedders
-from stages.models.augmentation import augment, mix, shrink
-from stages.models.backbones import build_backbone, values_digest
-from stages.models.embedding import embed_batch
-from stages.models.fine_tuning import Scales, _change, fine_tune, unfreeze
-from stages.models.frozen_maps import cut_below_trained, one_of
-from stages.models.heads import build_head, join
-from stages.models.live import live_log
-from stages.models.prediction import is_fine_tuned, predict_batch, predict_features
-from stages.models.runtime import set_up
-from stages.models.saving import load_model, save_model
-from stages.models.scratch import build_scratch
-from stages.models.stainings import stain_again, views_of_each
-from stages.models.training import Batches, fit, renew_statistics, validation_loss
-from stages.params.loading import load_params
-from stages.params.schema import Pretrained
+from tissue.backbones import build as backbones
+from tissue.backbones import embed_chunks as embedders
+from tissue.backbones.build import build_backbone, values_digest
+from tissue.backbones.embedding import embed_batch
+from tissue.chunks.files import Files
+from tissue.common.augmentation import augment, dihedral, mix, shrink
+from tissue.common.errors import InputError
+from tissue.common.files import write_json, write_table
+from tissue.common.runtime import set_up
+from tissue.common.stains import augment_stains, views_per_staining
+from tissue.config.loading import load_params
+from tissue.config.schema import Pretrained
+from tissue.data.index import Dataset
+from tissue.training.fine_tuning import Scales, _change, fine_tune, unfreeze
+from tissue.training.frozen_maps import cut_below_trained, pick_copy
+from tissue.training.head import build_head, join_backbone
+from tissue.training.inference import is_fine_tuned, predict_batch, predict_features
+from tissue.training.loop import Batches, fit, live_log, update_bn, validation_loss
+from tissue.training.saving import load_model, save_model
+from tissue.training.scratch import build_scratch
 
 ROOT = Path(__file__).parents[1]
 PARAMS = load_params(ROOT / "params.yaml")
@@ -146,7 +145,7 @@ class TestScratch:
 
     def test_network_for_whole_images_is_the_one_that_was_trained(self) -> None:
         images, labels = four_classes(16)
-        part = Part(images, pd.DataFrame({"label": labels}))
+        part = Dataset(images, pd.DataFrame({"label": labels}))
         network, table = train_scratch.train(
             SCRATCH.model_copy(update={"epochs": 2}), part, part,
             classes=4, seed=1, lr=0.01, batch_size=8,
@@ -178,13 +177,13 @@ class TestScratch:
             made.append(size)
             return augment(images, rng, size=size or None, **changes)
 
-        monkeypatch.setattr("stages.models.augmentation.augment", spy)
+        monkeypatch.setattr("tissue.common.augmentation.augment", spy)
         seen: list[int] = []
         note = keras.callbacks.LambdaCallback(
             on_epoch_end=lambda epoch, logs: seen.append(made[-1])
         )
         images, labels = four_classes(16)
-        part = Part(images, pd.DataFrame({"label": labels}))
+        part = Dataset(images, pd.DataFrame({"label": labels}))
         update = {"progressive": progressive, "epochs": epochs, "patience": epochs}
         _, table = train_scratch.train(
             SCRATCH.model_copy(update=update), part, part,
@@ -242,7 +241,7 @@ class TestScratch:
         values = np.random.default_rng(1).normal(5, 2, (20, 3)).astype(np.float32)
         batches = Batches(values, np.zeros(20, np.int64), classes=2, batch_size=8)
         before = frozen.get_weights()
-        renew_statistics(model, batches)
+        update_bn(model, batches)
         shown = values / np.sqrt(1 + frozen.epsilon)
         each = [shown[at : at + 8] for at in (0, 8, 16)]
         expected = [np.mean([f(rows, axis=0) for rows in each], axis=0) for f in (np.mean, np.var)]
@@ -469,9 +468,9 @@ SAVE = """
 import os, sys
 os.environ["KERAS_BACKEND"], os.environ["TF_CPP_MIN_LOG_LEVEL"] = "tensorflow", "3"
 from pathlib import Path
-from stages.models.runtime import set_up
+from tissue.common.runtime import set_up
 from tests.test_models import PARAMS, scratch
-from stages.models.saving import save_model
+from tissue.training.saving import save_model
 set_up(seed=4, threads=PARAMS.threads)
 save_model(scratch(), Path(sys.argv[1]))
 """
@@ -509,7 +508,7 @@ class TestSaving:
             keras.backend.clear_session()
             keras.utils.set_random_seed(1)
             backbone = build_backbone("mobilenet_v2_035", image_size=SIDE, weights="random")
-            model = join(backbone, small_head(backbone.output_shape[-1]), crops=0)
+            model = join_backbone(backbone, small_head(backbone.output_shape[-1]), crops=0)
             save_model(model, tmp_path / f"{name}.keras")
         assert (tmp_path / "one.keras").read_bytes() == (tmp_path / "two.keras").read_bytes()
         with zipfile.ZipFile(tmp_path / "one.keras") as archive:
@@ -548,7 +547,7 @@ class TestHeads:
     def test_model_is_the_head_on_the_features(self, backbone: keras.Model) -> None:
         images, _ = four_classes(6)
         head = small_head(backbone.output_shape[-1])
-        joined = join(backbone, head, crops=0)
+        joined = join_backbone(backbone, head, crops=0)
         assert joined.input_shape == (None, SIDE, SIDE, 3)
         probabilities = joined.predict_on_batch(images)
         expected = head.predict_on_batch(backbone.predict_on_batch(images))
@@ -579,7 +578,7 @@ class TestHeads:
         )
         head = small_head(features.shape[-1])
         from_features = predict_features(head, features)
-        joined = join(backbone, head, crops=0)
+        joined = join_backbone(backbone, head, crops=0)
         from_images = predict_batch(joined, images, None, views=3)
         each = [head.predict_on_batch(features[:, view]) for view in range(3)]
         assert from_features.shape == (35, 3, 4)
@@ -592,7 +591,7 @@ class TestHeads:
         self, count: int, tmp_path: Path
     ) -> None:
         backbone = build_backbone("mobilenet_v2_035", image_size=SIDE, weights="random")
-        model = join(backbone, small_head(backbone.output_shape[-1]), crops=0)
+        model = join_backbone(backbone, small_head(backbone.output_shape[-1]), crops=0)
         assert not is_fine_tuned(model)
         unfreeze(model.get_layer("backbone"), count)
         assert is_fine_tuned(model)
@@ -620,10 +619,10 @@ class TestHeads:
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
         backbone = build_backbone("mobilenet_v2_035", image_size=SIDE, weights="random")
-        model = join(backbone, small_head(backbone.output_shape[-1]), crops=0)
+        model = join_backbone(backbone, small_head(backbone.output_shape[-1]), crops=0)
         before = model.get_weights()
         images, labels = four_classes(8)
-        part = Part(images, pd.DataFrame({"label": labels}))
+        part = Dataset(images, pd.DataFrame({"label": labels}))
         settings = HEAD.model_copy(
             update={"backbone": "mobilenet_v2_035", "fine_tune_epochs": 2, "fine_tune_layers": 9}
         )
@@ -644,9 +643,9 @@ class TestHeads:
 
     def test_fine_tuning_of_layers_without_weights_is_refused(self) -> None:
         backbone = build_backbone("mobilenet_v2_035", image_size=SIDE, weights="random")
-        model = join(backbone, small_head(backbone.output_shape[-1]), crops=0)
+        model = join_backbone(backbone, small_head(backbone.output_shape[-1]), crops=0)
         images, labels = four_classes(8)
-        part = Part(images, pd.DataFrame({"label": labels}))
+        part = Dataset(images, pd.DataFrame({"label": labels}))
         settings = HEAD.model_copy(update={"fine_tune_epochs": 1, "fine_tune_layers": 2})
         with pytest.raises(InputError, match=r"fine_tune_layers: expected .* Received: 2,"):
             fine_tune(model, part, part, settings, seed=1, lr=0.001, batch_size=4)
@@ -671,10 +670,10 @@ class TestHeads:
 
     def test_with_copies_the_model_of_images_is_trained_above_the_cut(self) -> None:
         backbone = build_backbone("mobilenet_v2_035", image_size=SIDE, weights="embedded")
-        model = join(backbone, small_head(2 * backbone.output_shape[-1]), crops=2)
+        model = join_backbone(backbone, small_head(2 * backbone.output_shape[-1]), crops=2)
         images, labels = four_classes(8)
         crops = np.stack([images, images[:, ::-1]], axis=1)
-        part = Part(images, pd.DataFrame({"label": labels}), crops)
+        part = Dataset(images, pd.DataFrame({"label": labels}), crops)
         change = {"fine_tune_epochs": 6, "fine_tune_layers": 60, "fine_tune_copies": 3}
         settings = HEAD.model_copy(update=change)
         network = backbone.get_layer("mobilenet_v2_035").layers
@@ -693,7 +692,7 @@ class TestHeads:
     def test_each_row_gets_one_of_its_own_copies(self) -> None:
         copies = [{"image": (10 * copy + np.arange(5)).astype(np.float16)} for copy in range(3)]
         rng = np.random.default_rng(0)
-        drawn = [one_of(copies)(np.array([1, 4]), rng)["image"] for _ in range(50)]
+        drawn = [pick_copy(copies)(np.array([1, 4]), rng)["image"] for _ in range(50)]
         assert {tuple(rows) for rows in np.stack(drawn).tolist()} == {
             (one, four) for one in (1, 11, 21) for four in (4, 14, 24)
         }
@@ -707,7 +706,7 @@ class TestHeads:
     @pytest.mark.usefixtures("tiny")
     def test_frozen_model_is_known_as_such_after_loading(self, tmp_path: Path) -> None:
         backbone = build_backbone("mobilenet_v2_035", image_size=SIDE, weights="random")
-        model = join(backbone, small_head(backbone.output_shape[-1]), crops=0)
+        model = join_backbone(backbone, small_head(backbone.output_shape[-1]), crops=0)
         save_model(model, tmp_path / "a.keras")
         assert not is_fine_tuned(load_model(tmp_path / "a.keras"))
 
@@ -845,7 +844,7 @@ class TestStainings:
 
     def stained(self, rows: slice = slice(None), **changes: float) -> NDArray[np.float32]:
         settings = {"stainings": 2, "jitter": 0.6, "seed": 1} | changes
-        pairs = stain_again(self.IMAGES[rows], self.CROPS[rows], **settings)
+        pairs = augment_stains(self.IMAGES[rows], self.CROPS[rows], **settings)
         features = [embed_batch(MeanColours(), *pair, views=2) for pair in pairs]
         return np.concatenate(features, axis=1)
 
@@ -870,7 +869,7 @@ class TestStainings:
 
     @pytest.mark.parametrize(("views", "stainings", "each"), [(8, 2, 2), (8, 3, 1), (1, 2, 1)])
     def test_stainings_share_half_the_views(self, views: int, stainings: int, each: int) -> None:
-        assert views_of_each(views, stainings) == each
+        assert views_per_staining(views, stainings) == each
 
 
 class OneColour:
@@ -899,7 +898,7 @@ class TestPieces:
             np.save(tmp_path / name, array)
             at[name] = str(tmp_path / name)
         monkeypatch.setattr(embedders, "_network", lambda described: OneColour())
-        embedders.embed_piece(
+        embedders.embed_chunk(
             tmp_path / "out.npy", Files(at, {}),
             images="train.npy", crops="train_crops.npy" if crops else None,
             start=5, count=70, stained=stained,
@@ -909,7 +908,7 @@ class TestPieces:
         for row in range(5, 75):
             pairs = [(self.IMAGES[[row]], self.CROPS[[row]] if crops else None)]
             if stained:
-                pairs = list(stain_again(*pairs[0], stainings=2, jitter=0.6, seed=1))
+                pairs = list(augment_stains(*pairs[0], stainings=2, jitter=0.6, seed=1))
             views = 1 if stained else 4
             expected = [embed_batch(OneColour(), *pair, views=views) for pair in pairs]
             assert np.array_equal(found[row - 5], np.concatenate(expected, axis=1)[0])
@@ -919,7 +918,7 @@ class TestPieces:
             yield 1
             raise OSError("gone")
 
-        made = embedders.ahead(items())
+        made = embedders.prefetch(items())
         assert next(made) == 1
         with pytest.raises(OSError, match="gone"):
             next(made)

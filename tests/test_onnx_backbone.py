@@ -18,14 +18,14 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from stages import embed, evaluate, train_pretrained
-from stages.cli.running import InputError
-from stages.models.onnx_backbone import OnnxBackbone
-from stages.models.prediction import head_of, is_fine_tuned
-from stages.models.runtime import set_up
-from stages.models.saving import load_model, save_model
-from stages.params.loading import load_params
 from tests import test_models
 from tests.conftest import run
+from tissue.backbones.onnx_file import OnnxBackbone
+from tissue.common.errors import InputError
+from tissue.common.runtime import set_up
+from tissue.config.loading import load_params
+from tissue.training.inference import head_of, is_fine_tuned
+from tissue.training.saving import load_model, save_model
 
 ROOT = Path(__file__).parents[1]
 PARAMS = load_params(ROOT / "params.yaml")
@@ -313,8 +313,8 @@ def test_missing_package(package: str, tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_packages_are_imported_for_an_onnx_file_only() -> None:
     program = (
-        "import sys; import stages.embed, stages.train_pretrained, stages.models.embedding,"
-        "stages.models.onnx_backbone; print(*sorted({'onnx', 'onnxruntime'} & set(sys.modules)))"
+        "import sys; import stages.embed, stages.train_pretrained, tissue.backbones.embedding,"
+        "tissue.backbones.onnx_file; print(*sorted({'onnx', 'onnxruntime'} & set(sys.modules)))"
     )
     assert run(sys.executable, "-c", program, cwd=ROOT).strip() == ""
 

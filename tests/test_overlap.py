@@ -6,10 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.dataset.joint import joint_index
-from stages.metrics.overlap import joint_p_value, overlap, overlap_of_classes, verdict
-from stages.metrics.projection import trust
-from stages.metrics.two_sample import frechet_distances, told_apart
+from tissue.data.features import joint_index
+from tissue.metrics.overlap import (
+    frechet_distances,
+    joint_p_value,
+    overlap,
+    overlap_direction,
+    overlap_of_classes,
+    two_sample_auc,
+)
+from tissue.metrics.projection import map_trustworthiness
 
 SETTINGS = {"neighbours": 10, "random_splits": 400, "seed": 1}
 
@@ -45,7 +51,7 @@ def test_planted_shift_is_noticed(change: dict[str, float]) -> None:
     for seed in range(3):
         measured = overlap(*samples(seed, **change), **SETTINGS)
         assert joint_p_value(measured) < 0.01
-        assert verdict(measured) == "apart"
+        assert overlap_direction(measured) == "apart"
 
 
 def test_copies_of_test_images_in_training_are_closer_than_random() -> None:
@@ -54,7 +60,7 @@ def test_copies_of_test_images_in_training_are_closer_than_random() -> None:
     pairs = pd.concat([index, index.assign(split="train")], ignore_index=True)
     measured = overlap(np.concatenate([points, points]), pairs, **SETTINGS | {"neighbours": 1})
     assert measured["mixing"]["real"] > measured["mixing"]["random_high"]
-    assert verdict(measured) == "closer"
+    assert overlap_direction(measured) == "closer"
 
 
 def test_shift_is_noticed_where_donors_have_images_of_several_classes() -> None:
@@ -63,13 +69,13 @@ def test_shift_is_noticed_where_donors_have_images_of_several_classes() -> None:
     index["class"] = [f"{name}{i % 4 * (i // 4)}" for i, name in enumerate(index["class"])]
     index.loc[index.index % 4 < 2, "class"] = "common"
     measured = overlap(points, index, **SETTINGS)
-    assert verdict(measured) == "apart"
+    assert overlap_direction(measured) == "apart"
 
 
 def test_where_no_donor_can_change_places_nothing_can_be_told() -> None:
     points, index = samples(4, shift=0.8)
     index["class"] = index["split"]
-    assert verdict(overlap(points, index, **SETTINGS)) == "unknown"
+    assert overlap_direction(overlap(points, index, **SETTINGS)) == "unknown"
 
 
 def test_shift_of_one_class_shows_in_that_class_alone() -> None:
@@ -92,12 +98,12 @@ def test_classifier_is_blind_to_equal_samples_and_sure_of_distant_ones() -> None
     rng = np.random.default_rng(0)
     points = rng.normal(size=(400, 3))
     halves = np.array([rng.random(400) < 0.5 for _ in range(30)])
-    areas = told_apart(points, np.arange(400), halves)
+    areas = two_sample_auc(points, np.arange(400), halves)
     assert areas.mean() == pytest.approx(0.5, abs=0.05)
     points[halves[0]] += 10
-    assert told_apart(points, np.arange(400), halves[:1]) == pytest.approx(1)
+    assert two_sample_auc(points, np.arange(400), halves[:1]) == pytest.approx(1)
     # Of one donor nothing can be learnt that could be tried on another.
-    assert told_apart(points, np.zeros(400, np.int64), halves[:2]).tolist() == [0.5, 0.5]
+    assert two_sample_auc(points, np.zeros(400, np.int64), halves[:2]).tolist() == [0.5, 0.5]
 
 
 def test_frechet_distance_of_known_normal_distributions() -> None:
@@ -114,8 +120,8 @@ def test_frechet_distance_of_known_normal_distributions() -> None:
 def test_trust_is_high_for_a_faithful_map_and_low_for_a_random_one() -> None:
     rng = np.random.default_rng(0)
     points = rng.normal(size=(200, 2)).astype(np.float32)
-    assert trust(points, 5 * points, neighbours=10) == pytest.approx(1)
-    assert trust(points, rng.permutation(points), neighbours=10) < 0.7
+    assert map_trustworthiness(points, 5 * points, neighbours=10) == pytest.approx(1)
+    assert map_trustworthiness(points, rng.permutation(points), neighbours=10) < 0.7
 
 
 def test_large_sets_are_sampled_by_class_and_part(tmp_path: Path) -> None:

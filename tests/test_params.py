@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from stages.cli.running import InputError, run_command
-from stages.params.loading import check_named_files, load_params
-from stages.params.schema import Params, known_keys
 from tests.conftest import run
+from tissue.common.errors import InputError
+from tissue.config.command import run_command
+from tissue.config.loading import check_named_files, load_params
+from tissue.config.schema import Params, known_keys
 
 ROOT = Path(__file__).parents[1]
 COMMITTED = (ROOT / "params.yaml").read_text(encoding="utf-8")
@@ -446,7 +447,7 @@ def test_stage_stops_at_a_wrong_parameter_before_tensorflow(stage: str, tmp_path
 
 def test_loading_imports_neither_tensorflow_nor_pandas() -> None:
     program = (
-        "import sys; from stages.params.loading import load_params; load_params();"
+        "import sys; from tissue.config.loading import load_params; load_params();"
         "print(*sorted({'tensorflow', 'keras', 'pandas', 'dvc'} & set(sys.modules)))"
     )
     assert run(sys.executable, "-c", program, cwd=ROOT).strip() == ""

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages.sources.phantom import CLASSES, Core, cores, draw
+from tissue.phantom.core import draw_jpeg
+from tissue.phantom.plan import CLASSES, Core, cores
 
 
 def plan_of(size: int = 64, seed: int = 3, train: int = 8, test: int = 4) -> list[Core]:
@@ -22,11 +23,11 @@ def one_a_class(plan: list[Core]) -> list[Core]:
 
 
 def pixels(core: Core) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(draw(core))))
+    return np.asarray(Image.open(io.BytesIO(draw_jpeg(core))))
 
 
 def digest(core: Core) -> str:
-    return hashlib.sha256(draw(core)).hexdigest()
+    return hashlib.sha256(draw_jpeg(core)).hexdigest()
 
 
 def test_plan_has_the_asked_counts_sorted_with_unique_ids() -> None:

@@ -11,11 +11,11 @@ import pytest
 from dvc.repo import Repo
 from pydantic import BaseModel
 
-from stages.dataset.index import read_array
-from stages.dataset.shards import Shards
-from stages.params.loading import load_params
 from tests.conftest import commit, run, update_params
 from tests.pipeline import ORDER, PIPELINE, ROOT, STAGES, code_of, outputs
+from tissue.config.loading import load_params
+from tissue.data.index import read_array
+from tissue.data.shards import Shards
 
 SHARD_SIZE = 20
 # What differs with it: arrays, which are compared by themselves, and what names the parameters.

@@ -14,18 +14,24 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageDraw
 
-from stages import predict
-from stages.cli.running import InputError
-from stages.params.loading import load_params
-from stages.predicting import heat
-from stages.predicting.answers import RANKS, answer, reason_to_refuse, sentence, table
-from stages.predicting.classifier import load_classifier
-from stages.predicting.inputs import list_pictures, read_batches
-from stages.predicting.novelty import learn
-from stages.predicting.predictor import load_predictor
 from tests.conftest import run
 from tests.hostile import ARCHIVES, OUT, good, picture
 from tests.pipeline import ROOT
+from tissue.commands import predict
+from tissue.common.errors import InputError
+from tissue.config.loading import load_params
+from tissue.prediction import heat
+from tissue.prediction.classifier import load_classifier
+from tissue.prediction.distance import fit_training_distance
+from tissue.prediction.inputs import list_pictures, read_picture_batches
+from tissue.prediction.predictor import (
+    RANKS,
+    answer_line,
+    answer_row,
+    answers_table,
+    load_predictor,
+    reason_to_refuse,
+)
 
 PARAMS = load_params(ROOT / "params.yaml")
 
@@ -89,7 +95,7 @@ class TestInputs:
             members = list_pictures(archive, limits=params.fetch.limits, closing=closing)
             wanted = [member for member in members if member.name in index.index]
             assert len(wanted) == len(images)
-            for one in (one for batch in read_batches(wanted, params) for one in batch):
+            for one in (one for batch in read_picture_batches(wanted, params) for one in batch):
                 assert np.array_equal(one.image, images[index[one.id]])
                 assert np.array_equal(one.crops, crops[index[one.id]])
 
@@ -97,7 +103,7 @@ class TestInputs:
         folder = self.write(good() | {"bad.jpg": picture()[:300]}, tmp_path)
         with ExitStack() as closing:
             members = list_pictures(folder, limits=PARAMS.fetch.limits, closing=closing)
-            (batch,) = read_batches(members, PARAMS)
+            (batch,) = read_picture_batches(members, PARAMS)
         assert [bool(one.problem) for one in batch] == [True, False, False]
         assert batch[1].image.shape == (PARAMS.image_size, PARAMS.image_size, 3)
 
@@ -108,8 +114,8 @@ class TestNovelty:
         donors = rng.normal(size=(60, 40))
         features = np.repeat(donors, 6, axis=0) + rng.normal(size=(360, 40)) * 0.02
         features = np.abs(features).astype(np.float32)
-        by_donor = learn(features, pd.Series(np.repeat(np.arange(60), 6)), seed=0)
-        by_image = learn(features, pd.Series(np.arange(360)), seed=0)
+        by_donor = fit_training_distance(features, pd.Series(np.repeat(np.arange(60), 6)), seed=0)
+        by_image = fit_training_distance(features, pd.Series(np.arange(360)), seed=0)
         assert by_donor.limit > 2 * by_image.limit
         another = np.abs(rng.normal(size=(100, 40))).astype(np.float32)
         assert (by_donor.distances(another) > 1).mean() < 0.1
@@ -118,16 +124,16 @@ class TestNovelty:
     def test_what_lies_elsewhere_is_far(self) -> None:
         rng = np.random.default_rng(1)
         features = rng.gamma(2, size=(300, 30)).astype(np.float32)
-        training = learn(features, pd.Series(np.arange(300)), seed=0)
+        training = fit_training_distance(features, pd.Series(np.arange(300)), seed=0)
         same = rng.gamma(2, size=(300, 30)).astype(np.float32)
         assert (training.distances(same) > 1).mean() < 0.05
         assert (training.distances(same * 20) > 1).all()
 
     def test_one_donor_alone(self) -> None:
         features = np.random.default_rng(2).random((20, 8), np.float32)
-        training = learn(features, pd.Series(["d"] * 20), seed=0)
+        training = fit_training_distance(features, pd.Series(["d"] * 20), seed=0)
         assert np.isfinite(training.distances(features)).all()
-        nearly = learn(features, pd.Series(["d"] * 19 + ["e"]), seed=0)
+        nearly = fit_training_distance(features, pd.Series(["d"] * 19 + ["e"]), seed=0)
         assert nearly.limit == training.limit
 
 
@@ -136,14 +142,14 @@ class TestAnswers:
 
     def test_the_three_most_probable(self) -> None:
         shares = np.array([0.1, 0.2, 0.6, 0.1], np.float32)
-        row = answer("a.jpg", shares, self.CLASSES, distance=0.5, refused="")
+        row = answer_row("a.jpg", shares, self.CLASSES, distance=0.5, refused="")
         assert [row[rank] for rank in RANKS] == ["liver", "kidney", "colon"]
-        assert sentence(row) == "a.jpg: liver 60.0%, kidney 20.0%, colon 10.0%"
+        assert answer_line(row) == "a.jpg: liver 60.0%, kidney 20.0%, colon 10.0%"
 
     def test_two_classes_alone(self) -> None:
-        row = answer("a", np.array([0.3, 0.7]), self.CLASSES[:2], distance=0.5, refused="")
-        assert sentence(row) == "a: kidney 70.0%, colon 30.0%"
-        assert table([row])["third"].isna().all()
+        row = answer_row("a", np.array([0.3, 0.7]), self.CLASSES[:2], distance=0.5, refused="")
+        assert answer_line(row) == "a: kidney 70.0%, colon 30.0%"
+        assert answers_table([row])["third"].isna().all()
 
     def test_reasons(self) -> None:
         assert reason_to_refuse(0.3, 0.9) == ""
@@ -151,9 +157,9 @@ class TestAnswers:
         assert reason_to_refuse(0.3, 1.2).startswith("unlike the training images: distance 1.20")
 
     def test_a_refused_picture_has_no_class(self) -> None:
-        row = answer("a", np.eye(4)[0], self.CLASSES, distance=2.0, refused="unlike")
+        row = answer_row("a", np.eye(4)[0], self.CLASSES, distance=2.0, refused="unlike")
         assert "predicted" not in row
-        assert sentence(row) == "a: refused: unlike"
+        assert answer_line(row) == "a: refused: unlike"
 
 
 def odd_pictures() -> dict[str, bytes]:
@@ -196,7 +202,7 @@ class TestCommand:
         self, model: str, tiny: Path, source: Path, tmp_path: Path
     ) -> None:
         out, where = tmp_path / "answers.csv", tmp_path / "heat"
-        command = ["python", "-m", "stages.predict", str(source), "--model", model]
+        command = ["python", "-m", "tissue", "predict", str(source), "--model", model]
         said = run(*command, "--output", str(out), "--gradcam", str(where), cwd=tiny)
         found = pd.read_csv(out).set_index("id")
         assert len(found) == 16 + 5
@@ -246,14 +252,14 @@ class TestCommand:
         class Predictor:
             def answer(self, batch: list[str]) -> list[dict[str, Any]]:
                 shares, classes = np.array([0.7, 0.3]), ["colon", "liver"]
-                return [answer(id_, shares, classes, distance=1.0, refused="") for id_ in batch]
+                return [answer_row(id_, shares, classes, distance=1.0, refused="") for id_ in batch]
 
         def batches(*_: object) -> Iterator[list[str]]:
             yield ["a.jpg", "b.jpg"]
             signal.raise_signal(sent)
 
         monkeypatch.setattr(
-            "stages.predicting.predictor.load_predictor", lambda *_, **__: Predictor()
+            "tissue.prediction.predictor.load_predictor", lambda *_, **__: Predictor()
         )
         monkeypatch.setattr(predict, "read_batches", batches)
         request.addfinalizer(lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
@@ -290,7 +296,7 @@ class TestCommand:
 
     def test_nothing_readable_ends_with_1(self, tiny: Path, tmp_path: Path) -> None:
         (tmp_path / "broken.png").write_bytes(b"not a picture")
-        command = ["python", "-m", "stages.predict", str(tmp_path / "broken.png")]
+        command = ["python", "-m", "tissue", "predict", str(tmp_path / "broken.png")]
         said = run(*command, "--output", str(tmp_path / "out.csv"), cwd=tiny, expect=1)
         assert "none of the pictures could be read" in said
 
@@ -299,14 +305,14 @@ class TestCommand:
         clone = tmp_path / "clone"
         (clone / "data/models").mkdir(parents=True)
         shutil.copy2(tiny / "data/models/pretrained.keras", clone / "data/models")
-        said = run("python", "-m", "stages.predict", "params.yaml", cwd=clone, expect=1)
+        said = run("python", "-m", "tissue", "predict", "params.yaml", cwd=clone, expect=1)
         assert said.startswith("predict: expected a trained model")
         wanted = ("classes.json", "images.json", "train.csv")
         pull = " ".join(["data/embed", *(f"data/split/{name}" for name in wanted)])
         assert f"Run `dvc pull {pull}`, or" in said
 
     def test_whoever_reads_its_answers_may_go(self, tiny: Path, tmp_path: Path) -> None:
-        command = f"python -m stages.predict data/raw --output {tmp_path / 'o.csv'} | head -1"
+        command = f"python -m tissue predict data/raw --output {tmp_path / 'o.csv'} | head -1"
         said = run("sh", "-c", command, cwd=tiny)
         assert "Error" not in said
         assert (tmp_path / "o.partial.csv").exists()
@@ -327,7 +333,15 @@ class TestCommand:
         shutil.copytree(tiny, clone, symlinks=True)
         params = (clone / "params.yaml").read_text()
         (clone / "params.yaml").write_text(params.replace("image_size: 48", "image_size: 64"))
-        command = ["python", "-m", "stages.predict", str(clone / "data/raw"), "--model", "scratch"]
+        command = [
+            "python",
+            "-m",
+            "tissue",
+            "predict",
+            str(clone / "data/raw"),
+            "--model",
+            "scratch",
+        ]
         said = run(*command, cwd=clone, expect=1)
         assert "image_size was 48, and is 64 now" in said
         assert not (clone / "predictions.csv").exists()

@@ -13,15 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from stages.dataset.index import QUALITY
-from stages.engine.files import Files
-from stages.images.crops import choose_crops
-from stages.images.quality import measure
-from stages.images.reading import read_piece, reading_pieces
-from stages.images.stains import mix
-from stages.params.loading import load_params
-from stages.predicting.inputs import list_pictures, read_batches
 from tests.pipeline import ROOT
+from tissue.chunks.files import Files
+from tissue.common.stains import mix_stains
+from tissue.config.loading import load_params
+from tissue.data.index import QUALITY
+from tissue.images.quality import choose_crops, measure_quality
+from tissue.images.reading import read_chunk, reading_chunks
+from tissue.prediction.inputs import list_pictures, read_picture_batches
 
 
 def stained_disc(
@@ -34,7 +33,7 @@ def stained_disc(
     speckle = 1 + ndimage.gaussian_filter(rng.normal(size=(side, side)), 1.5)
     amount = within * speckle.astype(np.float32)
     stains = np.stack([haematoxylin * amount, dab * amount, 0 * amount], axis=2)
-    return np.rint(mix(stains.astype(np.float32)) * (slide / 255)).astype(np.uint8)
+    return np.rint(mix_stains(stains.astype(np.float32)) * (slide / 255)).astype(np.uint8)
 
 
 @pytest.mark.parametrize("slide", [255, 240, 225])
@@ -42,12 +41,12 @@ def stained_disc(
 def test_tissue_fraction_is_the_area_whatever_the_grey_of_the_slide(radius, slide):
     image = stained_disc(haematoxylin=0.4, dab=0.2, radius=radius, slide=slide)
     area = np.pi * radius**2 / 4
-    assert measure(image)["tissue_fraction"] == pytest.approx(area, abs=0.04)
+    assert measure_quality(image)["tissue_fraction"] == pytest.approx(area, abs=0.04)
 
 
 def test_stains_are_told_apart_and_do_not_depend_on_the_slide():
     for slide in (255, 230):
-        measured = measure(stained_disc(haematoxylin=0.5, dab=0.2, slide=slide))
+        measured = measure_quality(stained_disc(haematoxylin=0.5, dab=0.2, slide=slide))
         assert measured["haematoxylin"] == pytest.approx(0.5, abs=0.06)
         assert measured["dab"] == pytest.approx(0.2, abs=0.04)
 
@@ -55,7 +54,7 @@ def test_stains_are_told_apart_and_do_not_depend_on_the_slide():
 def test_blur_grows_with_blurring():
     image = stained_disc(haematoxylin=0.4, dab=0.2, radius=0.9)
     blurs = [
-        measure(ndimage.gaussian_filter(image, (s, s, 0)) if s else image)["blur"]
+        measure_quality(ndimage.gaussian_filter(image, (s, s, 0)) if s else image)["blur"]
         for s in (0, 1, 2, 4)
     ]
     assert blurs == sorted(blurs)
@@ -63,27 +62,27 @@ def test_blur_grows_with_blurring():
 
 
 def test_blur_hardly_depends_on_the_strength_of_the_stain():
-    weak = measure(stained_disc(haematoxylin=0.4, dab=0.1, radius=0.9))
-    strong = measure(stained_disc(haematoxylin=1.2, dab=0.3, radius=0.9))
+    weak = measure_quality(stained_disc(haematoxylin=0.4, dab=0.1, radius=0.9))
+    strong = measure_quality(stained_disc(haematoxylin=1.2, dab=0.3, radius=0.9))
     assert strong["blur"] == pytest.approx(weak["blur"], abs=0.03)
 
 
 @pytest.mark.parametrize("level", [255, 235, 215])
 def test_an_empty_slide_holds_no_tissue(level):
     expected = {"tissue_fraction": 0.0, "blur": 1.0, "haematoxylin": 0.0, "dab": 0.0}
-    assert measure(np.full((64, 64, 3), level, np.uint8)) == expected
+    assert measure_quality(np.full((64, 64, 3), level, np.uint8)) == expected
 
 
 def test_a_picture_full_of_tissue_is_all_tissue():
     rng = np.random.default_rng(1)
     image = rng.integers(90, 150, (64, 64, 3), dtype=np.uint8)
-    assert measure(image)["tissue_fraction"] == 1.0
+    assert measure_quality(image)["tissue_fraction"] == 1.0
 
 
 @settings(max_examples=30)
 @given(arrays(np.uint8, st.integers(1, 24).map(lambda side: (side, side, 3))))
 def test_measures_are_finite_and_in_range(image):
-    measured = measure(image)
+    measured = measure_quality(image)
     assert np.isfinite(list(measured.values())).all()
     assert 0 <= measured["tissue_fraction"] <= 1
     assert -1e-6 <= measured["blur"] <= 1
@@ -118,8 +117,8 @@ class TestNotSquare:
         names = ["square", "wider", "higher", "empty"]
         ids = [f"train/lung/{name}.png" for name in names]
         manifest = pd.DataFrame({"id": ids, "file": archive.name})
-        (piece,) = reading_pieces(manifest, self.PARAMS.split, size=self.SIDE)
-        read_piece(tmp_path / "out.npy", Files({archive.name: str(archive)}, {}), **piece.arguments)
+        (piece,) = reading_chunks(manifest, self.PARAMS.split, size=self.SIDE)
+        read_chunk(tmp_path / "out.npy", Files({archive.name: str(archive)}, {}), **piece.arguments)
         rows = pd.DataFrame(np.load(tmp_path / "out.npy")[QUALITY], index=names)
         for name, cut in {"square": 0, "wider": 16, "higher": 48}.items():
             area = np.pi * 0.5**2 / 4 * 192 / (192 - cut)
@@ -133,7 +132,7 @@ class TestNotSquare:
     def test_predict_measures_the_picture(self, archive: Path) -> None:
         with ExitStack() as closing:
             members = list_pictures(archive, limits=self.PARAMS.fetch.limits, closing=closing)
-            ((empty, *shown),) = read_batches(members, self.PARAMS)
+            ((empty, *shown),) = read_picture_batches(members, self.PARAMS)
         assert "empty" in empty.id
         assert empty.tissue == 0
         assert all(0.15 < one.tissue < 0.3 for one in shown)

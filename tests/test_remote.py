@@ -13,12 +13,12 @@ import fsspec
 import pytest
 
 from stages import fetch
-from stages.cli.running import InputError
-from stages.params.schema import Fetch
-from stages.sources import storage, web
-from stages.sources.cache import Shelf
 from tests.servers import Site, serving
 from tests.test_sources import DEFAULT, as_folder, as_tar, as_zip, snapshot, tree
+from tissue.common.errors import InputError
+from tissue.config.schema import Fetch
+from tissue.sources import storage, web
+from tissue.sources.cache import Shelf
 
 
 @pytest.fixture(autouse=True)

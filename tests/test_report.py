@@ -13,18 +13,21 @@ import pandas as pd
 import pytest
 
 from stages import report
-from stages.cli.running import InputError
-from stages.models.names import MODELS
-from stages.page.assembling import render
-from stages.page.error_tables import coverage_sentence
-from stages.page.map import library, map_item
-from stages.page.numbers import points
-from stages.page.overlap import overlap_verdict
-from stages.page.reading import MADE_BY, PICTURES, read_inputs
-from stages.page.records import as_json, left_out, records
-from stages.page.thumbnails import thumbnail_side
-from stages.page.wording import confused_pairs, confusion_sentence, verdict
 from tests.report_examples import CLASSES, MIXING, PAIRS, TSNE, make_results
+from tissue.common.errors import InputError
+from tissue.common.names import MODELS
+from tissue.report.assembling import render
+from tissue.report.error_tables import coverage_sentence
+from tissue.report.formatting import percentage_points
+from tissue.report.map import library, map_item
+from tissue.report.reading import MADE_BY, PICTURES, read_inputs
+from tissue.report.records import as_json, omitted_sentence, records, thumbnail_side
+from tissue.report.sentences import (
+    confused_pairs,
+    confusion_sentence,
+    overlap_verdict,
+    verdict_sentences,
+)
 
 
 class Page(HTMLParser):
@@ -155,7 +158,7 @@ def test_what_is_gained_by_leaving_images_to_a_human(results: Path) -> None:
 
 def test_of_many_errors_those_with_a_heat_map_are_shown(results: Path) -> None:
     inputs = read_inputs(results)
-    assert left_out(inputs, records(inputs)) == ""
+    assert omitted_sentence(inputs, records(inputs)) == ""
     some = inputs.errors.index[::9]
     few = replace(
         inputs,
@@ -167,7 +170,7 @@ def test_of_many_errors_those_with_a_heat_map_are_shown(results: Path) -> None:
     ids = [known["images"]["id"][error["image"]] for error in known["errors"]]
     assert ids == inputs.errors.loc[some, "id"].tolist()
     assert len(known["images"]["id"]) <= 50 + 6 * len(some)
-    told = left_out(few, known)
+    told = omitted_sentence(few, known)
     assert told.startswith("Of 360 test images the page shows ")
     assert f"of {len(inputs.errors)} errors {len(some)}: " in told
     assert told in render(few)
@@ -282,7 +285,7 @@ def test_confusion_numbers_add_up(results: Path, page: Page) -> None:
 
 def test_verdict_says_what_was_measured(results: Path) -> None:
     inputs = read_inputs(results)
-    accuracy, confusions, overlap = verdict(inputs)
+    accuracy, confusions, overlap = verdict_sentences(inputs)
     assert accuracy.startswith("The pretrained net names the right class for ")
     assert "% (95% interval " in accuracy
     assert ") of 360 test images, the CNN from scratch for " in accuracy
@@ -294,10 +297,10 @@ def test_verdict_says_what_was_measured(results: Path) -> None:
     for change in ({"p_value": 0.41}, {"difference_low": -0.01}):
         before = dict(paired)
         paired.update(change)
-        assert verdict(inputs)[0].endswith(" could be chance.")
+        assert verdict_sentences(inputs)[0].endswith(" could be chance.")
         paired.update(before)
     paired.update(difference_low=0.228, difference_high=0.328)
-    assert "(95% interval +22.8 to +32.8; McNemar" in verdict(inputs)[0]
+    assert "(95% interval +22.8 to +32.8; McNemar" in verdict_sentences(inputs)[0]
 
 
 @pytest.mark.parametrize(
@@ -314,15 +317,15 @@ def test_few_errors_are_told_as_they_are(actual: str, predicted: str, expected: 
 
 
 def test_a_difference_of_nothing_has_no_sign_of_its_own() -> None:
-    assert points(-0.0) == points(-0.0003) == points(0.0) == "+0.0"
-    assert points(-0.014) == "\N{MINUS SIGN}1.4"
+    assert percentage_points(-0.0) == percentage_points(-0.0003) == percentage_points(0.0) == "+0.0"
+    assert percentage_points(-0.014) == "\N{MINUS SIGN}1.4"
 
 
 def test_a_perfect_model_is_told_as_one(results: Path) -> None:
     inputs = read_inputs(results)
     frame = inputs.predictions["pretrained"]
     frame["predicted"] = frame["class"]
-    assert verdict(inputs)[1] == "The pretrained net makes no error on them."
+    assert verdict_sentences(inputs)[1] == "The pretrained net makes no error on them."
     of_other = inputs.confusions["model"] != "pretrained"
     faultless = replace(
         inputs,
@@ -384,4 +387,4 @@ def test_missing_files_are_named_with_their_stage(results: Path, tmp_path: Path)
 
 
 def test_points_have_a_sign() -> None:
-    assert [points(0.236), points(-0.01)] == ["+23.6", "\N{MINUS SIGN}1.0"]
+    assert [percentage_points(0.236), percentage_points(-0.01)] == ["+23.6", "\N{MINUS SIGN}1.0"]

@@ -12,8 +12,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from stages import report
-from stages.page.reading import read_inputs
 from tests.report_examples import CLASSES, make_results
+from tissue.report.reading import read_inputs
 
 SECTIONS = (
     "verdict", "data", "training", "results", "recall", "confusions", "errors", "confidence",

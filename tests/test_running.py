@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from stages.cli.running import InputError, command
-from stages.cli.targets import check_file, check_folder
 from tests.conftest import run
 from tests.pipeline import ORDER, ROOT
+from tissue.common.errors import InputError
+from tissue.config.command import check_output_file, check_output_folder, command
 
 
 def test_wrong_input_and_interruption(capsys: pytest.CaptureFixture[str]) -> None:
@@ -49,16 +49,16 @@ def test_a_stage_without_its_inputs_says_what_to_run(stage: str, tmp_path: Path)
 
 
 def test_targets_that_cannot_be_written_to(tmp_path: Path) -> None:
-    check_file("--output", tmp_path / "new/folder/file.csv")
-    check_folder("--out", tmp_path / "new/folder")
+    check_output_file("--output", tmp_path / "new/folder/file.csv")
+    check_output_folder("--out", tmp_path / "new/folder")
     (tmp_path / "file").touch()
-    for check in (check_file, check_folder):
+    for check in (check_output_file, check_output_folder):
         with pytest.raises(InputError, match=r"--output: expected a place .*file is no folder"):
             check("--output", tmp_path / "file/more/target")
     with pytest.raises(InputError, match=r"--output: expected the name of a file.* is a folder"):
-        check_file("--output", tmp_path)
+        check_output_file("--output", tmp_path)
     with pytest.raises(InputError, match=r"--out: expected the name of a folder.* is a file"):
-        check_folder("--out", tmp_path / "file")
+        check_output_folder("--out", tmp_path / "file")
 
 
 @pytest.mark.skipif(
@@ -79,14 +79,14 @@ def test_targets_of_a_user_who_may_not_do_everything(tmp_path: Path) -> None:
         folder.chmod(folder.stat().st_mode | 0o011)
     os.setresuid(65534, 65534, 0)
     try:
-        check_folder("--out", tmp_path / "read/given")
-        check_folder("--out", tmp_path / "read/given/new")
+        check_output_folder("--out", tmp_path / "read/given")
+        check_output_folder("--out", tmp_path / "read/given/new")
         for check, place in (
-            (check_folder, "read/sealed"),
-            (check_folder, "read/new"),
-            (check_file, "read/file.csv"),
-            (check_folder, "closed/folder"),
-            (check_file, "closed/folder/file.csv"),
+            (check_output_folder, "read/sealed"),
+            (check_output_folder, "read/new"),
+            (check_output_file, "read/file.csv"),
+            (check_output_folder, "closed/folder"),
+            (check_output_file, "closed/folder/file.csv"),
         ):
             with pytest.raises(InputError, match="--out: expected a place to write to"):
                 check("--out", tmp_path / place)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.cli.running import InputError
-from stages.dataset.features import each_view, read_features
-from stages.dataset.index import read_array, read_part
-from stages.dataset.shards import Chosen, Shards, create_shards, shard_path, shard_slices
+from tissue.common.errors import InputError
+from tissue.data.features import flatten_views, read_features
+from tissue.data.index import read_array, read_split
+from tissue.data.shards import RowSelection, Shards, create_shards, shard_path, shard_slices
 
 
 def write(path: Path, values: np.ndarray, shard_size: int) -> None:
@@ -84,14 +84,14 @@ def test_files_that_do_not_fit_are_named(
 ) -> None:
     write(tmp_path / "train.npy", np.zeros((5, 2, 2, 3), np.uint8), 2)
     pd.DataFrame({"id": list("abcde"), "label": 0}).to_csv(tmp_path / "train.csv", index=False)
-    assert len(read_part(tmp_path, "train").images) == 5
+    assert len(read_split(tmp_path, "train").images) == 5
     for name, rows in change.items():
         if rows is None:
             (tmp_path / name).unlink()
         else:
             np.save(tmp_path / name, np.zeros((rows, 2, 2, 3), np.uint8))
     with pytest.raises(InputError, match=message):
-        read_part(tmp_path, "train")
+        read_split(tmp_path, "train")
 
 
 def test_other_kind_of_rows(tmp_path: Path) -> None:
@@ -110,12 +110,12 @@ def test_features_are_joined_on_ids_and_views_are_rows(shard_size: int, tmp_path
     expected = values[[3, 0, 4]]
     assert features.shape == (3, 3, 4)
     assert np.array_equal(features[:], expected)
-    views = each_view(features)
+    views = flatten_views(features)
     assert views.shape == (9, 4)
     assert np.array_equal(views[np.array([8, 0, 4])], expected.reshape(-1, 4)[[8, 0, 4]])
     write(tmp_path / "more.npy", -values[:, :2], shard_size)
     pd.DataFrame({"id": list("abcde")}).to_csv(tmp_path / "more.csv", index=False)
-    both = each_view(features, read_features(pd.Series(["b"]), "more", tmp_path))
+    both = flatten_views(features, read_features(pd.Series(["b"]), "more", tmp_path))
     together = np.concatenate([expected.reshape(-1, 4), -values[1, :2]])
     assert both.shape == together.shape
     assert np.array_equal(both[:], together)
@@ -124,7 +124,7 @@ def test_features_are_joined_on_ids_and_views_are_rows(shard_size: int, tmp_path
 
 def test_chosen_rows_are_read_when_asked_for() -> None:
     array = np.arange(6)
-    chosen = Chosen(array, np.array([4, 2]))
+    chosen = RowSelection(array, np.array([4, 2]))
     array[2] = 7
     assert chosen[:].tolist() == [4, 7]
     assert [int(row) for row in chosen] == [4, 7]

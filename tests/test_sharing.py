@@ -125,12 +125,12 @@ def test_results_without_a_commit_are_pulled_and_not_computed(quick: Path, tmp_p
 def test_nowhere_to_push_to_is_told(quick: Path, tmp_path: Path) -> None:
     clone = tmp_path / "clone"
     shutil.copytree(quick, clone, symlinks=True)
-    said = run("python", "-m", "stages.push", cwd=clone, expect=1)
+    said = run("python", "-m", "tissue", "push", cwd=clone, expect=1)
     assert "no remote specified" in said
     assert "Traceback" not in said
     (tmp_path / "file").touch()
     run("dvc", "remote", "add", "--default", "storage", str(tmp_path / "file/remote"), cwd=clone)
-    said = run("python", "-m", "stages.push", cwd=clone, expect=255)
+    said = run("python", "-m", "tissue", "push", cwd=clone, expect=255)
     assert str(tmp_path / "file/remote") in said
     assert "Traceback" not in said
 

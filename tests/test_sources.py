@@ -18,15 +18,14 @@ import pytest
 from PIL import Image
 
 from stages import fetch
-from stages.cli.running import InputError
-from stages.params.loading import load_params
-from stages.params.schema import Fetch, Phantom
-from stages.sources import archives
-from stages.sources.archives import is_archive
-from stages.sources.layout import Place, check_layout, place_of
-from stages.sources.local import list_images
-from stages.sources.names import is_image
 from tests.pipeline import ROOT
+from tissue.common.errors import InputError
+from tissue.config.loading import load_params
+from tissue.config.schema import Fetch, Phantom
+from tissue.sources import archives
+from tissue.sources.archives import is_archive
+from tissue.sources.layout import Place, check_layout, is_image, place_of
+from tissue.sources.local import list_images
 
 DEFAULT = load_params(ROOT / "params.yaml").fetch
 LIMITS = DEFAULT.limits

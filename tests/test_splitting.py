@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from stages.dataset.splitting import missing_classes, take_out
+from tissue.common.holdout import group_holdout, missing_classes
 
 
 def index_of(rows: list[tuple[str, str]]) -> pd.DataFrame:
@@ -26,7 +26,7 @@ def indices(draw, *, shared_groups: bool):
 
 def take_or_reject(index, fraction, seed):
     try:
-        return take_out(index, fraction, seed)
+        return group_holdout(index, fraction, seed)
     except ValueError:
         assume(False)
 
@@ -60,27 +60,27 @@ def test_the_choice_does_not_depend_on_the_order_of_rows(index, fraction, seed, 
     taken = take_or_reject(index, fraction, seed)
     order = list(range(len(index)))
     random.shuffle(order)
-    again = take_out(index.iloc[order].reset_index(drop=True), fraction, seed)
+    again = group_holdout(index.iloc[order].reset_index(drop=True), fraction, seed)
     assert (again == taken[order]).all()
 
 
 def test_the_choice_depends_on_the_seed():
     index = index_of([(class_, f"{class_}{n}") for class_ in "abc" for n in range(30)])
-    choices = {take_out(index, 0.2, seed).tobytes() for seed in range(4)}
+    choices = {group_holdout(index, 0.2, seed).tobytes() for seed in range(4)}
     assert len(choices) == 4
 
 
 def test_small_groups_meet_the_fraction():
     rng = np.random.default_rng(2)
     index = index_of([(c, f"{rng.integers(25)}") for c in "abcdefghijkl" for _ in range(60)])
-    taken = take_out(index, 0.2, 17)
+    taken = group_holdout(index, 0.2, 17)
     shares = pd.Series(taken).groupby(index["class"]).mean()
     assert shares.between(0.12, 0.28).all()
 
 
 def test_a_class_of_one_group_stays_in_training_and_is_named():
     index = index_of([("a", "1"), ("a", "2"), ("a", "3"), ("b", "4"), ("b", "4")])
-    taken = take_out(index, 0.3, 1)
+    taken = group_holdout(index, 0.3, 1)
     assert missing_classes(index, taken) == ["b"]
     assert taken.sum() == 1
 
@@ -88,4 +88,4 @@ def test_a_class_of_one_group_stays_in_training_and_is_named():
 def test_nothing_to_take_is_an_error_that_says_what_to_do():
     index = index_of([("a", "1"), ("a", "1"), ("b", "2")])
     with pytest.raises(ValueError, match=r"Received: 2 in all, e.g. '1'.*Add other donors"):
-        take_out(index, 0.2, 1)
+        group_holdout(index, 0.2, 1)

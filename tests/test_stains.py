@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.images import stains
+from tissue.common import stains
 
 ONES = np.ones(3, np.float32)
 
@@ -30,7 +30,7 @@ def test_vectors_have_length_one_and_the_third_is_at_right_angles() -> None:
 
 def test_white_holds_no_stain_and_no_stain_is_white() -> None:
     assert np.array_equal(separate(np.full((2, 2, 3), 255, np.uint8)), np.zeros((2, 2, 3)))
-    assert (stains.mix(np.zeros((2, 2, 3), np.float32)) == 255).all()
+    assert (stains.mix_stains(np.zeros((2, 2, 3), np.float32)) == 255).all()
 
 
 @pytest.mark.parametrize("amount", [0.1, 0.5, 1.0, 1.5])
@@ -41,18 +41,18 @@ def test_beer_lambert(number: int, vector: tuple[float, ...], amount: float) -> 
     amounts = np.zeros(3, np.float32)
     amounts[number] = amount
     expected = 255 * np.exp(-amount * np.array(vector))
-    assert np.abs(stains.mix(amounts) - np.clip(expected, 0, 255)).max() <= 0.5 + 1e-4
+    assert np.abs(stains.mix_stains(amounts) - np.clip(expected, 0, 255)).max() <= 0.5 + 1e-4
 
 
 def test_densities_add_up() -> None:
     # Light passes one stain after the other: transmissions multiply.
     first, second = np.float32([0.4, 0, 0]), np.float32([0, 0.7, 0])
-    product = stains.mix(first) / 255 * stains.mix(second) / 255
-    assert np.abs(stains.mix(first + second) / 255 - product).max() < 2 / 255
+    product = stains.mix_stains(first) / 255 * stains.mix_stains(second) / 255
+    assert np.abs(stains.mix_stains(first + second) / 255 - product).max() < 2 / 255
 
 
 def test_haematoxylin_is_blue_and_dab_is_brown() -> None:
-    blue, brown = stains.mix(np.float32([1, 0, 0])), stains.mix(np.float32([0, 1, 0]))
+    blue, brown = stains.mix_stains(np.float32([1, 0, 0])), stains.mix_stains(np.float32([0, 1, 0]))
     assert blue[2] > blue[0]
     assert blue[2] > blue[1]
     assert brown[0] > brown[1] > brown[2]
@@ -61,7 +61,7 @@ def test_haematoxylin_is_blue_and_dab_is_brown() -> None:
 @given(haematoxylin=st.floats(0, 1.5), dab=st.floats(0, 1.5))
 def test_separating_what_was_mixed(haematoxylin: float, dab: float) -> None:
     amounts = np.array([haematoxylin, dab, 0], np.float32)
-    image = stains.mix(amounts)
+    image = stains.mix_stains(amounts)
     # Half a grey level of a dark pixel is a large density.
     tolerance = 0.01 + 2.5 / image.min()
     assert np.abs(separate(image) - amounts).max() < tolerance
@@ -69,32 +69,35 @@ def test_separating_what_was_mixed(haematoxylin: float, dab: float) -> None:
 
 def test_mixing_what_was_separated_gives_every_colour_back() -> None:
     colours = every_colour()
-    difference = stains.mix(separate(colours)).astype(int) - colours
+    difference = stains.mix_stains(separate(colours)).astype(int) - colours
     assert np.abs(difference).max() <= 1
 
 
 def test_factors_of_one_change_nothing() -> None:
     colours = np.concatenate([every_colour(), np.zeros((1, 3), np.uint8)])
-    difference = stains.scale(colours, ONES).astype(int) - colours
+    difference = stains.scale_stains(colours, ONES).astype(int) - colours
     assert np.abs(difference).max() <= 1
 
 
 def test_scaling_is_separating_multiplying_and_mixing() -> None:
     colours = every_colour(15)
     factors = np.float32([1.3, 0.6, 1.0])
-    expected = stains.mix(separate(colours) * factors).astype(int)
-    assert np.abs(stains.scale(colours, factors).astype(int) - expected).max() <= 1
+    expected = stains.mix_stains(separate(colours) * factors).astype(int)
+    assert np.abs(stains.scale_stains(colours, factors).astype(int) - expected).max() <= 1
 
 
 def test_stain_that_is_scaled_to_nothing_is_gone() -> None:
-    image = stains.mix(np.float32([0.5, 0.8, 0]))
-    only_blue = separate(stains.scale(image, np.float32([1, 0, 1])))
+    image = stains.mix_stains(np.float32([0.5, 0.8, 0]))
+    only_blue = separate(stains.scale_stains(image, np.float32([1, 0, 1])))
     assert np.abs(only_blue - [0.5, 0, 0]).max() < 0.03
 
 
 def test_white_stays_white_and_shape_and_type_are_kept() -> None:
     image = np.full((2, 4, 5, 3), 255, np.uint8)
-    for result in (stains.scale(image, np.float32([3, 3, 1])), stains.mix(separate(image))):
+    for result in (
+        stains.scale_stains(image, np.float32([3, 3, 1])),
+        stains.mix_stains(separate(image)),
+    ):
         assert result.shape == image.shape
         assert result.dtype == np.uint8
         assert (result == 255).all()
@@ -103,4 +106,4 @@ def test_white_stays_white_and_shape_and_type_are_kept() -> None:
 def test_black_is_dense_and_finite() -> None:
     black = np.zeros((1, 1, 3), np.uint8)
     assert np.isfinite(separate(black)).all()
-    assert (stains.scale(black, np.float32([2, 2, 2])) <= 1).all()
+    assert (stains.scale_stains(black, np.float32([2, 2, 2])) <= 1).all()

@@ -7,20 +7,19 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from stages import sweep
-from stages.cli.running import InputError
-from stages.figures.costs import CACHED, cost_figure
-from stages.sweeping import experiments
-from stages.sweeping.experiments import Experiment, time_stages
-from stages.sweeping.grid import Point, models_of, points
-from stages.sweeping.table import rows_of_experiment, sweep_table
 from tests.conftest import commit, run
 from tests.pipeline import ROOT
+from tissue.commands import sweep
+from tissue.common.errors import InputError
+from tissue.experiments import runs as experiments
+from tissue.experiments.grid import Point, changed_models, parse_grid
+from tissue.experiments.runs import Experiment, experiment_rows, sweep_table, time_stages
+from tissue.figures.costs import CACHED, cost_figure
 
 
 class TestGrid:
     def test_every_combination(self) -> None:
-        found = points(["lr=0.001,3e-3", "pretrained.hidden=0,64"])
+        found = parse_grid(["lr=0.001,3e-3", "pretrained.hidden=0,64"])
         assert [tuple(point.values()) for point in found] == [
             ("0.001", "0"),
             ("0.001", "64"),
@@ -38,20 +37,20 @@ class TestGrid:
     )  # fmt: skip
     def test_what_is_no_grid(self, argument: str) -> None:
         with pytest.raises(InputError, match="Received: '"):
-            points([argument])
+            parse_grid([argument])
 
     def test_values_that_are_lists(self) -> None:
-        found = points(["scratch.progressive=[0.57,0.79],[],[0.5]", "lr=1"])
+        found = parse_grid(["scratch.progressive=[0.57,0.79],[],[0.5]", "lr=1"])
         assert [point["scratch.progressive"] for point in found] == ["[0.57,0.79]", "[]", "[0.5]"]
 
     def test_a_parameter_twice(self) -> None:
         with pytest.raises(InputError, match="each once"):
-            points(["lr=1", "lr=2"])
+            parse_grid(["lr=1", "lr=2"])
 
     def test_models_that_a_parameter_changes(self) -> None:
-        assert models_of(["scratch.width"]) == ["scratch"]
-        assert models_of(["pretrained.l2", "pretrained.hidden"]) == ["pretrained"]
-        assert models_of(["pretrained.l2", "lr"]) == ["pretrained", "scratch"]
+        assert changed_models(["scratch.width"]) == ["scratch"]
+        assert changed_models(["pretrained.l2", "pretrained.hidden"]) == ["pretrained"]
+        assert changed_models(["pretrained.l2", "lr"]) == ["pretrained", "scratch"]
 
 
 @pytest.mark.parametrize(
@@ -121,7 +120,7 @@ class TestTable:
             metrics = {
                 f"metrics/{m}.json": self.values(accuracy) for m in ("scratch", "pretrained")
             }
-            rows += rows_of_experiment({"lr": lr}, Experiment(f"e{lr}", seconds), metrics)
+            rows += experiment_rows({"lr": lr}, Experiment(f"e{lr}", seconds), metrics)
         table = sweep_table(rows)
         assert list(table["experiment"]) == ["e2", "e1", "e2", "e1"]
         assert list(table["model"]) == ["pretrained"] * 2 + ["scratch"] * 2
@@ -152,7 +151,7 @@ class TestTable:
         metrics = {"metrics/scratch.json": self.values(0.6)}
         monkeypatch.setattr(sweep, "read_metrics", lambda name: metrics)
         monkeypatch.setitem(sweep.ENGINES, "local", backwards)
-        assert sweep.run(points(["scratch.width=4,8,16"]), tmp_path) == []
+        assert sweep.run(parse_grid(["scratch.width=4,8,16"]), tmp_path) == []
         assert list(pd.read_csv(tmp_path / "sweep.csv")["experiment"]) == ["e4", "e8", "e16"]
 
 

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from stages.cli.running import InputError
-from stages.sweeping.cluster import Order, Runner, run_on_cluster
-from stages.sweeping.shared import Commit, shared_commit
 from tests.conftest import commit, run
+from tissue.common.errors import InputError
+from tissue.experiments.cluster import Commit, Order, Runner, run_on_cluster, shared_commit
 
 
 def shared_clone(quick: Path, tmp_path: Path) -> Path:

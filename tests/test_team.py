@@ -123,7 +123,7 @@ def test_a_release(team: tuple[Path, Path, Path]) -> None:
 
 
 def test_every_block_of_the_guide_is_executed() -> None:
-    # What make runs is tested with stages.verify; the other blocks above.
+    # What make runs is tested with tissue.commands.verify; the other blocks above.
     assert GUIDE.pop("Is a result reproducible?") == ["make verify\n"]
     assert {name: len(found) for name, found in GUIDE.items()} == {
         "Before you ask for a review": 1,

@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from stages.comparing.columns import readable
-from stages.comparing.reproducing import beyond, first_difference, foreign_inputs, outcomes
-from stages.comparing.revisions import Change
 from tests.conftest import run
 from tests.pipeline import ROOT
+from tissue.experiments.columns import readable
+from tissue.experiments.gates import beyond, first_difference, foreign_inputs, outcomes
+from tissue.experiments.revisions import Change
 
 LOCK: dict[str, Any] = {
     "stages": {
@@ -99,18 +99,18 @@ def raise_accuracy(clone: Path, by: float) -> None:
 
 
 def test_the_command_names_the_stage_and_the_metric(tiny: Path, tmp_path: Path) -> None:
-    assert "the same bytes as at HEAD" in run("python", "-m", "stages.verify", cwd=tiny)
+    assert "the same bytes as at HEAD" in run("python", "-m", "tissue", "verify", cwd=tiny)
     clone = clone_of(tiny, tmp_path)
     yaml = YAML()
     lock = yaml.load(clone / "dvc.lock")
     lock["stages"]["train_scratch"]["outs"][0]["md5"] = "0" * 32
     yaml.dump(lock, clone / "dvc.lock")
-    said = run("python", "-m", "stages.verify", cwd=clone)
+    said = run("python", "-m", "tissue", "verify", cwd=clone)
     assert "first stage that differs from HEAD is train_scratch: data/models/scratch.keras" in said
     assert "the same bytes: fetch, split, embed, train_pretrained" in said
     assert "agree within it" in said
     raise_accuracy(clone, 0.5)
-    said = run("python", "-m", "stages.verify", cwd=clone, expect=1)
+    said = run("python", "-m", "tissue", "verify", cwd=clone, expect=1)
     assert "changed since the run that dvc.lock tells of" in said
     # As if the run had made it.
     content = (clone / "metrics/scratch.json").read_bytes()
@@ -119,28 +119,28 @@ def test_the_command_names_the_stage_and_the_metric(tiny: Path, tmp_path: Path) 
             if entry["path"] == "metrics/scratch.json":
                 entry.update(md5=hashlib.md5(content).hexdigest(), size=len(content))
     yaml.dump(lock, clone / "dvc.lock")
-    said = run("python", "-m", "stages.verify", cwd=clone, expect=1)
+    said = run("python", "-m", "tissue", "verify", cwd=clone, expect=1)
     assert "beyond its tolerance: scratch.test.accuracy" in said
 
 
 def test_a_metric_changed_by_hand_is_no_result_of_the_run(tiny: Path, tmp_path: Path) -> None:
     clone = clone_of(tiny, tmp_path)
     raise_accuracy(clone, 0.001)
-    said = run("python", "-m", "stages.verify", cwd=clone, expect=1)
+    said = run("python", "-m", "tissue", "verify", cwd=clone, expect=1)
     assert "changed since the run that dvc.lock tells of" in said
     assert "  evaluate: metrics/scratch.json" in said
 
 
 def test_a_clone_that_ran_nothing_has_reproduced_nothing(tiny: Path, tmp_path: Path) -> None:
     run("git", "clone", "--quiet", str(tiny), "clone", cwd=tmp_path)
-    said = run("python", "-m", "stages.verify", cwd=tmp_path / "clone", expect=1)
+    said = run("python", "-m", "tissue", "verify", cwd=tmp_path / "clone", expect=1)
     assert "nothing to verify, since there is no data/embed: run `make verify`" in said
 
 
 def test_without_a_lock_there_is_nothing_to_verify(tiny: Path, tmp_path: Path) -> None:
     clone = clone_of(tiny, tmp_path)
     (clone / "dvc.lock").unlink()
-    said = run("python", "-m", "stages.verify", cwd=clone, expect=1)
+    said = run("python", "-m", "tissue", "verify", cwd=clone, expect=1)
     assert said.startswith("verify: dvc.lock: expected the run to verify.")
 
 
@@ -148,7 +148,7 @@ def test_marks_of_a_merge(tiny: Path, tmp_path: Path) -> None:
     clone = clone_of(tiny, tmp_path)
     lock = (clone / "dvc.lock").read_text()
     (clone / "dvc.lock").write_text(f"<<<<<<< HEAD\n{lock}=======\n{lock}>>>>>>> theirs\n")
-    said = run("python", "-m", "stages.verify", cwd=clone, expect=1)
+    said = run("python", "-m", "tissue", "verify", cwd=clone, expect=1)
     assert said.startswith("verify: dvc.lock: expected YAML, as `dvc repro` writes it.")
 
 
@@ -157,7 +157,7 @@ def test_a_folder_without_a_run(tmp_path: Path) -> None:
         copied = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
         copied(ROOT / name, tmp_path / name)
     (tmp_path / "dvc.lock").write_text("schema: '2.0'\n")
-    said = run("python", "-m", "stages.verify", cwd=tmp_path, expect=1)
+    said = run("python", "-m", "tissue", "verify", cwd=tmp_path, expect=1)
     assert said.startswith("verify: dvc.lock at HEAD: expected a committed run.")
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stages.images.views import COUNT, dihedral
+from tissue.common.augmentation import COUNT, dihedral
 
 # No symmetry: all its views differ.
 IMAGE = np.arange(5 * 5 * 3, dtype=np.uint8).reshape(5, 5, 3)

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from stages.sources import web
 from tests.conftest import commit, run, update_params
 from tests.pipeline import ROOT, STAGES
 from tests.servers import Site, serving
 from tests.test_sources import as_folder, as_zip, picture, tree
+from tissue.sources import web
 
 
 @pytest.fixture

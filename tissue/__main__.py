@@ -1,0 +1,29 @@
+"""The commands beside the stages: `python -m tissue <command> --help` explains each."""
+
+import sys
+from importlib import import_module
+
+COMMANDS = {
+    "predict": "name the organ of pictures with a trained model",
+    "compare": "compare parameters, metrics and predictions with another Git revision",
+    "push": "push data and results, and what spares others a run of the same parameters",
+    "sweep": "run an experiment for every combination of parameter values",
+    "verify": "check that a fresh run gave the committed results",
+}
+
+
+def main() -> None:
+    """Run the command that the first argument names with the arguments after it."""
+    name, *arguments = sys.argv[1:] or ["--help"]
+    listed = "\n".join(f"  {command:10}{text}" for command, text in COMMANDS.items())
+    usage = f"usage: python -m tissue <command> [--help] ...\n\n{__doc__}\n\n{listed}"
+    if name in ("-h", "--help"):
+        print(usage)
+    elif name in COMMANDS:
+        import_module(f"tissue.commands.{name}").main(arguments)
+    else:
+        sys.exit(f"{usage}\n\ntissue: expected one of these commands. Received: {name}.")
+
+
+if __name__ == "__main__":
+    main()

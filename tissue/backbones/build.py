@@ -1,0 +1,202 @@
+"""Pretrained networks without their classification layer, each with its own preprocessing."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+from keras import layers
+
+from tissue.common.backbones import BACKBONES
+from tissue.common.errors import InputError
+from tissue.common.files import file_digest
+from tissue.common.names import EMBEDDED_WEIGHTS
+
+KERAS_FILES = "https://storage.googleapis.com/tensorflow/keras-applications/"
+IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])  # of R, G, B in [0, 1], as is the deviation
+IMAGENET_STD = np.array([0.229, 0.224, 0.225])
+CAFFE_MEAN_BGR = np.array([103.939, 116.779, 123.68])  # in [0, 255]
+
+
+def build_backbone(
+    key: str,
+    *,
+    image_size: int,
+    weights: str,
+    strides: Sequence[int] = (32,),
+    sha256: str | None = None,
+) -> keras.Model:
+    """Build a frozen backbone that maps images in [0, 255] (N, S, S, 3) to float32 (N, D).
+
+    The features are the means over the last maps at each of the strides, one after the other; the
+    layers above the largest are left out.
+
+    Args:
+        key: a key of `BACKBONES`.
+        image_size: side S of the images, in pixels.
+        weights: `embedded`, `imagenet`, `random` or the path of a `.weights.h5` file.
+        strides: pixels of an image from one place of a map to the next: 2, 4, 8, 16 or 32.
+        sha256: expected digest of the file of the weights, if any.
+
+    Raises:
+        ValueError: if the weights cannot be found, do not fit, or are not the expected ones.
+    """
+    spec = BACKBONES[key]
+    network = getattr(keras.applications, spec.application)(
+        input_shape=(image_size, image_size, 3),
+        include_top=False,
+        weights=None,
+        pooling="avg",
+        **{"name": key, **spec.options},
+    )
+    if weights != "random":
+        _load(network, key, weights, sha256)
+    network = _pooled_at(network, strides)
+    network.trainable = False
+    images = keras.Input((image_size, image_size, 3), name="image")
+    # training=False keeps batch normalisation frozen, also while the network is fine-tuned.
+    features = network(_scale(images, spec.scaling), training=False)
+    return keras.Model(images, features, name="backbone")
+
+
+def _pooled_at(network: keras.Model, strides: Sequence[int]) -> keras.Model:
+    side = network.input_shape[1]
+    means, chosen = [], []
+    for stride in strides:
+        sides = (side // stride, -(-side // stride))
+        at_stride = [
+            layer
+            for layer in network.layers
+            if len(layer.output.shape) == 4
+            and layer.output.shape[1] in sides
+            and not isinstance(layer, layers.ZeroPadding2D)
+        ]
+        if not at_stride:
+            raise InputError(
+                f"pretrained.strides: expected strides at which {network.name} has maps of images "
+                f"of {side} pixels. Received: {stride}."
+            )
+        pool = layers.GlobalAveragePooling2D(name=f"mean_at_{stride}")
+        means.append(pool(at_stride[-1].output))
+        chosen.append(at_stride[-1].name)
+    if len(set(chosen)) < len(chosen):
+        raise InputError(
+            f"pretrained.strides: expected strides whose maps are not the same. Received: "
+            f"{list(strides)}, for images of {side} pixels. Take one out, or set a larger "
+            "image_size."
+        )
+    features = layers.Concatenate(name="features")(means) if len(means) > 1 else means[0]
+    return keras.Model(network.inputs, features, name=network.name)
+
+
+def _scale(images: keras.KerasTensor, scaling: str) -> keras.KerasTensor:
+    # With layers that any Keras loads without running code from the file.
+    if scaling == "tf":
+        return layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(images)
+    if scaling == "torch":
+        scale = (1 / (255 * IMAGENET_STD)).tolist()
+        offset = (-IMAGENET_MEAN / IMAGENET_STD).tolist()
+        return layers.Rescaling(scale, offset=offset, name="scale")(images)
+    if scaling == "caffe":
+        swap = layers.Conv2D(3, 1, trainable=False, name="scale")
+        scaled = swap(images)
+        swap.set_weights([np.eye(3)[::-1][None, None], -CAFFE_MEAN_BGR])
+        return scaled
+    return images
+
+
+def values_digest(network: keras.Model) -> str:
+    """Return the sha256 of the values of all weights, whatever file they came in."""
+    digest = hashlib.sha256()
+    for values in network.get_weights():
+        digest.update(values.astype("<f4").tobytes())
+    return digest.hexdigest()
+
+
+def _load(network: keras.Model, key: str, weights: str, sha256: str | None) -> None:
+    named = weights in ("embedded", "imagenet")
+    path = Path(weights) if not named else EMBEDDED_WEIGHTS
+    if weights == "imagenet":
+        path = downloaded(key)
+    if not path.is_file():
+        raise InputError(
+            f"pretrained.weights: expected embedded, imagenet or a .weights.h5 file. Received: "
+            f"{path}, which does not exist under {Path.cwd()}."
+        )
+    if sha256 is not None:
+        _check_file(path, sha256)
+    try:
+        network.load_weights(path)
+        _check_count(network, path)
+    except (ValueError, OSError, KeyError) as error:
+        raise InputError(
+            f"{path}: expected weights of {key} without its top. Received: {error}. "
+            "Set pretrained.backbone to the network the file was made for."
+        ) from None
+    if weights == "imagenet" and sha256 is None:
+        _check_values(network, key, path)
+
+
+def _check_count(network: keras.Model, path: Path) -> None:
+    # Keras looks for what the network needs, and would pass over all that a larger one has besides.
+    if not path.name.endswith(".weights.h5"):
+        return
+    arrays: list[str] = []
+    with h5py.File(path) as file:
+        file.visititems(
+            lambda name, item: arrays.append(name) if isinstance(item, h5py.Dataset) else None
+        )
+    if len(arrays) != len(network.variables):
+        raise ValueError(f"{len(arrays)} arrays instead of {len(network.variables)}")
+
+
+def downloaded(key: str) -> Path:
+    """Return the file of the ImageNet weights of a backbone, downloaded where it is not there.
+
+    Raises:
+        InputError: if it cannot be downloaded.
+    """
+    spec = BACKBONES[key]
+    name = Path(spec.file).name
+    try:
+        return Path(
+            keras.utils.get_file(
+                name, KERAS_FILES + spec.file, cache_subdir="models", file_hash=spec.file_hash
+            )
+        )
+    except Exception as error:  # noqa: BLE001  Keras raises no narrower class
+        raise InputError(
+            f"pretrained.weights: expected to download {KERAS_FILES}{spec.file}. Received: "
+            f"{error}. Without a network, fetch that file elsewhere and put it into the folder "
+            "models of KERAS_HOME (by default ~/.keras), or set pretrained.weights to embedded or "
+            "to a file."
+        ) from None
+
+
+def _check_file(path: Path, expected: str) -> None:
+    received = file_digest(path)
+    if received != expected:
+        raise InputError(
+            f"{path}: expected sha256 {expected} (pretrained.sha256). Received: {received}. "
+            "Fetch the file again, or correct the digest."
+        )
+
+
+def _check_values(network: keras.Model, key: str, path: Path) -> None:
+    expected = BACKBONES[key].values_sha256
+    if BACKBONES[key].file_hash is not None:
+        return  # Keras has checked the file
+    if expected is None:
+        received = file_digest(path)
+        raise InputError(
+            f"pretrained.sha256: expected the digest of {path.name}, since Keras publishes none "
+            f"and downloads without a check. Received: null; the file that came has {received}. "
+            "If you trust it, set pretrained.sha256 to that."
+        )
+    if values_digest(network) != expected:
+        raise InputError(
+            f"{path}: expected the ImageNet weights of {key} as Keras publishes them. Received: "
+            "others. Delete the file and run again."
+        )

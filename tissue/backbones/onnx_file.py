@@ -1,0 +1,234 @@
+"""A backbone from an ONNX file, run by onnxruntime without the framework it was trained in.
+
+The packages are those of requirements-onnx.txt. An ONNX file is data, but it may name other files
+as its weights and may be anything but a network of images: it is checked before it is run.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tissue.common.errors import InputError
+from tissue.config.schema import Onnx
+
+
+class Input(NamedTuple):
+    """The input of a network; `batch` is None where any number of images fits."""
+
+    name: str
+    channels_first: bool
+    batch: int | None
+
+
+class OnnxBackbone:
+    """A frozen network from images in [0, 255] (N, S, S, 3) to features float32 (N, D)."""
+
+    def __init__(
+        self, path: Path, *, image_size: int, sha256: str | None, settings: Onnx, threads: int
+    ) -> None:
+        """Check and open a file.
+
+        Args:
+            path: an .onnx file with one input, images as NCHW or NHWC in float32, and an output
+                (N, D), (N, tokens, D), or a map of D channels laid out like the input.
+            image_size: side S of the images, in pixels.
+            sha256: expected digest, see `files_digest`.
+            settings: mean and deviation of the images it wants, and how its output is read.
+            threads: number of threads within an operation; sums depend on it.
+
+        Raises:
+            ValueError: if the packages or files are missing, the digest is another, or the network
+                is broken or does not fit the images.
+        """
+        checked_files(path, sha256)
+        self._path, self._settings = path, settings
+        self._session = _open(path, threads)
+        self._input = _find_input(self._session, path, image_size)
+        self._output = _find_output(self._session, path, settings.output)
+        # Standardised in units of [0, 1], from images in [0, 255].
+        self._scale = np.float32(1 / (255 * np.array(settings.std)))
+        self._offset = np.float32(-np.array(settings.mean) / np.array(settings.std))
+        # Two images show whether the number of images is kept.
+        probe = np.zeros((self._input.batch or 2, image_size, image_size, 3), np.uint8)
+        self.output_shape: tuple[int | None, int] = (None, self.predict_on_batch(probe).shape[1])
+
+    def predict_on_batch(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return features float32 (N, D) of images in [0, 255] (N, S, S, 3)."""
+        scaled = images.astype(np.float32) * self._scale + self._offset
+        if self._input.channels_first:
+            scaled = np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
+        size = self._input.batch or len(scaled)
+        # A fixed number of images is filled up with the last of them.
+        filled = np.pad(scaled, [(0, -len(scaled) % size), (0, 0), (0, 0), (0, 0)], mode="edge")
+        batches = [self._run(filled[row : row + size]) for row in range(0, len(filled), size)]
+        return np.concatenate(batches)[: len(images)]
+
+    def _run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        try:
+            (output,) = self._session.run([self._output], {self._input.name: batch})
+        except Exception as error:  # noqa: BLE001  onnxruntime's errors have no class in common
+            raise InputError(
+                f"{self._path}: expected a network that takes images of shape {batch.shape}. "
+                f"Received: {error}. Export it for this size and any number of images."
+            ) from None
+        if not 2 <= output.ndim <= 4 or len(output) != len(batch):
+            raise InputError(
+                f"{self._path}: expected the output {self._output} of shape ({len(batch)}, D), "
+                f"({len(batch)}, tokens, D) or a map. Received: {output.shape}. Choose another "
+                "with pretrained.onnx.output, or export the network with its features as output."
+            )
+        features = self._pool(output).astype(np.float32)
+        if not np.isfinite(features).all():
+            raise InputError(
+                f"{self._path}: expected finite features. Received: some that are not. "
+                "Export the network in float32."
+            )
+        return features
+
+    def _pool(self, output: NDArray[np.floating]) -> NDArray[np.floating]:
+        if output.ndim == 4:
+            return output.mean(axis=(2, 3) if self._input.channels_first else (1, 2))
+        if output.ndim == 3:
+            return output[:, 0] if self._settings.tokens == "class" else output.mean(axis=1)
+        return output
+
+
+def files_digest(paths: list[Path]) -> str:
+    """Return the sha256 of files one after the other, as `cat a b | sha256sum` does."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def checked_files(path: Path, sha256: str | None) -> list[Path]:
+    """Return an ONNX file and those with its weights beside it, all of them checked.
+
+    Raises:
+        ValueError: see `OnnxBackbone`.
+    """
+    try:
+        import onnx
+        import onnxruntime  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            f"{path}: expected the packages onnx and onnxruntime, which run such a backbone. "
+            f"Received: {error}. Run `pip install -r requirements-onnx.txt`."
+        ) from None
+    if not path.is_file():
+        raise InputError(
+            f"pretrained.backbone: expected an .onnx file. Received: {path}, which does not exist "
+            f"under {Path.cwd()}. Run `dvc pull` if it is under DVC."
+        )
+    try:
+        files = [path, *_external_files(path, onnx.load(path, load_external_data=False))]
+        _check_digest(files, sha256)
+        onnx.checker.check_model(str(path))
+        return files
+    except InputError:
+        raise
+    except Exception as error:  # noqa: BLE001  broken files end in errors of several libraries
+        raise InputError(
+            f"{path}: expected a network in the ONNX format. Received: {error}. Export it again."
+        ) from None
+
+
+def _check_digest(files: list[Path], expected: str | None) -> None:
+    received, names = files_digest(files), " ".join(file.name for file in files)
+    if expected is None:
+        raise InputError(
+            f"pretrained.sha256: expected the digest of {names}: DVC learns from it that the "
+            f"features have to be computed again. Received: null; the file here has {received}. "
+            "If you trust it, set pretrained.sha256 to that."
+        )
+    if received != expected:
+        raise InputError(
+            f"{files[0]}: expected sha256 {expected} (pretrained.sha256). Received: {received} of "
+            f"{names}. Fetch the file again, or correct the digest."
+        )
+
+
+def _external_files(path: Path, model: Any) -> list[Path]:
+    """Return the files in which the weights lie that are not in the ONNX file, sorted."""
+    places = {
+        entry.value
+        for tensor in _tensors(model)
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    for place in sorted(places):
+        parts = {*PurePosixPath(place).parts, *PureWindowsPath(place).parts}
+        absolute = PurePosixPath(place).is_absolute() or PureWindowsPath(place).anchor
+        if absolute or ".." in parts or not (path.parent / place).is_file():
+            raise InputError(
+                f"{path}: expected its weights in a file beside it. Received: {place}. "
+                "Put that file into the same folder, or export the network again."
+            )
+    return [path.parent / place for place in sorted(places)]
+
+
+def _tensors(message: Any) -> Iterator[Any]:
+    """Yield every tensor of a network, those of nested graphs and functions included."""
+    if message.DESCRIPTOR.name == "TensorProto":
+        yield message
+        return
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for item in value if hasattr(value, "add") else [value]:
+                yield from _tensors(item)
+
+
+def _open(path: Path, threads: int) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.use_deterministic_compute = True
+    options.log_severity_level = 3  # errors; they are raised, too
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # noqa: BLE001  onnxruntime's errors have no class in common
+        raise InputError(
+            f"{path}: expected a network that onnxruntime {onnxruntime.__version__} can run. "
+            f"Received: {error}. Export it with standard operators and an older opset."
+        ) from None
+
+
+def _find_input(session: Any, path: Path, image_size: int) -> Input:
+    inputs = session.get_inputs()
+    if len(inputs) == 1 and inputs[0].type == "tensor(float)" and len(inputs[0].shape) == 4:
+        batch, *shape = inputs[0].shape
+        for channels_first in (True, False):
+            channels, sides = (shape[0], shape[1:]) if channels_first else (shape[2], shape[:2])
+            # A name instead of a number is a size that may vary.
+            if channels == 3 and all(
+                side in (image_size, None) or isinstance(side, str) for side in sides
+            ):
+                return Input(
+                    inputs[0].name, channels_first, batch if isinstance(batch, int) else None
+                )
+    received = ", ".join(f"{item.name} {item.type} {item.shape}" for item in inputs)
+    raise InputError(
+        f"{path}: expected one input float32 (N, 3, {image_size}, {image_size}), or with the 3 at "
+        f"the end. Received: {received or 'none'}. Export it so, or set image_size to its size."
+    )
+
+
+def _find_output(session: Any, path: Path, name: str | None) -> str:
+    names = [item.name for item in session.get_outputs()]
+    if name is None and len(names) == 1:
+        return names[0]
+    if name is not None and name in names:
+        return name
+    raise InputError(
+        f"pretrained.onnx.output: expected the name of an output of {path}: {', '.join(names)}. "
+        f"Received: {name}."
+    )

@@ -1,0 +1,54 @@
+"""Push data, and all that spares others a run of the same parameters: `python -m tissue push`.
+
+Does what `dvc push --run-cache` does, and pushes the metrics and plots of all runs as well, which
+that leaves out because they lie in Git (DVC 3.67.1). In another clone `dvc repro --pull` then takes
+the results of this one in place of running stages, also where Git has not carried dvc.lock.
+Data that is there already is not pushed again.
+"""
+
+import sys
+from pathlib import Path
+
+from dvc.cli import main as dvc
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+
+from tissue.config.command import parser_of
+
+
+def push_from_git() -> int:
+    """Push the metrics and plots that lie in Git, of all runs; return how many were not there yet.
+
+    Raises:
+        DvcException: if some could not be pushed.
+    """
+    pushed = 0
+    with Repo() as repo:
+        # Kept as runs/<2 digits>/<digest of what went in>/<digest of what came out>.
+        entries = Path(repo.stage_cache.cache_dir).glob("*/*/*")
+        runs = [(entry.parent.name, entry.name) for entry in entries]
+        in_git = [Path(out.def_path) for out in repo.index.outs if not out.use_cache]
+        for objects in repo.stage_cache.get_used_objs(runs).values():
+            wanted = {
+                found
+                for found in objects
+                if repo.cache.local.exists(found.value)
+                and any(Path(found.obj_name).is_relative_to(path) for path in in_git)
+            }
+            result = repo.cloud.push(wanted)
+            if result.failed:
+                raise DvcException(f"{len(result.failed)} metrics and plots could not be pushed")
+            pushed += len(result.transferred)
+    return pushed
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Push, and say how much."""
+    parser_of("push", __doc__).parse_args(arguments)
+    # Through its command line, which knows what to say of each kind of remote that fails.
+    if status := dvc(["push", "--run-cache"]):
+        sys.exit(status)
+    try:
+        print(f"push: {push_from_git()} metrics and plots of runs pushed")
+    except DvcException as error:
+        sys.exit(f"push: {error}")

@@ -1,0 +1,96 @@
+"""Try a grid of parameters: `python -m tissue sweep lr=0.001,0.003 pretrained.hidden=0,64`.
+
+Runs an experiment of DVC for each combination of values, one after the other, in a temporary
+folder, so that the working folder stays as it is: what Git tracks is used, as it stands. Stages
+that ran before with the same parameters come from the cache. `dvc exp apply <experiment>` brings
+one into the working folder.
+
+With `--engine ray`, the experiments run on the Ray cluster at `engine.address` of params.yaml, each
+in a new clone of the Git remote origin, with the data of the DVC remote: docs/scale.md.
+
+Writes `sweep/sweep.csv`, a row for each experiment and model that the grid changes, best accuracy
+on validation first, and `sweep/sweep.png`, accuracy against cost in seconds and parameters. Seconds
+are timed here, of training and embedding as far as they ran, so nothing else should run beside.
+
+Choose by validation: the best of many experiments on test is the luckiest. The exit status is 1 if
+an experiment failed; the others are in the table all the same.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tqdm import tqdm
+
+from tissue.common.errors import InputError
+from tissue.common.files import write_table
+from tissue.config.command import check_output_folder, command, parser_of
+from tissue.config.loading import load_params
+from tissue.experiments.cluster import run_on_cluster
+from tissue.experiments.grid import Point, describe_point, parse_grid
+from tissue.experiments.runs import experiment_rows, read_metrics, run_here, sweep_table
+from tissue.figures.costs import cost_figure
+from tissue.figures.theme import save_png
+
+ENGINES = {"local": run_here, "ray": run_on_cluster}
+
+
+def run(grid: list[Point], out: Path, *, engine: str = "local") -> list[str]:
+    """Run all points, write table and figure, and return what went wrong.
+
+    Args:
+        grid: parameters and values of each experiment.
+        out: folder for `sweep.csv` and `sweep.png`.
+        engine: where they run, local or ray.
+    """
+    rows: dict[int, list[dict[str, Any]]] = {}
+    failed = []
+    outcomes = ENGINES[engine](grid)
+    for point, outcome in tqdm(
+        outcomes, total=len(grid), desc="sweep", unit="experiment", disable=None
+    ):
+        if isinstance(outcome, InputError):
+            failed.append(f"{describe_point(point)}: {outcome}")
+            continue
+        made = experiment_rows(point, outcome, read_metrics(outcome.name))
+        rows[grid.index(point)] = made
+        # After each, so that what is done stays when the sweep is stopped.
+        write_table(_table(rows), out / "sweep.csv")
+        for row in made:
+            tqdm.write(
+                f"{describe_point(point)}: {row['model']} {row['val_accuracy']:.1%} on validation"
+            )
+    if rows:
+        table = _table(rows)
+        save_png(cost_figure(table), out / "sweep.png")
+        print(table.drop(columns=["test_macro_f1", "test_ece"]).to_string(index=False))
+        print(f"The table lies in {out}/sweep.csv, the figure in {out}/sweep.png")
+    return failed
+
+
+def _table(rows: dict[int, list[dict[str, Any]]]) -> pd.DataFrame:
+    # In the order of the grid, whichever was done first.
+    return sweep_table([row for number in sorted(rows) for row in rows[number]])
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = parser_of("sweep", __doc__)
+    parser.add_argument("--engine", choices=ENGINES, default="local", help="(%(default)s)")
+    parser.add_argument("grid", nargs="+", metavar="key=value,value", help="parameter and values")
+    parser.add_argument("--out", type=Path, default="sweep", metavar="FOLDER", help="(%(default)s)")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Sweep as the command line says."""
+    options = _parse(arguments)
+    with command("sweep"):
+        check_output_folder("--out", options.out)
+        grid = parse_grid(options.grid)
+        for point in grid:
+            load_params(changes=point)  # else a stage would say, in the middle of the night
+        failed = run(grid, options.out, engine=options.engine)
+    if failed:
+        sys.exit("sweep: " + "\nsweep: ".join(failed))

@@ -1,0 +1,46 @@
+"""How a place that a URL of fsspec names is reached."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fsspec import AbstractFileSystem
+from fsspec.core import url_to_fs
+
+from tissue.common.errors import InputError
+
+EXTRAS = {
+    "s3": "s3", "s3a": "s3",
+    "gs": "gcs", "gcs": "gcs",
+    "az": "azure", "abfs": "azure", "abfss": "azure", "adl": "azure",
+    "ssh": "ssh", "sftp": "ssh",
+}  # fmt: skip
+# sshfs trusts any host unless told to look the host up in ~/.ssh/known_hosts, which is `()`.
+DEFAULTS: dict[str, dict[str, Any]] = {"ssh": {"known_hosts": ()}, "sftp": {"known_hosts": ()}}
+
+
+def connect(url: str, options: Mapping[str, Any]) -> tuple[AbstractFileSystem, str]:
+    """Return the file system of a URL, and the path in it.
+
+    Raises:
+        ValueError: if the protocol is unknown, its library is missing, or it does not connect.
+    """
+    protocol = url.partition("://")[0]
+    try:
+        return url_to_fs(url, **{**DEFAULTS.get(protocol, {}), **options})
+    except ImportError as error:
+        extra = EXTRAS.get(protocol)
+        install = f"pip install -r requirements-{extra}.txt" if extra else "Install its library"
+        raise InputError(
+            f"{url}: expected the library that reads {protocol}:// to be installed. Received: "
+            f"{error}. Run: {install}."
+        ) from None
+    except Exception as error:  # each library has errors of its own
+        raise failed(url, error) from error
+
+
+def failed(url: str, error: Exception) -> InputError:
+    """Return what is told when a place cannot be read."""
+    return InputError(
+        f"{url}: expected to read it. Received: {type(error).__name__}: {error}. "
+        "Check the address and your credentials; what has arrived is kept."
+    )

@@ -1,0 +1,35 @@
+"""Make `dvc exp show --csv` narrow: `dvc exp show --csv | python -m tissue.experiments.columns`.
+
+Reads the CSV from standard input, which needs the columns Experiment, rev, typ and Created. A row
+is named by its experiment, else by its revision; `metrics/scratch.json:test.accuracy` becomes
+`scratch test accuracy`.
+"""
+
+import re
+import sys
+
+import pandas as pd
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with one column of names, short column names and - for what is not there."""
+    named = table["Experiment"].where(table["Experiment"] != "", table["rev"])
+    indented = named.where(table["typ"] == "baseline", "  " + named)
+    values = table.drop(columns=["Experiment", "rev", "typ"]).replace("", "-")
+    values["Created"] = values["Created"].str.slice(0, len("2026-01-31T12:34"))
+    return values.rename(columns=short).set_axis(indented.rename(None), axis="index")
+
+
+def short(column: str) -> str:
+    """The name of a column as words, without its file's folder and ending."""
+    return re.sub(r"^metrics/|\.(json:)?", lambda found: " " if found.start() else "", column)
+
+
+def main() -> None:
+    """Print the table that comes in, readable."""
+    table = pd.read_csv(sys.stdin, dtype=str, keep_default_na=False)
+    print(readable(table).to_string())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""Decode all images of `data/raw`, each once, and measure them, some at a time."""
+
+import json
+import zipfile
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from tissue.chunks.files import Files
+from tissue.chunks.running import ROWS, Chunk, Work
+from tissue.common.files import file_digest
+from tissue.config.schema import Split
+from tissue.data.index import QUALITY
+from tissue.images.decoding import UnreadableImageError, content_box, decode_sizes
+from tissue.images.duplicates import FINGERPRINT, exact_digest, fingerprint
+from tissue.images.keypoints import DESCRIPTOR, MOST, find_keypoints
+from tissue.images.quality import choose_crops, measure_quality
+
+LONGEST = 300  # letters kept of a reason
+
+
+def row_type(size: int, crops: int) -> np.dtype:
+    """Return the type of a row: an image of `size` pixels, its crops and what is known of it."""
+    points = [
+        ("count", np.int16),
+        ("places", np.complex64, (MOST,)),
+        ("scales", np.float32, (MOST,)),
+        ("descriptors", np.int8, (MOST, DESCRIPTOR)),
+    ]
+    return np.dtype(
+        [
+            ("image", np.uint8, (size, size, 3)),
+            ("crops", np.uint8, (crops, size, size, 3)),
+            ("fingerprint", np.float32, (FINGERPRINT,)),
+            ("key_points", points),
+            ("reason", f"U{LONGEST}"),
+            ("sha256", "U64"),
+            ("width", np.int32),
+            ("height", np.int32),
+            *((name, np.float64) for name in QUALITY),
+        ]
+    )
+
+
+class ReadImage(NamedTuple):
+    """An image as the pipeline uses it.
+
+    Attributes:
+        image: uint8 (S, S, 3).
+        crops: uint8 (C, S, S, 3), those with the most tissue; C is 0 where none are kept.
+        width: of the original, in pixels, turned as the image is.
+        height: of the original.
+        quality: the measures of `measure_quality`, of the image without padding.
+    """
+
+    image: NDArray[np.uint8]
+    crops: NDArray[np.uint8]
+    width: int
+    height: int
+    quality: dict[str, float]
+
+
+def read_image(content: bytes, settings: Split, *, size: int) -> ReadImage:
+    """Decode an image file, take crops of it and measure it.
+
+    Args:
+        content: the file, see `decode_sizes`.
+        settings: limits and crops.
+        size: side S in pixels.
+
+    Raises:
+        UnreadableImageError: if the image cannot be used.
+    """
+    count, zoom = settings.crops.count, settings.crops.zoom
+    (image, *larger), width, height = decode_sizes(
+        content,
+        sizes=(size, size * zoom) if count else (size,),
+        max_pixels=settings.max_pixels,
+        min_side=settings.min_side,
+        max_aspect=settings.max_aspect,
+    )
+    crops = np.zeros((0, size, size, 3), np.uint8)
+    for source in larger:
+        within = content_box(width, height, size * zoom)
+        crops = choose_crops(source, within=within, count=count, zoom=zoom)
+    quality = measure_quality(image[content_box(width, height, size)])
+    return ReadImage(image, crops, width, height, quality)
+
+
+def reading_work(manifest: pd.DataFrame, settings: Split, *, raw: Path, size: int) -> Work:
+    """Cut the reading of all images into chunks for `read_chunk`.
+
+    Args:
+        manifest: one row per image, with `id` and `file`.
+        settings: limits and crops.
+        raw: the folder of the zip files and of `manifest.csv`.
+        size: side in pixels.
+    """
+    chunks = []
+    for number, start in enumerate(range(0, len(manifest), ROWS)):
+        rows = manifest.iloc[start : start + ROWS]
+        ids, files = rows["id"].tolist(), rows["file"].tolist()
+        arguments = {"ids": ids, "files": files, "size": size, "settings": settings}
+        about = f"the images {ids[0]} to {ids[-1]}"
+        chunks.append(Chunk(f"{number:07}.npy", about, len(ids), arguments))
+    zips = {name: raw / name for name in sorted(manifest["file"].unique())}
+    used = {"crops", "max_pixels", "min_side", "max_aspect"}
+    state = [file_digest(raw / "manifest.csv"), size, settings.model_dump(include=used)]
+    return Work(read_chunk, chunks, zips, state)
+
+
+def read_chunk(
+    out: Path,
+    inputs: Files,
+    *,
+    ids: Sequence[str],
+    files: Sequence[str],
+    size: int,
+    settings: Split,
+) -> None:
+    """Read images and write a row of `row_type` for each.
+
+    The row of an image that cannot be read has a `reason` and is zero otherwise.
+
+    Args:
+        out: .npy file to write.
+        inputs: the zip files by name.
+        ids: of each image, which is its name in a zip file.
+        files: the zip file of each image.
+        size: side in pixels.
+        settings: limits and crops.
+    """
+    rows = np.lib.format.open_memmap(out, "w+", row_type(size, settings.crops.count), (len(ids),))
+    for row, id_, file in zip(rows, ids, files, strict=True):
+        content = _archive(inputs.at[file], json.dumps(inputs.options)).read(id_)
+        try:
+            read = read_image(content, settings, size=size)
+        except UnreadableImageError as error:
+            row["reason"] = str(error)
+            continue
+        row["image"], row["width"], row["height"] = read.image, read.width, read.height
+        if settings.crops.count:
+            row["crops"] = read.crops
+        row["sha256"], row["fingerprint"] = exact_digest(read.image), fingerprint(read.image)
+        for name, value in read.quality.items():
+            row[name] = value
+        found = find_keypoints(read.image)
+        count = row["key_points"]["count"] = len(found.scales)
+        for name, values in found._asdict().items():
+            row["key_points"][name][:count] = values
+    rows.flush()
+
+
+@lru_cache(maxsize=1)
+def _archive(url: str, options: str) -> zipfile.ZipFile:
+    # Kept open: reading the list of members, 1 kB each, for every chunk would be quadratic. Chunks
+    # go through the zips in order, so that the last one is enough.
+    return zipfile.ZipFile(Files({"": url}, json.loads(options)).open(""))

@@ -1,0 +1,108 @@
+"""What was read of all images, in files too large for memory: one row at a time."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from tissue.data.index import QUALITY
+from tissue.data.shards import shard_path, shard_slices
+from tissue.images.keypoints import KeyPoints
+
+KEPT = 4096  # sets of key points kept in memory, 5 kB each
+
+
+class StoredRows:
+    """The rows of several .npy files of one type, as many in each but the last."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        """Look at the files."""
+        self._paths = list(paths)
+        first, last = (np.load(paths[at], mmap_mode="r", allow_pickle=False) for at in (0, -1))
+        self._type, self._each = first.dtype, len(first)
+        self._last = len(last)
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return self._each * (len(self._paths) - 1) + self._last
+
+    def read(self, row: int, field: str) -> NDArray[Any]:
+        """Return one field of a row."""
+        number, at = divmod(row, self._each)
+        rows = self._last if number == len(self._paths) - 1 else self._each
+        kind, offset = self._type.fields[field][:2]
+        with self._paths[number].open("rb") as file:
+            file.seek((at - rows) * self._type.itemsize + offset, 2)
+            read = np.frombuffer(file.read(kind.itemsize), kind.base)
+        return read.reshape(kind.shape) if kind.shape else read[0]
+
+    def all(self, field: str) -> NDArray[Any]:
+        """Return a field of all rows, (N, ...): of small fields."""
+        kind, _ = self._type.fields[field][:2]
+        # Text of a fixed width takes as much as the longest possible.
+        values = np.empty((len(self), *kind.shape), object if kind.kind == "U" else kind.base)
+        for number, path in enumerate(self._paths):
+            # A map at a time, so that no more than one counts as memory.
+            column = np.load(path, mmap_mode="r", allow_pickle=False)[field]
+            values[number * self._each :][: len(column)] = column
+        return values
+
+    def table(self) -> pd.DataFrame:
+        """Return `reason`, `sha256`, `width`, `height` and the measures of quality."""
+        names = ["reason", "sha256", "width", "height", *QUALITY]
+        return pd.DataFrame({name: self.all(name) for name in names})
+
+
+class StoredImages:
+    """Some rows of a field, such as the images uint8 (N, S, S, 3), in a given order."""
+
+    def __init__(self, stored: StoredRows, rows: NDArray[np.int64], *, field: str = "image"):
+        """Take row numbers (N,)."""
+        self._stored, self._rows, self._field = stored, rows, field
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self._rows)
+
+    def __getitem__(self, row: int) -> NDArray[np.uint8]:
+        """Return one image, uint8 (S, S, 3), or its crops, uint8 (C, S, S, 3)."""
+        return self._stored.read(int(self._rows[row]), self._field)
+
+
+class StoredKeyPoints:
+    """The key points of some rows, in a given order."""
+
+    def __init__(self, stored: StoredRows, rows: NDArray[np.int64]) -> None:
+        """Take row numbers (N,)."""
+        self._stored, self._rows = stored, rows
+        self._recent = lru_cache(KEPT)(self._read)
+
+    def __getitem__(self, row: int) -> KeyPoints:
+        """Return those of one image."""
+        return self._recent(row)
+
+    def _read(self, row: int) -> KeyPoints:
+        points = self._stored.read(int(self._rows[row]), "key_points")
+        return KeyPoints(*(points[name][: points["count"]] for name in KeyPoints._fields))
+
+
+def write_shards(path: Path, images: StoredImages, rows: Sequence[int], *, shard_size: int) -> None:
+    """Write rows of stored images, in this order, as .npy files of at most `shard_size` rows."""
+    for number, part in enumerate(shard_slices(len(rows), shard_size)):
+        _write_rows(shard_path(path, number), images, rows[part])
+
+
+def _write_rows(path: Path, images: StoredImages, rows: Sequence[int]) -> None:
+    header = {
+        "descr": "|u1",
+        "fortran_order": False,
+        "shape": (len(rows), *images[0].shape),
+    }
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for row in rows:
+            file.write(images[row].tobytes())

@@ -1,0 +1,89 @@
+"""Pictures of where a model looked: the image, and Grad-CAM of its two most probable classes."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from tissue.common.errors import InputError
+from tissue.error_analysis.gradcam import own_features, pretrained_heat, scratch_heat
+from tissue.figures.theme import house_style, new_figure, save_png
+from tissue.prediction.classifier import Classifier
+from tissue.training.inference import is_fine_tuned
+
+SHOWN = 2
+LONGEST = 200  # bytes of the name of a file
+
+
+def check_has_maps(network: keras.Model) -> None:
+    """Raise an `InputError` if a model has no convolutions of its own."""
+    if network.name == "head":
+        raise InputError(
+            "--gradcam: expected a model with a backbone inside. Received: one with an .onnx "
+            "backbone, through which no gradient can be followed. Leave --gradcam out."
+        )
+
+
+def save_heat(
+    classifier: Classifier,
+    images: NDArray[np.uint8],
+    crops: NDArray[np.uint8] | None,
+    features: NDArray[np.float32],
+    probabilities: NDArray[np.float32],
+    *,
+    ids: Sequence[str],
+    classes: Sequence[str],
+    folder: Path,
+) -> None:
+    """Draw `<folder>/<id>.png` for each image.
+
+    Args:
+        classifier: what answered.
+        images: uint8 (N, S, S, 3).
+        crops: uint8 (N, C, S, S, 3), or None.
+        features: (N, views, D) of them, as cached by `embed`.
+        probabilities: (N, classes).
+        ids: names of the images; a `/` in them makes folders.
+        classes: all class names.
+        folder: where to write to.
+    """
+    labels = np.argsort(-probabilities, axis=1, kind="stable")[:, :SHOWN]
+    network = classifier.network
+    if network.name == "scratch":
+        heat = scratch_heat(network, images, labels)
+    else:
+        tuned = is_fine_tuned(network)
+        known = own_features(network, images, crops) if tuned else features[:, 0]
+        heat = pretrained_heat(network, images, labels, known)
+    for i, name in enumerate(ids):
+        titles = [f"{classes[label]} {probabilities[i, label]:.1%}" for label in labels[i]]
+        _draw(images[i], heat[i], titles, folder / f"{_file_name(name)}.png")
+
+
+def _file_name(name: str) -> str:
+    # Most systems take 255 bytes of the last part, of which `replacing` needs some.
+    above, slash, last = name.rpartition("/")
+    if len(last.encode()) > LONGEST:
+        digest = hashlib.sha256(last.encode()).hexdigest()[:8]
+        last = f"{last.encode()[: LONGEST - 9].decode(errors='ignore')}-{digest}"
+    return f"{above}{slash}{last}"
+
+
+def _draw(
+    image: NDArray[np.uint8], heat: NDArray[np.uint8], titles: Sequence[str], path: Path
+) -> None:
+    with house_style():
+        figure = new_figure(2.6 * (1 + len(titles)), 2.8)
+        axes = figure.subplots(1, 1 + len(titles), squeeze=False)[0]
+        for axis, title in zip(axes, [path.stem, *titles], strict=True):
+            axis.imshow(image)
+            axis.set_title(title, fontsize=8)
+            axis.set_axis_off()
+        for axis, warmth in zip(axes[1:], heat, strict=True):
+            smooth = np.asarray(Image.fromarray(warmth).resize(image.shape[1::-1])) / 255.0
+            axis.imshow(smooth, cmap="inferno", vmin=0, vmax=1, alpha=0.75 * smooth)
+        save_png(figure, path)

@@ -1,0 +1,117 @@
+"""The pictures that `predict` is given: one file, a folder or an archive, read where they are."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tissue.common.errors import InputError
+from tissue.config.schema import Limits, Params, Split
+from tissue.images.decoding import UnreadableImageError
+from tissue.images.reading import read_image
+from tissue.sources.archives import Member, Reader, is_archive, open_archive
+from tissue.sources.layout import check_text, is_hidden, is_image
+from tissue.sources.local import open_folder, read_file
+
+BATCH = 32  # as in `embed`
+
+
+class Picture(NamedTuple):
+    """A decoded picture, or why it could not be read.
+
+    `image` is uint8 (S, S, 3), `crops` uint8 (C, S, S, 3) with C = 0 where `split` keeps none, and
+    `tissue` the share of pixels that show tissue.
+    """
+
+    id: str
+    problem: str = ""
+    image: NDArray[np.uint8] = np.zeros((0, 0, 3), np.uint8)
+    crops: NDArray[np.uint8] = np.zeros((0, 0, 0, 3), np.uint8)
+    tissue: float = 0.0
+
+
+def list_pictures(source: Path, *, limits: Limits, closing: ExitStack) -> list[Member]:
+    """List the pictures of a file, folder or archive, sorted by name.
+
+    A folder that holds archives and no picture stands for its archives.
+
+    Args:
+        source: a picture, or a folder or archive laid out in any way.
+        limits: of what is in archives, as for `fetch`.
+        closing: closes the archives when the pictures have been read.
+
+    Raises:
+        InputError: if there is no picture, or an archive is damaged or unsafe.
+    """
+    found = sorted(_members(source, limits, closing), key=lambda member: member.name)
+    pictures = [member for member in found if is_image(member.name) and not member.kind]
+    for member in pictures:
+        check_text(member.name, source=str(source))
+    if not pictures:
+        raise InputError(
+            f"{source}: expected pictures (JPEG, PNG, TIFF, BMP or WebP). "
+            f"Received: {len(found)} other files. Name another file, folder or archive."
+        )
+    if left := len(found) - len(pictures):
+        print(f"left out: {left} files that are links, hidden or no pictures")
+    return pictures
+
+
+def _members(source: Path, limits: Limits, closing: ExitStack) -> list[Member]:
+    if source.is_dir():
+        members = list(open_folder(source, limits=limits))
+        shown = [m.name for m in members if not m.kind and not is_hidden(m.name)]
+        archives = [name for name in shown if is_archive(Path(name))]
+        if not archives:
+            return members
+        if any(map(is_image, shown)):
+            raise InputError(
+                f"{source}: expected pictures or archives. Received: both, e.g. {archives[0]}. "
+                "Name one after the other, or move the archives to a folder of their own."
+            )
+        return [
+            member._replace(name=f"{name}/{member.name}")
+            for name in archives
+            for member in open_archive(source / name, limits=limits, closing=closing)
+        ]
+    if not source.is_file():
+        raise InputError(
+            f"{source}: expected a picture, a folder or an archive. Received: no such file under "
+            f"{Path.cwd()}."
+        )
+    if is_archive(source):
+        return open_archive(source, limits=limits, closing=closing)
+    return [Member(source.name, partial(read_file, source, limits))]
+
+
+def read_picture_batches(members: Sequence[Member], params: Params) -> Iterator[list[Picture]]:
+    """Read and decode pictures as `split` does, a batch at a time."""
+    with ThreadPoolExecutor(params.threads) as pool:
+        for start in range(0, len(members), BATCH):
+            batch = members[start : start + BATCH]
+            # Read one after the other: they may come from one archive.
+            contents = [_content(member.read) for member in batch]
+            decode = partial(_decode, settings=params.split, size=params.image_size)
+            yield list(pool.map(decode, [member.name for member in batch], contents))
+
+
+def _content(read: Reader) -> bytes | str:
+    try:
+        return read()
+    except (InputError, OSError) as error:
+        return str(error)
+
+
+def _decode(name: str, content: bytes | str, *, settings: Split, size: int) -> Picture:
+    if isinstance(content, str):
+        return Picture(name, content)
+    try:
+        read = read_image(content, settings, size=size)
+    except UnreadableImageError as error:
+        return Picture(name, str(error))
+    return Picture(name, "", read.image, read.crops, read.quality["tissue_fraction"])

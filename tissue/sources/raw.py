@@ -1,0 +1,52 @@
+"""The files of `data/raw`: images in few zip files, and the manifest that describes them."""
+
+import csv
+import hashlib
+import zipfile
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+
+from tqdm import tqdm
+
+from tissue.common.names import MANIFEST
+from tissue.sources.opening import Row, Source
+
+PROVENANCE = ("url", "licence", "release", "credit")  # where the source knows it
+SHARD_BYTES = 1_000_000_000
+SHARD_IMAGES = 12_500  # reading or writing a zip takes 1 kB of memory per image in it
+
+
+def write_raw(source: Source, out: Path) -> None:
+    """Write `images-<number>.zip` and `manifest.csv` to the folder `out`."""
+    rows = _write_images(source, out)
+    first = next(rows)
+    columns = [*MANIFEST, "sha256", "bytes", *(name for name in PROVENANCE if name in first)]
+    # Row by row: a table of all images would grow with their number.
+    with (out / "manifest.csv").open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, columns, lineterminator="\n")
+        table.writeheader()
+        table.writerows(chain([first], rows))
+
+
+def _write_images(source: Source, out: Path) -> Iterator[Row]:
+    """Write the images one by one, and yield the row of each."""
+    images = iter(tqdm(source.images, "fetch", source.total, unit="image", disable=None))
+    for number, first in enumerate(images):
+        file = f"images-{number:03d}.zip"
+        with zipfile.ZipFile(out / file, "w") as shard:
+            for row, content in _one_shard(chain([first], images)):
+                # A ZipInfo of its own has a fixed date, so that the same images give the same bytes.
+                shard.writestr(zipfile.ZipInfo(str(row["id"])), content)
+                digest = hashlib.sha256(content).hexdigest()
+                yield {**row, "file": file, "sha256": digest, "bytes": len(content)}
+
+
+def _one_shard(images: Iterable[tuple[Row, bytes]]) -> Iterator[tuple[Row, bytes]]:
+    """Yield images until one file is full."""
+    written = 0
+    for count, (row, content) in enumerate(images, 1):
+        yield row, content
+        written += len(content)
+        if written >= SHARD_BYTES or count >= SHARD_IMAGES:
+            return

@@ -1,0 +1,92 @@
+"""Maps below the trained layers of a backbone, computed once and not in every epoch."""
+
+from collections.abc import Callable, Sequence
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from tissue.common.errors import InputError
+from tissue.training.batches import Batches
+
+Maps = NDArray[np.float16] | dict[str, NDArray[np.float16]]
+
+
+def cut_below_trained(backbone: keras.Model) -> tuple[keras.Model, keras.Model]:
+    """Cut a backbone into what maps images to maps, and what maps these to features.
+
+    Both share its layers. The cut is the highest one, below all layers that are trained, where a
+    single map is all that the layers above need, as between two residual blocks.
+
+    Raises:
+        InputError: if there is no such map but the image.
+    """
+    *scaling, network = backbone.layers[1:]
+    # With sums of residual blocks, which in some backbones are no layers; and as they were called,
+    # since the `output` of a model within is not the tensor in this network.
+    steps = network.operations
+    calls = [step._inbound_nodes[0] for step in steps]
+    trained = [i for i, step in enumerate(steps) if getattr(step, "trainable_variables", None)]
+    for number in range(min(trained), 1, -1):
+        below = {id(tensor): tensor for call in calls[:number] for tensor in call.output_tensors}
+        needed = {id(tensor) for call in calls[number:] for tensor in call.input_tensors}
+        needed &= set(below)
+        if len(needed) == 1:
+            maps = below[needed.pop()]
+            break
+    else:
+        raise InputError(
+            "pretrained.fine_tune_copies: expected 0 where no layer below the trained ones has "
+            "maps that could be kept. Give 0, or fewer pretrained.fine_tune_layers."
+        )
+    images = keras.Input(backbone.input_shape[1:])
+    scaled = images
+    for layer in scaling:
+        scaled = layer(scaled)
+    kept = keras.Input(maps.shape[1:])
+    # training=False as in `build_backbone`.
+    return (
+        keras.Model(images, keras.Model(network.inputs, maps)(scaled, training=False)),
+        keras.Model(kept, keras.Model(maps, network.output)(kept, training=False), name="backbone"),
+    )
+
+
+def compute_maps(lower: keras.Model, drawings: Sequence[Batches]) -> list[Maps]:
+    """Return the maps of each drawing's images, and of their crops, where it has some.
+
+    float16 (N, ...), which halves the memory and rounds far below what training does to them.
+    """
+
+    def maps_of(images: NDArray[np.uint8]) -> NDArray[np.float16]:
+        maps = lower.predict_on_batch(images.reshape(-1, *images.shape[-3:])).astype(np.float16)
+        return maps.reshape(*images.shape[:-3], *maps.shape[1:])
+
+    total = sum(map(len, drawings))
+    with tqdm(total=total, desc="fine_tune, maps", unit="batch", disable=None) as progress:
+
+        def of_batch(batches: Batches, number: int) -> Maps:
+            progress.update()
+            return keras.tree.map_structure(maps_of, batches[number][0])
+
+        return [
+            keras.tree.map_structure(
+                lambda *parts: np.concatenate(parts),
+                *(of_batch(batches, number) for number in range(len(batches))),
+            )
+            for batches in drawings
+        ]
+
+
+def pick_copy(copies: Sequence[Maps]) -> Callable[[NDArray[np.int64], np.random.Generator], Maps]:
+    """Return a change of row numbers into the maps of one of the copies of each, drawn anew."""
+
+    def change(rows: NDArray[np.int64], rng: np.random.Generator) -> Maps:
+        drawn = rng.integers(len(copies), size=len(rows))
+
+        def rows_of(*maps: NDArray[np.float16]) -> NDArray[np.float16]:
+            return np.stack([maps[copy][row] for copy, row in zip(drawn, rows, strict=True)])
+
+        return keras.tree.map_structure(rows_of, *copies)
+
+    return change

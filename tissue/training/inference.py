@@ -1,0 +1,115 @@
+"""Class probabilities of images, of each dihedral view or their mean."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from tissue.backbones.embedding import embed_batch, predict_once
+from tissue.data.features import read_features
+from tissue.data.index import Dataset
+from tissue.data.shards import RowSelection
+
+BATCH = 32
+
+
+def predict_views(
+    model: keras.Model, part: Dataset, *, views: int, name: str
+) -> NDArray[np.float32]:
+    """Return probabilities float32 (N, views, classes) of the images of a part.
+
+    Args:
+        model: from images, and crops where the part has them, to probabilities.
+        part: whole images are turned, crops taken as they are.
+        views: number of dihedral views.
+        name: in front of the progress bar.
+    """
+    return np.concatenate(list(_in_batches(model, part, views=views, name=name)))
+
+
+def _in_batches(
+    model: keras.Model, part: Dataset, *, views: int, name: str
+) -> Iterator[NDArray[np.float32]]:
+    for images, crops in iterate_batches(part, name):
+        yield predict_batch(model, images, crops, views=views)
+
+
+def iterate_batches(
+    part: Dataset, name: str
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8] | None]]:
+    """Yield images uint8 (n, S, S, 3) and their crops, or None, with a progress bar named so."""
+    for start in tqdm(range(0, len(part.images), BATCH), desc=name, unit="batch", disable=None):
+        rows = slice(start, start + BATCH)
+        crops = None if part.crops is None else np.asarray(part.crops[rows])
+        yield np.asarray(part.images[rows]), crops
+
+
+def predict_batch(
+    model: keras.Model, images: NDArray[np.uint8], crops: NDArray[np.uint8] | None, *, views: int
+) -> NDArray[np.float32]:
+    """Return probabilities float32 (N, views, classes) of images (N, S, S, 3) and their crops.
+
+    A backbone sees each crop once, and not once for every view of the whole image.
+    """
+    if model.name == "scratch":
+        return embed_batch(model, images, None, views=views)
+    features = embed_batch(model.get_layer("backbone"), images, crops, views=views)
+    return predict_features(head_of(model), features)
+
+
+def predict_features(
+    head: keras.Model, features: NDArray[np.float32] | RowSelection
+) -> NDArray[np.float32]:
+    """Return probabilities float32 (N, views, classes) of features (N, views, D)."""
+    return np.concatenate(list(_features_in_batches(head, features)))
+
+
+def _features_in_batches(
+    head: keras.Model, features: NDArray[np.float32] | RowSelection
+) -> Iterator[NDArray[np.float32]]:
+    for start in range(0, len(features), BATCH):
+        batch = np.asarray(features[start : start + BATCH])
+        each = predict_once(head, batch.reshape(-1, batch.shape[-1]))
+        yield each.reshape(*batch.shape[:2], -1)
+
+
+def _mean_of_views(batches: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return (N, classes) of batches (n, views, classes), which are not all held at once."""
+    return np.concatenate([batch.mean(axis=1) for batch in batches])
+
+
+def head_of(model: keras.Model) -> keras.Model:
+    """Return the head of a model, which is the model itself where the backbone is an ONNX file."""
+    return model if model.name == "head" else model.get_layer("head")
+
+
+def is_fine_tuned(model: keras.Model) -> bool:
+    """Whether the backbone inside a model was trained, so that cached features are not its own."""
+    return model.name != "head" and bool(model.get_layer("backbone").trainable_weights)
+
+
+def predict_splits(
+    model: keras.Model, parts: Mapping[str, Dataset], *, views: int
+) -> dict[str, NDArray[np.float32]]:
+    """Return the probabilities of each part from its images, mean of the views."""
+    return {
+        name: _mean_of_views(_in_batches(model, part, views=views, name=f"{model.name} {name}"))
+        for name, part in parts.items()
+    }
+
+
+def predict_embedded_splits(
+    model: keras.Model, parts: Mapping[str, Dataset], embed: Path
+) -> dict[str, NDArray[np.float32]]:
+    """Return the probabilities of each part from its cached features, where they are the model's.
+
+    A fine-tuned backbone has features of its own: then its images are read, in as many views.
+    """
+    cached = {name: read_features(part.index["id"], name, embed) for name, part in parts.items()}
+    if is_fine_tuned(model):
+        return predict_splits(model, parts, views=next(iter(cached.values())).shape[1])
+    head = head_of(model)
+    return {name: _mean_of_views(_features_in_batches(head, each)) for name, each in cached.items()}

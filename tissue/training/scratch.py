@@ -1,0 +1,158 @@
+"""The small residual network that is trained from scratch, and its training."""
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import pandas as pd
+from keras import layers
+from numpy.typing import NDArray
+
+from tissue.common.augmentation import augment, shrink
+from tissue.config.schema import Params, Scratch
+from tissue.data.index import Dataset
+from tissue.training.averaging import update_bn
+from tissue.training.batches import Batches
+from tissue.training.loop import FitSettings, Phase, fit
+
+STEM_CHANNELS = 16
+
+
+def train_network(
+    params: Params,
+    train: Dataset,
+    val: Dataset,
+    *,
+    classes: int,
+    several_gpus: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> tuple[keras.Model, pd.DataFrame]:
+    """Train the network on images that were shrunk before, which is cheaper than shrinking inside.
+
+    The side of the images grows during training (progressive learning, Tan and Le 2021,
+    arXiv 2104.00298): no weight depends on it.
+
+    Args:
+        params: `scratch`, `seed`, `lr` and `batch_size` are used.
+        train: images to train on.
+        val: images for the validation curves.
+        classes: number of classes.
+        several_gpus: whether several GPUs train, which then share the statistics of each batch.
+        callbacks: called in every epoch.
+
+    Returns:
+        The network, which takes images as large as those of `train`, and its history as from `fit`.
+    """
+    settings = params.scratch
+    sides = [round(share * settings.input_size) for share in (*settings.progressive, 1.0)]
+    epochs = settings.epochs // len(sides)
+
+    def phase(number: int, side: int) -> Phase:
+        batches = _augmented(params, train, classes, side=side, epoch=number * epochs)
+        validation = Batches(
+            val.images, val.labels, classes=classes, batch_size=params.batch_size,
+            transform=lambda images, _: shrink(images, side),
+        )  # fmt: skip
+        return Phase(epochs, batches, validation)
+
+    *before, last = [phase(number, side) for number, side in enumerate(sides)]
+    small = build_scratch(settings, image_size=None, classes=classes, synchronized=several_gpus)
+    fit_settings = FitSettings(
+        lr=params.lr * settings.lr_factor, epochs=settings.epochs, average=settings.average,
+        warm_up=settings.warm_up, label_smoothing=settings.label_smoothing,
+    )  # fmt: skip
+    history = fit(
+        small, last.train, last.val, fit_settings, before=before if epochs else (),
+        name="train_scratch", callbacks=callbacks,
+    )  # fmt: skip
+    network = build_scratch(settings, image_size=train.images.shape[1], classes=classes)
+    network.set_weights(small.get_weights())
+    # On images as large as those it will be asked about: the network shrinks them itself, and they
+    # are less sharp afterwards than the cropped ones it was trained on.
+    update_bn(network, _augmented(params, train, classes, side=None))
+    return network, history
+
+
+def _augmented(
+    params: Params, train: Dataset, classes: int, *, side: int | None, epoch: int = 0
+) -> Batches:
+    settings = params.scratch
+
+    def transform(images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+        jitter = settings.stain_jitter
+        return augment(images, rng, zoom=settings.zoom, stain_jitter=jitter, size=side)
+
+    return Batches(
+        train.images, train.labels, classes=classes, batch_size=params.batch_size,
+        seed=params.seed, transform=transform, epoch=epoch,
+    )  # fmt: skip
+
+
+def build_scratch(
+    settings: Scratch, *, image_size: int | None, classes: int, synchronized: bool = False
+) -> keras.Model:
+    """Build the network: images in [0, 255] (N, S, S, 3) to class probabilities (N, classes).
+
+    The stem has two fine 3x3 convolutions, since fine texture tells tissues apart and one coarse
+    convolution would blur it. Residual blocks (He et al. 2016, arXiv 1512.03385) of two 3x3
+    convolutions with batch normalisation follow, each at half the side and with twice the channels
+    of the one before, up to `max_width`; then the global average, because a dense layer over the
+    whole map memorises a thousand images.
+
+    Args:
+        settings: widths, number of blocks, dropout and the side that images are shrunk to.
+        image_size: side S; None takes images of any side and does not shrink them.
+        classes: number of classes.
+        synchronized: whether batch normalisation spans all devices that train together.
+    """
+    images = keras.Input((image_size, image_size, 3), name="image")
+    resize = layers.Resizing(
+        settings.input_size, settings.input_size, antialias=True, name="shrink"
+    )
+    x = images if image_size in (None, settings.input_size) else resize(images)
+    x = layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(x)
+    norm = {"synchronized": synchronized}
+    x = _convolve(x, STEM_CHANNELS, strides=2, name="stem1", **norm)
+    x = _convolve(x, STEM_CHANNELS, name="stem2", **norm)
+    x = layers.MaxPooling2D(2, name="stem_pool")(x)
+    for block in range(settings.blocks):
+        filters = min(settings.width * 2**block, settings.max_width)
+        x = _block(x, filters, strides=1 if block == 0 else 2, name=f"block{block + 1}", **norm)
+    x = layers.GlobalAveragePooling2D(name="features")(x)
+    x = layers.Dropout(settings.dropout, name="dropout")(x)
+    probabilities = layers.Dense(classes, activation="softmax", name="probabilities")(x)
+    return keras.Model(images, probabilities, name="scratch")
+
+
+def _block(
+    x: keras.KerasTensor, filters: int, *, strides: int, name: str, synchronized: bool
+) -> keras.KerasTensor:
+    norm = {"synchronized": synchronized}
+    residual = _convolve(x, filters, strides=strides, name=f"{name}_a", **norm)
+    residual = _convolve(residual, filters, name=f"{name}_b", activate=False, **norm)
+    if strides != 1:
+        # A strided 1x1 convolution would skip three of four pixels (He et al. 2019, 1812.01187).
+        x = layers.AveragePooling2D(strides, padding="same", name=f"{name}_shrink")(x)
+    if x.shape[-1] != filters:
+        x = _convolve(x, filters, kernel=1, name=f"{name}_skip", activate=False, **norm)
+    x = layers.Add(name=f"{name}_add")([x, residual])
+    return layers.Activation("relu", name=f"{name}_relu")(x)
+
+
+def _convolve(
+    x: keras.KerasTensor,
+    filters: int,
+    *,
+    kernel: int = 3,
+    strides: int = 1,
+    name: str,
+    synchronized: bool,
+    activate: bool = True,
+) -> keras.KerasTensor:
+    x = layers.Conv2D(
+        filters, kernel, strides=strides, padding="same", use_bias=False,
+        kernel_initializer="he_normal", name=f"{name}_conv",
+    )(x)  # fmt: skip
+    # An epoch has only about 20 steps, too few for the default momentum of 0.99.
+    x = layers.BatchNormalization(momentum=0.9, synchronized=synchronized, name=f"{name}_norm")(x)
+    return layers.Activation("relu", name=f"{name}_relu")(x) if activate else x
