@@ -11,7 +11,10 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).parents[1]
 PARAMS: dict[str, Any] = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
 PIPELINE: dict[str, Any] = YAML(typ="safe", pure=True).load(
-    (ROOT / "dvc.yaml").read_text().replace("${fetch.watch}", PARAMS["fetch"]["watch"])
+    (ROOT / "dvc.yaml")
+    .read_text()
+    .replace("${fetch.watch}", PARAMS["fetch"]["watch"])
+    .replace("${fetch.hpa.genes}", PARAMS["fetch"]["hpa"]["genes"])
 )
 STAGES: dict[str, dict[str, Any]] = PIPELINE["stages"]
 ORDER = (

@@ -36,7 +36,7 @@ def _write_images(source: Source, out: Path) -> Iterator[Row]:
         file = f"images-{number:03d}.zip"
         with zipfile.ZipFile(out / file, "w") as shard:
             for row, content in _one_shard(chain([first], images)):
-                # A ZipInfo of its own has a fixed date, so that the same images give the same bytes.
+                # A new ZipInfo has a fixed date: the same images give the same bytes.
                 shard.writestr(zipfile.ZipInfo(str(row["id"])), content)
                 digest = hashlib.sha256(content).hexdigest()
                 yield {**row, "file": file, "sha256": digest, "bytes": len(content)}

@@ -1,4 +1,4 @@
-"""Batches of a training: in order for validation, shuffled and transformed in each epoch otherwise."""
+"""Batches of a training: in order, or shuffled and transformed anew in each epoch."""
 
 import math
 from collections.abc import Callable

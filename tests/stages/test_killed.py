@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from tests.conftest import run
 from tests.pipeline import ORDER, environment, outputs
-from tests.test_pipeline import digests
+from tests.stages.test_pipeline import digests
 
 # How often each stage writes in one process: what takes its place, and the lines of a log.
 WRITES = {

@@ -17,7 +17,7 @@ from tissue.images.duplicates import clusters, exact_digest, fingerprint, near_d
 from tissue.images.keypoints import align_keypoints, find_keypoints
 
 SIDE = 160
-LUNG = Path(__file__).parents[2] / "shared/data/lc_lung"
+LUNG = Path(__file__).parents[3] / "shared/data/lc_lung"
 
 
 def drawn_core(seed: int) -> NDArray[np.uint8]:

@@ -15,7 +15,7 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 from tests import test_models
 from tissue.training.saving import save_model
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SIDE = test_models.SIDE
 
 

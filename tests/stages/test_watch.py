@@ -8,7 +8,7 @@ from ruamel.yaml import YAML
 from tests.conftest import commit, run, update_params
 from tests.pipeline import ROOT, STAGES
 from tests.servers import Site, serving
-from tests.test_sources import as_folder, as_zip, picture, tree
+from tests.sources.test_sources import as_folder, as_zip, picture, tree
 from tissue.sources import web
 
 

@@ -25,7 +25,7 @@ from tissue.training.saving import load_model, save_model
 
 # Keras asks NumPy in the way of its first version.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SIDE = 32
 IMAGES = np.random.default_rng(1).integers(0, 256, (2, SIDE, SIDE, 3)).astype(np.float32)
 MODULES = {

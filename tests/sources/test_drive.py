@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.test_remote import fetched, from_disk
-from tests.test_sources import as_folder, as_zip, tree
+from tests.sources.test_remote import fetched, from_disk
+from tests.sources.test_sources import as_folder, as_zip, tree
 from tissue.common.errors import InputError
 from tissue.sources import remote as drive
 

@@ -14,7 +14,7 @@ import pytest
 
 from stages import fetch
 from tests.servers import Site, serving
-from tests.test_sources import DEFAULT, as_folder, as_tar, as_zip, snapshot, tree
+from tests.sources.test_sources import DEFAULT, as_folder, as_tar, as_zip, snapshot, tree
 from tissue.common.errors import InputError
 from tissue.config.schema import Fetch
 from tissue.sources import storage, web

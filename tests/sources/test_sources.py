@@ -511,7 +511,7 @@ class TestWrongSources:
             shutil.rmtree(source)
 
 
-SHARED = Path(__file__).parents[2] / "shared" / "data"
+SHARED = Path(__file__).parents[3] / "shared" / "data"
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="no shared data here")

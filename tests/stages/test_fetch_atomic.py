@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import update_params
 from tests.pipeline import ROOT
 from tests.servers import Site, serving
-from tests.test_sources import as_folder, as_zip, snapshot, tree
+from tests.sources.test_sources import as_folder, as_zip, snapshot, tree
 
 COMMAND = [sys.executable, "-m", "stages.fetch"]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}

@@ -13,7 +13,7 @@ from pretrain.pool import draw_pool
 from pretrain.textures import draw
 from pretrain.views import colour_histogram, view
 
-HERE = Path(__file__).parents[1] / "pretrain"
+HERE = Path(__file__).parents[2] / "pretrain"
 WEIGHTS = HERE / "mobilenet_v2_035.weights.h5"
 VIEW = {"side": 32, "crop": [0.4, 0.8]}
 

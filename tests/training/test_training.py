@@ -43,7 +43,7 @@ from tissue.training.loop import Batches, fit, live_log, update_bn, validation_l
 from tissue.training.saving import load_model, save_model
 from tissue.training.scratch import build_scratch
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PARAMS = load_params(ROOT / "params.yaml")
 HEAD = PARAMS.pretrained
 SCRATCH = PARAMS.scratch.model_copy(update={"input_size": 24, "width": 6, "blocks": 1})
@@ -469,7 +469,7 @@ import os, sys
 os.environ["KERAS_BACKEND"], os.environ["TF_CPP_MIN_LOG_LEVEL"] = "tensorflow", "3"
 from pathlib import Path
 from tissue.common.runtime import set_up
-from tests.test_models import PARAMS, scratch
+from tests.training.test_training import PARAMS, scratch
 from tissue.training.saving import save_model
 set_up(seed=4, threads=PARAMS.threads)
 save_model(scratch(), Path(sys.argv[1]))

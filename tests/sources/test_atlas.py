@@ -19,7 +19,7 @@ from stages import fetch
 from tests.conftest import update_params
 from tests.pipeline import ROOT
 from tests.servers import Site, serving
-from tests.test_sources import DEFAULT, picture, snapshot
+from tests.sources.test_sources import DEFAULT, picture, snapshot
 from tissue.common.errors import InputError
 from tissue.config.schema import Fetch, Hpa
 from tissue.sources import web

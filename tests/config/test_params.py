@@ -19,7 +19,7 @@ from tissue.config.command import run_command
 from tissue.config.loading import check_named_files, load_params
 from tissue.config.schema import Params, known_keys
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 COMMITTED = (ROOT / "params.yaml").read_text(encoding="utf-8")
 DIGEST = "0" * 64
 Load = Callable[[str], Params]

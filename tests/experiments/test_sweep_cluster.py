@@ -1,4 +1,4 @@
-"""What a sweep on a Ray cluster refuses before it starts; `tests/test_cluster.py` runs one."""
+"""What a sweep on a Ray cluster refuses before it starts; `tests/chunks/test_cluster.py` runs one."""
 
 import shutil
 import sys

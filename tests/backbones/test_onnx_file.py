@@ -27,7 +27,7 @@ from tissue.config.loading import load_params
 from tissue.training.inference import head_of, is_fine_tuned
 from tissue.training.saving import load_model, save_model
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PARAMS = load_params(ROOT / "params.yaml")
 SETTINGS = PARAMS.pretrained.onnx
 SIDE = test_models.SIDE

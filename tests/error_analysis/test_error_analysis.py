@@ -48,7 +48,7 @@ from tissue.metrics.intervals import Sampling
 from tissue.training.fine_tuning import unfreeze
 from tissue.training.head import build_head, join_backbone
 
-PARAMS = load_params(Path(__file__).parents[1] / "params.yaml")
+PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
 CLASSES = ["colon", "kidney", "lung", "skin_1", "skin_2"]
 COUNTS = {"train": 60, "val": 15, "test": 30}
 PLANTED = {"blur": 6, "little_tissue": 6, "extreme_stain": 6, "unlike_training": 6}

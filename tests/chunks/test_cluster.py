@@ -18,11 +18,11 @@ import pytest
 from benchmarks.split import make_small
 from tests.clusters import KEYS, Cluster, Node, cluster
 from tests.conftest import copy_project, run, update_params
+from tests.experiments.test_sweep_cluster import share, shared_clone
 from tests.guides import blocks, execute
 from tests.pipeline import outputs
-from tests.test_buckets import needs_s3
-from tests.test_pipeline import digests
-from tests.test_sweep_cluster import share, shared_clone
+from tests.sources.test_buckets import needs_s3
+from tests.stages.test_pipeline import digests
 from tissue.chunks.running import ROWS
 
 pytestmark = pytest.mark.skipif(

@@ -13,7 +13,7 @@ from tissue.config.schema import Split
 from tissue.images.groups import add_known_groups, assign_groups, name_groups
 
 ALONE = np.arange(4)
-DEFAULT = load_params(Path(__file__).parents[1] / "params.yaml").split
+DEFAULT = load_params(Path(__file__).parents[2] / "params.yaml").split
 
 
 def table_of(**columns: list[str]) -> pd.DataFrame:

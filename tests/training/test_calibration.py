@@ -8,7 +8,7 @@ from scipy.special import softmax
 
 keras = pytest.importorskip("keras")
 
-from tests.test_models import scratch  # noqa: E402
+from tests.training.test_training import scratch  # noqa: E402
 from tissue.common.stains import draw_stain_factors  # noqa: E402
 from tissue.data.index import Dataset  # noqa: E402
 from tissue.training.calibration import calibrate, predict_stainings, temperature  # noqa: E402

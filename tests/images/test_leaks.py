@@ -22,7 +22,7 @@ from tissue.images.division import (
     list_duplicates,
 )
 
-PARAMS = load_params(Path(__file__).parents[1] / "params.yaml")
+PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
 
 
 def changed(**values: Any) -> Split:

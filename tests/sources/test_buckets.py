@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_remote import fetched, from_disk
-from tests.test_sources import as_folder, as_tar, as_zip, tree
+from tests.sources.test_remote import fetched, from_disk
+from tests.sources.test_sources import as_folder, as_tar, as_zip, tree
 from tissue.common.errors import InputError
 
 BUCKET = "tissue"

@@ -16,7 +16,7 @@ import keras
 from tissue.common.errors import InputError
 from tissue.training.saving import load_model, save_model
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 MODULES = sorted(
     path
     for folder in ("stages", "pretrain", "benchmarks")
