@@ -1,14 +1,14 @@
 PYTHON ?= python3
 VENV ?= .venv
 BASE ?= main
-# The stages call `python`: the one of the environment has to come first.
+# The stages call `python`, so the one of the environment has to come first.
 export PATH := $(abspath $(VENV))/bin:$(PATH)
-# Columns of `make compare`: regular expressions, matched from the start of a name.
+# Columns of `make compare`: regular expressions that match from the start of a name.
 KEEP ?= lr$$|batch_size|.*(scratch|pretrained).json:(val|test).accuracy$$
 
-# Of `make sweep`: every combination of these values is an experiment.
-GRID ?= pretrained.l2=0.003,0.01,0.03 pretrained.hidden=0,64
-# Where they run: local, or ray for a cluster.
+# For `make sweep`: every combination of these values is an experiment.
+GRID ?= advanced.pretrained.l2=0.003,0.01,0.03 advanced.pretrained.dropout=0.2,0.5
+# Where experiments run: local, or ray for a cluster.
 ENGINE ?= local
 
 .PHONY: all test lint compare sweep changes verify lock clean help
@@ -33,20 +33,21 @@ changes: $(VENV)/installed ## what changed against a branch: make changes BASE=m
 sweep: $(VENV)/installed ## try a grid: make sweep GRID='lr=0.001,0.003 batch_size=16,32', with ENGINE=ray on a cluster
 	@python -m tissue sweep --engine $(ENGINE) $(GRID)
 
-verify: $(VENV)/installed ## run every stage anew and compare with what is committed
+verify: $(VENV)/installed ## run every stage again and compare with what is committed
 	dvc repro --force --no-run-cache
 	python -m tissue verify
 
 $(VENV)/installed: requirements.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; (3, 11) <= v < (3, 14) or sys.exit(f"make: expected Python 3.11 to 3.13, since TensorFlow has no wheels for others. Received: {v[0]}.{v[1]}. Run: make PYTHON=python3.13")'
 	$(PYTHON) -m venv $(VENV)
 	python -m pip install --quiet --requirement $<
 	touch $@
 
-$(VENV)/installed-test: requirements-test.txt $(VENV)/installed
+$(VENV)/installed-test: requirements/test.txt $(VENV)/installed
 	python -m pip install --quiet --requirement $<
 	touch $@
 
-lock: ## resolve requirements.txt anew into requirements.lock, with digests
+lock: ## resolve requirements.txt again into requirements.lock, with digests
 	$(PYTHON) -m venv $(VENV)-lock
 	$(VENV)-lock/bin/python -m pip install --quiet uv
 	$(VENV)-lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \

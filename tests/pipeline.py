@@ -17,16 +17,8 @@ PIPELINE: dict[str, Any] = YAML(typ="safe", pure=True).load(
     .replace("${fetch.hpa.genes}", PARAMS["fetch"]["hpa"]["genes"])
 )
 STAGES: dict[str, dict[str, Any]] = PIPELINE["stages"]
-ORDER = (
-    "fetch",
-    "split",
-    "embed",
-    "train_scratch",
-    "train_pretrained",
-    "evaluate",
-    "tsne",
-    "report",
-)
+CONFIG = "tissue/config"
+ORDER = tuple(STAGES)  # as they run
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -44,7 +36,7 @@ def outputs(stage: str) -> list[str]:
 
 
 def local_imports(module: Path, seen: set[Path] | None = None) -> set[Path]:
-    """The module and all modules of this project that it imports, directly or not."""
+    """Return the module and all modules of this project that it imports, directly or not."""
     seen = set() if seen is None else seen
     if module in seen:
         return seen
@@ -62,8 +54,13 @@ def local_imports(module: Path, seen: set[Path] | None = None) -> set[Path]:
     return seen
 
 
-def code_of(stage: str) -> set[str]:
-    """Paths, relative to the root, of the code that a stage runs."""
-    return {
-        path.relative_to(ROOT).as_posix() for path in local_imports(ROOT / f"stages/{stage}.py")
+def rooms_of(stage: str) -> set[str]:
+    """Return the rooms of the library, such as `tissue/data`, whose code a stage runs.
+
+    Without `tissue/config`: the values that it reads are declared as parameters.
+    """
+    folders = {
+        path.parent.relative_to(ROOT).as_posix()
+        for path in local_imports(ROOT / f"stages/{stage}.py")
     }
+    return {folder for folder in folders if folder.startswith("tissue/")} - {CONFIG}

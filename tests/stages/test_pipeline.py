@@ -1,26 +1,26 @@
 import hashlib
-import importlib
 import json
+import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from dvc.repo import Repo
-from pydantic import BaseModel
+from ruamel.yaml import YAML
 
 from tests.conftest import commit, run, update_params
-from tests.pipeline import ORDER, PIPELINE, ROOT, STAGES, code_of, outputs
-from tissue.config.loading import load_params
+from tests.pipeline import CONFIG, ORDER, PARAMS, PIPELINE, ROOT, STAGES, outputs, rooms_of
 from tissue.data.index import read_array
 from tissue.data.shards import Shards
 
+CODE = re.compile("(stages|tissue|pretrain)/")
 SHARD_SIZE = 20
-# What differs with it: arrays, which are compared by themselves, and what names the parameters.
+# What differs with it: arrays, which are compared on their own, and files that name parameters.
 OTHERWISE = ("data/split", "data/embed", "data/models/pretrained.md", "plots/report.html")
-# What is re-run when a parameter changes. The report shows params.yaml and always is.
+# The stages that a changed parameter runs again; the report shows params.yaml, so it always runs.
 BOTH_TRAININGS = {"train_scratch", "train_pretrained", "evaluate", "report"}
 PRETRAINED = {"train_pretrained", "evaluate", "report"}
 FROM_EMBED = {"embed", "train_pretrained", "evaluate", "tsne", "report"}
@@ -55,48 +55,57 @@ RERUNS: dict[str, tuple[Any, set[str]]] = {
 }
 
 
-def test_stages_are_named_as_promised() -> None:
-    assert tuple(STAGES) == ORDER
+def test_every_script_is_a_stage_with_a_command_a_sentence_and_a_row_in_the_readme() -> None:
+    scripts = {path.stem for path in (ROOT / "stages").glob("*.py")}
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    problems = [
+        f"dvc.yaml: add the stage {name} of stages/{name}.py" for name in scripts - set(ORDER)
+    ]
     for name, stage in STAGES.items():
-        assert stage["cmd"] == f"python -m stages.{name}"
-        assert stage["desc"]
+        if name not in scripts:
+            problems.append(f"stages/{name}.py: expected the script of a stage in dvc.yaml")
+        if stage["cmd"] != f"python -m stages.{name}":
+            problems.append(f"dvc.yaml: the cmd of {name} should be python -m stages.{name}")
+        if not stage.get("desc"):
+            problems.append(f"dvc.yaml: {name} needs a desc")
+        if f"(stages/{name}.py)" not in readme:
+            problems.append(f"README.md: add a row for {name} to the table of stages")
+    assert problems == []
 
 
 @pytest.mark.parametrize("stage", ORDER)
-def test_code_a_stage_imports_is_what_it_depends_on(stage: str) -> None:
-    declared = {path for path in STAGES[stage]["deps"] if path.endswith(".py")}
-    assert declared == code_of(stage)
+def test_a_stage_depends_on_its_script_and_on_the_rooms_that_it_imports(stage: str) -> None:
+    declared = set(STAGES[stage]["deps"])
+    used = rooms_of(stage) | {f"stages/{stage}.py"}
+    code = {path for path in declared if path.startswith(("stages/", "tissue/"))}
+    code -= {PARAMS["fetch"]["watch"]}
+    problems = [f"dvc.yaml: add '- {path}' to the deps of {stage}" for path in sorted(used - code)]
+    problems += [
+        f"dvc.yaml: delete '- {path}' from the deps of {stage}, which does not import it"
+        for path in sorted(code - used)
+    ]
+    assert problems == []
 
 
-class Recorder:
-    """Stands for the parameters and notes which of them are read."""
-
-    def __init__(self, values: BaseModel, read: set[str], prefix: str = "") -> None:
-        self.values, self.read, self.prefix = values, read, prefix
-
-    def __getattr__(self, name: str) -> Any:
-        value = getattr(self.values, name)
-        path = f"{self.prefix}{name}"
-        self.read.add(path)
-        return Recorder(value, self.read, f"{path}.") if isinstance(value, BaseModel) else value
+def test_the_pipeline_is_taken_in_at_a_glance() -> None:
+    lines = (ROOT / "dvc.yaml").read_text(encoding="utf-8").splitlines()
+    code = [dep for stage in STAGES.values() for dep in stage["deps"] if CODE.match(dep)]
+    assert len(lines) < 200
+    assert len(code) <= 50
 
 
-@pytest.mark.parametrize("stage", ORDER)
-def test_params_a_stage_reads_are_what_it_declares(
-    stage: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    module = importlib.import_module(f"stages.{stage}")
-    read: set[str] = set()
-    recorder = Recorder(load_params(ROOT / "params.yaml"), read)
-    monkeypatch.setattr(module, "load_params", lambda: recorder, raising=False)
-    monkeypatch.setattr(module, "run", lambda *args, **kwargs: None)
-    # It looks whether files are there, and decides none of the bytes that are written.
-    monkeypatch.setattr(module, "check_named_files", lambda params: None, raising=False)
-    module.main()
-    whole = {path for path in read if not any(other.startswith(f"{path}.") for other in read)}
-    # Where a stage does its work decides none of the bytes that it writes, so no change of it
-    # makes results old.
-    assert whole - {"engine"} == set(STAGES[stage].get("params", []))
+def change_undeclared(values: dict[str, Any], declared: Sequence[str], above: str = "") -> None:
+    """Give another valid value to each number that a stage does not declare as a parameter."""
+    for name, value in values.items():
+        key = f"{above}{name}"
+        if key in declared:
+            continue
+        if isinstance(value, dict):
+            change_undeclared(value, declared, f"{key}.")
+        elif isinstance(value, int):
+            values[name] = value + 1
+        elif isinstance(value, float):
+            values[name] = 0.9 * value
 
 
 def digests(folder: Path, paths: list[str]) -> dict[str, str]:
@@ -120,19 +129,28 @@ def copy(paths: Iterable[str], source: Path, to: Path) -> None:
         (shutil.copytree if (source / path).is_dir() else shutil.copy2)(source / path, to / path)
 
 
-def test_stages_need_only_their_deps_and_many_shards_change_no_result(
+def test_stages_need_only_what_they_declare_and_many_shards_change_no_result(
     tiny: Path, tmp_path: Path
 ) -> None:
-    """Each stage in a folder of its own, on arrays in several files: the results are `tiny`'s."""
+    """Run each stage in a folder that holds only its deps, with other values for all parameters
+    that it does not declare, on arrays in several files: the results are those of `tiny`.
+
+    Only this test proves that DVC knows everything that a result depends on.
+    """
     results = tmp_path / "results"
+    yaml = YAML()
     for stage in ORDER:
         deps, here = STAGES[stage]["deps"], tmp_path / stage
-        for path in (*deps, "params.yaml"):
+        for path in (*deps, "params.yaml", CONFIG):
             copy([path], results if (results / path).exists() else tiny, here)
         update_params(here / "params.yaml", {"split": {"shard_size": SHARD_SIZE}})
+        if "params.yaml" not in deps:
+            values = yaml.load(here / "params.yaml")
+            change_undeclared(values, STAGES[stage]["params"])
+            yaml.dump(values, here / "params.yaml")
         run("python", "-m", f"stages.{stage}", cwd=here)
         made = outputs(stage)
-        declared = {*digests(here, [*deps, *made]), "params.yaml"}
+        declared = {*digests(here, [*deps, *made, CONFIG]), "params.yaml"}
         written = {path.relative_to(here).as_posix() for path in here.rglob("*") if path.is_file()}
         assert {path for path in written if "__pycache__" not in path} == declared, stage
         copy(made, here, results)
@@ -162,8 +180,8 @@ def test_a_changed_parameter_reruns_exactly_the_stages_it_concerns(
 ) -> None:
     value, expected = RERUNS[key]
     before = (tiny / "params.yaml").read_bytes()
-    for part in reversed(key.split(".")):
-        value = {part: value}
+    for name in reversed(key.split(".")):
+        value = {name: value}
     try:
         update_params(tiny / "params.yaml", value)
         monkeypatch.chdir(tiny)
