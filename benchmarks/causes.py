@@ -44,10 +44,10 @@ from tissue.error_analysis.suspects import label_fit, out_of_sample, suspect_lab
 from tissue.images.quality import choose_crops, measure_quality
 from tissue.metrics.classification import prediction_table
 from tissue.metrics.intervals import Sampling
-from tissue.phantom.cellular import cells
+from tissue.phantom.cellular import voronoi
 from tissue.phantom.core import ARCHITECTURES, SMALLEST, draw_core
+from tissue.phantom.layers import Tissue
 from tissue.phantom.plan import Core
-from tissue.phantom.tissue import Tissue
 
 if TYPE_CHECKING:
     import keras
@@ -62,14 +62,13 @@ LABEL_DRAWINGS = 20
 
 def fat(tissue: Tissue, donor: np.random.Generator) -> None:
     """Draw fat, of which the twelve classes know nothing: large empty cells with thin walls."""
-    rng = tissue.rng
     width = donor.uniform(18, 28)
-    tissue.turn(rng.uniform(0, 2 * np.pi))
-    plan = cells(rng, tissue.u, tissue.v, spacing=(width, width), jitter=0.4)
-    wall = tissue.soft(0.9 - plan.edge)
+    tissue.turn_axes()
+    cells = voronoi(tissue, spacing=(width, width), jitter=0.4)
+    wall = tissue.mask(0.9 - cells.edge)
     tissue.epithelium += 0.7 * wall
     tissue.border += 0.3 * wall
-    tissue.sow(0.6 * wall, spacing=5)
+    tissue.add_nuclei(0.6 * wall, spacing=5)
 
 
 def blurred(image: Picture, rng: np.random.Generator) -> Picture:

@@ -35,7 +35,7 @@ from tissue.chunks.running import LOCAL_ENGINE, run_chunks
 from tissue.config.loading import load_params
 from tissue.images.reading import StoredRows, read_chunk, reading_chunks
 from tissue.phantom.core import draw_jpeg
-from tissue.phantom.plan import cores
+from tissue.phantom.plan import plan_cores
 
 SIDE = 224
 WORKERS = 2  # of `split` as a whole
@@ -43,7 +43,7 @@ WORKERS = 2  # of `split` as a whole
 
 def make_files(folder: Path, count: int, side: int) -> int:
     """Write `count` JPEGs of `side` pixels below `folder` in two classes; return their bytes."""
-    plan = cores(train_per_class=1, test_per_class=0, size=512, seed=1)[:8]
+    plan = plan_cores(train_per_class=1, test_per_class=0, size=512, seed=1)[:8]
     drawn = [Image.open(io.BytesIO(draw_jpeg(core))).resize((side, side)) for core in plan]
     size = 0
     for number in range(count):

@@ -3,22 +3,20 @@
 import numpy as np
 from numpy.random import Generator
 
-from tissue.phantom.tissue import Tissue, texture
+from tissue.phantom.layers import Tissue
 
 
-def lymphoid(tissue: Tissue, donor: Generator, *, splenic: bool) -> None:
-    """Draw follicles in pulp. The share of red pulp tells the organs apart, and overlaps."""
+def lymphoid(tissue: Tissue, donor: Generator, *, red_pulp: float) -> None:
+    """Draw follicles in pulp; the organs differ in the mean share of `red_pulp`, and overlap."""
     rng = tissue.rng
-    red = donor.normal(0.67 if splenic else 0.33, 0.18) + rng.normal(0, 0.1)
-    red = float(np.clip(red, 0, 1))
-    tissue.turn(rng.uniform(0, 2 * np.pi), bend=8, grain=40)
-    pulp = tissue.soft(4 * (tissue.noise(70) + 3.2 * (red - 0.5)))
-    sinus = np.clip(
-        tissue.noise(4.5) * 0.9 + tissue.noise(2.2) * 0.5 + donor.normal(-0.35, 0.2), 0, 1
-    )
+    red = float(np.clip(donor.normal(red_pulp, 0.18) + rng.normal(0, 0.1), 0, 1))
+    tissue.turn_axes(bend=8, grain=40)
+    pulp = tissue.mask(4 * (tissue.noise(70) + 3.2 * (red - 0.5)))
+    sinus = 0.9 * tissue.noise(4.5) + 0.5 * tissue.noise(2.2) + donor.normal(-0.35, 0.2)
+    sinus = np.clip(sinus, 0, 1)
     tissue.stroma += 0.85 - 0.75 * pulp * sinus
     tissue.content += 0.5 * pulp * np.clip(tissue.noise(3) - 0.6, 0, 1)
-    tissue.sow(0.95 - 0.5 * pulp - 0.3 * pulp * sinus, spacing=donor.uniform(2.7, 3.3))
+    tissue.add_nuclei(0.95 - 0.5 * pulp - 0.3 * pulp * sinus, spacing=donor.uniform(2.7, 3.3))
     for _ in range(rng.poisson(donor.uniform(1, 6) * (1.25 - 0.7 * red))):
         _follicle(tissue, donor.uniform(18, 42) * rng.uniform(0.6, 1.2), donor, red)
     if rng.random() < 0.6:
@@ -26,21 +24,20 @@ def lymphoid(tissue: Tissue, donor: Generator, *, splenic: bool) -> None:
 
 
 def _follicle(tissue: Tissue, radius: float, donor: Generator, red: float) -> None:
+    """Draw a follicle: a mantle, often a pale germinal centre, sometimes an artery."""
     rng = tissue.rng
     centre = (rng.uniform(-160, 160), rng.uniform(-160, 160))
-    inside = tissue.disc(centre, (radius * rng.uniform(1, 1.5), radius), 0.1 * tissue.noise(16))
-    whole = tissue.soft(0.4 * inside)
+    inside = tissue.ellipse(centre, (radius * rng.uniform(1, 1.5), radius), 0.1 * tissue.noise(16))
     mantle = donor.uniform(5, 12)
-    centred = tissue.soft(0.35 * (inside - mantle)) * (rng.random() < 0.85 - 0.4 * red)
-    tissue.clear(whole)
-    tissue.stroma += whole * (0.95 - 0.15 * centred)
-    tissue.sow(whole * (1 - centred), spacing=2.6, dark=1.1)
-    tissue.sow(0.7 * centred, spacing=3.6, dark=0.8)
+    germinal = tissue.mask(0.35 * (inside - mantle)) * (rng.random() < 0.85 - 0.4 * red)
+    follicle = tissue.carve(0.4 * inside)
+    tissue.stroma += follicle * (0.95 - 0.15 * germinal)
+    tissue.add_nuclei(follicle * (1 - germinal), spacing=2.6, dark=1.1)
+    tissue.add_nuclei(0.7 * germinal, spacing=3.6, dark=0.8)
     if rng.random() < 0.6 * red:
-        spot = tissue.disc(centre, (4, 3), 0.1 * tissue.noise(8))
-        ring = tissue.soft(spot + 2)
-        tissue.thin(ring)
-        tissue.stroma *= 1 - tissue.soft(spot - 1)
+        artery = tissue.ellipse(centre, (4, 3), 0.1 * tissue.noise(8))
+        tissue.clear_nuclei(tissue.mask(artery + 2))
+        tissue.stroma *= 1 - tissue.mask(artery - 1)
 
 
 def _trabecula(tissue: Tissue, width: float) -> None:
@@ -48,8 +45,6 @@ def _trabecula(tissue: Tissue, width: float) -> None:
     start = rng.uniform(-120, 60)
     across = tissue.v - rng.uniform(-130, 130) + 8 * tissue.noise(60)
     inside = width * np.clip((tissue.u - start) / 40, -1, 1) - np.abs(across)
-    whole = tissue.soft(inside)
-    tissue.clear(whole)
-    fibres = texture(rng, tissue.u, tissue.v, (20, 3))
-    tissue.stroma += whole * (0.55 + 0.4 * fibres)
-    tissue.sow(0.4 * whole, spacing=4.2, dark=0.8, spindle=True)
+    trabecula = tissue.carve(inside)
+    tissue.stroma += trabecula * (0.55 + 0.4 * tissue.fibres(20, 3))
+    tissue.add_nuclei(0.4 * trabecula, spacing=4.2, dark=0.8, spindle=True)

@@ -1,29 +1,28 @@
-"""What a slide and its antibody do to the colours: haematoxylin, and DAB where it binds."""
+"""How a slide and its antibody stain tissue: haematoxylin, and DAB where the antibody binds."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.random import Generator
 
-from tissue.phantom.tissue import Field, Tissue
+from tissue.phantom.layers import Field, Tissue
 
 
-@dataclass(frozen=True)
-class Antibody:
-    """Where the brown goes, as optical density per unit of each layer."""
+class Antibody(NamedTuple):
+    """How much DAB an antibody leaves, as optical density per unit of each layer."""
 
     epithelium: float
     stroma: float
     nuclei: float
     border: float
     content: float
-    marked: float  # a scattered few of the cells
+    marked: float  # a few scattered cells
     marked_share: float
     patchiness: float
-    patch: float  # how coarse the patches are, reference pixels
+    patch: float  # coarseness of the patches, reference pixels
 
 
-# Share of antibodies, then brown in epithelium, stroma, nuclei, border, content, marked cells.
+# Share of antibodies, then DAB in epithelium, stroma, nuclei, border, content, marked cells.
 PATTERNS = (
     (0.16, (0.02, 0.02, 0.00, 0.02, 0.02, 0.00)),  # nothing
     (0.18, (0.80, 0.50, 0.30, 0.50, 0.35, 0.00)),  # cytoplasm everywhere
@@ -39,40 +38,28 @@ PATTERNS = (
 def draw_antibody(rng: Generator) -> Antibody:
     """Draw an antibody: a pattern, and a strength from none to almost black."""
     shares = np.array([share for share, _ in PATTERNS])
-    pattern = PATTERNS[rng.choice(len(PATTERNS), p=shares / shares.sum())][1]
+    _, pattern = PATTERNS[rng.choice(len(PATTERNS), p=shares / shares.sum())]
     strength = float(np.exp(rng.normal(-0.75, 0.75)))
     if rng.random() < 0.06:
         strength = rng.uniform(2.0, 3.2)
-    epithelium, stroma, nuclei, border, content, marked = (
-        float(share * strength * np.exp(rng.normal(0, 0.3))) for share in pattern
-    )
-    return Antibody(
-        epithelium=epithelium,
-        stroma=stroma,
-        nuclei=nuclei,
-        border=border,
-        content=content,
-        marked=marked,
-        marked_share=rng.uniform(0.03, 0.2),
-        patchiness=rng.uniform(0.05, 0.4),
-        patch=rng.gamma(2, 3) + 3,
-    )
+    amounts = [float(amount * strength * np.exp(rng.normal(0, 0.3))) for amount in pattern]
+    marked_share, patchiness = rng.uniform(0.03, 0.2), rng.uniform(0.05, 0.4)
+    return Antibody._make([*amounts, marked_share, patchiness, rng.gamma(2, 3) + 3])
 
 
-@dataclass(frozen=True)
-class Slide:
-    """How a slide was counterstained: haematoxylin in nuclei and body, its hue, and the light."""
+class Slide(NamedTuple):
+    """How a slide was counterstained with haematoxylin, and the light behind it."""
 
-    nuclei: float
-    body: float
+    nuclei: float  # haematoxylin in nuclei
+    body: float  # and in everything else
     hue: float
-    haze: float  # brown that sticks to everything
-    light: float
+    haze: float  # DAB that sticks to everything
+    light: float  # grey level of clear glass
     tint: tuple[float, float, float]
 
 
 def draw_slide(rng: Generator) -> Slide:
-    """Draw a slide's counterstain."""
+    """Draw a slide."""
     strength = float(np.exp(rng.normal(0, 0.25)))
     return Slide(
         nuclei=0.66 * strength,
@@ -84,26 +71,24 @@ def draw_slide(rng: Generator) -> Slide:
     )
 
 
-def stain(tissue: Tissue, on: Slide, by: Antibody, rng: Generator) -> tuple[Field, Field]:
-    """Return the amounts of haematoxylin and DAB in `tissue`."""
-    nuclei, marked = tissue.nuclei(sigma=0.62, marked=by.marked_share)
-    grit = np.maximum(
-        1 + 0.24 * tissue.noise(1.0) + 0.3 * tissue.noise(2.3) + 0.08 * tissue.noise(16), 0
-    )
-    epithelium = tissue.epithelium * grit
-    stroma = tissue.stroma * grit
-    haematoxylin = on.nuclei * nuclei + on.body * (
+def stain(tissue: Tissue, slide: Slide, antibody: Antibody) -> tuple[Field, Field]:
+    """Return the amounts of haematoxylin and DAB in the tissue."""
+    nuclei, marked = tissue.draw_nuclei(marked=antibody.marked_share)
+    grit = 1 + 0.24 * tissue.noise(1.0) + 0.3 * tissue.noise(2.3) + 0.08 * tissue.noise(16)
+    grit = np.maximum(grit, 0)
+    epithelium, stroma = tissue.epithelium * grit, tissue.stroma * grit
+    haematoxylin = slide.nuclei * nuclei + slide.body * (
         epithelium + 0.85 * stroma + 0.5 * tissue.border + 0.8 * tissue.content
     )
-    patches = np.clip(1 + by.patchiness * tissue.noise(by.patch), 0.2, 2.0)
+    patches = np.clip(1 + antibody.patchiness * tissue.noise(antibody.patch), 0.2, 2.0)
     dab = patches * (
-        (by.epithelium + on.haze) * epithelium
-        + (by.stroma + on.haze) * stroma
-        + by.nuclei * nuclei
-        + by.border * tissue.border
-        + by.marked * marked
+        (antibody.epithelium + slide.haze) * epithelium
+        + (antibody.stroma + slide.haze) * stroma
+        + antibody.nuclei * nuclei
+        + antibody.border * tissue.border
+        + antibody.marked * marked
     )
-    dab += by.content * tissue.content
-    dab *= float(np.exp(rng.normal(0, 0.3)))
+    dab += antibody.content * tissue.content
+    dab *= float(np.exp(tissue.rng.normal(0, 0.3)))
     # Dense precipitate saturates, and brown nuclei hide the blue.
     return haematoxylin / (1 + 0.4 * dab), np.minimum(dab, 2.4)

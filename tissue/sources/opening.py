@@ -9,7 +9,7 @@ from tissue.common.errors import InputError
 from tissue.common.runtime import process_pool
 from tissue.config.schema import Fetch, Phantom
 from tissue.phantom.core import draw_jpeg
-from tissue.phantom.plan import cores as plan
+from tissue.phantom.plan import plan_cores
 from tissue.sources.listing import Image
 from tissue.sources.local import list_images
 from tissue.sources.remote import download_sources
@@ -51,7 +51,7 @@ def open_source(settings: Fetch, *, seed: int, workers: int, closing: ExitStack)
 
 
 def _phantom(settings: Phantom, seed: int, workers: int, closing: ExitStack) -> Source:
-    cores = plan(
+    cores = plan_cores(
         train_per_class=settings.train_per_class,
         test_per_class=settings.test_per_class,
         size=settings.size,

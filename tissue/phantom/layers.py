@@ -1,0 +1,178 @@
+"""The layers of a piece of tissue, and the ways to draw into them.
+
+An organ is drawn by a function of a `Tissue` and of the donor's random generator, which is listed
+in `core.ARCHITECTURES`. A minimal one:
+
+    def fat(tissue: Tissue, donor: Generator) -> None:
+        width = donor.uniform(18, 28)  # all cores of a donor share it
+        tissue.turn_axes()
+        cells = voronoi(tissue, spacing=(width, width))  # see `cellular.py`
+        wall = tissue.mask(0.9 - cells.edge)
+        tissue.epithelium += 0.7 * wall
+        tissue.add_nuclei(0.6 * wall, spacing=5)
+
+Shapes are signed distances, positive inside. `Tissue.mask` turns them into masks, and masks are
+added to the layers. Every length is in reference pixels, of which a core spans `REFERENCE` at any
+size of the picture. The order of the random draws determines the pictures: another order gives
+other data.
+"""
+
+import math
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+Field = NDArray[np.floating]  # one value per pixel
+REFERENCE = 448
+CROWDING = 0.8  # distance between nuclei, as a share of the spacing given to `add_nuclei`
+NUCLEUS = 0.62  # standard deviation of a nucleus, reference pixels
+
+
+def smooth_noise(rng: Generator, shape: tuple[int, int], grain: float) -> Field:
+    """Return smooth noise, float32 `shape`, mean 0, deviation near 1, `grain` pixels coarse."""
+    rows, columns = (max(2, round(n / max(grain, 1.0)) + 1) for n in shape)
+    coarse = rng.standard_normal((rows, columns), np.float32)
+    if (rows, columns) == shape:
+        return coarse
+    method = Image.Resampling.BICUBIC if grain > 6 else Image.Resampling.BILINEAR
+    image = Image.fromarray(coarse).resize((shape[1], shape[0]), method)
+    return np.asarray(image, np.float32)
+
+
+def rotate(x: Field, y: Field, angle: float) -> tuple[Field, Field]:
+    """Return the coordinates along and across an axis at `angle` radians from the x axis."""
+    cosine, sine = math.cos(angle), math.sin(angle)
+    return x * cosine + y * sine, y * cosine - x * sine
+
+
+class Tissue:
+    """A square piece of tissue: its layers, its nuclei and its axes.
+
+    Attributes:
+        side: of the square, in pixels of the picture.
+        unit: pixels of the picture per reference pixel.
+        rng: random numbers of this core; what cores of a donor share is drawn from the donor's.
+        x, y: coordinates of the pixels in the picture, reference pixels from the centre.
+        u, v: coordinates along the axes of the tissue. In an organ with a surface, u runs along the
+            surface and v into the depth.
+        epithelium, stroma: amount of tissue, mostly 0 to 1, float32 (side, side), as all layers.
+        border: apical and basal edges of cells.
+        content: secretion, blood, horn.
+    """
+
+    def __init__(self, side: int, unit: float, rng: Generator) -> None:
+        self.side, self.unit, self.rng = side, unit, rng
+        line = ((np.arange(side) - (side - 1) / 2) / unit).astype(np.float32)
+        self.x, self.y = np.meshgrid(line, line)
+        self.u, self.v = self.x, self.y
+        layers = np.zeros((4, side, side), np.float32)
+        self.epithelium, self.stroma, self.border, self.content = layers
+        self._angle = 0.0  # of the u axis in the picture, radians
+        self._nuclei: list[NDArray[np.float64]] = []  # rows: row, column, weight, lot (0 to 1)
+
+    def turn_axes(self, *, bend: float = 0.0, grain: float = 90.0) -> None:
+        """Turn u and v in a random direction, and bend them by noise of deviation `bend`."""
+        self._angle = self.rng.uniform(0, 2 * np.pi)
+        self.u, self.v = rotate(self.x, self.y, self._angle)
+        if bend:
+            self.u = self.u + bend * self.noise(grain)
+            self.v = self.v + bend * self.noise(grain)
+
+    def noise(self, grain: float) -> Field:
+        """Return smooth noise, mean 0, deviation near 1, `grain` reference pixels coarse."""
+        return smooth_noise(self.rng, (self.side, self.side), grain * self.unit)
+
+    def fibres(self, length: float, width: float, *, v: Field | None = None) -> Field:
+        """Return value noise from 0 to 1, drawn out to fibres along u (across `v` if given)."""
+        table = self.rng.random((128, 128), np.float32).ravel()
+        a = self.u * np.float32(1 / length)
+        b = (self.v if v is None else v) * np.float32(1 / width)
+        i, j = np.floor(a), np.floor(b)
+        a -= i
+        b -= j
+        column, row = i.astype(np.int32) & 127, (j.astype(np.int32) & 127) << 7
+        right, below = (column + 1) & 127, (row + 128) & 16383
+        top = table[row + column] * (1 - a) + table[row + right] * a
+        bottom = table[below + column] * (1 - a) + table[below + right] * a
+        return top + (bottom - top) * b
+
+    def mask(self, inside: Field) -> Field:
+        """Return 1 where the signed distance `inside` is positive, 0 elsewhere, antialiased."""
+        return np.clip(inside * np.float32(self.unit) + np.float32(0.5), 0, 1)
+
+    def ellipse(
+        self, centre: tuple[float, float], radii: tuple[float, float], wobble: Field
+    ) -> Field:
+        """Return the signed distance to an ellipse, given as (u, v), with a wobbling outline."""
+        reach = np.hypot((self.u - centre[0]) / radii[0], (self.v - centre[1]) / radii[1])
+        return (1 - reach + wobble) * min(radii)
+
+    def carve(self, inside: Field) -> Field:
+        """Clear the tissue where the signed distance `inside` is positive; return the mask."""
+        mask = self.mask(inside)
+        self.clear(mask)
+        return mask
+
+    def clear(self, mask: Field) -> None:
+        """Remove all layers and nuclei where `mask` is 1."""
+        keep = 1 - mask
+        for layer in (self.epithelium, self.stroma, self.border, self.content):
+            layer *= keep
+        self.clear_nuclei(mask)
+
+    def clear_nuclei(self, mask: Field) -> None:
+        """Remove the nuclei added so far where `mask` is at least a half."""
+        for k, nuclei in enumerate(self._nuclei):
+            rows, columns = nuclei[:2].astype(np.int32)
+            self._nuclei[k] = nuclei[:, mask[rows, columns] < 0.5]
+
+    def add_nuclei(
+        self, density: Field, *, spacing: float, dark: float = 1.0, spindle: bool = False
+    ) -> None:
+        """Scatter nuclei, about `spacing` reference pixels apart where `density` is 1.
+
+        `spindle` stretches them along u, as in fibres.
+        """
+        step = CROWDING * spacing * self.unit
+        count = int(self.side / step) + 1
+        grid = (np.indices((count, count)).reshape(2, -1) + 0.5) * step
+        spots = grid + self.rng.uniform(-0.5, 0.5, grid.shape) * step
+        spots = spots[:, (spots < self.side - 1).all(axis=0) & (spots >= 0).all(axis=0)]
+        rows, columns = spots.astype(np.int32)
+        lots = self.rng.random((3, rows.size))
+        here = lots[0] < density[rows, columns]
+        spots, lots = spots[:, here], lots[:, here]
+        weight = dark * (0.4 + 0.9 * lots[1])
+        if not spindle:
+            self._nuclei.append(np.vstack([spots, weight, lots[2]]))
+            return
+        offset = 0.8 * self.unit * np.array([[np.sin(self._angle)], [np.cos(self._angle)]])
+        for side in (-1, 1):
+            moved = np.clip(spots + side * offset, 0, self.side - 1.01)
+            self._nuclei.append(np.vstack([moved, 0.6 * weight, lots[2]]))
+
+    def draw_nuclei(self, *, marked: float) -> tuple[Field, Field]:
+        """Return all nuclei, and the share `marked` of them, as two blurred layers."""
+        nuclei = np.hstack(self._nuclei)
+        some = nuclei[:, nuclei[3] < marked]
+        return self._blur(nuclei, NUCLEUS), self._blur(some, 1.15 * NUCLEUS)
+
+    def _blur(self, nuclei: NDArray[np.float64], sigma: float) -> Field:
+        rows, columns = nuclei[:2].astype(np.int32)
+        a, b = nuclei[0] - rows, nuclei[1] - columns
+        pixel, weight = rows * self.side + columns, nuclei[2]
+        total = np.zeros(self.side * self.side)
+        for shift, share in (
+            (0, (1 - a) * (1 - b)),
+            (1, (1 - a) * b),
+            (self.side, a * (1 - b)),
+            (self.side + 1, a * b),
+        ):
+            total += np.bincount(pixel + shift, weight * share, total.size)[: total.size]
+        width = sigma * self.unit
+        points = total.reshape(self.side, self.side).astype(np.float32)
+        layer = gaussian_filter(points, width, truncate=2.5)
+        return np.minimum(layer * np.float32(2 * np.pi * width**2 + 1), 1.4)
