@@ -1,6 +1,4 @@
-"""What the classes of textures are: formulas with random parameters."""
-
-from dataclasses import dataclass
+"""The classes of textures: formulas with random parameters."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,31 +18,44 @@ FAMILIES = (
 )
 
 
-@dataclass(frozen=True)
 class Formula:
-    """What the pictures of one class have in common; arrays hold one value a zone."""
+    """What the pictures of one class have in common, at random from its index and the seed.
 
-    family: int
-    wavelength: float  # px between repeats of the field
-    stretch: float  # 1: same in all directions
-    warp: float  # displacement, in wavelengths
-    cuts: NDArray[np.float64]  # (ZONES - 1,) area fractions at which zones end, ascending
-    counterstain: NDArray[np.float64]  # (ZONES,)
-    label: NDArray[np.float64]  # (ZONES,)
-    fibre: NDArray[np.float64]  # (ZONES,) contrast of the fine texture
-    fibre_wavelength: float
-    fibre_stretch: float
-    crowding: NDArray[np.float64]  # (ZONES,) probability that a granule site is taken
-    radius: float  # granule radius, px
-    elongation: float
-    alignment: float  # 0: granules point anywhere, 1: along the field's contours
-    chromatin: float  # contrast inside a granule
-    membrane: float  # stain between the granules' cells
-    background: float  # probability of an empty part
+    Arrays are float64 (ZONES,), one value per zone; the cuts are (ZONES - 1,), ascending.
+    """
+
+    def __init__(self, index: int, *, seed: int) -> None:
+        rng = np.random.default_rng([seed, 1, index])
+        opening = rng.random() < 0.6  # the first zone is bright, like the inside of a tube
+        self.cuts = np.sort(rng.uniform(0.1, 0.9, ZONES - 1))  # area fractions at which zones end
+        if opening:
+            self.cuts = np.sort([rng.uniform(0.05, 0.4), *rng.uniform(0.3, 0.9, ZONES - 2)])
+        full = np.array([0.1 if opening else 1.0, 1.0, 1.0, 1.0])
+        labelled = rng.random() < 0.5
+        self.family = index % len(FAMILIES)
+        # Distance between repeats of the field in px, its anisotropy, and its warp in wavelengths.
+        self.wavelength = float(np.exp(rng.uniform(np.log(14.0), np.log(90.0))))
+        self.stretch = float(np.exp(rng.uniform(0.0, 1.1) * (rng.random() < 0.6)))
+        self.warp = rng.uniform(0.0, 0.35)
+        # Amounts of the stains.
+        self.counterstain = rng.uniform(0.05, 1.1, ZONES) * full
+        self.label = rng.uniform(0.0, 1.2, ZONES) * (rng.random(ZONES) < 0.5) * full * labelled
+        # Contrast, px between repeats and anisotropy of the fine texture.
+        self.fibre = rng.uniform(0.0, 0.8, ZONES)
+        self.fibre_wavelength = float(np.exp(rng.uniform(np.log(2.5), np.log(12.0))))
+        self.fibre_stretch = float(np.exp(rng.uniform(0.0, 1.6)))
+        # Granules: probability that a site is taken, radius in px, elongation, alignment (0: they
+        # point anywhere, 1: along the contours of the field), contrast inside, stain between sites.
+        self.crowding = np.clip(rng.uniform(-0.3, 1.2, ZONES), 0.0, 1.0) * full
+        self.radius = float(np.exp(rng.uniform(np.log(1.6), np.log(5.5))))
+        self.elongation = float(np.exp(rng.uniform(0.0, 1.0)))
+        self.alignment = float(rng.random() < 0.5)
+        self.chromatin = rng.uniform(0.0, 0.6)
+        self.membrane = max(0.0, rng.uniform(-0.3, 0.5))
+        self.background = rng.uniform(0.0, 0.25)  # probability that part of the picture is empty
 
     def values(self) -> NDArray[np.float32]:
-        """Return the formula as numbers of order one, float32 (P,), for regression."""
-        one_hot = np.eye(len(FAMILIES))[self.family]
+        """Return the parameters as numbers of order one, float32 (P,), for regression."""
         scalars = [
             np.log(self.wavelength / 35.0),
             np.log(self.stretch),
@@ -58,34 +69,5 @@ class Formula:
             3.0 * self.membrane,
         ]
         zones = [self.cuts, self.counterstain, self.label, self.fibre, self.crowding]
-        return np.concatenate([one_hot, scalars, *zones]).astype(np.float32)
-
-
-def formula(index: int, *, seed: int) -> Formula:
-    """Return the formula of class `index`; the same for the same seed."""
-    rng = np.random.default_rng([seed, 1, index])
-    opening = rng.random() < 0.6  # the first zone is bright, as the inside of a tube
-    cuts = np.sort(rng.uniform(0.1, 0.9, ZONES - 1))
-    if opening:
-        cuts = np.sort([rng.uniform(0.05, 0.4), *rng.uniform(0.3, 0.9, ZONES - 2)])
-    empty = np.array([0.1 if opening else 1.0, 1.0, 1.0, 1.0])
-    labelled = rng.random() < 0.5
-    return Formula(
-        family=index % len(FAMILIES),
-        wavelength=float(np.exp(rng.uniform(np.log(14.0), np.log(90.0)))),
-        stretch=float(np.exp(rng.uniform(0.0, 1.1) * (rng.random() < 0.6))),
-        warp=float(rng.uniform(0.0, 0.35)),
-        cuts=cuts,
-        counterstain=rng.uniform(0.05, 1.1, ZONES) * empty,
-        label=rng.uniform(0.0, 1.2, ZONES) * (rng.random(ZONES) < 0.5) * empty * labelled,
-        fibre=rng.uniform(0.0, 0.8, ZONES),
-        fibre_wavelength=float(np.exp(rng.uniform(np.log(2.5), np.log(12.0)))),
-        fibre_stretch=float(np.exp(rng.uniform(0.0, 1.6))),
-        crowding=np.clip(rng.uniform(-0.3, 1.2, ZONES), 0.0, 1.0) * empty,
-        radius=float(np.exp(rng.uniform(np.log(1.6), np.log(5.5)))),
-        elongation=float(np.exp(rng.uniform(0.0, 1.0))),
-        alignment=float(rng.random() < 0.5),
-        chromatin=float(rng.uniform(0.0, 0.6)),
-        membrane=float(max(0.0, rng.uniform(-0.3, 0.5))),
-        background=float(rng.uniform(0.0, 0.25)),
-    )
+        family = np.eye(len(FAMILIES))[self.family]
+        return np.concatenate([family, scalars, *zones]).astype(np.float32)

@@ -1,13 +1,14 @@
-"""Turns drawn stain amounts into coloured, cropped, degraded training pictures and their targets.
+"""Turn drawn stain amounts into coloured, cropped, degraded training pictures and their targets.
 
-Colour is mostly a nuisance here: every view gets stains of its own. But tissue is told apart by
-colour too, so the targets also ask what was stained how strongly.
+Colour is mostly a nuisance, so every view gets stains of its own. But colour also tells tissues
+apart, so the targets also contain what was stained how strongly.
 """
 
 import io
 from typing import NamedTuple
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter
@@ -17,7 +18,7 @@ from tissue.common.stains import DAB, HAEMATOXYLIN
 
 EOSIN = (0.09, 0.95, 0.29)
 ERYTHROCYTE = (0.15, 0.65, 0.74)
-HISTOGRAM_LEVELS = 4  # a channel; the histogram has the cube of it
+HISTOGRAM_LEVELS = 4  # per channel
 _DARKNESS = -np.log(np.arange(1, 257) / 256.0).astype(np.float32)  # of each grey level
 
 
@@ -29,20 +30,18 @@ class View(NamedTuple):
     stains: NDArray[np.float32]  # (side, side, 3): amounts, before the picture was degraded
 
 
-def view(
-    amounts: NDArray[np.uint8], rng: np.random.Generator, *, side: int, crop: list[float]
-) -> View:
+def view(amounts: NDArray[np.uint8], rng: Generator, *, side: int, crop: list[float]) -> View:
     """Return a random view of drawn stain amounts, uint8 (size, size, 3).
 
-    `crop` gives the smallest and the largest side of the part shown, as shares of the drawing's.
+    `crop` is the smallest and the largest side of the crop, as shares of the size.
     """
     vectors, strength = _palette(rng)
     strength = strength * np.exp(rng.normal(0.1, 0.35, 3))
-    shown = _cut(amounts, rng, side=side, crop=crop).astype(np.float32)
-    stains = shown * (strength / AMOUNT_SCALE).astype(np.float32)
+    cropped = _crop(amounts, rng, side, crop).astype(np.float32)
+    stains = cropped * (strength / AMOUNT_SCALE).astype(np.float32)
     lamp = rng.uniform(225, 255) * (1 + rng.normal(0, 0.01, 3))
     light = lamp.astype(np.float32) * np.exp(-(stains @ vectors.astype(np.float32)))
-    picture = _degraded(light, rng)
+    picture = _degrade(light, rng)
     facts = [
         np.log(strength + 0.05),
         np.ravel(vectors),
@@ -70,20 +69,20 @@ def _moments(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[
     return mean, np.sqrt(np.maximum(share @ pixels**2 - mean**2, 0.0))
 
 
-def _cut(
-    amounts: NDArray[np.uint8], rng: np.random.Generator, *, side: int, crop: list[float]
+def _crop(
+    amounts: NDArray[np.uint8], rng: Generator, side: int, crop: list[float]
 ) -> NDArray[np.uint8]:
-    """Return a random square of the picture, turned or mirrored, antialiased to `side`."""
+    """Return a random square of the drawing, turned or mirrored, antialiased to `side`."""
     size = amounts.shape[0]
     width = int(size * np.exp(rng.uniform(*np.log(crop))))
     top, left = rng.integers(size - width + 1, size=2)
-    image = Image.fromarray(np.ascontiguousarray(amounts[top : top + width, left : left + width]))
+    image = Image.fromarray(amounts[top : top + width, left : left + width])
     small = np.asarray(image.resize((side, side), Image.Resampling.BILINEAR))
     small = np.rot90(small, int(rng.integers(4)))
     return small[:, ::-1] if rng.random() < 0.5 else small
 
 
-def _palette(rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _palette(rng: Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return absorption vectors (3, 3) and strengths (3,) of granules, counterstain and label."""
     kind = rng.random()
     if kind < 0.5:  # haematoxylin and eosin
@@ -101,10 +100,10 @@ def _palette(rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True), strength
 
 
-def _degraded(light: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint8]:
+def _degrade(light: NDArray[np.float32], rng: Generator) -> NDArray[np.uint8]:
     """Return the picture as a microscope and a file format might: blurred, noisy, compressed."""
     if rng.random() < 0.3:
-        light = gaussian_filter(light, (rng.uniform(0.3, 1.2),) * 2 + (0,))
+        light = gaussian_filter(light, rng.uniform(0.3, 1.2), axes=(0, 1))
     if rng.random() < 0.3:
         light = light + rng.uniform(1, 8) * rng.standard_normal(light.shape, np.float32)
     picture = np.clip(np.rint(light), 0, 255).astype(np.uint8)

@@ -11,21 +11,14 @@ from tissue.phantom.layers import Field, Tissue
 
 @dataclass(frozen=True)
 class Cells:
-    """For each pixel its Voronoi cell, and where in that cell it lies.
-
-    Attributes:
-        index: number of the cell, of `count` cells.
-        distance: to the axis of the cell, a segment of the `length` given to `voronoi`, or a point.
-        edge: distance to the border with the next cell.
-        du, dv: position relative to the centre of the cell.
-    """
+    """For each pixel its Voronoi cell, and where in that cell it lies."""
 
     rng: Generator
     count: int
-    index: NDArray[np.intp]
-    distance: Field
-    edge: Field
-    du: Field
+    index: NDArray[np.intp]  # of the cell
+    distance: Field  # to the axis of the cell, a segment of the `length` given to `voronoi`
+    edge: Field  # distance to the border with the next cell
+    du: Field  # from the centre of the cell
     dv: Field
 
     def uniform(self, low: float, high: float) -> Field:

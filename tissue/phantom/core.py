@@ -14,9 +14,8 @@ from tissue.common.stains import DENSITY_TO_STAIN, mix_stains
 from tissue.phantom import gut, lymphoid, parenchyma, skin, uterus
 from tissue.phantom.layers import REFERENCE, Field, Tissue, rotate, smooth_noise
 from tissue.phantom.plan import Core
-from tissue.phantom.staining import Slide, draw_antibody, draw_slide, stain
+from tissue.phantom.staining import Antibody, Slide, stain
 
-QUALITY = 90  # of the JPEG files
 SMALLEST = 224  # smaller pictures are drawn at this size and shrunk, as a scanner's are
 # By class. Each draws the tissue of one core; the generator is that of the donor.
 ARCHITECTURES: dict[str, Callable[[Tissue, Generator], None]] = {
@@ -38,7 +37,7 @@ ARCHITECTURES: dict[str, Callable[[Tissue, Generator], None]] = {
 def draw_jpeg(core: Core) -> bytes:
     """Return the core as JPEG bytes, RGB, `core.size` pixels a side."""
     buffer = io.BytesIO()
-    Image.fromarray(draw_core(core)).save(buffer, "JPEG", quality=QUALITY, subsampling=0)
+    Image.fromarray(draw_core(core)).save(buffer, "JPEG", quality=90, subsampling=0)
     return buffer.getvalue()
 
 
@@ -46,8 +45,8 @@ def draw_core(core: Core) -> NDArray[np.uint8]:
     """Return the picture of `core`, uint8 (size, size, 3)."""
     size = max(core.size, SMALLEST)
     rng = np.random.default_rng(core.core_seed)
-    slide = draw_slide(np.random.default_rng(core.slide_seed))
-    antibody = draw_antibody(np.random.default_rng(core.antibody_seed))
+    slide = Slide(np.random.default_rng(core.slide_seed))
+    antibody = Antibody(np.random.default_rng(core.antibody_seed))
 
     side = round(rng.uniform(0.74, 0.95) * size)
     tissue = Tissue(side, size / REFERENCE, rng)
@@ -64,11 +63,8 @@ def draw_core(core: Core) -> NDArray[np.uint8]:
     stains[..., 2] = slide.hue * stains[..., 0]
     stains += _glass(size, slide, rng)
     _add_dust(stains, tissue.unit, rng)
-    image = mix_stains(stains)
-    if size != core.size:
-        shrunk = Image.fromarray(image).resize((core.size, core.size), Image.Resampling.LANCZOS)
-        image = np.asarray(shrunk)
-    return image
+    image = Image.fromarray(mix_stains(stains))
+    return np.asarray(image.resize((core.size, core.size), Image.Resampling.LANCZOS))
 
 
 def _outline(tissue: Tissue) -> Field:
@@ -138,7 +134,7 @@ def _add_fragments(stains: Field, tissue: Tissue, centre: tuple[float, float]) -
 
 def _glass(size: int, slide: Slide, rng: Generator) -> Field:
     """Return the stain amounts of clear glass: near-white, a little uneven."""
-    light = slide.light + np.array(slide.tint) + rng.normal(0, 0.7)
+    light = slide.light + slide.tint + rng.normal(0, 0.7)
     clear = np.log(255 / np.minimum(light, 254)) @ DENSITY_TO_STAIN
     grey = np.full(3, 0.8 / slide.light) @ DENSITY_TO_STAIN
     uneven = smooth_noise(rng, (size, size), size / 3)

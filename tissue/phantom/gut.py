@@ -17,7 +17,7 @@ def colon(tissue: Tissue, donor: Generator) -> None:
     goblets, cellular = donor.uniform(0.5, 1.0), donor.uniform(0.35, 0.8)
     lengthwise = rng.random() < donor.uniform(0.1, 0.7)
     tissue.turn_axes(bend=6)
-    length = radius * (rng.uniform(1.2, 3.2) if lengthwise else rng.uniform(0, 0.7))
+    length = radius * (rng.uniform(1.2, 3.2) if lengthwise else rng.uniform(0, 0.7))  # along v
     spacing, axes = (2 * radius * gap + 1.5 * length, 2 * radius * gap), (tissue.v, tissue.u)
     cells = voronoi(tissue, spacing=spacing, jitter=0.22, length=length, tilt=0.15, axes=axes)
     mucosa: Field = np.full_like(tissue.v, np.inf)

@@ -1,20 +1,20 @@
 """The layers of a piece of tissue, and the ways to draw into them.
 
-An organ is drawn by a function of a `Tissue` and of the donor's random generator, which is listed
+An organ is drawn by a function of a `Tissue` and of the random generator of the donor. It is listed
 in `core.ARCHITECTURES`. A minimal one:
 
     def fat(tissue: Tissue, donor: Generator) -> None:
-        width = donor.uniform(18, 28)  # all cores of a donor share it
+        width = donor.uniform(18, 28)  # the same for all cores of a donor
         tissue.turn_axes()
-        cells = voronoi(tissue, spacing=(width, width))  # see `cellular.py`
+        cells = voronoi(tissue, spacing=(width, width))  # of cellular.py
         wall = tissue.mask(0.9 - cells.edge)
         tissue.epithelium += 0.7 * wall
         tissue.add_nuclei(0.6 * wall, spacing=5)
 
-Shapes are signed distances, positive inside. `Tissue.mask` turns them into masks, and masks are
-added to the layers. Every length is in reference pixels, of which a core spans `REFERENCE` at any
-size of the picture. The order of the random draws determines the pictures: another order gives
-other data.
+Shapes are signed distances, positive inside. `Tissue.mask` turns them into masks, which are added
+to the layers. Lengths are in reference pixels: the picture of a core is REFERENCE wide at any size,
+and a core reaches to about 190 from its centre. The pictures depend on the order of the random
+draws: another order gives other data.
 """
 
 import math
@@ -26,7 +26,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 Field = NDArray[np.floating]  # one value per pixel
-REFERENCE = 448
+REFERENCE = 448  # reference pixels across a picture
 CROWDING = 0.8  # distance between nuclei, as a share of the spacing given to `add_nuclei`
 NUCLEUS = 0.62  # standard deviation of a nucleus, reference pixels
 
@@ -35,8 +35,6 @@ def smooth_noise(rng: Generator, shape: tuple[int, int], grain: float) -> Field:
     """Return smooth noise, float32 `shape`, mean 0, deviation near 1, `grain` pixels coarse."""
     rows, columns = (max(2, round(n / max(grain, 1.0)) + 1) for n in shape)
     coarse = rng.standard_normal((rows, columns), np.float32)
-    if (rows, columns) == shape:
-        return coarse
     method = Image.Resampling.BICUBIC if grain > 6 else Image.Resampling.BILINEAR
     image = Image.fromarray(coarse).resize((shape[1], shape[0]), method)
     return np.asarray(image, np.float32)
@@ -54,7 +52,7 @@ class Tissue:
     Attributes:
         side: of the square, in pixels of the picture.
         unit: pixels of the picture per reference pixel.
-        rng: random numbers of this core; what cores of a donor share is drawn from the donor's.
+        rng: generator of this core; what the cores of a donor share is drawn from the donor's.
         x, y: coordinates of the pixels in the picture, reference pixels from the centre.
         u, v: coordinates along the axes of the tissue. In an organ with a surface, u runs along the
             surface and v into the depth.
@@ -86,7 +84,7 @@ class Tissue:
         return smooth_noise(self.rng, (self.side, self.side), grain * self.unit)
 
     def fibres(self, length: float, width: float, *, v: Field | None = None) -> Field:
-        """Return value noise from 0 to 1, drawn out to fibres along u (across `v` if given)."""
+        """Return value noise from 0 to 1, stretched along u to fibres; `v` replaces that axis."""
         table = self.rng.random((128, 128), np.float32).ravel()
         a = self.u * np.float32(1 / length)
         b = (self.v if v is None else v) * np.float32(1 / width)
@@ -106,7 +104,7 @@ class Tissue:
     def ellipse(
         self, centre: tuple[float, float], radii: tuple[float, float], wobble: Field
     ) -> Field:
-        """Return the signed distance to an ellipse, given as (u, v), with a wobbling outline."""
+        """Return the signed distance to an ellipse; centre and radii are given along u and v."""
         reach = np.hypot((self.u - centre[0]) / radii[0], (self.v - centre[1]) / radii[1])
         return (1 - reach + wobble) * min(radii)
 
@@ -165,13 +163,10 @@ class Tissue:
         a, b = nuclei[0] - rows, nuclei[1] - columns
         pixel, weight = rows * self.side + columns, nuclei[2]
         total = np.zeros(self.side * self.side)
-        for shift, share in (
-            (0, (1 - a) * (1 - b)),
-            (1, (1 - a) * b),
-            (self.side, a * (1 - b)),
-            (self.side + 1, a * b),
-        ):
-            total += np.bincount(pixel + shift, weight * share, total.size)[: total.size]
+        for down, row_share in enumerate((1 - a, a)):
+            for right, column_share in enumerate((1 - b, b)):
+                shifted, share = pixel + down * self.side + right, row_share * column_share
+                total += np.bincount(shifted, weight * share, total.size)
         width = sigma * self.unit
         points = total.reshape(self.side, self.side).astype(np.float32)
         layer = gaussian_filter(points, width, truncate=2.5)

@@ -59,14 +59,9 @@ def kidney(tissue: Tissue, donor: Generator) -> None:
     lengthwise = rng.random() < 0.3
     tissue.turn_axes(bend=9, grain=38)
     stretch = rng.uniform(2.2, 3.5) if lengthwise else rng.uniform(1.3, 2.1)
-    tubules = voronoi(
-        tissue,
-        spacing=(width * stretch, width),
-        jitter=0.4,
-        length=0.5 * width * (stretch - 0.6),
-        tilt=0.12 if lengthwise else 0.9,
-        weight=0.2,
-    )
+    spacing, length = (width * stretch, width), 0.5 * width * (stretch - 0.6)
+    tilt = 0.12 if lengthwise else 0.9
+    tubules = voronoi(tissue, spacing=spacing, jitter=0.4, length=length, tilt=tilt, weight=0.2)
     inside = tubules.edge - between - 0.45 * tissue.noise(6)
     thick = width * 0.5 * tubules.uniform(0.75 - lumen, 1.15 - lumen) + 0.8 * tissue.noise(4)
     body = tissue.mask(inside)
@@ -89,7 +84,8 @@ def lung(tissue: Tissue, donor: Generator) -> None:
     size, wall = donor.uniform(20, 60), donor.uniform(0.5, 1.7)
     collapse = donor.uniform(-1.2, 0.6) + rng.normal(0, 0.3)
     tissue.turn_axes(bend=6, grain=16)
-    alveoli = voronoi(tissue, spacing=(size * rng.uniform(1, 2.2), size), jitter=0.49, weight=0.4)
+    spacing = (size * rng.uniform(1, 2.2), size)
+    alveoli = voronoi(tissue, spacing=spacing, jitter=0.49, weight=0.4)
     thick = wall * (1 + 0.6 * tissue.noise(7)) + 2.5 * np.maximum(tissue.noise(45) + collapse, 0)
     broken = tissue.mask(2.2 * (tissue.noise(28) - 1.0))
     walls = tissue.mask(thick - alveoli.edge + 0.9 * tissue.noise(3)) * (1 - broken)

@@ -1,28 +1,11 @@
 """How a slide and its antibody stain tissue: haematoxylin, and DAB where the antibody binds."""
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.random import Generator
 
 from tissue.phantom.layers import Field, Tissue
 
-
-class Antibody(NamedTuple):
-    """How much DAB an antibody leaves, as optical density per unit of each layer."""
-
-    epithelium: float
-    stroma: float
-    nuclei: float
-    border: float
-    content: float
-    marked: float  # a few scattered cells
-    marked_share: float
-    patchiness: float
-    patch: float  # coarseness of the patches, reference pixels
-
-
-# Share of antibodies, then DAB in epithelium, stroma, nuclei, border, content, marked cells.
+# Share of antibodies, then DAB in epithelium, stroma, nuclei, border, content, a few cells.
 PATTERNS = (
     (0.16, (0.02, 0.02, 0.00, 0.02, 0.02, 0.00)),  # nothing
     (0.18, (0.80, 0.50, 0.30, 0.50, 0.35, 0.00)),  # cytoplasm everywhere
@@ -35,40 +18,33 @@ PATTERNS = (
 )
 
 
-def draw_antibody(rng: Generator) -> Antibody:
-    """Draw an antibody: a pattern, and a strength from none to almost black."""
-    shares = np.array([share for share, _ in PATTERNS])
-    _, pattern = PATTERNS[rng.choice(len(PATTERNS), p=shares / shares.sum())]
-    strength = float(np.exp(rng.normal(-0.75, 0.75)))
-    if rng.random() < 0.06:
-        strength = rng.uniform(2.0, 3.2)
-    amounts = [float(amount * strength * np.exp(rng.normal(0, 0.3))) for amount in pattern]
-    marked_share, patchiness = rng.uniform(0.03, 0.2), rng.uniform(0.05, 0.4)
-    return Antibody._make([*amounts, marked_share, patchiness, rng.gamma(2, 3) + 3])
+class Antibody:
+    """A random antibody: how much DAB it leaves, as optical density per unit of each layer."""
+
+    def __init__(self, rng: Generator) -> None:
+        shares = np.array([share for share, _ in PATTERNS])
+        _, pattern = PATTERNS[rng.choice(len(PATTERNS), p=shares / shares.sum())]
+        strength = float(np.exp(rng.normal(-0.75, 0.75)))  # from none to almost black
+        if rng.random() < 0.06:
+            strength = rng.uniform(2.0, 3.2)
+        amounts = [float(amount * strength * np.exp(rng.normal(0, 0.3))) for amount in pattern]
+        self.epithelium, self.stroma, self.nuclei, self.border, self.content, self.marked = amounts
+        self.marked_share = rng.uniform(0.03, 0.2)
+        self.patchiness = rng.uniform(0.05, 0.4)
+        self.patch = rng.gamma(2, 3) + 3  # coarseness of the patches, reference pixels
 
 
-class Slide(NamedTuple):
-    """How a slide was counterstained with haematoxylin, and the light behind it."""
+class Slide:
+    """A random slide: how it was counterstained with haematoxylin, and the light behind it."""
 
-    nuclei: float  # haematoxylin in nuclei
-    body: float  # and in everything else
-    hue: float
-    haze: float  # DAB that sticks to everything
-    light: float  # grey level of clear glass
-    tint: tuple[float, float, float]
-
-
-def draw_slide(rng: Generator) -> Slide:
-    """Draw a slide."""
-    strength = float(np.exp(rng.normal(0, 0.25)))
-    return Slide(
-        nuclei=0.66 * strength,
-        body=0.19 * strength * float(np.exp(rng.normal(0, 0.25))),
-        hue=float(np.clip(rng.normal(0.05, 0.08), -0.07, 0.22)),
-        haze=rng.uniform(0.01, 0.11),
-        light=rng.uniform(240, 247),
-        tint=(rng.normal(0, 0.45), rng.normal(0, 0.45), rng.normal(0, 0.45)),
-    )
+    def __init__(self, rng: Generator) -> None:
+        strength = float(np.exp(rng.normal(0, 0.25)))
+        self.nuclei = 0.66 * strength
+        self.body = 0.19 * strength * float(np.exp(rng.normal(0, 0.25)))  # all but the nuclei
+        self.hue = float(np.clip(rng.normal(0.05, 0.08), -0.07, 0.22))
+        self.haze = rng.uniform(0.01, 0.11)  # DAB that sticks to everything
+        self.light = rng.uniform(240, 247)  # grey level of clear glass
+        self.tint = rng.normal(0, 0.45, 3)
 
 
 def stain(tissue: Tissue, slide: Slide, antibody: Antibody) -> tuple[Field, Field]:

@@ -38,13 +38,8 @@ def _glands(tissue: Tissue, donor: Generator, age: float, above: Field) -> None:
     pitch = 2 * radius * (donor.uniform(1.15, 1.5) + 0.9 * age)
     thick = donor.uniform(4.0, 6.5) * (1.25 - 0.45 * age)
     wavy = donor.uniform(0.1, 0.45) * (1.3 - age)
-    cells = voronoi(
-        tissue,
-        spacing=(1.15 * pitch, pitch),
-        jitter=0.42,
-        length=radius * donor.uniform(0.2, 1.2),
-        tilt=donor.uniform(0.3, 1.6),
-    )
+    length, tilt = radius * donor.uniform(0.2, 1.2), donor.uniform(0.3, 1.6)
+    cells = voronoi(tissue, spacing=(1.15 * pitch, pitch), jitter=0.42, length=length, tilt=tilt)
     size = radius * cells.uniform(0.45, 1.15) * (1 + wavy * tissue.noise(7))
     here = (cells.uniform(0, 1) > 0.1 + 0.4 * age) & (above > 4)
     inside = np.where(here, size - cells.distance, -9)
