@@ -1,21 +1,21 @@
-"""The backbones of `keras.applications`: what each wants as input, and where its weights lie.
-
-Without Keras, so that params.yaml can be checked before it is imported.
-"""
+"""The supported backbones of `keras.applications`, listed without importing Keras."""
 
 from typing import Any, Literal, NamedTuple
 
 
 class Backbone(NamedTuple):
-    """A network of `keras.applications`, what it wants as input, and where its weights lie.
+    """A network of `keras.applications`.
 
-    `scaling` has the names that Keras gives them: `tf` is [-1, 1]; `torch` standardises R, G, B;
-    `caffe` swaps them to B, G, R and subtracts their means; `inside` is [0, 255], since the
-    network scales by itself.
-
-    Keras checks a download against `file_hash`, where it publishes one. `values_sha256` is the
-    digest of the values of the weights, in the order of `get_weights`. Where neither is known, the
-    user has to give the digest of the file.
+    Attributes:
+        application: its class.
+        scaling: of the input, as Keras names it: `tf` is [-1, 1]; `torch` standardises R, G, B;
+            `caffe` reorders to B, G, R and subtracts the means; `inside` is [0, 255], because the
+            network scales by itself.
+        file: path of the weights below the server of Keras.
+        file_hash: digest by which Keras checks the file, if it publishes one.
+        values_sha256: digest of the weights in the order of `get_weights`. Where both digests are
+            unknown, params.yaml has to give that of the file.
+        options: arguments of the class.
     """
 
     application: str
@@ -39,9 +39,10 @@ def _mobilenet_v3(size: str, file_hash: str) -> Backbone:
 def _efficientnet_v2(size: str, file_hash: str) -> Backbone:
     name = f"efficientnetv2-{size}"
     file = f"efficientnet_v2/{name}_notop.h5"
-    # Keras chooses how the network scales by what follows the hyphen in its name.
-    options = {"name": name}
-    return Backbone(f"EfficientNetV2{size.upper()}", "inside", file, file_hash, None, options)
+    # Keras derives the scaling from what follows the hyphen in the name.
+    return Backbone(
+        f"EfficientNetV2{size.upper()}", "inside", file, file_hash, options={"name": name}
+    )
 
 
 BACKBONES = {
@@ -66,23 +67,17 @@ BACKBONES = {
     "efficientnet_v2_b3": _efficientnet_v2("b3", "f6abf7b5849ac99a89b50dd3fd532856"),
     # Liu et al. 2022, arXiv 2201.03545
     "convnext_tiny": Backbone(
-        "ConvNeXtTiny",
-        "inside",
-        "convnext/convnext_tiny_notop.h5",
+        "ConvNeXtTiny", "inside", "convnext/convnext_tiny_notop.h5",
         "d547c096cabd03329d7be5562c5e14798aa39ed24b474157cef5e85ab9e49ef1",
     ),
     # He et al. 2016, arXiv 1512.03385
     "resnet50": Backbone(
-        "ResNet50",
-        "caffe",
-        "resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "ResNet50", "caffe", "resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
         "4d473c1dd8becc155b73f8504c6f6626",
     ),
     # Huang et al. 2017, arXiv 1608.06993
     "densenet121": Backbone(
-        "DenseNet121",
-        "torch",
-        "densenet/densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "DenseNet121", "torch", "densenet/densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5",
         "30ee3e1110167f948a6b9946edeeb738",
     ),
-}
+}  # fmt: skip

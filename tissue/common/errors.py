@@ -4,7 +4,7 @@ import errno
 
 
 class InputError(ValueError):
-    """Something given by the user is wrong; the message says what was expected and what to do."""
+    """Invalid user input; the message says what was expected, what was found and what to do."""
 
 
 def is_disk_full(error: BaseException) -> bool:

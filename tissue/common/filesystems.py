@@ -1,4 +1,4 @@
-"""How a place that a URL of fsspec names is reached."""
+"""Access to the file systems of fsspec by URL."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ EXTRAS = {
     "az": "azure", "abfs": "azure", "abfss": "azure", "adl": "azure",
     "ssh": "ssh", "sftp": "ssh",
 }  # fmt: skip
-# sshfs trusts any host unless told to look the host up in ~/.ssh/known_hosts, which is `()`.
+# By default sshfs trusts any host; with `()` it looks the host up in ~/.ssh/known_hosts.
 DEFAULTS: dict[str, dict[str, Any]] = {"ssh": {"known_hosts": ()}, "sftp": {"known_hosts": ()}}
 
 
@@ -22,7 +22,7 @@ def connect(url: str, options: Mapping[str, Any]) -> tuple[AbstractFileSystem, s
     """Return the file system of a URL, and the path in it.
 
     Raises:
-        ValueError: if the protocol is unknown, its library is missing, or it does not connect.
+        InputError: if the protocol is unknown, its library is missing, or it does not connect.
     """
     protocol = url.partition("://")[0]
     try:
@@ -35,11 +35,11 @@ def connect(url: str, options: Mapping[str, Any]) -> tuple[AbstractFileSystem, s
             f"{error}. Run: {install}."
         ) from None
     except Exception as error:  # each library has errors of its own
-        raise failed(url, error) from error
+        raise read_error(url, error) from error
 
 
-def failed(url: str, error: Exception) -> InputError:
-    """Return what is told when a place cannot be read."""
+def read_error(url: str, error: Exception) -> InputError:
+    """Return the `InputError` that reports a URL that could not be read."""
     return InputError(
         f"{url}: expected to read it. Received: {type(error).__name__}: {error}. "
         "Check the address and your credentials; what has arrived is kept."

@@ -1,4 +1,4 @@
-"""Which groups of images are held out, so that every class has its share on either side."""
+"""A holdout set of whole groups of images, with a share of every class."""
 
 import numpy as np
 import pandas as pd
@@ -6,36 +6,34 @@ from numpy.typing import NDArray
 
 from tissue.common.errors import InputError
 
-ATTEMPTS = 32  # orders of the groups that are tried
-STEPS = 20_000  # groups looked at in all attempts together; many groups need few attempts
+ATTEMPTS = 32  # random orders of the groups that are tried
+STEPS = 20_000  # most groups visited in all attempts; with many groups, few attempts are enough
 
 
 def group_holdout(index: pd.DataFrame, fraction: float, seed: int) -> NDArray[np.bool_]:
-    """Choose the part to hold out, bool (N,): about `fraction` of every class, in whole groups.
+    """Choose images to hold out, bool (N,): about `fraction` of every class, in whole groups.
 
-    Groups are visited in a random order, and one is taken if that brings the classes nearer to
-    their fraction, unless a class would be left without an image outside; the best of several
-    orders counts. A class with two groups or more is thus on both sides as a rule, one whose
-    images are all of one group stays outside (see `missing_classes`). The choice depends on the
-    seed, and on the groups, but not on the order of the rows.
+    Groups are visited in random order. A group is held out if that brings the shares of the classes
+    nearer to `fraction` and leaves no class empty; the best of several orders is used. As a rule, a
+    class with two groups or more is thus on both sides, and a class with one group is not held out
+    (see `missing_classes`). The order of the rows has no effect.
 
     Args:
-        index: a row an image, with `class` and `group`.
-        fraction: of the images of each class, between 0 and 1.
-        seed: of the choice.
+        index: one row per image, with `class` and `group`.
+        fraction: share of the images of each class, between 0 and 1.
+        seed: of the random orders.
 
     Raises:
-        InputError: if no group can be taken.
+        InputError: if no group can be held out.
     """
     table = pd.crosstab(index["group"], index["class"]).sort_index().sort_index(axis=1)
     counts = table.to_numpy(np.float64)
-    best = np.zeros(len(counts), bool)
-    least = np.inf
+    best, least = np.zeros(len(counts), bool), np.inf
     for attempt in range(max(1, min(ATTEMPTS, STEPS // max(1, len(counts))))):
         order = np.random.default_rng([seed, attempt]).permutation(len(counts))
-        taken, error = _visit(counts, order, fraction)
+        held_out, error = _visit(counts, order, fraction)
         if error < least:
-            best, least = taken, error
+            best, least = held_out, error
     if not best.any():
         raise InputError(
             "expected two groups (donors, slides or clusters of near-duplicates) or more in a "
@@ -49,27 +47,24 @@ def group_holdout(index: pd.DataFrame, fraction: float, seed: int) -> NDArray[np
 def _visit(
     counts: NDArray[np.float64], order: NDArray[np.int64], fraction: float
 ) -> tuple[NDArray[np.bool_], float]:
-    """Take groups in one order; return which, and how far the classes are from their fraction."""
+    """Visit groups in one order; return which are held out, and the error of the shares."""
     total = counts.sum(0)
     held = np.zeros_like(total)
-    taken = np.zeros(len(counts), bool)
+    held_out = np.zeros(len(counts), bool)
     error = _error(held, total, fraction)
     for group in order:
         more = held + counts[group]
-        if (more >= total).any():
-            continue
-        changed = _error(more, total, fraction)
-        if changed < error:
-            held, error = more, changed
-            taken[group] = True
-    return taken, error
+        if (more < total).all() and (lower := _error(more, total, fraction)) < error:
+            held, error = more, lower
+            held_out[group] = True
+    return held_out, error
 
 
 def _error(held: NDArray[np.float64], total: NDArray[np.float64], fraction: float) -> float:
-    # A class with nothing held out cannot be judged at all, which is worse than too much of it.
+    # A class with nothing held out cannot be measured, which is worse than holding out too much.
     return float(((held / total - fraction) ** 2 + (held == 0)).sum())
 
 
-def missing_classes(index: pd.DataFrame, taken: NDArray[np.bool_]) -> list[str]:
-    """Return the names of the classes that have no image in the part taken out, sorted."""
-    return sorted(set(index["class"]) - set(index.loc[taken, "class"]))
+def missing_classes(index: pd.DataFrame, held_out: NDArray[np.bool_]) -> list[str]:
+    """Return the sorted names of the classes without an image that is held out."""
+    return sorted(set(index["class"]) - set(index.loc[held_out, "class"]))

@@ -1,9 +1,10 @@
-"""The names of the Human Protein Atlas: classes, which join into tissues and systems, and files."""
+"""Names that several rooms share: of the Human Protein Atlas, and of what the stages write."""
 
 import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+# The tissue of each class of the atlas
 TISSUES = {
     "colon": "colon",
     "endometrium_1": "endometrium",
@@ -18,7 +19,7 @@ TISSUES = {
     "small_intestine": "small_intestine",
     "spleen": "spleen",
 }
-# https://www.proteinatlas.org/humanproteome/tissue
+# The organ system of each class: https://www.proteinatlas.org/humanproteome/tissue
 SYSTEMS = {
     **TISSUES,
     "endometrium_1": "female tissues",
@@ -28,32 +29,28 @@ SYSTEMS = {
     "colon": "gastrointestinal tract",
     "small_intestine": "gastrointestinal tract",
 }
+IMAGE_NAME = re.compile(r"(\d+)_[AB]_\d+_\d+")  # <slide>_<A or B>_<column>_<row>
 
-# <slide>_<A or B>_<column>_<row>, before the suffix
-IMAGE_NAME = re.compile(r"(\d+)_[AB]_\d+_\d+")
+MANIFEST = ["id", "split", "class", "file", "source", "donor", "slide", "antibody"]  # its columns
+SPLITS = ("train", "val", "test")
+CLUSTERS = "near-duplicate cluster"  # the rule that grouped images whose donor is unknown
+MODELS = ("scratch", "pretrained")  # in the order in which they are shown
+EMBEDDED_WEIGHTS = Path("pretrain/mobilenet_v2_035.weights.h5")
 
 
 def slide_of(path: str) -> str:
-    """Return the number of the slide that an image stands on, empty if its name does not tell."""
+    """Return the number of the slide in the name of an image of the atlas, else an empty text."""
     match = IMAGE_NAME.fullmatch(PurePosixPath(path).stem)
     return match[1] if match else ""
 
 
 def count_joined(classes: Sequence[str]) -> dict[str, int]:
-    """Return how many tissues and systems there are of these classes."""
+    """Return the number of `tissues` and `systems` that these classes belong to."""
     joined = {"tissues": TISSUES, "systems": SYSTEMS}
     return {level: len({names.get(one, one) for one in classes}) for level, names in joined.items()}
 
 
 def is_atlas(classes: Sequence[str]) -> bool:
-    """Whether all classes are named as in the atlas, and some of them can be joined."""
+    """Return whether all classes are of the atlas, and two of them belong to one organ system."""
     names = set(classes)
     return names <= set(TISSUES) and len({SYSTEMS[name] for name in names}) < len(names)
-
-
-# Columns of `data/raw/manifest.csv` that later stages read.
-MANIFEST = ["id", "split", "class", "file", "source", "donor", "slide", "antibody"]
-SPLITS = ("train", "val", "test")
-CLUSTERS = "near-duplicate cluster"  # the rule that grouped images of which no donor is known
-MODELS = ("scratch", "pretrained")  # in the order in which they are shown
-EMBEDDED_WEIGHTS = Path("pretrain/mobilenet_v2_035.weights.h5")

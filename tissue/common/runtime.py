@@ -1,7 +1,7 @@
-"""How processes run: pools, quiet imports, and TensorFlow with repeatable results.
+"""Worker processes, quiet imports, and TensorFlow with reproducible results.
 
-Besides `tissue.error_analysis.gradcam` this is the one module that names TensorFlow: all others
-are plain Keras 3. TensorFlow takes seconds to import, so it is imported where it is first needed.
+TensorFlow takes seconds to import, so it is imported where it is needed: only here and in
+`tissue.error_analysis.gradcam`. All other modules are plain Keras 3.
 """
 
 import multiprocessing
@@ -15,16 +15,16 @@ from contextlib import contextmanager
 
 
 def process_pool(workers: int) -> ProcessPoolExecutor:
-    """Return a pool whose processes are started anew and end with this one.
+    """Return a pool of spawned processes that end with this one.
 
-    Forked ones would hold a copy of all that this process holds, and must not have its threads.
+    Forked processes would copy the memory of this one, and its threads may hold locks.
     """
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_exit_with_parent)
 
 
 def _exit_with_parent() -> None:
-    # They do not notice that their parent was killed, and would wait for ever.
+    # A process of a pool does not notice that its parent was killed, and would wait forever.
     parent = multiprocessing.parent_process()
     assert parent is not None, "called in a process of a pool"
 
@@ -37,20 +37,20 @@ def _exit_with_parent() -> None:
 
 @contextmanager
 def quiet_import() -> Iterator[None]:
-    """Hold back what native libraries print to standard error while they are imported.
+    """Hide what native libraries print to standard error during an import, unless it fails.
 
-    TensorFlow tells six lines about processors and missing graphics cards whatever its log level,
-    and they would hide the messages of the stages. After an error they are shown.
+    TensorFlow prints six lines about processors and missing GPUs at any log level, which would hide
+    the messages of the stages.
     """
     sys.stderr.flush()
     stderr = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
+    with tempfile.TemporaryFile() as hidden:
+        os.dup2(hidden.fileno(), 2)
         try:
             yield
         except BaseException:
-            held.seek(0)
-            os.write(stderr, held.read())
+            hidden.seek(0)
+            os.write(stderr, hidden.read())
             raise
         finally:
             os.dup2(stderr, 2)
@@ -58,10 +58,11 @@ def quiet_import() -> Iterator[None]:
 
 
 def set_up(*, seed: int, threads: int) -> None:
-    """Fix the seeds, the number of threads and the order of sums.
+    """Make TensorFlow deterministic; must be called before the first operation of the process.
 
-    Another number of threads adds in another order and changes the last bits. Must be called
-    before the first operation of the process.
+    Args:
+        seed: of Python, NumPy and TensorFlow.
+        threads: of TensorFlow; another number adds in another order and changes the last bits.
     """
     with quiet_import():
         import keras
@@ -81,10 +82,9 @@ def gpus() -> list[str]:
 
 
 def train_on_all_gpus() -> bool:
-    """Train all models of this process on all GPUs of this machine; return whether there are many.
+    """Share each batch among all GPUs, if there are several; return whether there are.
 
-    Each takes its share of a batch and they add up their gradients. With one or none nothing is
-    changed. Must be called before models are made.
+    Must be called before models are made.
     """
     import tensorflow as tf
 

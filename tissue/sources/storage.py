@@ -13,7 +13,7 @@ from fsspec import AbstractFileSystem
 from tqdm import tqdm
 
 from tissue.common.errors import InputError, is_disk_full
-from tissue.common.filesystems import failed
+from tissue.common.filesystems import read_error
 from tissue.sources.cache import Slot
 from tissue.sources.web import progress_bar
 
@@ -38,7 +38,7 @@ def list_files(fs: AbstractFileSystem, root: str, *, url: str) -> dict[str, Info
     try:
         found = fs.find(root, detail=True)
     except Exception as error:  # each library has errors of its own
-        raise failed(url, error) from error
+        raise read_error(url, error) from error
     if not found:
         raise InputError(f"{url}: expected a file or a folder with files. Received: none there.")
     start = root.rstrip("/")
@@ -65,7 +65,7 @@ def download_all(
         except Exception as error:
             if is_disk_full(error):
                 raise
-            raise failed(url, error) from error
+            raise read_error(url, error) from error
         finally:
             pool.shutdown(cancel_futures=True)
 
