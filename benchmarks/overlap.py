@@ -20,7 +20,8 @@ from tissue.common.runtime import quiet_import
 from tissue.common.stains import scale_stains
 from tissue.config.loading import load_params
 from tissue.data.features import joint_features, joint_index
-from tissue.data.index import read_array, read_split
+from tissue.data.index import read_split
+from tissue.data.shards import read_array
 from tissue.metrics.overlap import joint_p_value, overlap
 from tissue.metrics.projection import principal_components
 

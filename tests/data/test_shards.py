@@ -1,4 +1,4 @@
-"""Arrays in several files are read as if they were one, and give the same results."""
+"""Arrays in several files are read as one array."""
 
 from pathlib import Path
 
@@ -9,12 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tissue.common.errors import InputError
-from tissue.data.features import flatten_views, read_features
-from tissue.data.index import read_array, read_split
-from tissue.data.shards import RowSelection, Shards, create_shards, shard_path, shard_slices
+from tissue.data.index import read_split
+from tissue.data.shards import (
+    RowSelection,
+    Shards,
+    create_shards,
+    read_array,
+    read_rows,
+    shard_path,
+    shard_slices,
+)
 
 
-def write(path: Path, values: np.ndarray, shard_size: int) -> None:
+def write_shards(path: Path, values: np.ndarray, shard_size: int) -> None:
     for number, rows in enumerate(shard_slices(len(values), shard_size)):
         np.save(shard_path(path, number), values[rows])
 
@@ -27,8 +34,8 @@ def test_any_rows_are_those_of_the_whole(count: int, shard_size: int, data: st.D
     rows = st.integers(-count, count - 1) if count else st.nothing()
     chosen = np.array(data.draw(st.lists(rows) if count else st.just([])), np.int64)
     assert np.array_equal(shards[chosen], whole[chosen])
-    part = data.draw(st.slices(count))
-    assert np.array_equal(shards[part], whole[part])
+    some = data.draw(st.slices(count))
+    assert np.array_equal(shards[some], whole[some])
     assert [row.tolist() for row in shards] == whole.tolist()
     assert np.array_equal(shards.reshape(-1, 3)[:], whole.reshape(-1, 3))
     for row in chosen:
@@ -41,7 +48,7 @@ def test_any_rows_are_those_of_the_whole(count: int, shard_size: int, data: st.D
 
 
 @given(st.integers(1, 30), st.integers(1, 12), st.integers(1, 9))
-def test_written_in_batches_of_any_size(count: int, shard_size: int, batch: int) -> None:
+def test_rows_are_written_in_batches_of_any_size(count: int, shard_size: int, batch: int) -> None:
     whole = np.arange(count * 2).reshape(count, 2)
     shards = Shards([np.zeros((r.stop - r.start, 2)) for r in shard_slices(count, shard_size)])
     for start in range(0, count, batch):
@@ -69,7 +76,7 @@ def test_several_files_are_memory_mapped_and_never_read_whole(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("changes", "message"),
     [
         ({"train.1.npy": None}, r"train\.1\.npy: expected an array, since train\.2\.npy exists"),
         ({"train.1.npy": 1}, r"train\.1\.npy: expected 2 rows, as in train\.npy\. Received: 1"),
@@ -80,12 +87,12 @@ def test_several_files_are_memory_mapped_and_never_read_whole(tmp_path: Path) ->
     ],
 )
 def test_files_that_do_not_fit_are_named(
-    change: dict[str, int | None], message: str, tmp_path: Path
+    changes: dict[str, int | None], message: str, tmp_path: Path
 ) -> None:
-    write(tmp_path / "train.npy", np.zeros((5, 2, 2, 3), np.uint8), 2)
+    write_shards(tmp_path / "train.npy", np.zeros((5, 2, 2, 3), np.uint8), 2)
     pd.DataFrame({"id": list("abcde"), "label": 0}).to_csv(tmp_path / "train.csv", index=False)
     assert len(read_split(tmp_path, "train").images) == 5
-    for name, rows in change.items():
+    for name, rows in changes.items():
         if rows is None:
             (tmp_path / name).unlink()
         else:
@@ -94,37 +101,25 @@ def test_files_that_do_not_fit_are_named(
         read_split(tmp_path, "train")
 
 
-def test_other_kind_of_rows(tmp_path: Path) -> None:
+def test_rows_of_another_shape_are_named(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((2, 3), np.uint8))
     np.save(tmp_path / "a.1.npy", np.zeros((2, 4), np.uint8))
     with pytest.raises(InputError, match=r"a\.1\.npy: expected rows \(3,\) of uint8.*\(4,\)"):
         read_array(tmp_path / "a.npy")
 
 
-@pytest.mark.parametrize("shard_size", [2, 9])
-def test_features_are_joined_on_ids_and_views_are_rows(shard_size: int, tmp_path: Path) -> None:
-    values = np.arange(5 * 3 * 4, dtype=np.float32).reshape(5, 3, 4)
-    write(tmp_path / "val.npy", values, shard_size)
-    pd.DataFrame({"id": list("abcde")}).to_csv(tmp_path / "val.csv", index=False)
-    features = read_features(pd.Series(["d", "a", "e"]), "val", tmp_path)
-    expected = values[[3, 0, 4]]
-    assert features.shape == (3, 3, 4)
-    assert np.array_equal(features[:], expected)
-    views = flatten_views(features)
-    assert views.shape == (9, 4)
-    assert np.array_equal(views[np.array([8, 0, 4])], expected.reshape(-1, 4)[[8, 0, 4]])
-    write(tmp_path / "more.npy", -values[:, :2], shard_size)
-    pd.DataFrame({"id": list("abcde")}).to_csv(tmp_path / "more.csv", index=False)
-    both = flatten_views(features, read_features(pd.Series(["b"]), "more", tmp_path))
-    together = np.concatenate([expected.reshape(-1, 4), -values[1, :2]])
-    assert both.shape == together.shape
-    assert np.array_equal(both[:], together)
-    assert np.array_equal(both[np.array([10, 2, 9])], together[[10, 2, 9]])
-
-
-def test_chosen_rows_are_read_when_asked_for() -> None:
+def test_selected_rows_are_read_when_they_are_indexed() -> None:
     array = np.arange(6)
-    chosen = RowSelection(array, np.array([4, 2]))
+    selected = RowSelection(array, np.array([4, 2]))
     array[2] = 7
-    assert chosen[:].tolist() == [4, 7]
-    assert [int(row) for row in chosen] == [4, 7]
+    assert selected[:].tolist() == [4, 7]
+    assert [int(row) for row in selected] == [4, 7]
+
+
+def test_rows_are_read_from_a_file_that_cannot_be_mapped(tmp_path: Path) -> None:
+    array = np.arange(60, dtype=np.int16).reshape(10, 2, 3)
+    np.save(tmp_path / "a.npy", array)
+    for rows in (slice(0, 10), slice(3, 5), slice(9, 10)):
+        read = read_rows((tmp_path / "a.npy").open("rb"), rows)
+        assert read.dtype == array.dtype
+        assert np.array_equal(read, array[rows])

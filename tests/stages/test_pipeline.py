@@ -13,8 +13,7 @@ from ruamel.yaml import YAML
 
 from tests.conftest import commit, run, update_params
 from tests.pipeline import CONFIG, ORDER, PARAMS, PIPELINE, ROOT, STAGES, outputs, rooms_of
-from tissue.data.index import read_array
-from tissue.data.shards import Shards
+from tissue.data.shards import Shards, read_array
 
 CODE = re.compile("(stages|tissue|pretrain)/")
 SHARD_SIZE = 20

@@ -19,7 +19,7 @@ from tissue.common.runtime import set_up
 from tissue.common.stains import augment_stains, views_per_staining
 from tissue.data.features import STAINED
 from tissue.data.index import Dataset
-from tissue.data.shards import create_shards, read_rows, shard_path, shard_size_of, shards_of
+from tissue.data.shards import create_shards, read_rows, shard_path, shards_of
 
 BATCH = 32
 Item = TypeVar("Item")
@@ -192,7 +192,7 @@ def _network(described: str) -> Embedder:
     settings, inputs = json.loads(described)
     job = EmbedJob.model_validate(settings)
     set_up(seed=job.seed, threads=job.threads)
-    with Files(**inputs).here(job.files) as paths:
+    with Files(**inputs).download(job.files) as paths:
         spec = job.spec
         for first in list(paths.values())[:1]:
             key = "backbone" if spec.is_onnx else "weights"
@@ -212,7 +212,7 @@ def join_chunks(name: str, dataset: Dataset, chunks: Sequence[Path], out: Path) 
     """
     first = np.load(chunks[0], mmap_mode="r", allow_pickle=False)
     shape = (len(dataset.images), *first.shape[1:])
-    shard_size = shard_size_of(dataset.images)
+    shard_size = max(1, len(shards_of(dataset.images)[0]))  # as many rows as the images
     array = create_shards(out / f"{name}.npy", shape, first.dtype, shard_size=shard_size)
     at = 0
     for chunk in chunks:

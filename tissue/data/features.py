@@ -1,4 +1,4 @@
-"""Cached features of images, a vector for each view."""
+"""Cached features of images, and the joint table of training and test that t-SNE maps."""
 
 from pathlib import Path
 
@@ -6,41 +6,33 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tissue.data.index import (
-    check_rows,
-    locate_rows,
-    read_array,
-    read_index,
-    read_split,
-    stratified_sample,
-)
-from tissue.data.shards import Array, RowSelection, Shards, shards_of
+from tissue.data.index import check_rows, locate_rows, read_index, read_split, stratified_sample
+from tissue.data.shards import Array, RowSelection, Shards, read_array, shards_of
 
-STAINED = "train_stained"  # as a part: the training images in other stains
-NETWORK_FILE = (
-    "network.json"  # beside the features: the parameters of `pretrained` that they hang on
-)
+STAINED = "train_stained"  # name of the features of restained training images
+NETWORK_FILE = "network.json"  # beside the features: the parameters of `pretrained` they depend on
 RECORDED = ("backbone", "weights", "sha256", "strides", "onnx", "views")
+THUMBNAIL = 28  # about the side of thumbnails, in pixels
 
 
-def read_features(ids: pd.Series, part: str, embed: Path) -> RowSelection:
-    """Return the cached features float32 (N, views, D) of images of a part, in the order of `ids`.
+def read_features(ids: pd.Series, name: str, folder: Path) -> RowSelection:
+    """Return the features float32 (N, views, D) of images of a split, in the order of `ids`.
 
-    They are read from the files when rows are asked for.
+    Rows are read from the files when they are indexed.
 
     Raises:
-        ValueError: if an image has no features.
+        InputError: if an image has no features.
     """
-    index = read_index(embed / f"{part}.csv")
-    features = read_array(embed / f"{part}.npy")
-    check_rows(features, index, embed / f"{part}.npy", stage="embed")
-    return RowSelection(features, locate_rows(ids, index, what=f"{embed}/{part}"))
+    index = read_index(folder / f"{name}.csv")
+    features = read_array(folder / f"{name}.npy")
+    check_rows(features, index, folder / f"{name}.npy", stage="embed")
+    return RowSelection(features, locate_rows(ids, index, what=f"{folder}/{name}"))
 
 
 def flatten_views(*features: RowSelection) -> RowSelection:
-    """Return features (N, views, D) as (N * views, D): each view is a row of its own.
+    """Return features (N, views, D) as (N * views, D), with each view as a row.
 
-    Several, which may have other numbers of images and views, follow each other.
+    Several features are concatenated; N and the number of views may differ.
     """
     arrays, rows, start = list[Array](), [], 0
     for each in features:
@@ -51,53 +43,46 @@ def flatten_views(*features: RowSelection) -> RowSelection:
     return RowSelection(Shards(arrays) if len(arrays) > 1 else arrays[0], np.concatenate(rows))
 
 
-def mean_features(index: pd.DataFrame, part: str, embed: Path) -> NDArray[np.float32]:
-    """Return the features float32 (N, D) of the images of a table, mean of their views.
-
-    Args:
-        index: the images, by `id`.
-        part: train, val or test, where they are cached.
-        embed: the folder that `embed` wrote.
+def mean_features(index: pd.DataFrame, name: str, folder: Path) -> NDArray[np.float32]:
+    """Return the mean over the views of the features, float32 (N, D), of images by `id`.
 
     Raises:
-        ValueError: if an image has no features.
+        InputError: if an image has no features.
     """
-    # Image by image: all views of all images together may be larger than the memory.
-    return np.stack([views.mean(axis=0) for views in read_features(index["id"], part, embed)])
+    # Image by image: all views of all images may not fit into memory.
+    return np.stack([views.mean(axis=0) for views in read_features(index["id"], name, folder)])
 
 
-MAPPED_SPLITS = ("train", "test")
-THUMBNAIL = 28
+def joint_index(split_folder: Path, *, max_images: int, seed: int) -> pd.DataFrame:
+    """Return the tables of training and test below each other, with the column `split`.
 
-
-def joint_index(split: Path, *, max_images: int, seed: int) -> pd.DataFrame:
-    """Return the tables of training and test with the column `split`, one below the other.
-
-    With more than `max_images`, each class of each part keeps its share, drawn at random.
+    Above `max_images`, a random sample of each class and split with the same share.
     """
-    tables = [read_index(split / f"{part}.csv").assign(split=part) for part in MAPPED_SPLITS]
+    tables = [
+        read_index(split_folder / f"{name}.csv").assign(split=name) for name in ("train", "test")
+    ]
     index = pd.concat(tables, ignore_index=True)
     kept = stratified_sample(index, ["split", "class"], most=max_images, seed=seed)
     return index.iloc[kept].reset_index(drop=True)
 
 
-def joint_features(index: pd.DataFrame, embed: Path) -> NDArray[np.float32]:
-    """Return standardised features float32 (N, D) of a joint index."""
-    parts = [mean_features(rows, part, embed) for part, rows in index.groupby("split", sort=False)]
-    features = np.concatenate(parts)
-    # A feature that hardly varies says nothing; the small number keeps it from being blown up.
+def joint_features(index: pd.DataFrame, embed_folder: Path) -> NDArray[np.float32]:
+    """Return the standardised features float32 (N, D) of a joint index."""
+    splits = index.groupby("split", sort=False)
+    features = np.concatenate([mean_features(rows, name, embed_folder) for name, rows in splits])
+    # The small number keeps a feature that hardly varies from being blown up.
     return (features - features.mean(axis=0)) / (features.std(axis=0) + 1e-3)
 
 
-def joint_pixels(index: pd.DataFrame, split: Path) -> NDArray[np.float32]:
-    """Return thumbnails float32 (N, K) of the images of a joint index, about 28 pixels a side."""
+def joint_pixels(index: pd.DataFrame, split_folder: Path) -> NDArray[np.float32]:
+    """Return thumbnails float32 (N, K) of the images of a joint index."""
     thumbnails = []
     for name, rows in index.groupby("split", sort=False):
-        part = read_split(split, str(name))
-        step = max(1, part.images.shape[1] // THUMBNAIL)
-        kept = part.images.shape[1] // step * step
-        for row in locate_rows(rows["id"], part.index, what=f"{split}/{name}"):
-            blocks = np.asarray(part.images[row][:kept, :kept], np.float32)
-            blocks = blocks.reshape(kept // step, step, kept // step, step, 3)
+        dataset = read_split(split_folder, str(name))
+        step = max(1, dataset.images.shape[1] // THUMBNAIL)
+        side = dataset.images.shape[1] // step
+        for row in locate_rows(rows["id"], dataset.index, what=f"{split_folder}/{name}"):
+            pixels = np.asarray(dataset.images[row][: side * step, : side * step], np.float32)
+            blocks = pixels.reshape(side, step, side, step, 3)
             thumbnails.append(blocks.mean(axis=(1, 3)).ravel())
     return np.array(thumbnails)

@@ -1,4 +1,4 @@
-"""What `split` hands on: for each part an array of images and a table that describes its rows."""
+"""The output of `split`: for each split an array of images and a table that describes its rows."""
 
 import json
 from collections.abc import Sequence
@@ -10,9 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tissue.common.errors import InputError
-from tissue.data.shards import Array, Shards, read_shards
+from tissue.data.shards import Array, Shards, read_array
 
-PREPARATION_FILE = "images.json"  # beside the parts: the parameters that their arrays hang on
+PREPARATION_FILE = "images.json"  # beside the splits: the parameters that their arrays depend on
 # Of each image, by `tissue.images.quality.measure_quality`.
 QUALITY = ["tissue_fraction", "blur", "haematoxylin", "dab"]
 # Names stay text even where they look like numbers.
@@ -20,11 +20,12 @@ TEXT_COLUMNS = ("id", "class", "group", "sha256", "source", "donor", "slide", "a
 
 
 class Dataset(NamedTuple):
-    """Images uint8 (N, S, S, 3), memory-mapped, and the table whose row i describes image i.
+    """The images of a split, memory-mapped, and their table.
 
-    In several files, arrays are `Shards`, of which some rows at a time can be asked for.
-
-    `crops` are uint8 (N, C, S, S, 3), or None where `split` kept none.
+    Attributes:
+        images: uint8 (N, S, S, 3).
+        index: one row per image, in the same order.
+        crops: uint8 (N, C, S, S, 3), or None where `split` kept none.
     """
 
     images: Array | Shards
@@ -38,39 +39,29 @@ class Dataset(NamedTuple):
 
 
 def read_index(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """Read a table of images; empty text stays empty instead of becoming a number.
-
-    Args:
-        path: of the CSV.
-        columns: which to read, if not all: in a large set each text takes memory.
-    """
+    """Read a table of images, or only some columns; empty text stays empty, not a number."""
     types = dict.fromkeys(TEXT_COLUMNS, str)
     return pd.read_csv(path, dtype=types, usecols=columns, keep_default_na=False)
 
 
-def read_split(folder: Path, part: str) -> Dataset:
-    """Open the training, validation or test part that `split` wrote.
+def read_split(folder: Path, name: str) -> Dataset:
+    """Open the training, validation or test set that `split` wrote.
 
     Raises:
-        ValueError: if the array and the table do not have the same number of rows.
+        InputError: if the table and the arrays have different numbers of rows.
     """
-    images = read_array(folder / f"{part}.npy")
-    index = read_index(folder / f"{part}.csv")
-    check_rows(images, index, folder / f"{part}.npy", stage="split")
-    path = folder / f"{part}_crops.npy"
-    crops = read_array(path) if path.exists() else None
+    path, crops_path = folder / f"{name}.npy", folder / f"{name}_crops.npy"
+    images = read_array(path)
+    index = read_index(folder / f"{name}.csv")
+    check_rows(images, index, path, stage="split")
+    crops = read_array(crops_path) if crops_path.exists() else None
     if crops is not None:
-        check_rows(crops, index, path, stage="split")
+        check_rows(crops, index, crops_path, stage="split")
     return Dataset(images, index, crops)
 
 
-def read_array(path: Path) -> Array | Shards:
-    """Memory-map an array, in one file or in several."""
-    return read_shards(path)
-
-
 def check_rows(array: Array | Shards, index: pd.DataFrame, path: Path, *, stage: str) -> None:
-    """Check that an array has a row for each of its table.
+    """Check that an array has as many rows as its table.
 
     Raises:
         InputError: naming the file and the stage that writes it.
@@ -88,10 +79,10 @@ def read_classes(folder: Path) -> list[str]:
 
 
 def locate_rows(ids: pd.Series, index: pd.DataFrame, *, what: str) -> NDArray[np.int64]:
-    """Return the row of each id in a table, so that consumers join on ids and not on order.
+    """Return the row number of each id in a table, to join tables on ids and not on order.
 
     Raises:
-        ValueError: if an id is missing from the table.
+        InputError: if an id is missing from the table, which `what` names.
     """
     rows = pd.Index(index["id"]).get_indexer(ids)
     if (rows < 0).any():
@@ -104,13 +95,10 @@ def locate_rows(ids: pd.Series, index: pd.DataFrame, *, what: str) -> NDArray[np
 def stratified_sample(
     index: pd.DataFrame, by: list[str], *, most: int, seed: int
 ) -> NDArray[np.int64]:
-    """Return about `most` row numbers, sorted, drawn so that each kind of row keeps its share.
+    """Return about `most` sorted row numbers, drawn with the same share from each stratum.
 
-    Args:
-        index: a row an image; all of them are returned where they are not more.
-        by: the columns that say of which kind a row is; of each, one is returned at least.
-        most: how many.
-        seed: of the draw.
+    All rows are returned if there are not more, and at least one of each combination of values of
+    the columns `by`.
     """
     if len(index) <= most:
         return np.arange(len(index))

@@ -1,7 +1,7 @@
-"""Arrays in several files: `train.npy`, `train.1.npy`, `train.2.npy`, ...; one file is the default.
+"""Arrays in several files: `train.npy`, `train.1.npy`, `train.2.npy`, ...; by default in one.
 
-A set of a million images is larger than what is well moved, hashed and cached as one file. Row i of
-the table is row i over all files in order. Every file but the last has as many rows as the first.
+A million images are too much for one file to be moved, hashed and cached. Row i of the table is row
+i over all files in order. Every file but the last has as many rows as the first.
 """
 
 import re
@@ -18,17 +18,15 @@ Array = NDArray[Any]
 
 
 class Shards:
-    """Arrays of the same kind of rows, read as if they were one; what is asked for is copied."""
+    """Arrays, often memory-mapped, that are read as one; rows are copied when they are indexed."""
 
     def __init__(self, parts: Sequence[Array]) -> None:
-        """Take at least one array; memory-mapped ones stay where they are."""
         self.parts = list(parts)
-        self.starts = np.cumsum([0, *(len(part) for part in self.parts)])
-        self.shape = (int(self.starts[-1]), *self.parts[0].shape[1:])
-        self.dtype = self.parts[0].dtype
+        self.starts = np.cumsum([0, *map(len, parts)])
+        self.shape = (int(self.starts[-1]), *parts[0].shape[1:])
+        self.dtype = parts[0].dtype
 
     def __len__(self) -> int:
-        """Return the number of rows of all arrays."""
         return self.shape[0]
 
     def __getitem__(self, rows: Any) -> Array:
@@ -36,11 +34,10 @@ class Shards:
         if isinstance(rows, int | np.integer):
             return self._gather(np.array([range(len(self))[rows]]))[0]
         if isinstance(rows, slice):
-            rows = np.arange(*rows.indices(len(self)))
+            return self._gather(np.arange(*rows.indices(len(self))))
         return self._gather(np.arange(len(self))[rows])
 
     def __setitem__(self, rows: slice, values: Array) -> None:
-        """Write a slice of rows."""
         start, stop, _ = rows.indices(len(self))
         for first, part in zip(self.starts, self.parts, strict=False):
             low, high = max(start, first), min(stop, first + len(part))
@@ -48,11 +45,10 @@ class Shards:
                 part[low - first : high - first] = values[low - start : high - start]
 
     def __iter__(self) -> Iterator[Array]:
-        """Go through the rows."""
         return (row for part in self.parts for row in part)
 
     def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Refuse: what is in several files is too large to be read whole."""
+        """Refuse to read all files at once, which may not fit into memory."""
         raise TypeError(
             f"expected some rows of {len(self.parts)} files to be asked for. Received: a request "
             "for all at once. Where they fit into memory, raise split.shard_size for one file."
@@ -63,7 +59,7 @@ class Shards:
         return Shards([part.reshape(shape) for part in self.parts])
 
     def flush(self) -> None:
-        """Write what was set in memory-mapped arrays to their files."""
+        """Write changes of memory-mapped arrays to their files."""
         for part in self.parts:
             if isinstance(part, np.memmap):
                 part.flush()
@@ -78,23 +74,19 @@ class Shards:
 
 
 class RowSelection:
-    """Some rows of an array in a given order, read when they are asked for."""
+    """Some rows of an array in a given order, read when they are indexed."""
 
-    def __init__(self, array: "Array | Shards", rows: NDArray[np.int64]) -> None:
-        """Take the array, which may be memory-mapped or in several files, and row numbers (N,)."""
+    def __init__(self, array: Array | Shards, rows: NDArray[np.int64]) -> None:
         self.array, self.rows = array, rows
         self.shape = (len(rows), *array.shape[1:])
 
     def __len__(self) -> int:
-        """Return the number of chosen rows."""
         return len(self.rows)
 
     def __getitem__(self, rows: Any) -> Array:
-        """Return one of the rows, a slice of them or those of an integer array."""
         return np.asarray(self.array[self.rows[rows]])
 
     def __iter__(self) -> Iterator[Array]:
-        """Go through the chosen rows."""
         return (self[row] for row in range(len(self)))
 
 
@@ -104,17 +96,17 @@ def shard_path(path: Path, number: int) -> Path:
 
 
 def shard_slices(rows: int, shard_size: int) -> list[slice]:
-    """Return the rows of each shard; without any row there is one, which is empty."""
+    """Return the rows of each shard; an array without rows has one empty shard."""
     return [slice(at, min(at + shard_size, rows)) for at in range(0, max(rows, 1), shard_size)]
 
 
-def shards_of(array: "Array | Shards") -> list[Array]:
+def shards_of(array: Array | Shards) -> list[Array]:
     """Return the arrays of all files."""
     return array.parts if isinstance(array, Shards) else [array]
 
 
 def read_rows(file: IO[bytes], rows: slice) -> Array:
-    """Read some rows of an .npy file, and close it; no more of it is read than these."""
+    """Read some rows of an open .npy file, and only their bytes; close it."""
     with file:
         version = np.lib.format.read_magic(file)
         read_header = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
@@ -125,58 +117,49 @@ def read_rows(file: IO[bytes], rows: slice) -> Array:
     return np.frombuffer(content, dtype).reshape(-1, *shape[1:])
 
 
-def shard_size_of(array: "Array | Shards") -> int:
-    """Return how many rows an array has in its first file: its like has as many."""
-    return max(1, len(shards_of(array)[0]))
-
-
 def create_shards(path: Path, shape: Sequence[int], dtype: DTypeLike, *, shard_size: int) -> Shards:
     """Create the files of an array, memory-mapped, to be filled."""
+    slices = shard_slices(shape[0], shard_size)
+    shapes = [(rows.stop - rows.start, *shape[1:]) for rows in slices]
     return Shards(
         [
-            np.lib.format.open_memmap(
-                shard_path(path, number), "w+", dtype, (rows.stop - rows.start, *shape[1:])
-            )
-            for number, rows in enumerate(shard_slices(shape[0], shard_size))
+            np.lib.format.open_memmap(shard_path(path, number), "w+", dtype, each)
+            for number, each in enumerate(shapes)
         ]
     )
 
 
-def read_shards(path: Path) -> "Array | Shards":
-    """Memory-map an array: as such if it is in one file, else as `Shards`.
+def read_array(path: Path) -> Array | Shards:
+    """Memory-map an array, as `Shards` if it is in several files.
 
     Raises:
-        InputError: naming the file that is missing, or has other rows than the first.
+        InputError: naming a file that is missing, or whose rows do not fit those of the first.
     """
-    first = _map(path)
     pattern = re.compile(rf"{re.escape(path.stem)}\.([1-9][0-9]*){re.escape(path.suffix)}")
-    found = [pattern.fullmatch(other.name) for other in path.parent.iterdir()]
+    found = [pattern.fullmatch(file.name) for file in path.parent.glob("*")]
     last = max((int(match[1]) for match in found if match), default=0)
-    if not last:
-        return first
-    parts = [first]
-    for number in range(1, last + 1):
+    parts: list[Array] = []
+    for number in range(last + 1):
         file = shard_path(path, number)
-        if not file.exists():
+        if number and not file.exists():
             raise InputError(
                 f"{file}: expected an array, since {shard_path(path, last).name} exists. Received: "
                 "no such file. Run `dvc repro`, or `dvc checkout`."
             )
-        part = _map(file)
-        kind, wanted = (part.shape[1:], part.dtype), (first.shape[1:], first.dtype)
-        if kind != wanted:
-            raise InputError(
-                f"{file}: expected rows {wanted[0]} of {wanted[1]}, as in {path.name}. Received: "
-                f"{kind[0]} of {kind[1]}. Run `dvc repro`."
-            )
-        if not (0 < len(part) <= len(first) if number == last else len(part) == len(first)):
-            raise InputError(
-                f"{file}: expected {'at most ' if number == last else ''}{len(first)} rows, as in "
-                f"{path.name}. Received: {len(part)}. Run `dvc repro`."
-            )
-        parts.append(part)
-    return Shards(parts)
+        parts.append(np.load(file, mmap_mode="r", allow_pickle=False))
+        if number:
+            _check_shard(file, parts[-1], parts[0], path.name, is_last=number == last)
+    return Shards(parts) if last else parts[0]
 
 
-def _map(path: Path) -> Array:
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+def _check_shard(file: Path, part: Array, first: Array, name: str, *, is_last: bool) -> None:
+    if (part.shape[1:], part.dtype) != (first.shape[1:], first.dtype):
+        raise InputError(
+            f"{file}: expected rows {first.shape[1:]} of {first.dtype}, as in {name}. Received: "
+            f"{part.shape[1:]} of {part.dtype}. Run `dvc repro`."
+        )
+    if not (0 < len(part) <= len(first) if is_last else len(part) == len(first)):
+        raise InputError(
+            f"{file}: expected {'at most ' if is_last else ''}{len(first)} rows, as in {name}. "
+            f"Received: {len(part)}. Run `dvc repro`."
+        )

@@ -11,8 +11,8 @@ import pandas as pd
 from tissue.common.errors import InputError
 from tissue.common.files import file_digest
 from tissue.common.names import MODELS, SPLITS
-from tissue.data.index import Dataset, check_rows, read_array, read_classes, read_index
-from tissue.data.shards import Array, Shards
+from tissue.data.index import Dataset, check_rows, read_classes, read_index
+from tissue.data.shards import Array, Shards, read_array
 from tissue.error_analysis.table import NEIGHBOUR_COLUMNS
 
 PICTURES = (

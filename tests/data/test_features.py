@@ -1,0 +1,32 @@
+"""Cached features are joined on ids, and their views become rows."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.data.test_shards import write_shards
+from tissue.data.features import flatten_views, mean_features, read_features
+
+VALUES = np.arange(5 * 3 * 4, dtype=np.float32).reshape(5, 3, 4)
+
+
+@pytest.mark.parametrize("shard_size", [2, 9])
+def test_features_are_joined_on_ids_and_views_are_rows(shard_size: int, tmp_path: Path) -> None:
+    for name, values in {"val": VALUES, "more": -VALUES[:, :2]}.items():
+        write_shards(tmp_path / f"{name}.npy", values, shard_size)
+        pd.DataFrame({"id": list("abcde")}).to_csv(tmp_path / f"{name}.csv", index=False)
+    ids, expected = pd.Series(["d", "a", "e"]), VALUES[[3, 0, 4]]
+    features = read_features(ids, "val", tmp_path)
+    assert features.shape == (3, 3, 4)
+    assert np.array_equal(features[:], expected)
+    assert np.array_equal(
+        mean_features(pd.DataFrame({"id": ids}), "val", tmp_path), expected.mean(axis=1)
+    )
+    assert np.array_equal(flatten_views(features)[:], expected.reshape(-1, 4))
+    both = flatten_views(features, read_features(pd.Series(["b"]), "more", tmp_path))
+    together = np.concatenate([expected.reshape(-1, 4), -VALUES[1, :2]])
+    assert both.shape == together.shape
+    assert np.array_equal(both[:], together)
+    assert np.array_equal(both[np.array([10, 2, 9])], together[[10, 2, 9]])
