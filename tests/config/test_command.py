@@ -1,6 +1,7 @@
-"""How a command ends: with a message, an exit status, and no traceback for what is not ours."""
+"""How stages and commands end: with a message and an exit status, or with a traceback for bugs."""
 
 import errno
+import json
 import os
 import re
 import sys
@@ -10,85 +11,152 @@ import pytest
 
 from tests.conftest import run
 from tests.pipeline import ORDER, ROOT
+from tissue.__main__ import COMMANDS
 from tissue.common.errors import InputError
-from tissue.config.command import check_output_file, check_output_folder, command
+from tissue.config.command import check_output_file, check_output_folder, command, run_command
 
-
-def test_wrong_input_and_interruption(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match=r"^split: a file: expected more$"), command("split"):
-        raise InputError("a file: expected more")
-    with pytest.raises(SystemExit) as ended, command("split"):
-        raise KeyboardInterrupt
-    assert ended.value.code == 130
-    assert capsys.readouterr().err == "split: interrupted\n"
-
-
-@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENAMETOOLONG])
-def test_files_that_may_not_be_used_are_named(number: int) -> None:
-    said = "split: expected to use data/x. Received: no. Change its permissions"
-    with pytest.raises(SystemExit, match=said), command("split"):
-        raise OSError(number, "no", "data/x")
-
-
-@pytest.mark.parametrize("name", ["/etc/nosuch", "data/.raw.partial/x", "nosuch", "stages/data/x"])
-def test_errors_of_ours_keep_their_traceback(name: str) -> None:
-    with pytest.raises(FileNotFoundError), command("split"):
-        raise FileNotFoundError(2, "No such file or directory", name)
-
-
-@pytest.mark.parametrize("stage", [stage for stage in ORDER if stage not in ("fetch", "report")])
-def test_a_stage_without_its_inputs_says_what_to_run(stage: str, tmp_path: Path) -> None:
-    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
-    for name in ("stages", "pretrain"):
-        (tmp_path / name).symlink_to(ROOT / name)
-    said = run(sys.executable, "-m", f"stages.{stage}", cwd=tmp_path, expect=1)
-    assert re.fullmatch(
-        rf"{stage}: expected data/\S+, which a stage before this one writes\. .*`dvc repro`.*\n",
-        said,
-    )
-
-
-def test_targets_that_cannot_be_written_to(tmp_path: Path) -> None:
-    check_output_file("--output", tmp_path / "new/folder/file.csv")
-    check_output_folder("--out", tmp_path / "new/folder")
-    (tmp_path / "file").touch()
-    for check in (check_output_file, check_output_folder):
-        with pytest.raises(InputError, match=r"--output: expected a place .*file is no folder"):
-            check("--output", tmp_path / "file/more/target")
-    with pytest.raises(InputError, match=r"--output: expected the name of a file.* is a folder"):
-        check_output_file("--output", tmp_path)
-    with pytest.raises(InputError, match=r"--out: expected the name of a folder.* is a file"):
-        check_output_folder("--out", tmp_path / "file")
-
-
-@pytest.mark.skipif(
-    not hasattr(os, "setresuid") or os.geteuid() != 0,
-    reason="taking another user's place needs root",
-)
-def test_targets_of_a_user_who_may_not_do_everything(tmp_path: Path) -> None:
-    """As in a container: folders that are given, below one that cannot be written to."""
-    for name, mode in {
-        "closed": 0o700,
-        "read": 0o755,
-        "read/given": 0o777,
-        "read/sealed": 0o555,
-    }.items():
-        (tmp_path / name).mkdir()
-        (tmp_path / name).chmod(mode)
-    for folder in (tmp_path, *tmp_path.parents[:-2]):
-        folder.chmod(folder.stat().st_mode | 0o011)
-    os.setresuid(65534, 65534, 0)
+# Runs modules one after the other in one process, which imports everything only once; prints the
+# exit status or message of each, and which slow packages were imported in the end.
+RUN_ALL = """
+import importlib, json, runpy, sys
+modules, version = {modules!r}, {version!r}
+for name in modules if version else ():
+    importlib.import_module(name)
+sys.version_info = version or sys.version_info
+ended = {{}}
+for name in modules:
+    sys.argv = [name]
     try:
-        check_output_folder("--out", tmp_path / "read/given")
-        check_output_folder("--out", tmp_path / "read/given/new")
-        for check, place in (
-            (check_output_folder, "read/sealed"),
-            (check_output_folder, "read/new"),
-            (check_output_file, "read/file.csv"),
-            (check_output_folder, "closed/folder"),
-            (check_output_file, "closed/folder/file.csv"),
-        ):
-            with pytest.raises(InputError, match="--out: expected a place to write to"):
-                check("--out", tmp_path / place)
-    finally:
-        os.setresuid(0, 0, 0)
+        if name.startswith("stages."):
+            runpy.run_module(name, run_name="__main__")
+        else:
+            importlib.import_module(name).main([])
+    except SystemExit as stop:
+        ended[name.rpartition(".")[2]] = stop.code
+print(json.dumps([ended, sorted({{"tensorflow", "keras"}} & set(sys.modules))]))
+"""
+
+
+def run_all(
+    modules: list[str], cwd: Path, version: tuple[int, ...] = ()
+) -> tuple[dict[str, str], list[str]]:
+    """Return how each module ended, and the slow packages that were imported."""
+    program = RUN_ALL.format(modules=modules, version=version)
+    python = (sys.executable, "-W", "ignore", "-c", program)
+    printed = run("env", f"PYTHONPATH={ROOT}", *python, cwd=cwd)
+    return json.loads(printed.splitlines()[-1])
+
+
+class TestAllModules:
+    def test_a_wrong_parameter_is_reported_before_tensorflow_is_imported(
+        self, tmp_path: Path
+    ) -> None:
+        text = (ROOT / "params.yaml").read_text().replace("\nlr: ", "\nlr: fast #")
+        (tmp_path / "params.yaml").write_text(text)
+        message = "params.yaml:\n  lr: expected number. Received: 'fast'"
+        ended, imported = run_all([f"stages.{stage}" for stage in ORDER], tmp_path)
+        assert ended == {stage: f"{stage}: {message}" for stage in ORDER}
+        assert imported == []
+        assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+
+    def test_a_python_without_tensorflow_is_reported_before_tensorflow_is_imported(
+        self, tmp_path: Path
+    ) -> None:
+        modules = [f"stages.{s}" for s in ORDER] + [f"tissue.commands.{name}" for name in COMMANDS]
+        ended, imported = run_all(modules, tmp_path, version=(3, 14))
+        message = (
+            "expected Python 3.11 to 3.13, because TensorFlow 2.21 has no wheels for newer ones. "
+            "Received: 3.14. Run `make clean all PYTHON=python3.13`."
+        )
+        assert ended == {name: f"{name}: {message}" for name in (*ORDER, *COMMANDS)}
+        assert imported == []
+
+    def test_a_stage_without_its_inputs_says_what_to_run(self, tmp_path: Path) -> None:
+        for name in ("params.yaml", "pretrain"):
+            (tmp_path / name).symlink_to(ROOT / name)
+        stages = [stage for stage in ORDER if stage not in ("fetch", "report")]
+        ended, _ = run_all([f"stages.{stage}" for stage in stages], tmp_path)
+        assert list(ended) == stages
+        for stage, message in ended.items():
+            assert re.fullmatch(
+                rf"{stage}: expected data/\S+, which a stage before this one writes\. "
+                r".*`dvc repro`.*",
+                message,
+            )
+
+
+class TestCommand:
+    def test_wrong_input_is_a_message(self) -> None:
+        with pytest.raises(SystemExit, match=r"^split: a file: expected more$"), command("split"):
+            raise InputError("a file: expected more")
+
+    def test_interruption(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as ended, command("split"):
+            raise KeyboardInterrupt
+        assert ended.value.code == 130
+        assert capsys.readouterr().err == "split: interrupted\n"
+
+    @pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENAMETOOLONG])
+    def test_files_that_cannot_be_used_are_named(self, number: int) -> None:
+        message = "split: expected to use data/x. Received: no. Change its permissions"
+        with pytest.raises(SystemExit, match=message), command("split"):
+            raise OSError(number, "no", "data/x")
+
+    @pytest.mark.parametrize(
+        "name", ["/etc/nosuch", "data/.raw.partial/x", "nosuch", "stages/data/x"]
+    )
+    def test_bugs_keep_their_traceback(self, name: str) -> None:
+        with pytest.raises(FileNotFoundError), command("split"):
+            raise FileNotFoundError(2, "No such file or directory", name)
+        with pytest.raises(KeyError), command("split"):
+            raise KeyError("ours")
+
+    def test_unknown_options_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sys, "argv", ["fetch", "--nonsense"])
+        with pytest.raises(SystemExit) as usage:
+            run_command(lambda: pytest.fail("was run"), name="fetch", doc=None)
+        assert usage.value.code == 2
+
+
+class TestOutputs:
+    def test_places_that_cannot_be_written_to(self, tmp_path: Path) -> None:
+        check_output_file("--output", tmp_path / "new/folder/file.csv")
+        check_output_folder("--out", tmp_path / "new/folder")
+        (tmp_path / "file").touch()
+        for check in (check_output_file, check_output_folder):
+            with pytest.raises(InputError, match=r"--output: expected a place .*file is no folder"):
+                check("--output", tmp_path / "file/more/target")
+        with pytest.raises(InputError, match=r"--output: expected the name of a file.* a folder"):
+            check_output_file("--output", tmp_path)
+        with pytest.raises(InputError, match=r"--out: expected the name of a folder.* is a file"):
+            check_output_folder("--out", tmp_path / "file")
+
+    @pytest.mark.skipif(
+        not hasattr(os, "setresuid") or os.geteuid() != 0, reason="root can act as another user"
+    )
+    def test_places_of_an_unprivileged_user(self, tmp_path: Path) -> None:
+        """As in a container: folders that are given, below one that cannot be written to."""
+        for name, mode in {
+            "closed": 0o700, "read": 0o755, "read/given": 0o777, "read/sealed": 0o555,
+            "read/hidden": 0o666,
+        }.items():  # fmt: skip
+            (tmp_path / name).mkdir()
+            (tmp_path / name).chmod(mode)
+        for folder in (tmp_path, *tmp_path.parents[:-2]):
+            folder.chmod(folder.stat().st_mode | 0o011)
+        os.setresuid(65534, 65534, 0)
+        try:
+            check_output_folder("--out", tmp_path / "read/given")
+            check_output_folder("--out", tmp_path / "read/given/new")
+            for check, place in (
+                (check_output_folder, "read/sealed"),
+                (check_output_folder, "read/new"),
+                (check_output_file, "read/file.csv"),
+                (check_output_file, "read/hidden/file.csv"),
+                (check_output_folder, "closed/folder"),
+                (check_output_file, "closed/folder/file.csv"),
+            ):
+                with pytest.raises(InputError, match="--out: expected a place to write to"):
+                    check("--out", tmp_path / place)
+        finally:
+            os.setresuid(0, 0, 0)

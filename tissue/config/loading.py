@@ -1,6 +1,5 @@
 """The one place where params.yaml is read."""
 
-import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -16,10 +15,11 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from tissue.common.errors import InputError
+from tissue.common.files import file_digest
 from tissue.config.schema import Params, Pretrained, known_keys
 
 ENGINE_KIND = "ENGINE_KIND"
-ADVANCED = "advanced"  # block of params.yaml that holds what users need not change
+ADVANCED = "advanced"  # the block of params.yaml with the keys that few users change
 
 
 def load_params(
@@ -31,7 +31,7 @@ def load_params(
 
     Args:
         path: the file.
-        changes: values in YAML that override those of the file, by key with dots.
+        changes: values in YAML that override those of the file, by key as in the file, with dots.
 
     Raises:
         InputError: naming each key that is unknown, missing, of the wrong type or out of range.
@@ -46,15 +46,17 @@ def load_params(
         except YAMLError:
             raise InputError(f"{key}: expected a value in YAML. Received: {value}") from None
     advanced = values.pop(ADVANCED, None) or {}
-    _merge(values, advanced, path)
     try:
-        params = Params.model_validate(values)
+        merged = _merge(values, advanced, known_keys())
+        params = Params.model_validate(merged)
     except ValidationError as error:
         problems = error.errors()
         # Where one of several kinds of value holds a secret, the others are not the problem.
         problems = [one for one in problems if one["type"] == "secret"] or problems
-        lines = sorted({_explain(problem, values, advanced) for problem in problems})
+        lines = sorted({_explain(problem, merged, values, advanced) for problem in problems})
         raise InputError(f"{path}:\n  " + "\n  ".join(lines)) from None
+    except InputError as error:
+        raise InputError(f"{path}:\n  {error}") from None
     _check_digest_is_given(params.pretrained)
     return params
 
@@ -75,28 +77,84 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def _merge(values: dict[str, Any], advanced: Any, path: Path, above: str = "") -> None:
-    """Move what stands in `advanced` to where the schema expects it."""
-    if not isinstance(advanced, dict):
-        key = f"{ADVANCED}{above}"
-        raise InputError(f"{path}:\n  {key}: expected keys and values. Received: {advanced!r}")
+def _merge(
+    values: Any, advanced: Any, known: dict[str, Any], above: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Return the values of a section together with those of the block `advanced`."""
+    for section, keys in ((values, above), (advanced, (ADVANCED, *above))):
+        if not isinstance(section, dict):
+            received = _mask_secrets(section)
+            raise InputError(f"{'.'.join(keys)}: expected keys and values. Received: {received}")
+    merged = dict(values)
     for name, value in advanced.items():
-        key = f"{above}.{name}"
-        if isinstance(values.get(name), dict):
-            _merge(values[name], value, path, key)
-        elif name in values:
-            raise InputError(
-                f"{path}:\n  {key[1:]}: expected once. Received: also {ADVANCED}{key}. Delete one."
-            )
+        key = ".".join([*above, str(name)])
+        if name not in values:
+            merged[name] = value
+        elif known.get(name) is None:
+            raise InputError(f"{key}: expected once. Received: also {ADVANCED}.{key}. Delete one.")
         else:
-            values[name] = value
+            merged[name] = _merge(values[name], value, known[name], (*above, name))
+    return merged
+
+
+def _explain(
+    problem: Any, merged: dict[str, Any], values: dict[str, Any], advanced: dict[str, Any]
+) -> str:
+    # Pydantic names the alternatives of a union after the key; the key ends where the file ends.
+    keys: list[str] = []
+    found: Any = merged
+    known: Any = known_keys()
+    for part in problem["loc"]:
+        if not isinstance(found, dict) or part not in {*(known or ()), *found}:
+            break
+        keys.append(str(part))
+        found = found.get(part)
+        siblings, known = known, known.get(part) if isinstance(known, dict) else None
+    in_advanced = _has_key(advanced, keys) and not _has_key(values, keys)
+    key = ".".join([ADVANCED, *keys] if in_advanced else keys)
+    if problem["type"] == "missing":
+        return f"{key}: expected a value. Received: nothing. Add the key."
+    if problem["type"] == "extra_forbidden":
+        close = get_close_matches(keys[-1], siblings, n=1)
+        hint = f"Did you mean {close[0]}?" if close else f"Known here: {', '.join(siblings)}."
+        return f"{key}: unknown key. {hint}"
+    if problem["type"] == "secret":
+        return f"{key}: expected {problem['msg']}. Received: one that has them. Take them out."
+    expected = problem["msg"].replace("String should match pattern", "text that matches")
+    for prefix in ("Input should be ", "a valid ", "Value error, "):
+        expected = expected.removeprefix(prefix)
+    return f"{key}: expected {expected}. Received: {_mask_secrets(found)}"
+
+
+def _mask_secrets(value: Any) -> str:
+    # Messages are in logs.
+    return re.sub(r"://[^/@\s]+@", "://***@", repr(value))
+
+
+def _has_key(values: Any, keys: list[str]) -> bool:
+    for key in keys:
+        if not isinstance(values, dict) or key not in values:
+            return False
+        values = values[key]
+    return True
+
+
+def _check_digest_is_given(settings: Pretrained) -> None:
+    # Otherwise DVC would join a head for features of the old weights to a backbone with the new.
+    path = Path(settings.weights)
+    if settings.weights.endswith(".weights.h5") and settings.sha256 is None and path.is_file():
+        raise InputError(
+            f"pretrained.sha256: expected the digest of {path}: DVC learns from it that the "
+            f"features have to be computed again. Received: null; the file here has "
+            f"{file_digest(path)}. If you trust it, set pretrained.sha256 to that."
+        )
 
 
 def check_named_files(params: Params) -> None:
-    """Check that the files are here which stages after the first will read.
+    """Check that the files exist which stages after the first will read.
 
     Raises:
-        InputError: naming the first that is not.
+        InputError: naming the first that does not.
     """
     named = {
         "split.metadata": params.split.metadata,
@@ -110,52 +168,3 @@ def check_named_files(params: Params) -> None:
                 f"{key}: expected a file. Received: {value}, which does not exist under "
                 f"{Path.cwd()}. Correct the path, or run `dvc pull` if it is under DVC."
             )
-
-
-def _check_digest_is_given(settings: Pretrained) -> None:
-    # Else DVC would join a head for the features of the old weights to a backbone with new ones.
-    path = Path(settings.weights)
-    if settings.weights.endswith(".weights.h5") and settings.sha256 is None and path.is_file():
-        with path.open("rb") as file:
-            received = hashlib.file_digest(file, "sha256").hexdigest()
-        raise InputError(
-            f"pretrained.sha256: expected the digest of {path}: DVC learns from it that the "
-            f"features have to be computed again. Received: null; the file here has {received}. "
-            "If you trust it, set pretrained.sha256 to that."
-        )
-
-
-def _explain(problem: Any, values: dict[str, Any], advanced: dict[str, Any]) -> str:
-    # Pydantic names the alternatives of a union behind the key; the key ends where the file ends.
-    keys: list[str] = []
-    found: Any = values
-    known: Any = known_keys()
-    for part in problem["loc"]:
-        if not isinstance(found, dict) or part not in {*(known or ()), *found}:
-            break
-        keys.append(str(part))
-        found = found.get(part)
-        siblings, known = known, known.get(part) if isinstance(known, dict) else None
-    key = ".".join([ADVANCED, *keys] if _holds(advanced, keys) else keys)
-    if problem["type"] == "missing":
-        return f"{key}: expected a value. Received: nothing. Add the key."
-    if problem["type"] == "extra_forbidden":
-        close = get_close_matches(keys[-1], siblings, n=1)
-        hint = f"Did you mean {close[0]}?" if close else f"Known here: {', '.join(siblings)}."
-        return f"{key}: unknown key. {hint}"
-    if problem["type"] == "secret":
-        return f"{key}: expected {problem['msg']}. Received: one that has them. Take them out."
-    expected = problem["msg"].replace("String should match pattern", "text that matches")
-    for prefix in ("Input should be ", "a valid ", "Value error, "):
-        expected = expected.removeprefix(prefix)
-    # Messages are in logs.
-    received = re.sub(r"://[^/@\s]+@", "://***@", repr(found))
-    return f"{key}: expected {expected}. Received: {received}"
-
-
-def _holds(values: Any, keys: list[str]) -> bool:
-    for key in keys:
-        if not isinstance(values, dict) or key not in values:
-            return False
-        values = values[key]
-    return bool(keys)

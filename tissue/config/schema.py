@@ -1,22 +1,19 @@
-"""What params.yaml may hold: one class per section, one field per key, with its type and range.
+"""The schema of params.yaml: one class per section, one field per key, with its type and range.
 
-Every key is required, so that what a run used is written in the file and nowhere else. A key stands
-in its section or, apart from what users change, as `advanced.<section>.<key>`.
+Every key is required, so that all that a run used is in the file. A key is in its section or, if
+few users change it, in the block `advanced`, as `advanced.<section>.<key>`.
 """
 
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from tissue.config.types import (
     BackboneName,
-    Count,
-    CountOrNone,
     Digest,
-    NotNegative,
     OpenShare,
     Pattern,
-    Positive,
     Share,
     ShareOrAll,
     Source,
@@ -32,41 +29,41 @@ from tissue.config.types import (
 
 
 class Section(BaseModel):
-    """A block of params.yaml: unknown keys and wrong types are errors, values cannot be changed."""
+    """A block of params.yaml: strict types, no unknown keys, immutable."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Phantom(Section):
-    """How many cores the phantom draws, and their side in pixels."""
+    """The number of images that the phantom draws, and their side in pixels."""
 
-    train_per_class: Count
-    test_per_class: CountOrNone
+    train_per_class: PositiveInt
+    test_per_class: NonNegativeInt
     size: Annotated[int, Field(ge=32, le=4096)]
 
 
 class Limits(Section):
-    """The most that a source may hold before it counts as an attack or a mistake."""
+    """The most that an archive may hold before it counts as an attack or a mistake."""
 
-    members: Count
-    member_bytes: Count
-    archive_bytes: Count
-    ratio: Count
+    members: PositiveInt
+    member_bytes: PositiveInt
+    archive_bytes: PositiveInt
+    ratio: PositiveInt
 
 
 class Hpa(Section):
-    """Which images of the Human Protein Atlas, and how they are asked for."""
+    """Images of the Human Protein Atlas, and how they are requested."""
 
     genes: Text
-    train_per_class: Count
-    test_per_class: Count
+    train_per_class: PositiveInt
+    test_per_class: PositiveInt
     requests_per_second: Annotated[float, Field(gt=0, le=2)]
     contact: str
     url: Annotated[Url, Field(pattern="^https?://[^/]+")]
 
 
 class Fetch(Section):
-    """Where the images come from."""
+    """The source of the images."""
 
     source: Source | Annotated[list[Source], Field(min_length=1)]
     watch: Url
@@ -79,32 +76,33 @@ class Fetch(Section):
 
 
 class Crops(Section):
-    """The crops that are kept beside each whole image."""
+    """The crops that are kept beside each image."""
 
-    count: CountOrNone
+    count: NonNegativeInt
     zoom: Annotated[int, Field(ge=2, le=16)]
 
     @model_validator(mode="after")
     def _fit_into_the_image(self) -> "Crops":
-        if self.count > self.zoom**2:
+        most = self.zoom**2
+        if self.count > most:
             raise ValueError(
-                f"count: at most zoom * zoom = {self.zoom**2}, which fill the image; "
-                f"here it is {self.count}"
+                f"count: at most zoom * zoom = {most}, which fill the image; here it is "
+                f"{self.count}"
             )
         return self
 
 
 class Split(Section):
-    """How images are checked and divided."""
+    """How images are checked and divided into splits."""
 
     val_fraction: OpenShare
     test_fraction: OpenShare
-    min_per_class: Count
+    min_per_class: PositiveInt
     max_rejected: Share
-    max_pixels: Count
-    min_side: Count
+    max_pixels: PositiveInt
+    min_side: PositiveInt
     max_aspect: Annotated[float, Field(ge=1)]
-    shard_size: Count
+    shard_size: PositiveInt
     crops: Crops
     metadata: str | None
     group_pattern: Pattern | None
@@ -112,17 +110,17 @@ class Split(Section):
 
 
 class Scratch(Section):
-    """The network trained from scratch, and its training."""
+    """The network that is trained from scratch, and its training."""
 
     input_size: Annotated[int, Field(ge=16, le=1024)]
     progressive: list[Annotated[float, Field(ge=0.25, lt=1)]]
-    width: Count
-    max_width: Count
+    width: PositiveInt
+    max_width: PositiveInt
     blocks: Annotated[int, Field(ge=1, le=6)]
     dropout: Share
-    epochs: Count
-    warm_up: CountOrNone
-    lr_factor: Positive
+    epochs: PositiveInt
+    warm_up: NonNegativeInt
+    lr_factor: PositiveFloat
     average: ShareOrAll
     zoom: Share
     stain_jitter: StainJitter
@@ -132,16 +130,16 @@ class Scratch(Section):
 
 
 class Onnx(Section):
-    """What a backbone in an ONNX file wants as input, and how its output is read."""
+    """The input of a backbone in an ONNX file, and how its output is read."""
 
     mean: Annotated[list[float], Field(min_length=3, max_length=3)]
-    std: Annotated[list[Positive], Field(min_length=3, max_length=3)]
+    std: Annotated[list[PositiveFloat], Field(min_length=3, max_length=3)]
     tokens: Literal["class", "mean"]
     output: str | None
 
 
 class Pretrained(Section):
-    """The backbone, the head on top of it, and their training."""
+    """The backbone, its head, and their training."""
 
     backbone: BackboneName
     weights: Weights
@@ -151,42 +149,38 @@ class Pretrained(Section):
     views: Views
     stainings: Annotated[int, Field(ge=0, le=8)]
     stain_jitter: StainJitter
-    epochs: Count
-    patience: Count
+    epochs: PositiveInt
+    patience: PositiveInt
     dropout: Share
-    l2: NotNegative
-    fine_tune_epochs: CountOrNone
-    fine_tune_layers: Count
-    fine_tune_lr_factor: Positive
+    l2: NonNegativeFloat
+    fine_tune_epochs: NonNegativeInt
+    fine_tune_layers: PositiveInt
+    fine_tune_lr_factor: PositiveFloat
     fine_tune_decay: ShareOrAll
     fine_tune_zoom: Share
     fine_tune_stain_jitter: StainJitter
     fine_tune_average: ShareOrAll
-    fine_tune_copies: CountOrNone
+    fine_tune_copies: NonNegativeInt
 
     @model_validator(mode="after")
-    def _embedded_weights_fit_one_backbone(self) -> "Pretrained":
+    def _fit_the_backbone(self) -> "Pretrained":
         if self.weights == "embedded" and self.backbone != "mobilenet_v2_035":
             raise ValueError(
                 "weights that fit the backbone: the embedded ones are of mobilenet_v2_035; "
                 "set pretrained.weights to imagenet or to a file"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _an_onnx_file_holds_its_weights_and_stays_frozen(self) -> "Pretrained":
-        in_file = self.backbone.endswith(".onnx")
-        if in_file != (self.weights == "onnx"):
+        is_onnx = self.backbone.endswith(".onnx")
+        if is_onnx != (self.weights == "onnx"):
             raise ValueError(
                 "weights: onnx with an .onnx backbone, which holds its own, and with no other; "
                 f"here weights is {self.weights} and backbone {self.backbone}"
             )
-        if in_file and self.strides != [32]:
+        if is_onnx and self.strides != [32]:
             raise ValueError(
                 "strides: [32] with an .onnx backbone, which has one output; here it is "
                 f"{self.strides}"
             )
-        if in_file and self.fine_tune_epochs:
+        if is_onnx and self.fine_tune_epochs:
             raise ValueError(
                 "fine_tune_epochs: 0 with an .onnx backbone, which can be run but not trained; "
                 f"here it is {self.fine_tune_epochs}"
@@ -195,7 +189,7 @@ class Pretrained(Section):
 
 
 class Engine(Section):
-    """Where `split` and `embed` do their work."""
+    """Where `split` and `embed` work."""
 
     kind: Literal["local", "ray"]
     address: Text
@@ -204,35 +198,35 @@ class Engine(Section):
 
 
 class Evaluate(Section):
-    """How intervals are computed, and how many errors are shown."""
+    """The resamples of each interval, and the number of errors shown."""
 
     bootstrap: Annotated[int, Field(ge=100)]
-    heat_maps: Count
+    heat_maps: PositiveInt
 
 
 class Tsne(Section):
-    """The two-dimensional map and the measured overlap of training and test."""
+    """The t-SNE map and the overlap of training and test."""
 
-    perplexity: Positive
-    neighbours: Count
+    perplexity: PositiveFloat
+    neighbours: PositiveInt
     random_splits: Annotated[int, Field(ge=60)]  # fewer could not reach p < 0.05
     max_images: Annotated[int, Field(ge=100)]
 
 
 class Compare(Section):
-    """What a change may cost: for each metric, how far it may fall."""
+    """How far each metric may fall in a comparison."""
 
-    tolerance: dict[Annotated[str, Field(pattern=r"^[^.]+(\.[^.]+)+$")], NotNegative]
+    tolerance: dict[Annotated[str, Field(pattern=r"^[^.]+(\.[^.]+)+$")], NonNegativeFloat]
 
 
 class Params(Section):
     """All of params.yaml."""
 
     seed: Annotated[int, Field(ge=0, lt=2**32)]
-    lr: Positive
-    batch_size: Count
+    lr: PositiveFloat
+    batch_size: PositiveInt
     image_size: Annotated[int, Field(ge=32, le=1024)]
-    threads: Count
+    threads: PositiveInt
     engine: Engine
     fetch: Fetch
     split: Split
@@ -244,9 +238,9 @@ class Params(Section):
 
 
 def known_keys(section: type[BaseModel] = Params) -> dict[str, Any]:
-    """Return the keys of a section, nested as in params.yaml."""
-    fields = {name: field.annotation for name, field in section.model_fields.items()}
+    """Return the keys of a section: nested dictionaries, with None for a key that is no section."""
+    kinds = {name: field.annotation for name, field in section.model_fields.items()}
     return {
         name: known_keys(kind) if isinstance(kind, type) and issubclass(kind, BaseModel) else None
-        for name, kind in fields.items()
+        for name, kind in kinds.items()
     }

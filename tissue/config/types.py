@@ -1,4 +1,4 @@
-"""The types of values in params.yaml, with their ranges, and what must not stand in it."""
+"""The types of values in params.yaml with their ranges, and the check for credentials."""
 
 import re
 from collections.abc import Iterator
@@ -8,6 +8,17 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from tissue.common.backbones import BACKBONES
+
+# The user of an SSH URL is no secret. A name before the @ of an HTTP URL is a token, and a
+# signature opens one file to everybody.
+SECRET_IN_URL = re.compile(
+    r"://[^/@]*:[^/@]*@|^https?://[^/@]*@|[?&](sig|token|access_token|x-(amz|goog)-signature)=",
+    re.IGNORECASE,
+)
+SECRET_NAME = re.compile(
+    "key|secret|token|passw|passphrase|connection_string|credential|auth|sas|signature",
+    re.IGNORECASE,
+)
 
 
 def _check_backbone(value: str) -> str:
@@ -38,18 +49,6 @@ def _check_pattern(value: str) -> str:
     return value
 
 
-# The user of an SSH URL is no secret; a name before the @ of an HTTP URL is a token; a signature
-# opens one file to everybody.
-SECRET_IN_URL = re.compile(
-    r"://[^/@]*:[^/@]*@|^https?://[^/@]*@|[?&](sig|token|access_token|x-(amz|goog)-signature)=",
-    re.IGNORECASE,
-)
-SECRET_NAME = re.compile(
-    "key|secret|token|passw|passphrase|connection_string|credential|auth|sas|signature",
-    re.IGNORECASE,
-)
-
-
 def _check_url(value: str) -> str:
     if SECRET_IN_URL.search(value):
         raise PydanticCustomError("secret", "a URL without credentials in a file that Git tracks")
@@ -57,7 +56,7 @@ def _check_url(value: str) -> str:
 
 
 def _check_storage(value: str) -> str:
-    if value.partition("://")[0] in ("file", "local"):
+    if value.startswith(("file://", "local://")):
         raise ValueError(
             "a URL that all machines reach; where they share a file system, storage is null"
         )
@@ -65,39 +64,32 @@ def _check_storage(value: str) -> str:
 
 
 def _check_options(value: dict[str, Any]) -> dict[str, Any]:
-    found = [name for name in _names(value) if SECRET_NAME.search(name)]
-    if found:
-        # params.yaml is in Git, and messages are in logs.
-        raise PydanticCustomError(
-            "secret",
-            "no credentials in a file that Git tracks; give {name} as the library's environment "
-            "variable or in its file",
-            {"name": found[0]},
-        )
+    for name in _names(value):
+        if SECRET_NAME.search(name):
+            message = (
+                "no credentials in a file that Git tracks; give {name} as the library's "
+                "environment variable or in its file"
+            )
+            raise PydanticCustomError("secret", message, {"name": name})
     return value
 
 
 def _names(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
-        for name, inner in value.items():
-            yield str(name)
-            yield from _names(inner)
-    elif isinstance(value, list):
+        yield from map(str, value)
+        value = list(value.values())
+    if isinstance(value, list):
         for inner in value:
             yield from _names(inner)
 
 
-Count = Annotated[int, Field(ge=1)]
-CountOrNone = Annotated[int, Field(ge=0)]  # 0 switches off
-Text = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 OpenShare = Annotated[float, Field(gt=0, lt=1)]
 ShareOrAll = Annotated[float, Field(gt=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
 StainJitter = Annotated[float, Field(ge=0, le=2)]
-Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Views = Annotated[int, Field(ge=1, le=8)]
+Text = Annotated[str, Field(min_length=1)]
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 BackboneName = Annotated[str, AfterValidator(_check_backbone)]
 Weights = Annotated[str, AfterValidator(_check_weights)]
 Strides = Annotated[list[Literal[2, 4, 8, 16, 32]], AfterValidator(_check_strides)]
