@@ -1,4 +1,4 @@
-"""Chunks of work done by a Ray cluster; the package ray is that of requirements-ray.txt."""
+"""Chunks of work on a Ray cluster; requirements-ray.txt installs the package ray."""
 
 import itertools
 import logging
@@ -10,37 +10,37 @@ from typing import Any, Protocol, TypeVar
 from tissue.chunks.files import CODE
 from tissue.common.errors import InputError
 
-ATTEMPTS = 8  # of a chunk whose process or machine dies
+ATTEMPTS = 8  # repetitions of a chunk whose process or machine dies
 WAIT = 10.0  # seconds for an answer of the cluster
-AHEAD = 3  # chunks handed out for each that is being done, so that no process waits
-# What processes on other machines need of the environment of this one.
-HANDED_ON = ("KERAS_BACKEND", "TF_CPP_MIN_LOG_LEVEL", "TF_ENABLE_ONEDNN_OPTS", "OMP_NUM_THREADS")
+AHEAD = 3  # chunks submitted for each that is running, so that no process waits
+# Environment variables that processes on other machines need.
+FORWARDED = ("KERAS_BACKEND", "TF_CPP_MIN_LOG_LEVEL", "TF_ENABLE_ONEDNN_OPTS", "OMP_NUM_THREADS")
 
 
-class Told(Protocol):
-    """Work that a process does at a stretch: a chunk of a stage, or an experiment."""
+class Described(Protocol):
+    """A piece of work: a chunk of a stage, or an experiment."""
 
     @property
     def about(self) -> str:
         """What it is, in words."""
 
 
-AnyChunk = TypeVar("AnyChunk", bound=Told)
+AnyChunk = TypeVar("AnyChunk", bound=Described)
 
 
 def run_on_ray(
     task: Callable[[AnyChunk], Any], chunks: Sequence[AnyChunk], *, address: str, threads: int
 ) -> Iterator[tuple[AnyChunk, Any]]:
-    """Do all chunks on a cluster that runs, and give each, with its result, as it is done.
+    """Run all chunks on a cluster, and yield each with its result as soon as it is done.
 
-    Ray does a chunk again elsewhere when its process or machine dies; the result of one that fails
-    so again and again is an `InputError`. Code goes with the work, so machines need the packages of
-    requirements.txt and requirements-ray.txt, and nothing else.
+    When a process or machine dies, Ray repeats the chunk elsewhere; the result of a chunk that
+    fails again and again is an `InputError`. Our code is sent along, so machines need the packages
+    of requirements.txt and requirements-ray.txt only.
 
     Args:
-        task: what is done with a chunk.
+        task: called with each chunk.
         chunks: all of them.
-        address: of the cluster, host:port or ray://host:port; auto for one that this machine is in.
+        address: of the cluster, host:port or ray://host:port; auto for the one of this machine.
         threads: processor cores that a chunk uses.
 
     Raises:
@@ -50,46 +50,45 @@ def run_on_ray(
     try:
         cores = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
         if max(cores) < threads:
-            raise InputError(  # Ray would wait for such a machine for ever
+            raise InputError(  # Ray would wait for such a machine forever
                 f"engine.address: expected a machine with {threads} cores (threads) in the cluster "
                 f"{address}. Received: machines with {cores}. Start one, or lower threads."
             )
-        do = ray.remote(num_cpus=threads, max_retries=ATTEMPTS, scheduling_strategy="SPREAD")(
-            _do
-        ).options(name="stages")
-        shared = ray.put(task)
-        queue = iter(chunks)
-        slots = AHEAD * max(1, sum(cores) // threads)
+        options = ray.remote(num_cpus=threads, max_retries=ATTEMPTS, scheduling_strategy="SPREAD")
+        do, shared, queue = options(_do), ray.put(task), iter(chunks)
+        slots = AHEAD * (sum(cores) // threads)
         running = {do.remote(shared, chunk): chunk for chunk in itertools.islice(queue, slots)}
         while running:
-            done, _ = ray.wait(list(running))
-            for future in done:
+            for future in ray.wait(list(running))[0]:
                 chunk = running.pop(future)
-                try:
-                    result = ray.get(future)
-                except ray.exceptions.RayTaskError as error:
-                    raise error.cause if isinstance(error.cause, InputError) else error from None
-                except ray.exceptions.RayError as error:
-                    result = InputError(
-                        f"engine: expected a cluster that does {chunk.about}. Received: {error}, "
-                        f"{ATTEMPTS + 1} times. What is done is kept: see to the cluster, and "
-                        "run it again."
-                    )
+                result = _result(ray, future, chunk)
                 running |= {do.remote(shared, more): more for more in itertools.islice(queue, 1)}
                 yield chunk, result
     finally:
         ray.shutdown()
 
 
-def _do(task: Callable[[Any], Any], chunk: Told) -> Any:
+def _do(task: Callable[[Any], Any], chunk: Described) -> Any:
     return task(chunk)
+
+
+def _result(ray: Any, future: Any, chunk: Described) -> Any:
+    try:
+        return ray.get(future)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause if isinstance(error.cause, InputError) else error from None
+    except ray.exceptions.RayError as error:
+        return InputError(
+            f"engine: expected a cluster that does {chunk.about}. Received: {error}, "
+            f"{ATTEMPTS + 1} times. What is done is kept: see to the cluster, and run it again."
+        )
 
 
 def import_ray() -> Any:
     """Return the package ray.
 
     Raises:
-        InputError: if it is not there.
+        InputError: if it is not installed.
     """
     try:
         import ray
@@ -103,9 +102,11 @@ def import_ray() -> Any:
 
 def _connect(address: str) -> Any:
     ray = import_ray()
-    variables = {name: os.environ[name] for name in HANDED_ON if name in os.environ}
+    variables = {name: os.environ[name] for name in FORWARDED if name in os.environ}
+    host, _, port = address.rpartition("://")[2].rpartition(":")
     try:
-        _check_listening(address)
+        if port.isdecimal():  # Ray itself would try for minutes
+            socket.create_connection((host, int(port)), timeout=WAIT).close()
         ray.init(
             address=address,
             runtime_env={"py_modules": [str(CODE)], "env_vars": variables},
@@ -118,10 +119,3 @@ def _connect(address: str) -> Any:
             "with `ray start --head`, and `ray start --address=<host>:6379` on further machines."
         ) from None
     return ray
-
-
-def _check_listening(address: str) -> None:
-    # Ray would try for minutes.
-    host, _, port = address.rpartition("://")[2].rpartition(":")
-    if port.isdecimal():
-        socket.create_connection((host, int(port)), timeout=WAIT).close()

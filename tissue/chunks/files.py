@@ -1,4 +1,4 @@
-"""Files that every process of a job reaches: by path where they share a file system, else by URL.
+"""Files that all processes of a job can reach: by path on a shared file system, else by URL.
 
 URLs are those of fsspec, such as s3://bucket/folder.
 """
@@ -12,40 +12,40 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from fsspec import AbstractFileSystem
+from fsspec.implementations.local import LocalFileSystem
 
 from tissue.common.filesystems import connect
 
-CODE = Path(__file__).parents[1]  # the package, which cluster machines are sent
-READ_AHEAD = 1 << 20  # bytes
+CODE = Path(__file__).parents[1]  # the package, which is sent to the machines of a cluster
+READ_AHEAD = 1 << 20  # bytes; s3fs would read 50 MB, twenty times what is used
 
 
 class Files(NamedTuple):
-    """Files by name; it can be sent to another machine.
+    """Files by name, which can be sent to another machine.
 
-    `at` holds absolute paths or URLs, `options` what fsspec wants to know of the latter.
+    Attributes:
+        at: absolute paths or URLs by name.
+        options: of fsspec, for the URLs.
     """
 
     at: dict[str, str]
     options: dict[str, Any]
 
     def open(self, name: str) -> IO[bytes]:
-        """Open a file to be read from any place."""
+        """Open a file for reading; it is seekable."""
         fs, path = connect(self.at[name], self.options)
-        if is_local(fs):
-            return fs.open(path, "rb")
-        # The 50 MB that s3fs would read ahead are twenty times what is asked for.
-        return fs.open(path, "rb", block_size=READ_AHEAD)
+        more = {} if isinstance(fs, LocalFileSystem) else {"block_size": READ_AHEAD}
+        return fs.open(path, "rb", **more)
 
     @contextmanager
-    def here(self, names: Iterable[str]) -> Iterator[dict[str, Path]]:
-        """Give paths on this machine, of copies in one folder where files lie elsewhere."""
+    def download(self, names: Iterable[str]) -> Iterator[dict[str, Path]]:
+        """Yield local paths by name; remote files are copied to one temporary folder."""
         with tempfile.TemporaryDirectory() as folder:
             paths = {}
             for name in names:
                 fs, path = connect(self.at[name], self.options)
                 paths[name] = Path(path)
-                if not is_local(fs):
+                if not isinstance(fs, LocalFileSystem):
                     paths[name] = Path(folder, name)
                     paths[name].parent.mkdir(parents=True, exist_ok=True)
                     fs.get_file(path, str(paths[name]))
@@ -53,13 +53,13 @@ class Files(NamedTuple):
 
 
 class Folder(NamedTuple):
-    """Where results are written: a folder on this machine, or one that a URL names."""
+    """A folder for results, on this machine or at a URL of fsspec, with the options of fsspec."""
 
     url: str
     options: dict[str, Any]
 
     def names(self) -> set[str]:
-        """Return the names of the files that are whole."""
+        """Return the names of the files that are complete."""
         fs, path = connect(self.url, self.options)
         if not fs.exists(path):
             return set()
@@ -67,62 +67,56 @@ class Folder(NamedTuple):
         return {name for name in found if not name.startswith(".")}
 
     @contextmanager
-    def writing(self, name: str) -> Iterator[Path]:
-        """Give a path to write to; on success the file appears under its name, whole.
+    def atomic_write(self, name: str) -> Iterator[Path]:
+        """Yield a local path to write to; on success the complete file appears under its name.
 
         Two processes may write the same file at once.
         """
         fs, path = connect(self.url, self.options)
-        if is_local(fs):
-            partial = Path(path, f".{uuid.uuid4().hex}.{name}")
+        hidden = f"{path}/.{uuid.uuid4().hex}.{name}"
+        if isinstance(fs, LocalFileSystem):
             try:
-                yield partial
-                partial.replace(Path(path, name))
+                yield Path(hidden)
+                Path(hidden).replace(Path(path, name))
             finally:
-                partial.unlink(missing_ok=True)
+                Path(hidden).unlink(missing_ok=True)
         else:
             with tempfile.TemporaryDirectory() as folder:
                 yield Path(folder, name)
-                # A file server shows what is only half there.
-                partial_name = f"{path}/.{uuid.uuid4().hex}.{name}"
-                fs.put_file(str(Path(folder, name)), partial_name)
-                fs.mv(partial_name, f"{path}/{name}")
+                # File servers list a file while it is uploaded.
+                fs.put_file(str(Path(folder, name)), hidden)
+                fs.mv(hidden, f"{path}/{name}")
 
     def share(self, paths: Mapping[str, Path]) -> Files:
-        """Return files such that processes which reach this folder reach them, copied if needed."""
+        """Return local files so that all who reach this folder reach them; upload if needed."""
         fs, root = connect(self.url, self.options)
-        if is_local(fs):
-            return Files({name: str(path) for name, path in paths.items()}, {})
+        if isinstance(fs, LocalFileSystem):
+            # Processes of a cluster run in folders of their own.
+            return Files({name: str(path.resolve()) for name, path in paths.items()}, {})
         for name, path in paths.items():
             target = f"{root}/inputs/{name}"
             if not fs.exists(target) or fs.size(target) != path.stat().st_size:
                 fs.put_file(str(path), target)
         return Files({name: f"{self.url}/inputs/{name}" for name in paths}, self.options)
 
-    def bring(self, name: str, folder: Path) -> None:
-        """Copy a file into a folder on this machine, unless this is that folder."""
+    def download(self, name: str, to: Path) -> None:
+        """Copy a file to a local folder, unless this is a local folder itself."""
         fs, path = connect(self.url, self.options)
-        if is_local(fs):
-            return
-        partial = folder / f".{name}.partial"
-        fs.get_file(f"{path}/{name}", str(partial))
-        partial.replace(folder / name)
+        if not isinstance(fs, LocalFileSystem):
+            partial = to / f".{name}.partial"
+            fs.get_file(f"{path}/{name}", str(partial))
+            partial.replace(to / name)
 
     def remove(self) -> None:
-        """Delete the folder with all that is in it."""
+        """Delete the folder and all that is in it."""
         fs, path = connect(self.url, self.options)
-        if is_local(fs):
+        if isinstance(fs, LocalFileSystem):
             shutil.rmtree(path, ignore_errors=True)
         elif fs.exists(path):
             fs.rm(path, recursive=True)
 
 
-def is_local(fs: AbstractFileSystem) -> bool:
-    """Whether a file system is that of this machine."""
-    return "file" in ([fs.protocol] if isinstance(fs.protocol, str) else fs.protocol)
-
-
 def local_folder(path: Path) -> Folder:
-    """Return a folder on this machine, which is made if it is not there."""
+    """Return a folder on this machine, which is made if it does not exist."""
     path.mkdir(parents=True, exist_ok=True)
     return Folder(os.fspath(path.resolve()), {})
