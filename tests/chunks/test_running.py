@@ -116,40 +116,36 @@ def test_chunks_of_another_state_are_deleted(project: Project) -> None:
 def test_two_clones_can_use_one_storage(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each clone has a folder of its own there, and deletes only that, also after a change."""
 
-    def run_here(task: Any, chunks: list[Chunk], **_: Any) -> Iterator[tuple[Chunk, None]]:
-        for chunk in chunks:
-            with task.folder.atomic_write(chunk.name) as path:
-                path.write_text("result")
-            if chunk.name == stop_at:
-                raise InputError("stopped")
-            yield chunk, None
+    def work(clone: str, *, state: str = "x", kind: str = "ray", stop_at: str = "") -> None:
+        def run_here(task: Any, chunks: list[Chunk], **_: Any) -> Iterator[tuple[Chunk, None]]:
+            for chunk in chunks:
+                with task.folder.atomic_write(chunk.name) as path:
+                    path.write_text("result")
+                if chunk.name == stop_at:
+                    raise InputError("stopped")
+                yield chunk, None
 
-    monkeypatch.setattr("tissue.chunks.running.run_on_ray", run_here)
-    engine = Engine(kind="ray", address="auto", storage="memory://lab", storage_options={})
-
-    def work(clone: str, state: str) -> None:
+        monkeypatch.setattr("tissue.chunks.running.run_on_ray", run_here)
+        engine = Engine(kind=kind, address="auto", storage="memory://lab", storage_options={})
         project.run(square, engine=engine, out=f"{clone}/out", state=state)
 
     def folders() -> set[str]:
         fs = fsspec.filesystem("memory")
         return {name.rpartition("/")[2] for name in fs.ls("/lab", detail=False)}
 
-    stop_at = "2.txt"
     with pytest.raises(InputError, match="stopped"):
-        work("a", "x")
+        work("a", stop_at="2.txt")
     kept = folders()
-    stop_at = ""
-    work("b", "x")
+    work("b")
     assert folders() == kept
-    work("a", "y")
+    work("a", state="y")
     assert folders() == set()
-    # The storage is emptied at the end, also without the cluster.
     for stop_at in ("2.txt", "4.txt"):
         with pytest.raises(InputError, match="stopped"):
-            work("a", "x")
+            work("a", stop_at=stop_at)
         assert len(folders()) == 1, "the folder of the stopped run was not found again"
-    engine = engine.model_copy(update={"kind": "local"})
-    work("a", "x")
+    # The storage is emptied at the end, also without the cluster.
+    work("a", kind="local")
     assert folders() == set()
     assert list((project.folder / "a").iterdir()) == []
 
