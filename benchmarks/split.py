@@ -33,7 +33,8 @@ from PIL import Image
 
 from tissue.chunks.running import LOCAL_ENGINE, run_chunks
 from tissue.config.loading import load_params
-from tissue.images.reading import StoredRows, read_chunk, reading_chunks
+from tissue.images.reading import reading_work
+from tissue.images.stored import StoredRows
 from tissue.phantom.core import draw_jpeg
 from tissue.phantom.plan import plan_cores
 
@@ -63,7 +64,9 @@ def pack(folder: Path, raw: Path) -> pd.DataFrame:
         for path in paths:
             archive.write(path, path.relative_to(folder).as_posix())
     ids = [path.relative_to(folder).as_posix() for path in paths]
-    return pd.DataFrame({"id": ids, "file": "images-000.zip"})
+    manifest = pd.DataFrame({"id": ids, "file": "images-000.zip"})
+    manifest.to_csv(raw / "manifest.csv", index=False)
+    return manifest
 
 
 class Spent(NamedTuple):
@@ -86,19 +89,10 @@ def time_ours(manifest: pd.DataFrame, raw: Path, *, workers: int) -> Spent:
     """Return what `split` takes to read the images."""
     settings = load_params().split
     settings = settings.model_copy(update={"crops": settings.crops.model_copy(update={"count": 0})})
-    archives = {name: raw / name for name in manifest["file"].unique()}
     with spending() as spent:
-        pieces = reading_chunks(manifest, settings, size=SIDE)
-        with run_chunks(
-            read_chunk,
-            pieces,
-            archives,
-            raw / "read",
-            engine=LOCAL_ENGINE,
-            workers=workers,
-            state=None,
-        ) as folder:
-            read = StoredRows([folder / piece.name for piece in pieces]).table()
+        work = reading_work(manifest, settings, raw=raw, size=SIDE)
+        with run_chunks(work, raw / "read", LOCAL_ENGINE, workers=workers) as folder:
+            read = StoredRows([folder / chunk.name for chunk in work.chunks]).table()
     assert (read["reason"] == "").all()
     return spent[0]
 
@@ -161,8 +155,7 @@ from pathlib import Path
 from stages import split
 from tissue.config.loading import load_params
 folder = Path(sys.argv[1])
-split.run(load_params(Path(sys.argv[2])).split, seed=1, image_size=224, workers=2,
-          raw=folder / "raw", out=folder / "split", metrics=folder, plots=folder)
+split.run(load_params(Path(sys.argv[2])), folder, workers=2)
 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
     print("peak", resource.getrusage(who).ru_maxrss)
 """
@@ -170,7 +163,7 @@ for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
 
 def measure_memory(count: int, folder: Path) -> None:
     """Print the most memory of `split`: of its main process, and of the largest other."""
-    make_small(folder / "raw", count)
+    make_small(folder / "data/raw", count)
     start = time.perf_counter()
     command = [sys.executable, "-c", SPLIT, str(folder), "params.yaml"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -1,7 +1,4 @@
-"""`split`, `embed` and a sweep on a Ray cluster whose nodes die one after the other.
-
-The bytes are those of one machine; the commands of the sweep are those of docs/scale.md.
-"""
+"""`split`, `embed` and a sweep on a Ray cluster whose nodes die one after the other."""
 
 import importlib.util
 import re
@@ -16,6 +13,7 @@ import psutil
 import pytest
 
 from benchmarks.split import make_small
+from stages import embed, split
 from tests.clusters import KEYS, Cluster, Node, cluster
 from tests.conftest import copy_project, run, update_params
 from tests.experiments.test_sweep_cluster import share, shared_clone
@@ -24,13 +22,19 @@ from tests.pipeline import outputs
 from tests.sources.test_buckets import needs_s3
 from tests.stages.test_pipeline import digests
 from tissue.chunks.running import ROWS
+from tissue.config.loading import load_params
 
 pytestmark = pytest.mark.skipif(
     not importlib.util.find_spec("ray"), reason="needs ray: pip install -r requirements-ray.txt"
 )
-COUNT, SIDE = 660, 48
+COUNT, SIDE = 660, 32  # eleven chunks, so that a node dies while others are left
+SETTINGS = {
+    "image_size": SIDE,
+    "split": {"crops": {"count": 1}},
+    "pretrained": {"views": 2, "stainings": 1},
+}
 RESULTS = [*outputs("split"), *outputs("embed")]
-# Of a stage, so that experiments are under way until the test says so.
+# Keeps the experiments of a stage running until the test deletes the file.
 WAIT = """
 import time
 while Path({hold!r}).exists():
@@ -46,9 +50,9 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone with what `fetch` writes, of eleven pieces."""
+    """A clone with what `fetch` writes."""
     clone = copy_project(tmp_path_factory.mktemp("project") / "clone")
-    update_params(clone / "params.yaml", {"image_size": SIDE, "pretrained": {"views": 2}})
+    update_params(clone / "params.yaml", SETTINGS)
     make_small(clone / "data/raw", COUNT, side=SIDE)
     return clone
 
@@ -56,39 +60,35 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def expected(project: Path) -> dict[str, str]:
     """Digests of what one machine writes."""
-    for stage in ("split", "embed"):
-        run("python", "-m", f"stages.{stage}", cwd=project)
+    params = load_params(project / "params.yaml")
+    split.run(params, project)
+    embed.run(params, project)
     return digests(project, RESULTS)
 
 
-def anew(project: Path, to: Path, engine: dict) -> Path:
-    shutil.copytree(project, to, symlinks=True)
-    for path in RESULTS:
-        shutil.rmtree(to / path, ignore_errors=True)
-        if (to / path).is_file():
-            (to / path).unlink()
+def fresh_clone(project: Path, to: Path, engine: dict) -> Path:
+    """A copy of the project without results."""
+    ignored = [Path(path).name for path in RESULTS]
+    shutil.copytree(project, to, symlinks=True, ignore=shutil.ignore_patterns(*ignored))
     update_params(to / "params.yaml", {"engine": engine})
     return to
 
 
-def pieces(clone: Path, stage: str) -> set[str]:
-    return {path.name for path in clone.glob(f"data/.{stage}.pieces/*/[!.]*")}
-
-
-def test_node_killed_in_the_middle_changes_no_byte(
+def test_a_node_killed_in_the_middle_changes_no_byte(
     nodes: Cluster, project: Path, expected: dict[str, str], tmp_path: Path
 ) -> None:
-    clone = anew(project, tmp_path / "clone", {"kind": "ray", "address": nodes.address})
+    """The only test that results are those of one machine although machines of a cluster die."""
+    clone = fresh_clone(project, tmp_path / "clone", {"kind": "ray", "address": nodes.address})
     for stage, dies in (("split", nodes.nodes[3]), ("embed", nodes.nodes[2])):
         process = nodes.run("python", "-m", f"stages.{stage}", cwd=clone)
-        while not (done := pieces(clone, stage)):
+        while not (done := list(clone.glob(f"data/.{stage}.chunks/*/[!.]*"))):
             assert process.poll() is None, process.communicate()[0]
             time.sleep(0.02)
         dies.kill()
         assert len(done) < COUNT // ROWS
         printed, _ = process.communicate()
         assert process.returncode == 0, printed
-        assert not list(clone.glob("data/.*.pieces"))
+        assert not list(clone.glob("data/.*.chunks"))
     assert digests(clone, RESULTS) == expected
 
 
@@ -100,6 +100,7 @@ def test_nodes_that_share_a_bucket_and_no_folder(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """The only test that inputs and results pass through a storage, from the inside of Ray."""
     import boto3
     from moto.server import ThreadedMotoServer
 
@@ -108,15 +109,15 @@ def test_nodes_that_share_a_bucket_and_no_folder(
     url = f"http://{nodes.host}:{server.get_host_and_port()[1]}"
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
-    bucket = boto3.resource("s3", endpoint_url=url, region_name="us-east-1").Bucket("pieces")
+    bucket = boto3.resource("s3", endpoint_url=url, region_name="us-east-1").Bucket("chunks")
     bucket.create()
     engine = {
         "kind": "ray",
         "address": nodes.address,
-        "storage": "s3://pieces/here",
+        "storage": "s3://chunks/here",
         "storage_options": {"endpoint_url": url},
     }
-    clone = anew(project, tmp_path / "clone", engine)
+    clone = fresh_clone(project, tmp_path / "clone", engine)
     process = nodes.run("python", "-m", "stages.split", cwd=clone)
     seen: set[str] = set()
     while process.poll() is None:
@@ -133,17 +134,17 @@ def test_nodes_that_share_a_bucket_and_no_folder(
 
 
 def test_no_cluster_at_the_address(project: Path, tmp_path: Path) -> None:
-    clone = anew(project, tmp_path / "clone", {"kind": "ray", "address": "127.0.0.1:1"})
+    clone = fresh_clone(project, tmp_path / "clone", {"kind": "ray", "address": "127.0.0.1:1"})
     printed = run("python", "-m", "stages.split", cwd=clone, expect=1)
     assert re.search(r"engine\.address: expected a Ray cluster.* `ray start --head`", printed)
     assert not (clone / "data/split").exists()
 
 
-def test_machines_with_too_few_cores_are_told(
+def test_machines_with_too_few_cores(
     nodes: Cluster, project: Path, expected: dict[str, str], tmp_path: Path
 ) -> None:
     assert expected
-    clone = anew(project, tmp_path / "clone", {"kind": "ray", "address": nodes.address})
+    clone = fresh_clone(project, tmp_path / "clone", {"kind": "ray", "address": nodes.address})
     shutil.copytree(project / "data/split", clone / "data/split")
     update_params(clone / "params.yaml", {"threads": 3})
     process = nodes.run("python", "-m", "stages.embed", cwd=clone)
@@ -153,7 +154,7 @@ def test_machines_with_too_few_cores_are_told(
 
 
 def works(node: Node) -> bool:
-    """Whether an experiment trains on a node."""
+    """Whether an experiment is training on a node."""
     for process in psutil.Process(node.process.pid).children(recursive=True):
         with suppress(psutil.Error):  # of one that has just ended
             if "stages.train_scratch" in process.cmdline():
@@ -162,6 +163,7 @@ def works(node: Node) -> bool:
 
 
 def test_a_sweep_when_a_node_is_killed(nodes: Cluster, quick: Path, tmp_path: Path) -> None:
+    """The only test that runs a sweep on a cluster, with the commands of docs/scale.md."""
     clone = shared_clone(quick, tmp_path)
     hold = tmp_path / "hold"
     hold.touch()
@@ -184,7 +186,7 @@ def test_a_sweep_when_a_node_is_killed(nodes: Cluster, quick: Path, tmp_path: Pa
 
     table = pd.read_csv(clone / "sweep/sweep.csv")
     assert list(table["model"]) == ["pretrained"] * 4 + ["scratch"] * 4
-    # What the stand-ins make of the learning rate, as for a sweep on one machine.
+    # The stand-ins derive these from the learning rate.
     assert list(table["val_accuracy"]) == [0.8, 0.8, 0.7, 0.6] * 2
     assert list(table["lr"]) == [0.01, 0.0001, 0.1, 1] * 2
     assert set(table["ran"]) == {"train_pretrained", "train_scratch"}
@@ -194,7 +196,7 @@ def test_a_sweep_when_a_node_is_killed(nodes: Cluster, quick: Path, tmp_path: Pa
     assert len(listed) == 4
     assert run("git", "status", "--porcelain", cwd=clone) == ""
 
-    # Data comes with the experiment that is wanted.
+    # The data of an experiment is pulled when it is wanted.
     execute(take, clone, {"sweep-3fa2c1-2": table["experiment"][0]})
     assert "kind: ray" in (clone / "params.yaml").read_text()
     assert (clone / "data/models/scratch.keras").read_bytes().endswith(b"0.01")
