@@ -21,99 +21,85 @@ NAMES = [chunk.name for chunk in CHUNKS]
 
 
 def square(out: Path, inputs: Files, *, number: int) -> None:
-    """Write the square of a number plus an offset, and log the number."""
-    with inputs.open("offset") as file:
-        offset = int(file.read())
-    with beside(inputs, "done").open("a") as done:
+    """Write the square of a number plus an offset, and log the number.
+
+    Chunk 3 fails if there is a file `trouble`: once, or always if the file says so.
+    """
+    offset = Path(inputs.at["offset"])
+    trouble = offset.with_name("trouble")
+    if number == 3 and trouble.exists():
+        kind = trouble.read_text()
+        if kind != "killed always":
+            trouble.unlink()
+        if kind == "error":
+            raise InputError("three: expected a whole chunk. Received: half of it.")
+        os.kill(os.getpid(), signal.SIGKILL)
+    with offset.with_name("done").open("a") as done:
         done.write(f"{number}\n")
-    out.write_text(str(number**2 + offset))
+    with inputs.open("offset") as file:
+        out.write_text(str(number**2 + int(file.read())))
 
 
-def fail(out: Path, inputs: Files, *, number: int) -> None:
-    """Like `square`, but chunk 3 fails until a file says that it is repaired."""
-    if number == 3 and not beside(inputs, "repaired").exists():
-        raise InputError("three: expected a whole chunk. Received: half of it.")
-    square(out, inputs, number=number)
+def run(
+    folder: Path, *, workers: int = 0, state: str = "a", trouble: str = "",
+    engine: Engine = LOCAL_ENGINE, out: str = "out",
+    then: Callable[[Path], object] = lambda chunks: None,
+) -> dict[str, str]:  # fmt: skip
+    """Do all chunks, call `then` with their folder, and return the contents of the files."""
+    (folder / "offset").write_text("10")
+    if trouble:
+        (folder / "trouble").write_text(trouble)
+    work = Work(square, CHUNKS, {"offset": folder / "offset"}, state)
+    with run_chunks(work, folder / out, engine, workers=workers) as chunks:
+        files = {path.name: path.read_text() for path in chunks.glob("[!.]*")}
+        then(chunks)
+    return files
 
 
-def die_once(out: Path, inputs: Files, *, number: int) -> None:
-    """Like `square`, but the process of chunk 3 is killed the first time."""
-    mark = beside(inputs, "died")
-    if number == 3 and not mark.exists():
-        mark.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    square(out, inputs, number=number)
-
-
-def die(out: Path, inputs: Files, *, number: int) -> None:
-    """Like `square`, but the process of chunk 3 is always killed."""
-    if number == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
-    square(out, inputs, number=number)
-
-
-def beside(inputs: Files, name: str) -> Path:
-    return Path(inputs.at["offset"]).with_name(name)
-
-
-class Project:
-    """A folder with an input, and the output `out` of a stage."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.offset = folder, folder / "offset"
-        self.offset.write_text("10")
-
-    def run(
-        self, function: Callable[..., None], *, workers: int = 0, state: str = "a",
-        engine: Engine = LOCAL_ENGINE, out: str = "out",
-        then: Callable[[Path], object] = lambda folder: None,
-    ) -> dict[str, str]:  # fmt: skip
-        """Do all chunks, call `then` with their folder, and return the contents of the files."""
-        work = Work(function, CHUNKS, {"offset": self.offset}, state)
-        with run_chunks(work, self.folder / out, engine, workers=workers) as folder:
-            files = {path.name: path.read_text() for path in folder.glob("[!.]*")}
-            then(folder)
-        return files
-
-    def done(self) -> list[int]:
-        """The numbers of the chunks that were done, in order."""
-        return [int(line) for line in (self.folder / "done").read_text().split()]
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path)
+def done(folder: Path) -> list[int]:
+    """The numbers of the chunks that were done, in order."""
+    return [int(line) for line in (folder / "done").read_text().split()]
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
-def test_every_chunk_is_done_once_and_nothing_is_left(workers: int, project: Project) -> None:
+def test_every_chunk_is_done_once_and_nothing_is_left(workers: int, tmp_path: Path) -> None:
     expected = {f"{number}.txt": str(number**2 + 10) for number in range(6)}
-    assert project.run(square, workers=workers) == expected
-    assert sorted(project.done()) == list(range(6))
-    assert sorted(path.name for path in project.folder.iterdir()) == ["done", "offset"]
+    assert run(tmp_path, workers=workers) == expected
+    assert sorted(done(tmp_path)) == list(range(6))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["done", "offset"]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_finished_chunks_are_kept_after_an_error(workers: int, project: Project) -> None:
+def test_finished_chunks_are_kept_after_an_error(workers: int, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="three: expected a whole chunk"):
-        project.run(fail, workers=workers)
-    assert 3 not in project.done()
-    (project.folder / "repaired").touch()
-    assert sorted(project.run(fail, workers=workers)) == NAMES
-    assert sorted(project.done()) == list(range(6)), "a chunk was done twice"
+        run(tmp_path, workers=workers, trouble="error")
+    assert 3 not in done(tmp_path)
+    assert sorted(run(tmp_path, workers=workers)) == NAMES
+    assert sorted(done(tmp_path)) == list(range(6)), "a chunk was done twice"
 
 
-def test_chunks_of_another_state_are_deleted(project: Project) -> None:
+def test_chunks_of_another_state_are_deleted(tmp_path: Path) -> None:
     with pytest.raises(InputError):
-        project.run(fail)
-    assert project.done() == [0, 1, 2]
+        run(tmp_path, trouble="error")
+    assert done(tmp_path) == [0, 1, 2]
     kept: list[Path] = []
-    project.run(square, state="b", then=lambda folder: kept.extend(folder.parent.iterdir()))
+    run(tmp_path, state="b", then=lambda chunks: kept.extend(chunks.parent.iterdir()))
     assert len(kept) == 1
-    assert project.done() == [0, 1, 2, *range(6)]
+    assert done(tmp_path) == [0, 1, 2, *range(6)]
 
 
-def test_two_clones_can_use_one_storage(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_chunk_whose_process_is_killed_is_done_again(tmp_path: Path) -> None:
+    assert sorted(run(tmp_path, workers=4, trouble="killed once")) == NAMES
+    assert not (tmp_path / "trouble").exists()
+
+
+def test_a_chunk_that_always_kills_its_process_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"expected to read chunk 3\. Received: a process that"):
+        run(tmp_path, workers=2, trouble="killed always")
+    assert 3 not in done(tmp_path)
+
+
+def test_two_clones_can_use_one_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each clone has a folder of its own there, and deletes only that, also after a change."""
 
     def work(clone: str, *, state: str = "x", kind: str = "ray", stop_at: str = "") -> None:
@@ -127,7 +113,7 @@ def test_two_clones_can_use_one_storage(project: Project, monkeypatch: pytest.Mo
 
         monkeypatch.setattr("tissue.chunks.running.run_on_ray", run_here)
         engine = Engine(kind=kind, address="auto", storage="memory://lab", storage_options={})
-        project.run(square, engine=engine, out=f"{clone}/out", state=state)
+        run(tmp_path, engine=engine, out=f"{clone}/out", state=state)
 
     def folders() -> set[str]:
         fs = fsspec.filesystem("memory")
@@ -147,25 +133,25 @@ def test_two_clones_can_use_one_storage(project: Project, monkeypatch: pytest.Mo
     # The storage is emptied at the end, also without the cluster.
     work("a", kind="local")
     assert folders() == set()
-    assert list((project.folder / "a").iterdir()) == []
+    assert list((tmp_path / "a").iterdir()) == []
 
 
 def test_a_storage_out_of_reach_does_not_cost_the_results(
-    project: Project, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     url = f"nosuch://lab/out-{'0' * 32}"
-    project.run(square, then=lambda folder: (folder / ".storage").write_text(url))
+    run(tmp_path, then=lambda folder: (folder / ".storage").write_text(url))
     printed = capsys.readouterr().out
     assert f"left over from a run on a cluster: {url} (InputError" in printed
 
 
 @pytest.mark.parametrize("record", ["", ".", "kept", "file://kept", "s3://bucket/out-0"])
 def test_a_damaged_record_deletes_nothing(
-    record: str, project: Project, monkeypatch: pytest.MonkeyPatch
+    record: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Such as one that a full disk has left empty: an empty path would be the working folder."""
-    monkeypatch.chdir(project.folder)
-    kept = project.folder / "kept/file"
+    monkeypatch.chdir(tmp_path)
+    kept = tmp_path / "kept/file"
     kept.parent.mkdir()
     kept.touch()
 
@@ -176,7 +162,7 @@ def test_a_damaged_record_deletes_nothing(
             (each / ".storage").write_text(record)
 
     for state in "ab":
-        project.run(square, state=state, then=damage)
+        run(tmp_path, state=state, then=damage)
     assert kept.exists()
 
 
@@ -188,17 +174,6 @@ def test_the_state_includes_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert state_digest({"size": 2}) != before
     (tmp_path / "a.py").write_text("x = 2\n")
     assert state_digest({"size": 1}) != before
-
-
-def test_a_chunk_whose_process_is_killed_is_done_again(project: Project) -> None:
-    assert sorted(project.run(die_once, workers=4)) == NAMES
-    assert (project.folder / "died").exists()
-
-
-def test_a_chunk_that_always_kills_its_process_is_named(project: Project) -> None:
-    with pytest.raises(InputError, match=r"expected to read chunk 3\. Received: a process that"):
-        project.run(die, workers=2)
-    assert 3 not in project.done()
 
 
 def test_ray_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:

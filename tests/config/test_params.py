@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from tests.conftest import run
@@ -173,14 +171,6 @@ class TestNumbers:
         params = load_params(path)
         assert value == (params.lr if key == "lr" else params.pretrained.l2)
 
-    @given(lr=st.floats(min_value=1e-12, max_value=1e3))
-    def test_any_learning_rate_survives_being_written(
-        self, lr: float, tmp_path_factory: pytest.TempPathFactory
-    ) -> None:
-        path = tmp_path_factory.getbasetemp() / "any.yaml"
-        path.write_text(changed("lr", repr(lr)), encoding="utf-8")
-        assert load_params(path).lr == lr
-
 
 @pytest.mark.parametrize(
     ("key", "written"),
@@ -190,7 +180,6 @@ class TestNumbers:
         ("fetch.source", "ssh://me@host/images"),  # the user of SSH is no secret
         ("fetch.sha256", f"{{a.zip: '{DIGEST}'}}"),
         ("split.metadata", "donors.csv"),
-        ("split.val_fraction", "0.5"),
         ("advanced.split.max_rejected", "0"),
         ("fetch.phantom.test_per_class", "0"),
         ("pretrained.weights", "imagenet"),
@@ -211,7 +200,6 @@ def test_other_good_values(load: Load, key: str, written: str) -> None:
         ("lr", "fast", "number", "'fast'"),
         ("lr", "'1e-4'", "number", "'1e-4'"),
         ("lr", "0", "greater than 0", "0"),
-        ("lr", "-1e-3", "greater than 0", "-0.001"),
         ("lr", ".nan", "finite number", "nan"),
         ("lr", ".inf", "finite number", "inf"),
         ("lr", "true", "number", "True"),
@@ -222,8 +210,6 @@ def test_other_good_values(load: Load, key: str, written: str) -> None:
         ("batch_size", "'32'", "integer", "'32'"),
         ("batch_size", "0", "greater than 0", "0"),
         ("image_size", "5", "greater than or equal to 32", "5"),
-        ("image_size", "224.0", "integer", "224.0"),
-        ("threads", "two", "integer", "'two'"),
         ("engine.kind", "spark", "'local' or 'ray'", "'spark'"),
         ("engine.storage", "/shared", "text that matches '^[a-z0-9]+://.'", "'/shared'"),
         ("engine.storage", "file:///mnt/lab", "a URL that all machines", "'file:///mnt/lab'"),
@@ -233,15 +219,12 @@ def test_other_good_values(load: Load, key: str, written: str) -> None:
         ("fetch.phantom.size", "8", "greater than or equal to 32", "8"),
         ("split.val_fraction", "1.0", "less than 1", "1.0"),
         ("split.val_fraction", "0", "greater than 0", "0"),
-        ("advanced.split.min_per_class", "six", "integer", "'six'"),
-        ("advanced.split.shard_size", "0", "greater than 0", "0"),
         ("scratch.views", "9", "less than or equal to 8", "9"),
         ("advanced.scratch.average", "17", "less than or equal to 1", "17"),
         ("advanced.scratch.blocks", "0", "greater than or equal to 1", "0"),
         ("advanced.scratch.progressive", "0.5", "list", "0.5"),
         ("advanced.scratch.progressive", "[0.1]", "greater than or equal to 0.25", "[0.1]"),
         ("advanced.scratch.progressive", "[0.5, 1.0]", "less than 1", "[0.5, 1.0]"),
-        ("pretrained.backbone", "vgg16", "mobilenet_v2, mobilenet_v2_075,", "'vgg16'"),
         ("pretrained.backbone", "a.pt", "densenet121, or the path to an .onnx file", "'a.pt'"),
         ("pretrained.weights", "random", ".weights.h5", "'random'"),
         ("pretrained.sha256", "abc", "match", "'abc'"),
@@ -249,8 +232,6 @@ def test_other_good_values(load: Load, key: str, written: str) -> None:
         ("advanced.pretrained.onnx.std", "[1, 0, 1]", "greater than 0", "[1, 0, 1]"),
         ("advanced.pretrained.onnx.tokens", "first", "'class' or 'mean'", "'first'"),
         ("evaluate.bootstrap", "3", "greater than or equal to 100", "3"),
-        ("advanced.evaluate.heat_maps", "0", "greater than 0", "0"),
-        ("tsne.perplexity", "-5", "greater than 0", "-5"),
         ("advanced.tsne.random_splits", "59", "greater than or equal to 60", "59"),
     ],
 )

@@ -13,7 +13,6 @@ from tissue.data.index import read_split
 from tissue.data.shards import (
     RowSelection,
     Shards,
-    create_shards,
     read_array,
     read_rows,
     shard_path,
@@ -47,24 +46,15 @@ def test_any_rows_are_those_of_the_whole(count: int, shard_size: int, data: st.D
             shards[np.array([outside])]
 
 
-@given(st.integers(1, 30), st.integers(1, 12), st.integers(1, 9))
-def test_rows_are_written_in_batches_of_any_size(count: int, shard_size: int, batch: int) -> None:
-    whole = np.arange(count * 2).reshape(count, 2)
-    shards = Shards([np.zeros((r.stop - r.start, 2)) for r in shard_slices(count, shard_size)])
-    for start in range(0, count, batch):
-        shards[start : start + batch] = whole[start : start + batch]
-    assert np.array_equal(shards[:], whole)
-
-
 def test_one_file_is_a_plain_memory_map_under_its_usual_name(tmp_path: Path) -> None:
-    create_shards(tmp_path / "train.npy", (20, 2), np.uint8, shard_size=20).flush()
+    write_shards(tmp_path / "train.npy", np.zeros((20, 2), np.uint8), 20)
     assert [path.name for path in tmp_path.iterdir()] == ["train.npy"]
     assert isinstance(read_array(tmp_path / "train.npy"), np.memmap)
 
 
 def test_several_files_are_memory_mapped_and_never_read_whole(tmp_path: Path) -> None:
-    create_shards(tmp_path / "train.npy", (5, 2), np.uint8, shard_size=2).flush()
-    create_shards(tmp_path / "train_crops.npy", (5, 3, 2), np.uint8, shard_size=2).flush()
+    write_shards(tmp_path / "train.npy", np.zeros((5, 2), np.uint8), 2)
+    write_shards(tmp_path / "train_crops.npy", np.zeros((5, 3, 2), np.uint8), 2)
     names = sorted(path.name for path in tmp_path.glob("train.*"))
     assert names == ["train.1.npy", "train.2.npy", "train.npy"]
     array = read_array(tmp_path / "train.npy")

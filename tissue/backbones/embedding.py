@@ -19,7 +19,7 @@ from tissue.common.runtime import set_up
 from tissue.common.stains import augment_stains, views_per_staining
 from tissue.data.features import STAINED
 from tissue.data.index import Dataset
-from tissue.data.shards import create_shards, read_rows, shard_path, shards_of
+from tissue.data.shards import read_rows, shard_path, shards_of
 
 BATCH = 32
 Item = TypeVar("Item")
@@ -210,13 +210,14 @@ def join_chunks(name: str, dataset: Dataset, chunks: Sequence[Path], out: Path) 
 
     It has as many files as the array of the images.
     """
-    first = np.load(chunks[0], mmap_mode="r", allow_pickle=False)
-    shape = (len(dataset.images), *first.shape[1:])
-    shard_size = max(1, len(shards_of(dataset.images)[0]))  # as many rows as the images
-    array = create_shards(out / f"{name}.npy", shape, first.dtype, shard_size=shard_size)
-    at = 0
-    for chunk in chunks:
-        features = np.load(chunk, allow_pickle=False)
-        array[at : at + len(features)] = features
-        at += len(features)
-    array.flush()
+    path = out / f"{name}.npy"
+    for number, images in enumerate(shards_of(dataset.images)):
+        names = f"{name}-{number:04}-"
+        features = [
+            np.load(chunk, mmap_mode="r", allow_pickle=False)
+            for chunk in chunks
+            if chunk.name.startswith(names)
+        ]
+        shape = (len(images), *features[0].shape[1:])
+        array = np.lib.format.open_memmap(shard_path(path, number), "w+", features[0].dtype, shape)
+        np.concatenate(features, out=array)

@@ -5,7 +5,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from tissue.chunks.files import CODE
 from tissue.common.errors import InputError
@@ -17,20 +17,9 @@ AHEAD = 3  # chunks submitted for each that is running, so that no process waits
 FORWARDED = ("KERAS_BACKEND", "TF_CPP_MIN_LOG_LEVEL", "TF_ENABLE_ONEDNN_OPTS", "OMP_NUM_THREADS")
 
 
-class Described(Protocol):
-    """A piece of work: a chunk of a stage, or an experiment."""
-
-    @property
-    def about(self) -> str:
-        """What it is, in words."""
-
-
-AnyChunk = TypeVar("AnyChunk", bound=Described)
-
-
 def run_on_ray(
-    task: Callable[[AnyChunk], Any], chunks: Sequence[AnyChunk], *, address: str, threads: int
-) -> Iterator[tuple[AnyChunk, Any]]:
+    task: Callable[[Any], Any], chunks: Sequence[Any], *, address: str, threads: int
+) -> Iterator[tuple[Any, Any]]:
     """Run all chunks on a cluster, and yield each with its result as soon as it is done.
 
     When a process or machine dies, Ray repeats the chunk elsewhere; the result of a chunk that
@@ -39,7 +28,7 @@ def run_on_ray(
 
     Args:
         task: called with each chunk.
-        chunks: all of them.
+        chunks: of a stage, or experiments; `about` describes each in words.
         address: of the cluster, host:port or ray://host:port; auto for the one of this machine.
         threads: processor cores that a chunk uses.
 
@@ -68,11 +57,11 @@ def run_on_ray(
         ray.shutdown()
 
 
-def _do(task: Callable[[Any], Any], chunk: Described) -> Any:
+def _do(task: Callable[[Any], Any], chunk: Any) -> Any:
     return task(chunk)
 
 
-def _result(ray: Any, future: Any, chunk: Described) -> Any:
+def _result(ray: Any, future: Any, chunk: Any) -> Any:
     try:
         return ray.get(future)
     except ray.exceptions.RayTaskError as error:

@@ -7,7 +7,6 @@ from difflib import get_close_matches
 from functools import reduce
 from operator import getitem
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
@@ -18,12 +17,11 @@ from tissue.common.errors import InputError
 from tissue.common.files import file_digest
 from tissue.config.schema import Params, Pretrained, known_keys
 
-ENGINE_KIND = "ENGINE_KIND"
 ADVANCED = "advanced"  # the block of params.yaml with the keys that few users change
 
 
 def load_params(
-    path: Path = Path("params.yaml"), changes: Mapping[str, str] = MappingProxyType({})
+    path: Path = Path("params.yaml"), changes: Mapping[str, str] | None = None
 ) -> Params:
     """Read and check params.yaml.
 
@@ -37,9 +35,9 @@ def load_params(
         InputError: naming each key that is unknown, missing, of the wrong type or out of range.
     """
     values = _read_yaml(path)
-    if ENGINE_KIND in os.environ and isinstance(values.get("engine"), dict):
-        values["engine"]["kind"] = os.environ[ENGINE_KIND]
-    for key, value in changes.items():
+    if "ENGINE_KIND" in os.environ and isinstance(values.get("engine"), dict):
+        values["engine"]["kind"] = os.environ["ENGINE_KIND"]
+    for key, value in (changes or {}).items():
         *above, last = key.split(".")
         try:
             reduce(getitem, above, values)[last] = YAML(typ="safe", pure=True).load(value)

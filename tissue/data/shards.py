@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from tissue.common.errors import InputError
 
@@ -37,13 +37,6 @@ class Shards:
             return self._gather(np.arange(*rows.indices(len(self))))
         return self._gather(np.arange(len(self))[rows])
 
-    def __setitem__(self, rows: slice, values: Array) -> None:
-        start, stop, _ = rows.indices(len(self))
-        for first, part in zip(self.starts, self.parts, strict=False):
-            low, high = max(start, first), min(stop, first + len(part))
-            if low < high:
-                part[low - first : high - first] = values[low - start : high - start]
-
     def __iter__(self) -> Iterator[Array]:
         return (row for part in self.parts for row in part)
 
@@ -57,12 +50,6 @@ class Shards:
     def reshape(self, *shape: int) -> "Shards":
         """Return the same values with other rows; the first number is -1."""
         return Shards([part.reshape(shape) for part in self.parts])
-
-    def flush(self) -> None:
-        """Write changes of memory-mapped arrays to their files."""
-        for part in self.parts:
-            if isinstance(part, np.memmap):
-                part.flush()
 
     def _gather(self, rows: NDArray[np.int64]) -> Array:
         gathered = np.empty((len(rows), *self.shape[1:]), self.dtype)
@@ -115,18 +102,6 @@ def read_rows(file: IO[bytes], rows: slice) -> Array:
         file.seek(rows.start * size, 1)
         content = file.read((rows.stop - rows.start) * size)
     return np.frombuffer(content, dtype).reshape(-1, *shape[1:])
-
-
-def create_shards(path: Path, shape: Sequence[int], dtype: DTypeLike, *, shard_size: int) -> Shards:
-    """Create the files of an array, memory-mapped, to be filled."""
-    slices = shard_slices(shape[0], shard_size)
-    shapes = [(rows.stop - rows.start, *shape[1:]) for rows in slices]
-    return Shards(
-        [
-            np.lib.format.open_memmap(shard_path(path, number), "w+", dtype, each)
-            for number, each in enumerate(shapes)
-        ]
-    )
 
 
 def read_array(path: Path) -> Array | Shards:
