@@ -35,14 +35,14 @@ def load_params(
         InputError: naming each key that is unknown, missing, of the wrong type or out of range.
     """
     values = _read_yaml(path)
-    if "ENGINE_KIND" in os.environ and isinstance(values.get("engine"), dict):
-        values["engine"]["kind"] = os.environ["ENGINE_KIND"]
     for key, value in (changes or {}).items():
         *above, last = key.split(".")
         try:
             reduce(getitem, above, values)[last] = YAML(typ="safe", pure=True).load(value)
         except YAMLError:
             raise InputError(f"{key}: expected a value in YAML. Received: {value}") from None
+    if "ENGINE_KIND" in os.environ and isinstance(values.get("engine"), dict):
+        values["engine"]["kind"] = os.environ["ENGINE_KIND"]
     advanced = values.pop(ADVANCED, None) or {}
     try:
         merged = _merge(values, advanced, known_keys())
