@@ -18,7 +18,7 @@ from tests.clusters import KEYS, Cluster, Node, cluster
 from tests.conftest import copy_project, run, update_params
 from tests.experiments.test_sweep_cluster import share, shared_clone
 from tests.guides import blocks, execute
-from tests.pipeline import outputs
+from tests.pipeline import ROOT, outputs
 from tests.sources.test_buckets import needs_s3
 from tests.stages.test_pipeline import digests
 from tissue.chunks.running import ROWS
@@ -112,11 +112,9 @@ def test_nodes_that_share_a_bucket_and_no_folder(
     bucket = boto3.resource("s3", endpoint_url=url, region_name="us-east-1").Bucket("chunks")
     bucket.create()
     engine = {
-        "kind": "ray",
-        "address": nodes.address,
-        "storage": "s3://chunks/here",
-        "storage_options": {"endpoint_url": url},
-    }
+        "kind": "ray", "address": nodes.address,
+        "storage": "s3://chunks/here", "storage_options": {"endpoint_url": url},
+    }  # fmt: skip
     clone = fresh_clone(project, tmp_path / "clone", engine)
     process = nodes.run("python", "-m", "stages.split", cwd=clone)
     seen: set[str] = set()
@@ -128,29 +126,19 @@ def test_nodes_that_share_a_bucket_and_no_folder(
     assert any(key.endswith("/0000000.npy") for key in seen)
     assert not list(bucket.objects.all())
     process = nodes.run("python", "-m", "stages.embed", cwd=clone)
-    assert process.wait() == 0, process.communicate()[0]
+    printed, _ = process.communicate()
+    assert process.returncode == 0, printed
     assert digests(clone, RESULTS) == expected
     server.stop()
 
 
-def test_no_cluster_at_the_address(project: Path, tmp_path: Path) -> None:
-    clone = fresh_clone(project, tmp_path / "clone", {"kind": "ray", "address": "127.0.0.1:1"})
-    printed = run("python", "-m", "stages.split", cwd=clone, expect=1)
-    assert re.search(r"engine\.address: expected a Ray cluster.* `ray start --head`", printed)
-    assert not (clone / "data/split").exists()
-
-
-def test_machines_with_too_few_cores(
-    nodes: Cluster, project: Path, expected: dict[str, str], tmp_path: Path
-) -> None:
-    assert expected
-    clone = fresh_clone(project, tmp_path / "clone", {"kind": "ray", "address": nodes.address})
-    shutil.copytree(project / "data/split", clone / "data/split")
-    update_params(clone / "params.yaml", {"threads": 3})
-    process = nodes.run("python", "-m", "stages.embed", cwd=clone)
-    printed, _ = process.communicate()
-    assert process.returncode == 1
-    assert re.search(r"expected a machine with 3 cores \(threads\)", printed)
+def test_machines_with_too_few_cores(nodes: Cluster) -> None:
+    program = (
+        "from tissue.chunks.cluster import run_on_ray;"
+        f"list(run_on_ray(print, [1], address={nodes.address!r}, threads=3))"
+    )
+    printed, _ = nodes.run("python", "-c", program, cwd=ROOT).communicate()
+    assert re.search(r"InputError: .*expected a machine with 3 cores \(threads\)", printed)
 
 
 def works(node: Node) -> bool:

@@ -180,3 +180,10 @@ def test_ray_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(InputError, match=r"engine: expected the package ray.*requirements-ray"):
         list(run_on_ray(print, CHUNKS, address="auto", threads=1))
+
+
+def test_no_cluster_at_the_address() -> None:
+    pytest.importorskip("ray")
+    message = r"engine\.address: expected a Ray cluster.* '127.0.0.1:1'.* `ray start --head`"
+    with pytest.raises(InputError, match=message):
+        list(run_on_ray(print, CHUNKS, address="127.0.0.1:1", threads=1))

@@ -21,12 +21,7 @@ READ_AHEAD = 1 << 20  # bytes; s3fs would read 50 MB, twenty times what is used
 
 
 class Files(NamedTuple):
-    """Files by name, which can be sent to another machine.
-
-    Attributes:
-        at: absolute paths or URLs by name.
-        options: of fsspec, for the URLs.
-    """
+    """Absolute paths or URLs of files by name, with the options of fsspec for the URLs."""
 
     at: dict[str, str]
     options: dict[str, Any]

@@ -35,14 +35,7 @@ PACKAGES = ("numpy", "scipy", "pillow", "keras", "tensorflow")
 
 
 class Chunk(NamedTuple):
-    """A part of the work.
-
-    Attributes:
-        name: of its file.
-        about: its images in words.
-        images: their number.
-        arguments: of the function that does it.
-    """
+    """A part of the work: its file, its images in words and number, the arguments for them."""
 
     name: str
     about: str

@@ -11,17 +11,12 @@ STEPS = 20_000  # most groups visited in all attempts; with many groups, few att
 
 
 def group_holdout(index: pd.DataFrame, fraction: float, seed: int) -> NDArray[np.bool_]:
-    """Choose images to hold out, bool (N,): about `fraction` of every class, in whole groups.
+    """Choose images to hold out, bool (N,): about `fraction` of every `class`, in whole `group`s.
 
     Groups are visited in random order. A group is held out if that brings the shares of the classes
     nearer to `fraction` and leaves no class empty; the best of several orders is used. As a rule, a
     class with two groups or more is thus on both sides, and a class with one group is not held out
     (see `missing_classes`). The order of the rows has no effect.
-
-    Args:
-        index: one row per image, with `class` and `group`.
-        fraction: share of the images of each class, between 0 and 1.
-        seed: of the random orders.
 
     Raises:
         InputError: if no group can be held out.

@@ -4,21 +4,14 @@ import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-# The tissue of each class of the atlas
+# The tissue of each class of the atlas, which numbers some of them
 TISSUES = {
-    "colon": "colon",
-    "endometrium_1": "endometrium",
-    "endometrium_2": "endometrium",
-    "kidney": "kidney",
-    "liver": "liver",
-    "lung": "lung",
-    "lymph_node": "lymph_node",
-    "pancreas": "pancreas",
-    "skin_1": "skin",
-    "skin_2": "skin",
-    "small_intestine": "small_intestine",
-    "spleen": "spleen",
-}
+    name: name.removesuffix("_1").removesuffix("_2")
+    for name in (
+        "colon", "endometrium_1", "endometrium_2", "kidney", "liver", "lung", "lymph_node",
+        "pancreas", "skin_1", "skin_2", "small_intestine", "spleen",
+    )
+}  # fmt: skip
 # The organ system of each class: https://www.proteinatlas.org/humanproteome/tissue
 SYSTEMS = {
     **TISSUES,

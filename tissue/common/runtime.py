@@ -60,9 +60,7 @@ def quiet_import() -> Iterator[None]:
 def set_up(*, seed: int, threads: int) -> None:
     """Make TensorFlow deterministic; must be called before the first operation of the process.
 
-    Args:
-        seed: of Python, NumPy and TensorFlow.
-        threads: of TensorFlow; another number adds in another order and changes the last bits.
+    Another number of threads adds in another order and changes the last bits.
     """
     with quiet_import():
         import keras

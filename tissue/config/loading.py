@@ -25,11 +25,8 @@ def load_params(
 ) -> Params:
     """Read and check params.yaml.
 
-    The environment variable ENGINE_KIND overrides `engine.kind`, which changes no result.
-
-    Args:
-        path: the file.
-        changes: values in YAML that override those of the file, by key as in the file, with dots.
+    `changes` override values of the file: YAML by key with dots, as in the file. The environment
+    variable ENGINE_KIND overrides `engine.kind`, which changes no result.
 
     Raises:
         InputError: naming each key that is unknown, missing, of the wrong type or out of range.

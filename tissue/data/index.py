@@ -20,12 +20,9 @@ TEXT_COLUMNS = ("id", "class", "group", "sha256", "source", "donor", "slide", "a
 
 
 class Dataset(NamedTuple):
-    """The images of a split, memory-mapped, and their table.
+    """Memory-mapped images uint8 (N, S, S, 3) of a split, and the table that describes them.
 
-    Attributes:
-        images: uint8 (N, S, S, 3).
-        index: one row per image, in the same order.
-        crops: uint8 (N, C, S, S, 3), or None where `split` kept none.
+    `crops` are uint8 (N, C, S, S, 3), or None where `split` kept none.
     """
 
     images: Array | Shards
