@@ -3,6 +3,8 @@
 import sys
 from importlib import import_module
 
+from tissue.config.command import check_python
+
 COMMANDS = {
     "predict": "name the organ of pictures with a trained model",
     "compare": "compare parameters, metrics and predictions with another Git revision",
@@ -20,6 +22,7 @@ def main() -> None:
     if name in ("-h", "--help"):
         print(usage)
     elif name in COMMANDS:
+        check_python(name)
         import_module(f"tissue.commands.{name}").main(arguments)
     else:
         sys.exit(f"{usage}\n\ntissue: expected one of these commands. Received: {name}.")

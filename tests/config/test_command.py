@@ -5,6 +5,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -15,33 +16,32 @@ from tissue.__main__ import COMMANDS
 from tissue.common.errors import InputError
 from tissue.config.command import check_output_file, check_output_folder, command, run_command
 
-# Runs modules one after the other in one process, which imports everything only once; prints the
-# exit status or message of each, and which slow packages were imported in the end.
+# Runs stages and commands in one process, so that everything is imported only once; prints the exit
+# status or message of each, and the slow packages that were imported.
 RUN_ALL = """
 import importlib, json, runpy, sys
-modules, version = {modules!r}, {version!r}
-for name in modules if version else ():
-    importlib.import_module(name)
-sys.version_info = version or sys.version_info
+names, commands, version = {names}, {commands}, {version}
+if version:
+    for name in set(names) - set(commands):
+        importlib.import_module(f"stages.{{name}}")  # with packages that read the true version
+    sys.version_info = version
 ended = {{}}
-for name in modules:
-    sys.argv = [name]
+for name in names:
+    sys.argv = ["tissue", name] if name in commands else [name]
+    module = "tissue" if name in commands else f"stages.{{name}}"
     try:
-        if name.startswith("stages."):
-            runpy.run_module(name, run_name="__main__")
-        else:
-            importlib.import_module(name).main([])
+        runpy.run_module(module, run_name="__main__")
     except SystemExit as stop:
-        ended[name.rpartition(".")[2]] = stop.code
+        ended[name] = stop.code
 print(json.dumps([ended, sorted({{"tensorflow", "keras"}} & set(sys.modules))]))
 """
 
 
 def run_all(
-    modules: list[str], cwd: Path, version: tuple[int, ...] = ()
+    names: Iterable[str], cwd: Path, version: tuple[int, ...] = ()
 ) -> tuple[dict[str, str], list[str]]:
-    """Return how each module ended, and the slow packages that were imported."""
-    program = RUN_ALL.format(modules=modules, version=version)
+    """Return how each stage or command ended, and the slow packages that were imported."""
+    program = RUN_ALL.format(names=[*names], commands=[*COMMANDS], version=version)
     python = (sys.executable, "-W", "ignore", "-c", program)
     printed = run("env", f"PYTHONPATH={ROOT}", *python, cwd=cwd)
     return json.loads(printed.splitlines()[-1])
@@ -54,7 +54,7 @@ class TestAllModules:
         text = (ROOT / "params.yaml").read_text().replace("\nlr: ", "\nlr: fast #")
         (tmp_path / "params.yaml").write_text(text)
         message = "params.yaml:\n  lr: expected number. Received: 'fast'"
-        ended, imported = run_all([f"stages.{stage}" for stage in ORDER], tmp_path)
+        ended, imported = run_all(ORDER, tmp_path)
         assert ended == {stage: f"{stage}: {message}" for stage in ORDER}
         assert imported == []
         assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
@@ -62,8 +62,7 @@ class TestAllModules:
     def test_a_python_without_tensorflow_is_reported_before_tensorflow_is_imported(
         self, tmp_path: Path
     ) -> None:
-        modules = [f"stages.{s}" for s in ORDER] + [f"tissue.commands.{name}" for name in COMMANDS]
-        ended, imported = run_all(modules, tmp_path, version=(3, 14))
+        ended, imported = run_all((*ORDER, *COMMANDS), tmp_path, version=(3, 14))
         message = (
             "expected Python 3.11 to 3.13, because TensorFlow 2.21 has no wheels for newer ones. "
             "Received: 3.14. Run `make clean all PYTHON=python3.13`."
@@ -75,7 +74,7 @@ class TestAllModules:
         for name in ("params.yaml", "pretrain"):
             (tmp_path / name).symlink_to(ROOT / name)
         stages = [stage for stage in ORDER if stage not in ("fetch", "report")]
-        ended, _ = run_all([f"stages.{stage}" for stage in stages], tmp_path)
+        ended, _ = run_all(stages, tmp_path)
         assert list(ended) == stages
         for stage, message in ended.items():
             assert re.fullmatch(

@@ -262,6 +262,7 @@ class TestBackbone:
     @pytest.mark.parametrize(
         ("changes", "key"),
         [
+            ({"fetch.source": "hpa", "fetch.hpa.genes": "genes.txt"}, "fetch.hpa.genes"),
             ({"split.metadata": "donors.csv"}, "split.metadata"),
             ({"pretrained.weights": "a.weights.h5"}, "pretrained.weights"),
             (ONNX, "pretrained.backbone"),

@@ -12,8 +12,19 @@ from pathlib import Path
 from tissue.common.errors import InputError, is_disk_full
 
 
+def check_python(name: str) -> None:
+    """End a stage or command, before its slow imports, if Python is too new for TensorFlow."""
+    if sys.version_info >= (3, 14):
+        version = ".".join(map(str, sys.version_info[:2]))
+        sys.exit(
+            f"{name}: expected Python 3.11 to 3.13, because TensorFlow 2.21 has no wheels for "
+            f"newer ones. Received: {version}. Run `make clean all PYTHON=python3.13`."
+        )
+
+
 def run_command(main: Callable[[], None], *, name: str, doc: str | None) -> None:
     """Run the main function of a stage, which takes no arguments; errors end it as in `command`."""
+    check_python(name)
     parser = parser_of(name, doc, epilog="Parameters are read from params.yaml.")
     parser.prog = f"python -m stages.{name}"
     parser.parse_args()
@@ -22,16 +33,7 @@ def run_command(main: Callable[[], None], *, name: str, doc: str | None) -> None
 
 
 def parser_of(name: str, doc: str | None, epilog: str | None = None) -> argparse.ArgumentParser:
-    """Return a parser for the command line of a module, whose `--help` is its docstring.
-
-    All stages and commands call this first, so it ends a process whose Python is too new.
-    """
-    if sys.version_info >= (3, 14):
-        version = ".".join(map(str, sys.version_info[:2]))
-        sys.exit(
-            f"{name}: expected Python 3.11 to 3.13, because TensorFlow 2.21 has no wheels for "
-            f"newer ones. Received: {version}. Run `make clean all PYTHON=python3.13`."
-        )
+    """Return a parser for the command line of a module, whose `--help` is its docstring."""
     return argparse.ArgumentParser(
         prog=f"python -m tissue {name}",
         description=doc,

@@ -152,12 +152,13 @@ def check_named_files(params: Params) -> None:
         InputError: naming the first that does not.
     """
     named = {
+        "fetch.hpa.genes": params.fetch.hpa.genes if params.fetch.source == "hpa" else None,
         "split.metadata": params.split.metadata,
         "pretrained.backbone": params.pretrained.backbone,
         "pretrained.weights": params.pretrained.weights,
     }
     for key, value in named.items():
-        is_file = key == "split.metadata" or str(value).endswith((".onnx", ".weights.h5"))
+        is_file = "pretrained" not in key or str(value).endswith((".onnx", ".weights.h5"))
         if value is not None and is_file and not Path(value).is_file():
             raise InputError(
                 f"{key}: expected a file. Received: {value}, which does not exist under "
