@@ -69,7 +69,7 @@ def _result(ray: Any, future: Any, chunk: Any) -> Any:
     except ray.exceptions.RayError as error:
         return InputError(
             f"engine: expected a cluster that does {chunk.about}. Received: {error}, "
-            f"{ATTEMPTS + 1} times. What is done is kept: see to the cluster, and run it again."
+            f"{ATTEMPTS + 1} times. Repair the cluster and run it again; what is done is kept."
         )
 
 

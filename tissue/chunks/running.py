@@ -200,8 +200,8 @@ def run_locally(
                 if workers == 1:
                     raise InputError(
                         f"expected to read {next(iter(left.values())).about}. Received: a process "
-                        "that the system ended there. Is memory short, or an image enormous? "
-                        "Lower split.max_pixels, or take the image out."
+                        "that the system ended there, perhaps because memory is short or an image "
+                        "is enormous. Lower split.max_pixels, or take the image out."
                     ) from None
                 workers //= 2
             except BaseException:

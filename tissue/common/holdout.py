@@ -33,8 +33,8 @@ def group_holdout(index: pd.DataFrame, fraction: float, seed: int) -> NDArray[np
         raise InputError(
             "expected two groups (donors, slides or clusters of near-duplicates) or more in a "
             f"class, to hold one out. Received: {len(counts)} in all, e.g. {table.index[0]!r}, "
-            "none of which can be taken without leaving a class empty. Add other donors (of the "
-            "atlas: genes), or mend what names them (split.metadata, split.group_pattern)."
+            "none of which can be held out without leaving a class empty. Add other donors (of the "
+            "atlas: genes), or correct the groups (split.metadata, split.group_pattern)."
         )
     return index["group"].isin(table.index[best]).to_numpy()
 

@@ -43,8 +43,8 @@ class Shards:
     def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Refuse to read all files at once, which may not fit into memory."""
         raise TypeError(
-            f"expected some rows of {len(self.parts)} files to be asked for. Received: a request "
-            "for all at once. Where they fit into memory, raise split.shard_size for one file."
+            f"expected a selection of the rows of {len(self.parts)} files. Received: a request for "
+            "all of them. If they fit into memory, raise split.shard_size for one file."
         )
 
     def reshape(self, *shape: int) -> "Shards":
