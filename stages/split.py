@@ -1,10 +1,10 @@
 """Decode, check and divide the images: `python -m stages.split`.
 
-Reads `data/raw`. Writes `data/split/`: for training, validation and test an array of images, one of
-crops at a higher magnification, each in several files above `split.shard_size` images, and a table
-that describes their rows; the class names; lists of unusable images, of copies, and of training
-images that share a picture or donor with the test set. Writes `metrics/split.json`, sheets of
-samples of training and test, and a sheet of what the checks found.
+Reads `data/raw`. Writes `data/split/`: for training, validation and test an array of images, an
+array of crops at a higher magnification, and a table that describes their rows; arrays of more
+than `split.shard_size` images are in several files. Also the class names, and lists of unusable
+images, of copies, and of training images that share a picture or donor with the test set. Writes
+`metrics/split.json`, sheets of samples of training and test, and a sheet of what the checks found.
 
 A test set that the source gives is kept; otherwise one is made. Validation is taken from training.
 Both are taken by whole groups (donors, else slides, else clusters of near-duplicates), so that no
@@ -22,7 +22,7 @@ from tissue.config.loading import load_params
 from tissue.config.schema import Params
 from tissue.data.index import PREPARATION_FILE, read_index, read_split
 from tissue.figures.sheets import data_checks_sheet, sample_sheet, save_sheet
-from tissue.images.checks import check_counts, check_training, select_usable
+from tissue.images.checks import check_counts, select_usable
 from tissue.images.division import (
     assign_splits,
     describe_division,
@@ -34,15 +34,13 @@ from tissue.images.groups import add_known_groups
 from tissue.images.reading import reading_work
 from tissue.images.stored import StoredImages, StoredKeyPoints, StoredRows
 
-SAMPLES_PER_CLASS = 6
-
 
 def run(params: Params, root: Path = Path(), *, workers: int | None = None) -> None:
     """Divide the images of `data/raw` into training, validation and test set.
 
     Args:
         params: `split`, `seed`, `image_size` and `engine` are used.
-        root: the folder that `data`, `metrics` and `plots` lie in.
+        root: the folder that holds `data`, `metrics` and `plots`.
         workers: processes that decode; 0 decodes in this one. By default one per processor core.
 
     Raises:
@@ -50,37 +48,30 @@ def run(params: Params, root: Path = Path(), *, workers: int | None = None) -> N
     """
     settings, raw, out = params.split, root / "data/raw", root / "data/split"
     manifest = read_index(raw / "manifest.csv", MANIFEST)
-    classes = set(manifest["class"])
-    check_counts(manifest, settings.min_per_class, classes)
-    manifest, rule = add_known_groups(manifest, settings)
+    check_counts(manifest, settings.min_per_class, set(manifest["class"]))
+    manifest = add_known_groups(manifest, settings)
     work = reading_work(manifest, settings, raw=raw, size=params.image_size)
-    workers = (os.cpu_count() or 1) if workers is None else workers
+    workers = os.cpu_count() or 1 if workers is None else workers
     with (
         run_chunks(work, out, params.engine, workers=workers) as folder,
         atomic_write(out) as partial,
     ):
-        partial.mkdir()
         stored = StoredRows([folder / chunk.name for chunk in work.chunks])
         index, usable, rejected = select_usable(manifest, stored.table(), settings)
+        images, points = StoredImages(stored, usable), StoredKeyPoints(stored, usable)
+        prints = stored.all("fingerprint")[usable]
+        pairs = near_duplicate_pairs(images, prints, points, progress=True)
+        division = assign_splits(index, pairs, settings, seed=params.seed)
+        partial.mkdir()
+        write_division(division, stored, usable, out=partial, settings=settings)
         write_table(rejected, partial / "rejected.csv")
-        images = StoredImages(stored, usable)
-        pairs = near_duplicate_pairs(
-            images, stored.all("fingerprint")[usable], StoredKeyPoints(stored, usable),
-            progress=True,
-        )  # fmt: skip
-        division = assign_splits(index, pairs, settings, seed=params.seed, given=rule)
-        check_counts(division.kept, settings.min_per_class, classes)
-        check_training(division.kept)
-        crops = StoredImages(stored, usable, field="crops") if settings.crops.count else None
-        write_division(division, images, crops, partial, shard_size=settings.shard_size)
-        # `predict` has to prepare images in the same way, and the arrays do not show the zoom.
+        # `predict` prepares images in the same way, and the arrays do not show the zoom.
         prepared = {"image_size": params.image_size, "split.crops": settings.crops.model_dump()}
         write_json(prepared, partial / PREPARATION_FILE)
         save_sheet(data_checks_sheet(images, division.index), root / "plots/data_checks.png")
     write_json(division_metrics(division, len(rejected)), root / "metrics/split.json")
     for name in ("train", "test"):
-        dataset = read_split(out, name)
-        sheet = sample_sheet(*dataset[:2], per_class=SAMPLES_PER_CLASS, seed=params.seed)
+        sheet = sample_sheet(*read_split(out, name)[:2], per_class=6, seed=params.seed)
         save_sheet(sheet, root / f"plots/samples_{name}.png")
     for line in describe_division(division, len(rejected)):
         print(f"split: {line}")

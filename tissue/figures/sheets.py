@@ -150,7 +150,7 @@ def data_checks_sheet(images: Images, index: pd.DataFrame) -> Image.Image:
     Args:
         images: uint8 (N, S, S, 3).
         index: described by its rows, with the columns of `split` and `copies`, the number of each
-            image's set of copies, and `part`, which may be `dropped`.
+            image's set of copies, and `assigned`, its split or `dropped`.
     """
     rows = [
         _copies(images, index, "Copies of one picture", "id"),
@@ -168,7 +168,7 @@ def data_checks_sheet(images: Images, index: pd.DataFrame) -> Image.Image:
 
 def _copies(images: Images, index: pd.DataFrame, title: str, column: str) -> Row:
     """Show two copies of each set that has two values in a column: the first of either."""
-    side = np.where(index["part"] == "test", "test", "training")
+    side = np.where(index["assigned"] == "test", "test", "training")
     table = index.assign(side=side).sort_values("id")
     first = table.drop_duplicates(["copies", column])
     several = first[first.groupby("copies")[column].transform("size") > 1]
@@ -178,8 +178,8 @@ def _copies(images: Images, index: pd.DataFrame, title: str, column: str) -> Row
     found = pairs["copies"].nunique()
     shown = pairs.head(COLUMNS)
     labels = [
-        (f"{part}, {name}", _short(id_))
-        for part, name, id_ in shown[["part", "class", "id"]].itertuples(index=False)
+        (f"{split}, {name}", _short(id_))
+        for split, name, id_ in shown[["assigned", "class", "id"]].itertuples(index=False)
     ]
     title = f"{title}: {found} {'set' if found == 1 else 'sets'}"
     return Row(title, [np.asarray(images[row]) for row in shown.index], labels)

@@ -1,4 +1,4 @@
-"""Checks that stop `split` before a model is trained on too little."""
+"""Checks that stop `split` before a model is trained on too little data."""
 
 from collections.abc import Iterable
 
@@ -14,13 +14,16 @@ from tissue.config.schema import Split
 def check_counts(
     index: pd.DataFrame, minimum: int, classes: Iterable[str], rejected: pd.DataFrame | None = None
 ) -> None:
-    """Raise an `InputError` if one of the classes has fewer images than `minimum`.
+    """Check that every class has at least `minimum` images.
 
     Args:
-        index: a row an image.
-        minimum: of every class.
-        classes: all of them.
-        rejected: images that cannot be used, with the columns id and reason, to be told of.
+        index: one row per image.
+        minimum: number of images.
+        classes: names of all classes.
+        rejected: images that cannot be used, with the columns id and reason, for the message.
+
+    Raises:
+        InputError: naming the classes that have fewer.
     """
     counts = index["class"].value_counts().reindex(sorted(classes), fill_value=0)
     few = counts[counts < minimum]
@@ -35,45 +38,52 @@ def check_counts(
 
 
 def check_training(index: pd.DataFrame) -> None:
-    """Raise an `InputError` if a class has no image in training, by the column `part`."""
-    missing = missing_classes(index, (index["part"] == "train").to_numpy())
+    """Raise an `InputError` if a class has no image that is `assigned` to training."""
+    missing = missing_classes(index, (index["assigned"] == "train").to_numpy())
     if missing:
         raise InputError(
             "split: expected training images of every class. Received: none of "
-            f"{', '.join(missing)}. Is the folder called otherwise in train/ than in test/? Else "
-            "add images of it, or take the class out of the test set."
+            f"{', '.join(missing)}. Check that folders in train/ and test/ have the same names. "
+            "Otherwise add images, or take the class out of the test set."
         )
 
 
 def select_usable(
     manifest: pd.DataFrame, table: pd.DataFrame, settings: Split
 ) -> tuple[pd.DataFrame, NDArray[np.int64], pd.DataFrame]:
-    """Return the index of all usable images, their row numbers, and the rejected ones.
+    """Return the index of all usable images, their row numbers, and the rejected images.
 
     Args:
         manifest: one row per image.
-        table: what was read of it; `reason` says why an image cannot be used.
-        settings: how many may be rejected, and how many every class needs.
+        table: what was read of each image; `reason` says why an image cannot be used.
+        settings: how many images may be rejected, and how many every class needs.
 
     Raises:
-        InputError: if too many are rejected or too few are left of a class.
+        InputError: if too many images are rejected, or a class has too few left.
     """
     unusable = table["reason"] != ""
     rejected = manifest[["id"]].join(table["reason"])[unusable]
-    check_rejected(rejected, len(manifest), settings.max_rejected)
+    if len(rejected) > settings.max_rejected * len(manifest):
+        raise InputError(
+            f"data/raw: expected at most {settings.max_rejected:.0%} unreadable images "
+            f"(split.max_rejected). Received: {len(rejected)} of {len(manifest)}, e.g. "
+            f"{_examples(rejected)}. Repair or remove them."
+        )
     usable = np.flatnonzero(~unusable)
     index = manifest.join(table).iloc[usable].reset_index(drop=True)
     check_counts(index, settings.min_per_class, set(manifest["class"]), rejected)
     return index, usable, rejected
 
 
-def check_rejected(rejected: pd.DataFrame, count: int, most: float) -> None:
-    """Raise an `InputError` if more than the share `most` of `count` images was rejected."""
-    if len(rejected) > most * count:
+def check_leaks(leaked: pd.DataFrame, settings: Split) -> None:
+    """Raise an `InputError` if `split.on_leak` is fail and an image leaks."""
+    if settings.on_leak == "fail" and len(leaked):
+        rows = leaked.head(3).itertuples()
+        examples = "; ".join(f"{row.id} ({row.shared}: {row.test_id})" for row in rows)
         raise InputError(
-            f"data/raw: expected at most {most:.0%} unreadable images (split.max_rejected). "
-            f"Received: {len(rejected)} of {count}, e.g. {_examples(rejected)}. Repair or remove "
-            "them."
+            "split.on_leak: expected no image in training that shares its picture or its donor "
+            f"with the test set. Received: {len(leaked)}, e.g. {examples}. Take them out, or set "
+            "split.on_leak to drop or report in params.yaml."
         )
 
 

@@ -1,5 +1,6 @@
-"""Each image's part (train, val or test), by whole groups, and what came out of it."""
+"""The split (train, val or test) of each image, by whole groups, and its tables and metrics."""
 
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,10 +15,11 @@ from tissue.common.holdout import group_holdout, missing_classes
 from tissue.common.names import SPLITS
 from tissue.config.schema import Split
 from tissue.data.index import QUALITY
+from tissue.images.checks import check_counts, check_leaks, check_training
 from tissue.images.duplicates import clusters
-from tissue.images.groups import assign_groups, check_leaks, find_leaks, name_groups
+from tissue.images.groups import assign_groups, find_leaks, name_groups
 from tissue.images.quality import BLANK
-from tissue.images.stored import StoredImages, write_shards
+from tissue.images.stored import StoredImages, StoredRows, write_shards
 
 DROPPED = "dropped"
 COLUMNS = [
@@ -27,7 +29,16 @@ COLUMNS = [
 
 
 class Division(NamedTuple):
-    """The index with `copies`, `group`, `part` and `label`; dropped rows have that as part."""
+    """Which image belongs to which split.
+
+    Attributes:
+        index: one row per image, with `copies`, the number of its set of copies, `group`, `label`
+            and `assigned`, the name of its split or `dropped`.
+        rule: where groups come from.
+        leaks: how many images, test images, sets of copies and groups leak, and how many images
+            were dropped for it.
+        leaked: the images that leak, see `find_leaks`.
+    """
 
     index: pd.DataFrame
     rule: str
@@ -36,48 +47,63 @@ class Division(NamedTuple):
 
     @property
     def kept(self) -> pd.DataFrame:
-        """The rows that are handed on."""
-        return self.index[self.index["part"] != DROPPED]
+        """The rows that are not dropped."""
+        return self.index[self.index["assigned"] != DROPPED]
+
+    @property
+    def splits(self) -> dict[str, pd.DataFrame]:
+        """The rows of each split."""
+        return {name: self.index[self.index["assigned"] == name] for name in SPLITS}
+
+    @property
+    def missing(self) -> dict[str, list[str]]:
+        """The names of the classes that have no image in each split."""
+        kept = self.kept
+        return {
+            name: missing_classes(kept, (kept["assigned"] == name).to_numpy()) for name in SPLITS
+        }
 
 
 def assign_splits(
-    index: pd.DataFrame, pairs: NDArray[np.int64], settings: Split, *, seed: int, given: str = ""
+    index: pd.DataFrame, pairs: NDArray[np.int64], settings: Split, *, seed: int
 ) -> Division:
-    """Give each image its group, part and label.
+    """Assign each image to a group and a split.
 
     A test set that the source gives stays as it is; otherwise one is taken. Validation is taken
     from the rest. Both are taken by whole groups and stratified by class.
 
     Args:
-        index: a row an image, with `split` (train, test or empty), `class` and `blur`.
+        index: one row per usable image, with `split` (train, test or empty), `class` and `blur`.
         pairs: near-duplicates as row numbers (P, 2).
-        settings: the fractions, where groups come from, and what becomes of leaks.
+        settings: the fractions, where groups come from, and what is done about leaks.
         seed: of the choice.
-        given: where the donors are from, if not from the source.
 
     Raises:
-        InputError: if nothing is for training, no group can be taken, or a leak is to stop the run.
+        InputError: if a class has too few images or none for training, no group can be taken, or
+            images leak that must not.
     """
     same = np.concatenate([pairs, _same_pixels(index["sha256"])])
-    index = index.assign(copies=clusters(len(index), same), part=DROPPED)
+    index = index.assign(copies=clusters(len(index), same), assigned=DROPPED)
     linked = clusters(len(index), same[_has_detail(index)[same].all(axis=1)])
-    names, rule = name_groups(index, linked, given=given)
+    names, rule = name_groups(index, linked, settings)
     test = (index["split"] == "test").to_numpy()
-    leaks = find_leaks(index.assign(copies=linked), names, test)
-    check_leaks(leaks, settings)
-    drop = settings.on_leak == "drop"
-    kept = ~leaks.training if drop else np.ones(len(index), bool)
+    leaked, leaks = find_leaks(index.assign(copies=linked), names, test)
+    check_leaks(leaked, settings)
+    dropped = leaked.index if settings.on_leak == "drop" else leaked.index[:0]
+    kept = ~index.index.isin(dropped)
     index["group"] = names
     index.loc[kept, "group"] = assign_groups(names[kept], linked[kept])
-    index.loc[kept, "part"] = _parts(index[kept].reset_index(drop=True), test[kept], settings, seed)
-    labels = {name: label for label, name in enumerate(sorted(index.loc[kept, "class"].unique()))}
+    index.loc[kept, "assigned"] = _choose_splits(index[kept].reset_index(drop=True), settings, seed)
+    labels = {name: label for label, name in enumerate(sorted(index["class"].unique()))}
     index["label"] = index["class"].map(labels)
-    return Division(index, rule, leaks.counts(dropped=drop), leaks.table)
+    division = Division(index, rule, leaks | {"dropped": len(dropped)}, leaked)
+    check_counts(division.kept, settings.min_per_class, labels)
+    check_training(division.kept)
+    return division
 
 
-def _parts(
-    index: pd.DataFrame, test: NDArray[np.bool_], settings: Split, seed: int
-) -> NDArray[np.object_]:
+def _choose_splits(index: pd.DataFrame, settings: Split, seed: int) -> NDArray[np.object_]:
+    test = (index["split"] == "test").to_numpy()
     if test.all():
         raise InputError(
             f"split: expected training images. Received: {len(index)} images, all of them in test/."
@@ -87,74 +113,73 @@ def _parts(
         test = group_holdout(index, settings.test_fraction, seed)
     rest = np.flatnonzero(~test)
     in_val = group_holdout(index.iloc[rest].reset_index(drop=True), settings.val_fraction, seed)
-    part = np.where(test, "test", "train").astype(object)
-    part[rest[in_val]] = "val"
-    return part
+    chosen = np.where(test, "test", "train").astype(object)
+    chosen[rest[in_val]] = "val"
+    return chosen
 
 
 def _has_detail(index: pd.DataFrame) -> NDArray[np.bool_]:
-    # One white tile is like another, whoever the section is of.
+    # White tiles are alike, even of different donors.
     return (index["blur"] < 1).to_numpy()
 
 
 def _same_pixels(digests: pd.Series) -> NDArray[np.int64]:
-    # Blank images have nothing to compare but their digest.
+    # Blank images have no key points, so only their digests can be compared.
     rows = [rows for rows in digests.groupby(digests).indices.values() if len(rows) > 1]
     return np.array([pair for same in rows for pair in pairwise(same)], np.int64).reshape(-1, 2)
 
 
 def write_division(
     division: Division,
-    images: StoredImages,
-    crops: StoredImages | None,
-    out: Path,
+    stored: StoredRows,
+    usable: NDArray[np.int64],
     *,
-    shard_size: int,
+    out: Path,
+    settings: Split,
 ) -> None:
     """Write arrays, tables and class names to the folder `out`.
 
     Args:
         division: which image belongs to which split.
-        images: row i belongs to row i of `division.index`.
-        crops: likewise, or None where none are kept.
+        stored: what was read of all images.
+        usable: row in `stored` of each row of `division.index`.
         out: the folder.
-        shard_size: images in one file of an array.
+        settings: whether there are crops, and how many images one file of an array holds.
     """
     write_json(sorted(division.kept["class"].unique()), out / "classes.json")
     write_table(list_duplicates(division.index), out / "duplicates.csv")
     write_table(division.leaked, out / "leaks.csv")
-    for name in SPLITS:
-        rows = division.kept[division.kept["part"] == name]
-        for suffix, array in (("", images), ("_crops", crops)):
-            if array is not None:
-                path = out / f"{name}{suffix}.npy"
-                write_shards(path, array, rows.index.tolist(), shard_size=shard_size)
+    fields = {"": "image", "_crops": "crops"} if settings.crops.count else {"": "image"}
+    for name, rows in division.splits.items():
         write_table(rows[COLUMNS], out / f"{name}.csv")
+        for suffix, field in fields.items():
+            images = StoredImages(stored, usable[rows.index], field=field)
+            write_shards(out / f"{name}{suffix}.npy", images, shard_size=settings.shard_size)
 
 
 def describe_division(division: Division, rejected: int) -> list[str]:
-    """Return what a person is told: sizes and rule, missing classes, leaks."""
-    kept, leaks = division.kept, division.leaks
-    sizes = ", ".join(f"{(kept['part'] == name).sum()} {name}" for name in SPLITS)
+    """Return lines to print: sizes and rule, missing classes, leaks."""
+    sizes = ", ".join(f"{len(rows)} {name}" for name, rows in division.splits.items())
     lines = [f"{sizes}; groups by {division.rule}; {rejected} rejected"]
-    for name in SPLITS:
-        if missing := missing_classes(kept, (kept["part"] == name).to_numpy()):
+    for name, missing in division.missing.items():
+        if missing:
             lines.append(f"no {name} image of {', '.join(missing)}")
-    if leaks["images"]:
-        done = "dropped" if leaks["dropped"] else "kept (split.on_leak: report)"
+    if leaking := division.leaks["images"]:
+        outcome = "dropped" if division.leaks["dropped"] else "kept (split.on_leak: report)"
         shared = "training images share a copy or a donor with the test set"
-        lines.append(f"{leaks['images']} {shared}; {done}")
+        lines.append(f"{leaking} {shared}; {outcome}")
     return lines
 
 
 def list_duplicates(index: pd.DataFrame) -> pd.DataFrame:
     """Return the images that have copies, set by set: `set,id,class,part,exact,relabelled`.
 
-    `exact` says that another image of the set has the same pixels, `relabelled` that the set has
-    several classes. Sets are numbered in the order of their first ids.
+    `part` is the split, `exact` says that another image of the set has the same pixels, and
+    `relabelled` that the set has several classes. Sets are numbered by their first ids.
     """
     sets = index.groupby("copies")
     rows = index.assign(
+        part=index["assigned"],
         exact=index.groupby(["copies", "sha256"])["id"].transform("size") > 1,
         relabelled=sets["class"].transform("nunique") > 1,
         first=sets["id"].transform("min"),
@@ -164,35 +189,34 @@ def list_duplicates(index: pd.DataFrame) -> pd.DataFrame:
 
 
 def division_metrics(division: Division, rejected: int) -> dict[str, Any]:
-    """Return what `metrics/split.json` holds, of what is handed on; `leaks` is what was found.
+    """Return `metrics/split.json`: counts of the rows that are kept, and the leaks that were found.
 
-    Duplicates are counted as the images that repeat an earlier one, exactly or changed, and as the
-    sets of copies that stand in several parts, or carry several classes.
+    Duplicates are counted as the images that repeat an earlier one, exactly or transformed, and as
+    the sets of copies that are in several splits or classes.
     """
-    index = division.kept
-    of = {part: index[index["part"] == part] for part in SPLITS}
+    index, splits = division.kept, division.splits
     exact = len(index) - index["sha256"].nunique()
     sources = index["source"].unique()
     return {
         "source": sources[0] if len(sources) == 1 else f"{len(sources)} archives or folders",
         "group_rule": division.rule,
-        "images": {part: len(rows) for part, rows in of.items()},
-        "images_per_class": {part: _balance(rows, index["class"]) for part, rows in of.items()},
-        "classes": index["class"].nunique(),
-        "classes_missing": {
-            part: len(missing_classes(index, (index["part"] == part).to_numpy())) for part in SPLITS
+        "images": {name: len(rows) for name, rows in splits.items()},
+        "images_per_class": {
+            name: _balance(rows, index["class"].unique()) for name, rows in splits.items()
         },
+        "classes": index["class"].nunique(),
+        "classes_missing": {name: len(missing) for name, missing in division.missing.items()},
         "blank": int((index["tissue_fraction"] < BLANK).sum()),
         "duplicates": {
             "exact": exact,
             "near": len(index) - index["copies"].nunique() - exact,
-            "across_splits": _sets_with_several(index[_has_detail(index)], "copies", "part"),
+            "across_splits": _sets_with_several(index[_has_detail(index)], "copies", "assigned"),
             "relabelled": _sets_with_several(index, "copies", "class"),
         },
         "leaks": division.leaks,
         "groups": {
-            **{part: rows["group"].nunique() for part, rows in of.items()},
-            "shared": _sets_with_several(index, "group", "part"),
+            **{name: rows["group"].nunique() for name, rows in splits.items()},
+            "shared": _sets_with_several(index, "group", "assigned"),
             "largest": int(index["group"].value_counts().max()),
         },
         "rejected": rejected,
@@ -203,6 +227,6 @@ def _sets_with_several(index: pd.DataFrame, key: str, column: str) -> int:
     return int((index.groupby(key)[column].nunique() > 1).sum())
 
 
-def _balance(rows: pd.DataFrame, classes: pd.Series) -> dict[str, int]:
-    counts = rows["class"].value_counts().reindex(classes.unique(), fill_value=0)
+def _balance(rows: pd.DataFrame, classes: Iterable[str]) -> dict[str, int]:
+    counts = rows["class"].value_counts().reindex(classes, fill_value=0)
     return {"fewest": int(counts.min()), "most": int(counts.max())}

@@ -1,9 +1,8 @@
-"""Find copies of the same picture: exact ones, and turned, mirrored, zoomed or re-compressed ones.
+"""Find copies of the same picture: exact, turned, mirrored, zoomed or re-compressed.
 
-Candidates are nearest neighbours of a small fingerprint, so that the work grows with the number
-of images times its logarithm; each candidate is then confirmed on the two pictures themselves
-(`tissue.images.keypoints`). A copy has to show a good part of the same tissue, in any
-orientation and at up to 2.5 times the scale.
+Candidates are nearest neighbours of a small fingerprint, so the work grows with N log N. Each pair
+of candidates is then compared by key points and pixels (`tissue.images.keypoints`). A copy shows a
+good part of the same tissue, in any orientation and at up to 2.5 times the scale.
 """
 
 import hashlib
@@ -22,18 +21,18 @@ from tqdm import tqdm
 
 from tissue.images.keypoints import KeyPoints, agreement, align_keypoints, find_keypoints
 
-SIDE = 112  # pixels a side of the picture that is fingerprinted
+SIDE = 112  # of the picture that is fingerprinted, in pixels
 RINGS, ANGLES = 48, 128  # samples of the log-polar map
-BANDS, ORDERS = 4, 16  # bands of rings, and orders of the Fourier series round them
-COLOUR_WEIGHT = 0.2  # against the texture, whose fingerprint has length 1
-FINGERPRINT = BANDS * ORDERS + 15  # numbers; 15 are of colour
-BLOCK = 8192  # rows that are in memory at once in several forms
-AXES = 16  # principal axes searched: a tree of more dimensions is no faster than a full search
+BANDS, ORDERS = 4, 16  # bands of rings, and orders of the Fourier series along them
+COLOUR_WEIGHT = 0.2  # relative to the texture, which has length 1
+FINGERPRINT = BANDS * ORDERS + 15  # length; the last 15 values are colour
+BLOCK = 8192  # rows processed at once, to limit memory
+AXES = 16  # principal axes searched: a tree with more dimensions is no faster than a full search
 NEIGHBOURS = 8
 MOST_NEIGHBOURS = 128
-PATIENCE = 12  # refusals between two clusters before no more of their pairs are compared
-MIN_SUPPORT = 5  # key points that have to agree before the pixels are compared
-MIN_AGREEMENT = 0.15  # correlation of the pixels, however many key points agree
+PATIENCE = 12  # failed comparisons of two clusters before they are no longer compared
+MIN_SUPPORT = 5  # key points that must agree before pixels are compared
+MIN_AGREEMENT = 0.15  # of the pixels, a correlation, however many key points agree
 
 
 def exact_digest(image: NDArray[np.uint8]) -> str:
@@ -43,28 +42,28 @@ def exact_digest(image: NDArray[np.uint8]) -> str:
     return digest.hexdigest()
 
 
-def _log_polar_places() -> NDArray[np.float64]:
+def _log_polar_coordinates() -> NDArray[np.float64]:
     middle = (SIDE - 1) / 2
     radius = SIDE / 2 * np.geomspace(0.14, 0.98, RINGS)[:, None]
     angle = np.arange(ANGLES) * 2 * np.pi / ANGLES
     return np.stack([middle + radius * np.sin(angle), middle + radius * np.cos(angle)])
 
 
-_PLACES = _log_polar_places()
+_COORDINATES = _log_polar_coordinates()
 _MIDDLE = np.hypot(*(np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2)) < 0.35 * SIDE
 
 
 def _texture(grey: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return float32 (BANDS * ORDERS,) of length 1, or 0 where nothing is to be seen.
+    """Return float32 (BANDS * ORDERS,), a vector of length 1, or 0 for a blank picture.
 
-    Magnitudes of the Fourier series round each ring about the centre change neither with a
-    rotation nor with a reflection; the order 0, which every round core shares, is left out.
+    Magnitudes of the Fourier series along rings about the centre are invariant to rotation and
+    reflection. Order 0 is left out, since all round cores share it.
     """
     fine = ndimage.gaussian_filter(grey, 1.0, truncate=2.5)
     fine -= ndimage.uniform_filter(ndimage.uniform_filter(grey, 9), 9)
-    # Running sums may end a hair below zero.
+    # Running sums may be slightly below zero.
     contrast = np.sqrt(np.maximum(ndimage.uniform_filter(fine * fine, 21), 0)) + 3
-    rings = ndimage.map_coordinates(fine / contrast, _PLACES, order=1)
+    rings = ndimage.map_coordinates(fine / contrast, _COORDINATES, order=1)
     power = np.abs(np.fft.rfft(rings, axis=1)[:, 1 : ORDERS + 1]) ** 2
     texture = np.sqrt(power.reshape(BANDS, RINGS // BANDS, ORDERS).sum(1)).ravel()
     length = np.linalg.norm(texture)
@@ -74,7 +73,7 @@ def _texture(grey: NDArray[np.float32]) -> NDArray[np.float32]:
 def fingerprint(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return float32 (79,) of RGB uint8 (S, S, 3): texture, then colour, about the centre.
 
-    Turning or mirroring the picture changes it little, whatever the angle.
+    It changes little when the picture is rotated by any angle or mirrored.
     """
     picture = Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BOX)
     texture = _texture(np.asarray(picture.convert("L"), np.float32))
@@ -84,7 +83,7 @@ def fingerprint(image: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _search_space(fingerprints: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return float64 (N, <= AXES): the fingerprints along their principal axes, colour scaled."""
+    """Return float64 (N, <= AXES): the fingerprints along their principal axes, colour weighted."""
     mean = fingerprints.mean(0, dtype=np.float64)
     spread = fingerprints[:, BANDS * ORDERS :].std(0, dtype=np.float64)
     scale = np.ones(FINGERPRINT)
@@ -99,61 +98,56 @@ def _search_space(fingerprints: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _candidates(tree: cKDTree, rows: NDArray[np.int64], neighbours: int) -> NDArray[np.int64]:
-    """Return (P, 2), i < j, sorted: the rows and their nearest neighbours."""
+    """Return (P, 2), i < j, sorted: pairs of the rows and their nearest neighbours."""
     neighbours = min(neighbours, tree.n - 1)
     found = []
     for at in range(0, len(rows), BLOCK):
         mine = rows[at : at + BLOCK]
         _, near = tree.query(tree.data[mine], k=neighbours + 1)
         low, high = np.minimum(mine[:, None], near), np.maximum(mine[:, None], near)
-        # As one number, which takes less memory.
+        # Each pair as one number, which takes less memory.
         found.append((low * tree.n + high)[low != high])
     pairs = np.unique(np.concatenate(found))
     return np.stack(np.divmod(pairs, tree.n), axis=1)
 
 
 def same_tissue(support: int, correlation: float) -> bool:
-    """Say whether two pictures show the same tissue, from key points that agree and from pixels.
+    """Return whether two pictures show the same tissue.
 
-    Few key points need nearly equal pixels (5 and 0.9), many allow the blur and the shift of
-    another zoom (12 and 0.2). On drawn cores, of 5,000 candidate pairs that differ, at most 8
-    key points agreed, with pixels at 0.53; copies had 8 or more (98 % of them), and 0.85.
+    With few key points that agree, pixels must be nearly equal (5 and 0.9); with many, they may be
+    blurred and shifted by another zoom (12 and 0.2). Of 5,000 pairs of different drawn cores, none
+    had more than 8 key points that agree, with a correlation of 0.53; 98 % of copies had 8 or more,
+    and 0.85.
     """
     return support >= MIN_SUPPORT and correlation >= max(MIN_AGREEMENT, 1.4 - support / 10)
 
 
 class Images(Protocol):
-    """An array uint8 (N, S, S, 3), or what gives its rows like one."""
+    """An array uint8 (N, S, S, 3), or an object that returns its rows."""
 
-    def __getitem__(self, row: int, /) -> NDArray[np.uint8]:
-        """Return one image, uint8 (S, S, 3)."""
-        ...
+    def __getitem__(self, row: int, /) -> NDArray[np.uint8]: ...
 
 
 class KeyPointsOf(Protocol):
     """The key points of the rows of an array of images."""
 
-    def __getitem__(self, row: int, /) -> KeyPoints:
-        """Return those of one image."""
-        ...
+    def __getitem__(self, row: int, /) -> KeyPoints: ...
 
 
 class FoundKeyPoints:
-    """Key points that are looked for when they are first asked for, and kept."""
+    """Key points that are found at their first use, and kept."""
 
     def __init__(self, images: Images) -> None:
-        """Take images, uint8 (N, S, S, 3)."""
         self._images, self._points = images, dict[int, KeyPoints]()
 
     def __getitem__(self, row: int) -> KeyPoints:
-        """Return those of one image."""
         if row not in self._points:
             self._points[row] = find_keypoints(np.asarray(self._images[row]))
         return self._points[row]
 
 
 class _Clusters:
-    """Rows joined to clusters, in arrays: SciPy's `DisjointSet` takes 500 bytes a row."""
+    """Disjoint sets of rows, in arrays: SciPy's `DisjointSet` takes 500 bytes per row."""
 
     def __init__(self, count: int) -> None:
         self._parent, self._size = np.arange(count), np.ones(count, np.int64)
@@ -174,13 +168,13 @@ class _Clusters:
 
 
 class _Comparison:
-    """What is known of the rows while pairs of them are compared."""
+    """Compares pairs of rows and joins those that show the same tissue."""
 
     def __init__(self, images: Images, points: KeyPointsOf, count: int) -> None:
         self.images, self.points = images, points
         self.clusters = _Clusters(count)
         self.found: list[tuple[int, int]] = []
-        self._refused: Counter[tuple[int, int]] = Counter()
+        self._failed: Counter[tuple[int, int]] = Counter()
 
     def _alike(self, i: int, j: int) -> bool:
         similarity = align_keypoints(self.points[i], self.points[j])
@@ -190,17 +184,17 @@ class _Comparison:
         return same_tissue(similarity.support, agreement(one, other, similarity))
 
     def compare(self, i: int, j: int) -> None:
-        """Join two rows that show the same tissue, unless it is known or was refused too often."""
+        """Join two rows that show the same tissue, unless that is known of their clusters."""
         one, other = self.clusters.root(i), self.clusters.root(j)
         between = (min(one, other), max(one, other))
-        if one == other or self._refused.get(between, 0) >= PATIENCE:
+        if one == other or self._failed.get(between, 0) >= PATIENCE:
             return
         if self._alike(i, j):
             self.clusters.join(one, other)
             self.found.append((i, j))
         elif max(self.clusters.size(one), self.clusters.size(other)) > 1:
-            # Two single rows are compared but once, so theirs need not be counted.
-            self._refused[between] += 1
+            # Two single rows are compared only once, so there is nothing to count.
+            self._failed[between] += 1
 
 
 def near_duplicate_pairs(
@@ -213,12 +207,16 @@ def near_duplicate_pairs(
 ) -> NDArray[np.int64]:
     """Return int64 (P, 2), i < j, sorted: the pairs of rows that show the same tissue.
 
-    Rows of images, uint8 (N, S, S, 3), are read one at a time. fingerprints is float32 (N, D) of
-    `fingerprint`. points are those of `find`, looked for and kept here if they are not given.
+    Rows that other pairs already join are not compared, so a cluster of n images has n - 1 pairs.
+    An image with about as many copies as neighbours may have more copies, so the search is repeated
+    for it with four times as many neighbours.
 
-    Pairs that others already join are not compared: what comes back is just enough to make the
-    clusters, one pair fewer than images in each. An image with about as many copies as it was
-    asked for neighbours may have more of them, so it is asked for four times as many, until not.
+    Args:
+        images: uint8 (N, S, S, 3), read one at a time.
+        fingerprints: float32 (N, D), by `fingerprint`.
+        points: key points of the images; by default they are found here.
+        neighbours: nearest neighbours that are candidates in the first search.
+        progress: whether to show a progress bar.
     """
     count = len(fingerprints)
     if count < 2:

@@ -1,4 +1,4 @@
-"""Measure how much tissue a picture holds, how sharp it is and how strongly it is stained."""
+"""Measure how much tissue an image shows, how sharp it is and how strongly it is stained."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,73 +6,36 @@ from scipy import ndimage
 
 from tissue.common.stains import DENSITY_TO_STAIN
 
-# The light of the empty slide is read off the brightest pixels, but never taken below this: a
-# picture that tissue fills has no empty slide, and its brightest pixels are tissue.
+# The brightest pixels give the light of the empty slide, but it is never taken below this level:
+# in an image full of tissue, the brightest pixels are tissue.
 DARKEST_SLIDE = 190
 BRIGHT_SHARE = 0.99
 # Optical density from which a pixel is tissue: above the shading and JPEG noise of an empty
 # slide (below 0.03), below the palest counterstain (about 0.08).
 TISSUE_DENSITY = 0.05
-BLANK = 0.02  # share of tissue below which there is nearly none; the least of the phantom is 0.04
+BLANK = (
+    0.02  # an image with a smaller share of tissue is nearly empty; the phantom has 0.04 or more
+)
 REBLUR = 9  # pixels; the width Crete et al. use
 
 
-def _densities(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return optical densities against the empty slide, float32 (3, H, W)."""
-    planes = []
-    for channel in np.moveaxis(image, 2, 0):
-        darker = np.cumsum(np.bincount(channel.ravel(), minlength=256))
-        slide = max(np.searchsorted(darker, BRIGHT_SHARE * channel.size), DARKEST_SLIDE)
-        of_level = np.log(slide / np.maximum(np.arange(256), 1)).astype(np.float32)
-        planes.append(of_level[channel])
-    return np.stack(planes)
-
-
-def _blur(density: NDArray[np.float32], tissue: NDArray[np.bool_]) -> float:
-    """Return 0 (sharp) to 1 (blurred): how little of the detail blurring once more takes away.
-
-    F. Crete et al., "The blur effect", SPIE 6492 (2007), on optical density instead of light:
-    there, a stain twice as strong doubles every difference, and leaves their ratio as it is. They
-    take the larger value of the two directions; here it is the smaller, since parallel fibres are
-    smooth along themselves, so blur in one direction alone is underrated.
-    """
-    least = 1.0
-    for grey, within in ((density, tissue[1:]), (density.T, tissue.T[1:])):
-        again = ndimage.uniform_filter1d(grey, REBLUR, axis=0)
-        before = np.abs(np.diff(grey, axis=0))[within]
-        after = np.abs(np.diff(again, axis=0))[within]
-        total = float(before.sum())
-        lost = float(np.maximum(before - after, 0).sum())
-        least = min(least, 1 - lost / total if total > 0 else 1.0)
-    return least
-
-
-def tissue_mask(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return where a picture, RGB uint8 (H, W, 3) without padding, shows tissue: bool (H, W)."""
-    return _tissue(_densities(image).mean(0))
-
-
-def _tissue(density: NDArray[np.float32]) -> NDArray[np.bool_]:
-    return ndimage.uniform_filter(density, 3) > TISSUE_DENSITY
-
-
 def measure_quality(image: NDArray[np.uint8]) -> dict[str, float]:
-    """Return the quality measures of one picture, RGB uint8 (H, W, 3).
+    """Return the quality measures of an image, RGB uint8 (H, W, 3).
 
-    Without the padding of a decoded square (`content_box`): white beside the picture would be
-    taken for the empty slide, and a slide that is greyer for tissue.
+    The image must not have the padding of a decoded square (see `content_box`): white padding would
+    be taken for the empty slide, and a slide that is greyer for tissue.
 
     - tissue_fraction: share of pixels, 0 to 1, that are darker than the empty slide;
     - blur: 0 (sharp) to 1 (blurred, or no tissue at all), whatever the strength of the stain;
-      it compares pictures of one size, since shrinking sharpens;
-    - haematoxylin, dab: mean optical density of the stain over the tissue, 0 where there is none.
+      only comparable between images of one size, since shrinking sharpens;
+    - haematoxylin, dab: mean optical density of the stain over the tissue, 0 without tissue.
     """
-    density = _densities(image)
-    grey = density.mean(0)
-    tissue = _tissue(grey)
+    densities = _densities(image)
+    grey = densities.mean(0)
+    tissue = _is_tissue(grey)
     if not tissue.any():
         return {"tissue_fraction": 0.0, "blur": 1.0, "haematoxylin": 0.0, "dab": 0.0}
-    stains = np.maximum(density[:, tissue].mean(1, dtype=np.float64) @ DENSITY_TO_STAIN, 0)
+    stains = np.maximum(densities[:, tissue].mean(1, dtype=np.float64) @ DENSITY_TO_STAIN, 0)
     return {
         "tissue_fraction": float(tissue.mean()),
         "blur": _blur(grey, tissue),
@@ -84,13 +47,13 @@ def measure_quality(image: NDArray[np.uint8]) -> dict[str, float]:
 def choose_crops(
     image: NDArray[np.uint8], *, within: tuple[slice, slice], count: int, zoom: int
 ) -> NDArray[np.uint8]:
-    """Return the crops with the most tissue, as uint8 (count, S, S, 3).
+    """Return the crops with the most tissue, uint8 (count, S, S, 3).
 
     Args:
-        image: RGB uint8 (zoom * S, zoom * S, 3), `zoom` times as large as the crops.
+        image: RGB uint8 (zoom * S, zoom * S, 3); its zoom x zoom crops do not overlap.
         within: rows and columns that are no padding, see `content_box`.
         count: number of crops.
-        zoom: the image is laid out as zoom x zoom crops that do not overlap.
+        zoom: magnification of the crops.
 
     Returns:
         The chosen crops in reading order; of crops with equally much tissue, the first ones.
@@ -99,8 +62,42 @@ def choose_crops(
     tiles = image.reshape(zoom, side, zoom, side, 3).swapaxes(1, 2).reshape(-1, side, side, 3)
     if count == len(tiles):
         return tiles
-    mask = np.zeros(image.shape[:2], bool)
-    mask[within] = tissue_mask(image[within])
-    share = mask.reshape(zoom, side, zoom, side).mean(axis=(1, 3))
+    tissue = np.zeros(image.shape[:2], bool)
+    tissue[within] = _is_tissue(_densities(image[within]).mean(0))
+    share = tissue.reshape(zoom, side, zoom, side).mean(axis=(1, 3))
     chosen = np.argsort(-share.ravel(), kind="stable")[:count]
     return tiles[np.sort(chosen)]
+
+
+def _densities(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return optical densities relative to the empty slide, float32 (3, H, W)."""
+    planes = []
+    for channel in np.moveaxis(image, 2, 0):
+        darker = np.cumsum(np.bincount(channel.ravel(), minlength=256))
+        slide = max(np.searchsorted(darker, BRIGHT_SHARE * channel.size), DARKEST_SLIDE)
+        of_level = np.log(slide / np.maximum(np.arange(256), 1)).astype(np.float32)
+        planes.append(of_level[channel])
+    return np.stack(planes)
+
+
+def _is_tissue(density: NDArray[np.float32]) -> NDArray[np.bool_]:
+    return ndimage.uniform_filter(density, 3) > TISSUE_DENSITY
+
+
+def _blur(density: NDArray[np.float32], tissue: NDArray[np.bool_]) -> float:
+    """Return 0 (sharp) to 1 (blurred), from the share of detail that is lost by further blurring.
+
+    F. Crete et al., "The blur effect", SPIE 6492 (2007), on optical density instead of light: a
+    stain twice as strong doubles every difference of densities and does not change their ratio.
+    They take the larger value of the two directions. This takes the smaller, because parallel
+    fibres are smooth along themselves; so blur in one direction alone is underrated.
+    """
+    least = 1.0
+    for grey, within in ((density, tissue[1:]), (density.T, tissue.T[1:])):
+        blurred = ndimage.uniform_filter1d(grey, REBLUR, axis=0)
+        before = np.abs(np.diff(grey, axis=0))[within]
+        after = np.abs(np.diff(blurred, axis=0))[within]
+        total = float(before.sum())
+        lost = float(np.maximum(before - after, 0).sum())
+        least = min(least, 1 - lost / total if total > 0 else 1.0)
+    return least

@@ -1,4 +1,4 @@
-"""Decode all images of `data/raw`, each once, and measure them, some at a time."""
+"""Decode and measure each image of `data/raw` once, in chunks."""
 
 import json
 import zipfile
@@ -16,35 +16,13 @@ from tissue.chunks.running import ROWS, Chunk, Work
 from tissue.common.files import file_digest
 from tissue.config.schema import Split
 from tissue.data.index import QUALITY
-from tissue.images.decoding import UnreadableImageError, content_box, decode_sizes
+from tissue.images.decoding import UnreadableImageError, content_box, decode
 from tissue.images.duplicates import FINGERPRINT, exact_digest, fingerprint
 from tissue.images.keypoints import DESCRIPTOR, MOST, find_keypoints
 from tissue.images.quality import choose_crops, measure_quality
 
-LONGEST = 300  # letters kept of a reason
-
-
-def row_type(size: int, crops: int) -> np.dtype:
-    """Return the type of a row: an image of `size` pixels, its crops and what is known of it."""
-    points = [
-        ("count", np.int16),
-        ("places", np.complex64, (MOST,)),
-        ("scales", np.float32, (MOST,)),
-        ("descriptors", np.int8, (MOST, DESCRIPTOR)),
-    ]
-    return np.dtype(
-        [
-            ("image", np.uint8, (size, size, 3)),
-            ("crops", np.uint8, (crops, size, size, 3)),
-            ("fingerprint", np.float32, (FINGERPRINT,)),
-            ("key_points", points),
-            ("reason", f"U{LONGEST}"),
-            ("sha256", "U64"),
-            ("width", np.int32),
-            ("height", np.int32),
-            *((name, np.float64) for name in QUALITY),
-        ]
-    )
+LONGEST_REASON = 300  # characters
+USED_SETTINGS = {"crops", "max_pixels", "min_side", "max_aspect"}
 
 
 class ReadImage(NamedTuple):
@@ -53,7 +31,7 @@ class ReadImage(NamedTuple):
     Attributes:
         image: uint8 (S, S, 3).
         crops: uint8 (C, S, S, 3), those with the most tissue; C is 0 where none are kept.
-        width: of the original, in pixels, turned as the image is.
+        width: of the original in pixels, after it is turned by its EXIF orientation.
         height: of the original.
         quality: the measures of `measure_quality`, of the image without padding.
     """
@@ -66,10 +44,10 @@ class ReadImage(NamedTuple):
 
 
 def read_image(content: bytes, settings: Split, *, size: int) -> ReadImage:
-    """Decode an image file, take crops of it and measure it.
+    """Decode an image file, cut crops and measure the quality.
 
     Args:
-        content: the file, see `decode_sizes`.
+        content: the file, see `decode`.
         settings: limits and crops.
         size: side S in pixels.
 
@@ -77,13 +55,8 @@ def read_image(content: bytes, settings: Split, *, size: int) -> ReadImage:
         UnreadableImageError: if the image cannot be used.
     """
     count, zoom = settings.crops.count, settings.crops.zoom
-    (image, *larger), width, height = decode_sizes(
-        content,
-        sizes=(size, size * zoom) if count else (size,),
-        max_pixels=settings.max_pixels,
-        min_side=settings.min_side,
-        max_aspect=settings.max_aspect,
-    )
+    sizes = (size, size * zoom) if count else (size,)
+    (image, *larger), width, height = decode(content, settings, sizes=sizes)
     crops = np.zeros((0, size, size, 3), np.uint8)
     for source in larger:
         within = content_box(width, height, size * zoom)
@@ -93,7 +66,7 @@ def read_image(content: bytes, settings: Split, *, size: int) -> ReadImage:
 
 
 def reading_work(manifest: pd.DataFrame, settings: Split, *, raw: Path, size: int) -> Work:
-    """Cut the reading of all images into chunks for `read_chunk`.
+    """Return the reading of all images as chunks of `read_chunk`.
 
     Args:
         manifest: one row per image, with `id` and `file`.
@@ -109,9 +82,8 @@ def reading_work(manifest: pd.DataFrame, settings: Split, *, raw: Path, size: in
         about = f"the images {ids[0]} to {ids[-1]}"
         chunks.append(Chunk(f"{number:07}.npy", about, len(ids), arguments))
     zips = {name: raw / name for name in sorted(manifest["file"].unique())}
-    used = {"crops", "max_pixels", "min_side", "max_aspect"}
-    state = [file_digest(raw / "manifest.csv"), size, settings.model_dump(include=used)]
-    return Work(read_chunk, chunks, zips, state)
+    used = settings.model_dump(include=USED_SETTINGS)
+    return Work(read_chunk, chunks, zips, [file_digest(raw / "manifest.csv"), size, used])
 
 
 def read_chunk(
@@ -123,41 +95,65 @@ def read_chunk(
     size: int,
     settings: Split,
 ) -> None:
-    """Read images and write a row of `row_type` for each.
+    """Read images and write one row of `row_type` for each.
 
-    The row of an image that cannot be read has a `reason` and is zero otherwise.
+    Where an image cannot be used, `reason` says why and the rest of the row is zero.
 
     Args:
         out: .npy file to write.
         inputs: the zip files by name.
-        ids: of each image, which is its name in a zip file.
+        ids: of the images, which are their names in the zip files.
         files: the zip file of each image.
         size: side in pixels.
         settings: limits and crops.
     """
     rows = np.lib.format.open_memmap(out, "w+", row_type(size, settings.crops.count), (len(ids),))
     for row, id_, file in zip(rows, ids, files, strict=True):
-        content = _archive(inputs.at[file], json.dumps(inputs.options)).read(id_)
+        content = _open_zip(inputs.at[file], json.dumps(inputs.options)).read(id_)
         try:
-            read = read_image(content, settings, size=size)
+            _fill(row, read_image(content, settings, size=size))
         except UnreadableImageError as error:
             row["reason"] = str(error)
-            continue
-        row["image"], row["width"], row["height"] = read.image, read.width, read.height
-        if settings.crops.count:
-            row["crops"] = read.crops
-        row["sha256"], row["fingerprint"] = exact_digest(read.image), fingerprint(read.image)
-        for name, value in read.quality.items():
-            row[name] = value
-        found = find_keypoints(read.image)
-        count = row["key_points"]["count"] = len(found.scales)
-        for name, values in found._asdict().items():
-            row["key_points"][name][:count] = values
     rows.flush()
 
 
+def row_type(size: int, crops: int) -> np.dtype:
+    """Return the type of a row: an image of `size` pixels, its crops and what is known of it."""
+    key_points = [
+        ("count", np.int16),
+        ("coordinates", np.complex64, (MOST,)),
+        ("scales", np.float32, (MOST,)),
+        ("descriptors", np.int8, (MOST, DESCRIPTOR)),
+    ]
+    return np.dtype(
+        [
+            ("image", np.uint8, (size, size, 3)),
+            ("crops", np.uint8, (crops, size, size, 3)),
+            ("fingerprint", np.float32, (FINGERPRINT,)),
+            ("key_points", key_points),
+            ("reason", f"U{LONGEST_REASON}"),
+            ("sha256", "U64"),
+            ("width", np.int32),
+            ("height", np.int32),
+            *((name, np.float64) for name in QUALITY),
+        ]
+    )
+
+
+def _fill(row: np.void, read: ReadImage) -> None:
+    for name in ("image", "crops", "width", "height"):
+        row[name] = getattr(read, name)
+    for name, value in read.quality.items():
+        row[name] = value
+    row["sha256"], row["fingerprint"] = exact_digest(read.image), fingerprint(read.image)
+    found = find_keypoints(read.image)
+    count = row["key_points"]["count"] = len(found.scales)
+    for name, values in found._asdict().items():
+        row["key_points"][name][:count] = values
+
+
 @lru_cache(maxsize=1)
-def _archive(url: str, options: str) -> zipfile.ZipFile:
+def _open_zip(url: str, options: str) -> zipfile.ZipFile:
     # Kept open: reading the list of members, 1 kB each, for every chunk would be quadratic. Chunks
-    # go through the zips in order, so that the last one is enough.
+    # read one zip file after the other, so the last one is enough.
     return zipfile.ZipFile(Files({"": url}, json.loads(options)).open(""))
