@@ -7,83 +7,83 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.pipeline import ROOT
 from tissue.common.errors import InputError
 from tissue.config.loading import load_params
 from tissue.config.schema import Split
 from tissue.images.groups import add_known_groups, assign_groups, name_groups
 
 ALONE = np.arange(4)
-DEFAULT = load_params(Path(__file__).parents[2] / "params.yaml").split
+DEFAULT = load_params(ROOT / "params.yaml").split
 
 
 def table_of(**columns: list[str]) -> pd.DataFrame:
-    return pd.DataFrame({"id": ["d", "c", "b", "a"], **columns})
+    return pd.DataFrame({"id": ["d", "c", "b", "a"], "donor": "", "slide": "", **columns})
 
 
-def changed(**values: Any) -> Split:
+def settings(**values: Any) -> Split:
     return Split.model_validate({**DEFAULT.model_dump(), **values})
 
 
-def test_groups_are_donors_where_every_image_has_one():
-    names, rule = name_groups(
-        table_of(donor=["7", "7", "8", "9"], slide=["1", "2", "3", "4"]), ALONE
+@pytest.mark.parametrize(
+    ("donors", "slides", "rule", "expected"),
+    [
+        ("7789", "1234", "donor", "7789"),
+        (["7", "", "8", "9"], "1134", "slide", "1134"),
+        ([""] * 4, ["1", "", "3", "4"], "near-duplicate cluster", "bcba"),
+    ],
+)
+def test_groups_are_donors_else_slides_else_clusters(donors, slides, rule, expected):
+    index = table_of(donor=list(donors), slide=list(slides))
+    names, used = name_groups(index, np.array([0, 1, 0, 2]), DEFAULT)
+    assert used == rule
+    assert names.tolist() == list(expected)
+
+
+def test_atlas_file_names_contain_the_slide():
+    index = table_of(
+        id=["train/a/4821_A_3_5.jpg", "train/b/4821_B_1_2.jpg", "b/7_A_1_1.x", "1_A_2_2"]
     )
-    assert rule == "donor"
-    assert names.tolist() == ["7", "7", "8", "9"]
-
-
-def test_groups_are_slides_where_a_donor_is_missing():
-    names, rule = name_groups(
-        table_of(donor=["7", "", "8", "9"], slide=["1", "1", "3", "4"]), ALONE
-    )
-    assert rule == "slide"
-    assert names.tolist() == ["1", "1", "3", "4"]
-
-
-@pytest.mark.parametrize("columns", [{}, {"donor": [""] * 4, "slide": ["1", "", "3", "4"]}])
-def test_groups_are_clusters_named_after_their_first_id_otherwise(columns):
-    names, rule = name_groups(table_of(**columns), np.array([0, 1, 0, 2]))
-    assert rule == "near-duplicate cluster"
-    assert names.tolist() == ["b", "c", "b", "a"]
-
-
-def test_atlas_file_names_hold_the_slide():
-    index = pd.DataFrame(
-        {"id": ["train/a/4821_A_3_5.jpg", "train/b/4821_B_1_2.jpg", "b/7_A_1_1.x"]}
-    )
-    names, rule = name_groups(index, np.arange(3))
+    names, rule = name_groups(index, ALONE, DEFAULT)
     assert rule == "slide in file name"
-    assert names.tolist() == ["4821", "4821", "7"]
+    assert names.tolist() == ["4821", "4821", "7", "1"]
     index.loc[1, "id"] = "train/b/4821_C_1_2.jpg"
-    assert name_groups(index, np.arange(3))[1] == "near-duplicate cluster"
+    assert name_groups(index, ALONE, DEFAULT)[1] == "near-duplicate cluster"
 
 
-def test_pattern_goes_before_the_source_and_after_the_table(tmp_path: Path):
-    index = pd.DataFrame(
-        {"id": ["a/p1-x.jpg", "b/p1-y.jpg", "b/p2-x.jpg"], "donor": ["1", "2", "3"]}
-    )
-    given, rule = add_known_groups(index, changed(group_pattern=r"/(p\d+)-"))
-    names, used = name_groups(given, np.arange(3), given=rule)
-    assert used == "group_pattern"
-    assert names.tolist() == ["p1", "p1", "p2"]
+def test_pattern_takes_precedence_over_the_source_and_the_table_over_both(tmp_path: Path):
+    ids = ["a/p1-x.jpg", "b/p1-y.jpg", "b/p2-x.jpg"]
+    index = pd.DataFrame({"id": ids, "donor": ["1", "2", "3"], "slide": ""})
     path = tmp_path / "groups.csv"
-    index.assign(path=index["id"], group=["u", "v", "v"])[["path", "group"]].to_csv(path)
-    given, rule = add_known_groups(index, changed(group_pattern=r"/(p\d+)-", metadata=str(path)))
-    names, used = name_groups(given, np.arange(3), given=rule)
-    assert used == "metadata"
-    assert names.tolist() == ["u", "v", "v"]
+    index.assign(path=ids, group=["u", "v", "v"])[["path", "group"]].to_csv(path)
+    by_pattern = settings(group_pattern=r"/(p\d+)-")
+    by_table = by_pattern.model_copy(update={"metadata": str(path)})
+    for given, rule, expected in (
+        (by_pattern, "group_pattern", ["p1", "p1", "p2"]),
+        (by_table, "metadata", ["u", "v", "v"]),
+    ):
+        names, used = name_groups(add_known_groups(index, given), np.arange(3), given)
+        assert used == rule
+        assert names.tolist() == expected
 
 
 def test_pattern_that_misses_an_image_names_it():
     index = pd.DataFrame({"id": ["a/p1.jpg", "a/other.jpg"]})
     with pytest.raises(InputError, match=r"split\.group_pattern: .*nothing for 1, e\.g\. a/other"):
-        add_known_groups(index, changed(group_pattern=r"/(p\d+)"))
+        add_known_groups(index, settings(group_pattern=r"/(p\d+)"))
 
 
 @pytest.mark.parametrize("pattern", ["(", "no group", "(two)(groups)"])
 def test_pattern_is_checked_before_anything_runs(pattern):
     with pytest.raises(ValueError, match="a regular expression"):
-        changed(group_pattern=pattern)
+        settings(group_pattern=pattern)
+
+
+def from_table(content: bytes, folder: Path, *ids: str) -> list[str]:
+    path = folder / "groups.csv"
+    path.write_bytes(content)
+    index = pd.DataFrame({"id": ids})
+    return add_known_groups(index, settings(metadata=str(path)))["donor"].tolist()
 
 
 @pytest.mark.parametrize(
@@ -99,21 +99,26 @@ def test_pattern_is_checked_before_anything_runs(pattern):
     ],
 )
 def test_table_that_cannot_be_used(content: bytes, message: str, tmp_path: Path):
-    path = tmp_path / "groups.csv"
-    path.write_bytes(content)
     with pytest.raises(InputError, match=message):
-        add_known_groups(pd.DataFrame({"id": ["é.jpg"]}), changed(metadata=str(path)))
+        from_table(content, tmp_path, "é.jpg")
+
+
+def test_table_that_is_no_file(tmp_path: Path):
     with pytest.raises(InputError, match=r"does not exist in /.* an absolute path"):
-        add_known_groups(pd.DataFrame({"id": ["é.jpg"]}), changed(metadata="nowhere.csv"))
+        add_known_groups(table_of(), settings(metadata="nowhere.csv"))
     with pytest.raises(InputError, match="which is a folder"):
-        add_known_groups(pd.DataFrame({"id": ["é.jpg"]}), changed(metadata=str(tmp_path)))
+        add_known_groups(table_of(), settings(metadata=str(tmp_path)))
 
 
-def test_table_written_on_macos_names_the_same_images(tmp_path: Path):
-    path = tmp_path / "groups.csv"
-    path.write_text("path,group\ne\N{COMBINING ACUTE ACCENT}.jpg,1\n", encoding="utf-8")
-    given, _ = add_known_groups(pd.DataFrame({"id": ["é.jpg"]}), changed(metadata=str(path)))
-    assert given["donor"].tolist() == ["1"]
+def test_paths_may_be_written_by_macos(tmp_path: Path):
+    content = "path,group\ne\N{COMBINING ACUTE ACCENT}.jpg,1\n".encode()
+    assert from_table(content, tmp_path, "é.jpg") == ["1"]
+
+
+@pytest.mark.parametrize(("one", "other"), [("P1", " P1"), ("é", "e\u0301")])
+def test_spaces_and_unicode_forms_do_not_divide_donors(one: str, other: str, tmp_path: Path):
+    content = f"path,group\na.jpg,{one}\nb.jpg,{other}\n".encode()
+    assert from_table(content, tmp_path, "a.jpg", "b.jpg") == [one, one]
 
 
 def test_donors_that_share_a_copy_become_one_group():
@@ -124,13 +129,3 @@ def test_donors_that_share_a_copy_become_one_group():
 def test_groups_keep_the_rows_of_any_index():
     names = pd.Series(["7", "7", "8", "9"], pd.Index([5, 3, 9, 1]))
     assert assign_groups(names, ALONE).index.tolist() == [5, 3, 9, 1]
-
-
-@pytest.mark.parametrize(("one", "other"), [("P1", " P1"), ("é", "e\u0301")])
-def test_a_space_or_another_spelling_makes_no_other_donor(one: str, other: str, tmp_path: Path):
-    table = f"path,group\na.jpg,{one}\nb.jpg,{other}\n"
-    (tmp_path / "groups.csv").write_text(table, encoding="utf-8")
-    found, _ = add_known_groups(
-        pd.DataFrame({"id": ["a.jpg", "b.jpg"]}), changed(metadata=str(tmp_path / "groups.csv"))
-    )
-    assert list(found["donor"]) == [one, one]
