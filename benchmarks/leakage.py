@@ -25,7 +25,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
-from tissue.images.duplicates import clusters, fingerprint, near_duplicate_pairs
+from tissue.images.duplicates import fingerprint, join_pairs, near_duplicate_pairs
 from tissue.images.quality import measure_quality
 
 SIDE = 224
@@ -66,7 +66,7 @@ def main() -> None:
     labels = table["path"].str.split("/").str[0]
     images = read(options.images, table["path"])
     prints = np.stack([fingerprint(image) for image in images])
-    found = clusters(len(images), near_duplicate_pairs(images, prints, progress=True))
+    found = join_pairs(len(images), near_duplicate_pairs(images, prints, progress=True))
     sources = table["group"].nunique()
     print(f"{len(images)} images of {sources} photographs: {found.max() + 1} clusters")
     print(f"adjusted Rand index {adjusted_rand_score(table['group'], found):.3f}")

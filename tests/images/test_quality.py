@@ -1,26 +1,13 @@
-import io
-import zipfile
-from contextlib import ExitStack
-from pathlib import Path
-
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
-from PIL import Image
 from scipy import ndimage
 
-from tests.pipeline import ROOT
-from tissue.chunks.files import Files
 from tissue.common.stains import mix_stains
-from tissue.config.loading import load_params
-from tissue.data.index import QUALITY
 from tissue.images.quality import choose_crops, measure_quality
-from tissue.images.reading import read_chunk, reading_chunks
-from tissue.prediction.inputs import list_pictures, read_picture_batches
 
 
 def stained_disc(
@@ -38,13 +25,13 @@ def stained_disc(
 
 @pytest.mark.parametrize("slide", [255, 240, 225])
 @pytest.mark.parametrize("radius", [0.3, 0.6, 0.9])
-def test_tissue_fraction_is_the_area_whatever_the_grey_of_the_slide(radius, slide):
+def test_tissue_fraction_is_the_area_on_any_slide(radius, slide):
     image = stained_disc(haematoxylin=0.4, dab=0.2, radius=radius, slide=slide)
     area = np.pi * radius**2 / 4
     assert measure_quality(image)["tissue_fraction"] == pytest.approx(area, abs=0.04)
 
 
-def test_stains_are_told_apart_and_do_not_depend_on_the_slide():
+def test_stains_are_separated_and_do_not_depend_on_the_slide():
     for slide in (255, 230):
         measured = measure_quality(stained_disc(haematoxylin=0.5, dab=0.2, slide=slide))
         assert measured["haematoxylin"] == pytest.approx(0.5, abs=0.06)
@@ -68,12 +55,13 @@ def test_blur_hardly_depends_on_the_strength_of_the_stain():
 
 
 @pytest.mark.parametrize("level", [255, 235, 215])
-def test_an_empty_slide_holds_no_tissue(level):
-    expected = {"tissue_fraction": 0.0, "blur": 1.0, "haematoxylin": 0.0, "dab": 0.0}
-    assert measure_quality(np.full((64, 64, 3), level, np.uint8)) == expected
+def test_an_empty_slide_has_no_tissue(level):
+    assert measure_quality(np.full((64, 64, 3), level, np.uint8)) == {
+        "tissue_fraction": 0.0, "blur": 1.0, "haematoxylin": 0.0, "dab": 0.0,
+    }  # fmt: skip
 
 
-def test_a_picture_full_of_tissue_is_all_tissue():
+def test_an_image_full_of_tissue_is_all_tissue():
     rng = np.random.default_rng(1)
     image = rng.integers(90, 150, (64, 64, 3), dtype=np.uint8)
     assert measure_quality(image)["tissue_fraction"] == 1.0
@@ -89,94 +77,45 @@ def test_measures_are_finite_and_in_range(image):
     assert min(measured["haematoxylin"], measured["dab"]) >= 0
 
 
-class TestNotSquare:
-    """White beside a picture is no slide: what is measured is what the picture shows."""
-
-    SLIDE = 236  # greyer than the padding
-    SIDE = 96
-    PARAMS = load_params(ROOT / "params.yaml").model_copy(update={"image_size": SIDE, "threads": 1})
-
-    @pytest.fixture
-    def archive(self, tmp_path: Path) -> Path:
-        disc = stained_disc(haematoxylin=0.4, dab=0.2, slide=self.SLIDE, side=192)
-        assert disc[0, 0].tolist() == [self.SLIDE] * 3
-        pictures = {
-            "square": disc,
-            "wider": disc[8:-8],
-            "higher": disc[:, 24:-24],
-            "empty": np.full_like(disc[2:-2], self.SLIDE),
-        }
-        with zipfile.ZipFile(tmp_path / "raw.zip", "w") as archive:
-            for name, picture in pictures.items():
-                buffer = io.BytesIO()
-                Image.fromarray(picture).save(buffer, "PNG")
-                archive.writestr(f"train/lung/{name}.png", buffer.getvalue())
-        return tmp_path / "raw.zip"
-
-    def test_split_measures_the_picture(self, archive: Path, tmp_path: Path) -> None:
-        names = ["square", "wider", "higher", "empty"]
-        ids = [f"train/lung/{name}.png" for name in names]
-        manifest = pd.DataFrame({"id": ids, "file": archive.name})
-        (piece,) = reading_chunks(manifest, self.PARAMS.split, size=self.SIDE)
-        read_chunk(tmp_path / "out.npy", Files({archive.name: str(archive)}, {}), **piece.arguments)
-        rows = pd.DataFrame(np.load(tmp_path / "out.npy")[QUALITY], index=names)
-        for name, cut in {"square": 0, "wider": 16, "higher": 48}.items():
-            area = np.pi * 0.5**2 / 4 * 192 / (192 - cut)
-            assert rows.loc[name, "tissue_fraction"] == pytest.approx(area, abs=0.03)
-        assert rows.loc["empty"].tolist() == [0, 1, 0, 0]
-        for stain in ("haematoxylin", "dab"):
-            assert rows.loc[["wider", "higher"], stain].to_numpy() == pytest.approx(
-                rows.loc["square", stain], abs=0.02
-            )
-
-    def test_predict_measures_the_picture(self, archive: Path) -> None:
-        with ExitStack() as closing:
-            members = list_pictures(archive, limits=self.PARAMS.fetch.limits, closing=closing)
-            ((empty, *shown),) = read_picture_batches(members, self.PARAMS)
-        assert "empty" in empty.id
-        assert empty.tissue == 0
-        assert all(0.15 < one.tissue < 0.3 for one in shown)
-
-
 class TestCrops:
     ZOOM, SIDE = 3, 16
 
     def empty(self, level: int = 240) -> NDArray[np.uint8]:
         return np.full((self.ZOOM * self.SIDE, self.ZOOM * self.SIDE, 3), level, np.uint8)
 
-    def place(self, number: int) -> tuple[slice, slice]:
+    def tile(self, number: int) -> tuple[slice, slice]:
         row, column = np.array(divmod(number, self.ZOOM)) * self.SIDE
         return np.s_[row : row + self.SIDE, column : column + self.SIDE]
 
     @given(st.sets(st.integers(0, 8), min_size=1))
-    def test_those_with_tissue_are_kept_in_reading_order(self, stained: set[int]) -> None:
+    def test_crops_with_tissue_are_kept_in_reading_order(self, stained: set[int]) -> None:
         image = self.empty()
         for number in stained:
-            image[self.place(number)] = 60 + 10 * number
+            image[self.tile(number)] = 60 + 10 * number
         crops = choose_crops(image, within=np.s_[:, :], count=len(stained), zoom=self.ZOOM)
         assert crops.shape == (len(stained), self.SIDE, self.SIDE, 3)
         assert [crop[5, 5, 0] for crop in crops] == [60 + 10 * n for n in sorted(stained)]
 
-    def test_the_most_tissue_wins_and_the_first_of_equals(self) -> None:
+    def test_crops_with_the_most_tissue_are_kept_and_the_first_of_equals(self) -> None:
         image = self.empty()
         for number, share in {1: 0.3, 4: 0.6, 5: 0.6, 7: 0.9, 8: 0.6}.items():
-            rows, columns = self.place(number)
+            rows, columns = self.tile(number)
             image[rows, columns.start : columns.start + round(share * self.SIDE)] = 100 + number
         crops = choose_crops(image, within=np.s_[:, :], count=3, zoom=self.ZOOM)
         assert [crop[5, 2, 0] for crop in crops] == [104, 105, 107]
 
-    def test_all_are_kept_where_all_are_asked_for(self) -> None:
+    def test_all_crops_are_kept_if_their_number_is_all(self) -> None:
         image = self.empty()
         image[::2] = 90
         crops = choose_crops(image, within=np.s_[:, :], count=9, zoom=self.ZOOM)
         assert [crop.tolist() for crop in crops] == [
-            image[self.place(number)].tolist() for number in range(9)
+            image[self.tile(number)].tolist() for number in range(9)
         ]
 
     def test_a_grey_slide_beside_padding_is_no_tissue(self) -> None:
         image = self.empty(255)
         within = np.s_[4:44, :]
         image[within] = 240
-        image[self.place(8)][:10] = 90
+        image[self.tile(8)][:10] = 90
         (crop,) = choose_crops(image, within=within, count=1, zoom=self.ZOOM)
         assert (crop[:10] == 90).all()

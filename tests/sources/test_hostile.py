@@ -82,13 +82,7 @@ def test_image_is_refused_or_decoded_in_time(name: str) -> None:
     content, reason = image_file(name), IMAGES[name][1]
     start = time.perf_counter()
     try:
-        image, _, _ = decode(
-            content,
-            size=64,
-            max_pixels=SPLIT.max_pixels,
-            min_side=SPLIT.min_side,
-            max_aspect=SPLIT.max_aspect,
-        )
+        (image,), _, _ = decode(content, SPLIT, sizes=(64,))
         received = ""
         assert image.shape == (64, 64, 3)
     except UnreadableImageError as error:
@@ -210,7 +204,8 @@ def test_mutated_archive_is_read_or_refused(tmp_path: Path, case: tuple[str, byt
 @pytest.mark.filterwarnings("ignore")
 def test_mutated_image_is_decoded_or_refused(content: bytes) -> None:
     try:
-        image, _, _ = decode(content, size=32, max_pixels=10**6, min_side=4, max_aspect=10)
+        limits = SPLIT.model_copy(update={"max_pixels": 10**6, "min_side": 4})
+        (image,), _, _ = decode(content, limits, sizes=(32,))
         told = str(image.shape)
     except UnreadableImageError as refused:
         told = str(refused)

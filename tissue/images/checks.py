@@ -1,29 +1,21 @@
 """Checks that stop `split` before a model is trained on too little data."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from tissue.common.errors import InputError
-from tissue.common.holdout import missing_classes
 from tissue.config.schema import Split
 
 
 def check_counts(
     index: pd.DataFrame, minimum: int, classes: Iterable[str], rejected: pd.DataFrame | None = None
 ) -> None:
-    """Check that every class has at least `minimum` images.
+    """Raise an `InputError` if a class has fewer images than `minimum`.
 
-    Args:
-        index: one row per image.
-        minimum: number of images.
-        classes: names of all classes.
-        rejected: images that cannot be used, with the columns id and reason, for the message.
-
-    Raises:
-        InputError: naming the classes that have fewer.
+    The message gives the `reason` of some rejected images, if there are any.
     """
     counts = index["class"].value_counts().reindex(sorted(classes), fill_value=0)
     few = counts[counts < minimum]
@@ -37,9 +29,8 @@ def check_counts(
         )
 
 
-def check_training(index: pd.DataFrame) -> None:
-    """Raise an `InputError` if a class has no image that is `assigned` to training."""
-    missing = missing_classes(index, (index["assigned"] == "train").to_numpy())
+def check_training(missing: Sequence[str]) -> None:
+    """Raise an `InputError` if classes have no training images."""
     if missing:
         raise InputError(
             "split: expected training images of every class. Received: none of "
@@ -53,10 +44,7 @@ def select_usable(
 ) -> tuple[pd.DataFrame, NDArray[np.int64], pd.DataFrame]:
     """Return the index of all usable images, their row numbers, and the rejected images.
 
-    Args:
-        manifest: one row per image.
-        table: what was read of each image; `reason` says why an image cannot be used.
-        settings: how many images may be rejected, and how many every class needs.
+    The table has one row for each of the manifest; `reason` says why an image cannot be used.
 
     Raises:
         InputError: if too many images are rejected, or a class has too few left.

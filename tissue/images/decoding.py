@@ -69,10 +69,7 @@ def decode(
 def content_box(width: int, height: int, size: int) -> tuple[slice, slice]:
     """Return the rows and columns of a decoded square that hold the image; the rest is padding.
 
-    Args:
-        width: of the original, as returned by `decode`.
-        height: of the original.
-        size: side of the square, in pixels.
+    Width and height are those of the original, as `decode` returns them.
     """
     scale = size / max(width, height)
     shown = [max(1, round(side * scale)) for side in (height, width)]

@@ -16,7 +16,7 @@ from tissue.common.names import SPLITS
 from tissue.config.schema import Split
 from tissue.data.index import QUALITY
 from tissue.images.checks import check_counts, check_leaks, check_training
-from tissue.images.duplicates import clusters
+from tissue.images.duplicates import join_pairs
 from tissue.images.groups import assign_groups, find_leaks, name_groups
 from tissue.images.quality import BLANK
 from tissue.images.stored import StoredImages, StoredRows, write_shards
@@ -29,21 +29,15 @@ COLUMNS = [
 
 
 class Division(NamedTuple):
-    """Which image belongs to which split.
+    """The index with `copies` (number of a set of copies), `group`, `label` and `assigned`.
 
-    Attributes:
-        index: one row per image, with `copies`, the number of its set of copies, `group`, `label`
-            and `assigned`, the name of its split or `dropped`.
-        rule: where groups come from.
-        leaks: how many images, test images, sets of copies and groups leak, and how many images
-            were dropped for it.
-        leaked: the images that leak, see `find_leaks`.
+    The latter is the name of a split, or `dropped`.
     """
 
     index: pd.DataFrame
-    rule: str
-    leaks: dict[str, int]
-    leaked: pd.DataFrame
+    rule: str  # that gives the groups
+    leaks: dict[str, int]  # the counts of `find_leaks`, and how many images were dropped
+    leaked: pd.DataFrame  # the table of `find_leaks`
 
     @property
     def kept(self) -> pd.DataFrame:
@@ -73,9 +67,9 @@ def assign_splits(
     from the rest. Both are taken by whole groups and stratified by class.
 
     Args:
-        index: one row per usable image, with `split` (train, test or empty), `class` and `blur`.
+        index: one row per usable image; `split` is train, test or empty.
         pairs: near-duplicates as row numbers (P, 2).
-        settings: the fractions, where groups come from, and what is done about leaks.
+        settings: fractions, groups, and what is done about leaks.
         seed: of the choice.
 
     Raises:
@@ -83,8 +77,8 @@ def assign_splits(
             images leak that must not.
     """
     same = np.concatenate([pairs, _same_pixels(index["sha256"])])
-    index = index.assign(copies=clusters(len(index), same), assigned=DROPPED)
-    linked = clusters(len(index), same[_has_detail(index)[same].all(axis=1)])
+    index = index.assign(copies=join_pairs(len(index), same), assigned=DROPPED)
+    linked = join_pairs(len(index), same[_has_detail(index)[same].all(axis=1)])
     names, rule = name_groups(index, linked, settings)
     test = (index["split"] == "test").to_numpy()
     leaked, leaks = find_leaks(index.assign(copies=linked), names, test)
@@ -98,7 +92,7 @@ def assign_splits(
     index["label"] = index["class"].map(labels)
     division = Division(index, rule, leaks | {"dropped": len(dropped)}, leaked)
     check_counts(division.kept, settings.min_per_class, labels)
-    check_training(division.kept)
+    check_training(division.missing["train"])
     return division
 
 
@@ -137,7 +131,7 @@ def write_division(
     out: Path,
     settings: Split,
 ) -> None:
-    """Write arrays, tables and class names to the folder `out`.
+    """Write arrays, tables and class names.
 
     Args:
         division: which image belongs to which split.
@@ -196,15 +190,13 @@ def division_metrics(division: Division, rejected: int) -> dict[str, Any]:
     """
     index, splits = division.kept, division.splits
     exact = len(index) - index["sha256"].nunique()
-    sources = index["source"].unique()
+    sources, classes = index["source"].unique(), index["class"].unique()
     return {
         "source": sources[0] if len(sources) == 1 else f"{len(sources)} archives or folders",
         "group_rule": division.rule,
         "images": {name: len(rows) for name, rows in splits.items()},
-        "images_per_class": {
-            name: _balance(rows, index["class"].unique()) for name, rows in splits.items()
-        },
-        "classes": index["class"].nunique(),
+        "images_per_class": {name: _balance(rows, classes) for name, rows in splits.items()},
+        "classes": len(classes),
         "classes_missing": {name: len(missing) for name, missing in division.missing.items()},
         "blank": int((index["tissue_fraction"] < BLANK).sum()),
         "duplicates": {

@@ -7,10 +7,12 @@ good part of the same tissue, in any orientation and at up to 2.5 times the scal
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Protocol
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
@@ -32,7 +34,7 @@ NEIGHBOURS = 8
 MOST_NEIGHBOURS = 128
 PATIENCE = 12  # failed comparisons of two clusters before they are no longer compared
 MIN_SUPPORT = 5  # key points that must agree before pixels are compared
-MIN_AGREEMENT = 0.15  # of the pixels, a correlation, however many key points agree
+MIN_AGREEMENT = 0.15  # least correlation of the pixels, however many key points agree
 
 
 def exact_digest(image: NDArray[np.uint8]) -> str:
@@ -111,39 +113,10 @@ def _candidates(tree: cKDTree, rows: NDArray[np.int64], neighbours: int) -> NDAr
     return np.stack(np.divmod(pairs, tree.n), axis=1)
 
 
-def same_tissue(support: int, correlation: float) -> bool:
-    """Return whether two pictures show the same tissue.
-
-    With few key points that agree, pixels must be nearly equal (5 and 0.9); with many, they may be
-    blurred and shifted by another zoom (12 and 0.2). Of 5,000 pairs of different drawn cores, none
-    had more than 8 key points that agree, with a correlation of 0.53; 98 % of copies had 8 or more,
-    and 0.85.
-    """
-    return support >= MIN_SUPPORT and correlation >= max(MIN_AGREEMENT, 1.4 - support / 10)
-
-
 class Images(Protocol):
     """An array uint8 (N, S, S, 3), or an object that returns its rows."""
 
     def __getitem__(self, row: int, /) -> NDArray[np.uint8]: ...
-
-
-class KeyPointsOf(Protocol):
-    """The key points of the rows of an array of images."""
-
-    def __getitem__(self, row: int, /) -> KeyPoints: ...
-
-
-class FoundKeyPoints:
-    """Key points that are found at their first use, and kept."""
-
-    def __init__(self, images: Images) -> None:
-        self._images, self._points = images, dict[int, KeyPoints]()
-
-    def __getitem__(self, row: int) -> KeyPoints:
-        if row not in self._points:
-            self._points[row] = find_keypoints(np.asarray(self._images[row]))
-        return self._points[row]
 
 
 class _Clusters:
@@ -170,18 +143,25 @@ class _Clusters:
 class _Comparison:
     """Compares pairs of rows and joins those that show the same tissue."""
 
-    def __init__(self, images: Images, points: KeyPointsOf, count: int) -> None:
+    def __init__(self, images: Images, points: Callable[[int], KeyPoints], count: int) -> None:
         self.images, self.points = images, points
         self.clusters = _Clusters(count)
         self.found: list[tuple[int, int]] = []
         self._failed: Counter[tuple[int, int]] = Counter()
 
-    def _alike(self, i: int, j: int) -> bool:
-        similarity = align_keypoints(self.points[i], self.points[j])
+    def _show_same_tissue(self, i: int, j: int) -> bool:
+        """Compare two pictures.
+
+        With few key points that agree, pixels must be nearly equal (5 and 0.9); with many, they may
+        be blurred and shifted by another zoom (12 and 0.2). Of 5,000 pairs of different drawn
+        cores, none had more than 8 key points that agree, with a correlation of 0.53; 98 % of
+        copies had 8 or more, and 0.85.
+        """
+        similarity = align_keypoints(self.points(i), self.points(j))
         if similarity.support < MIN_SUPPORT:
             return False
-        one, other = np.asarray(self.images[i]), np.asarray(self.images[j])
-        return same_tissue(similarity.support, agreement(one, other, similarity))
+        correlation = agreement(self.images[i], self.images[j], similarity)
+        return correlation >= max(MIN_AGREEMENT, 1.4 - similarity.support / 10)
 
     def compare(self, i: int, j: int) -> None:
         """Join two rows that show the same tissue, unless that is known of their clusters."""
@@ -189,7 +169,7 @@ class _Comparison:
         between = (min(one, other), max(one, other))
         if one == other or self._failed.get(between, 0) >= PATIENCE:
             return
-        if self._alike(i, j):
+        if self._show_same_tissue(i, j):
             self.clusters.join(one, other)
             self.found.append((i, j))
         elif max(self.clusters.size(one), self.clusters.size(other)) > 1:
@@ -200,7 +180,7 @@ class _Comparison:
 def near_duplicate_pairs(
     images: Images,
     fingerprints: NDArray[np.float32],
-    points: KeyPointsOf | None = None,
+    points: Callable[[int], KeyPoints] | None = None,
     *,
     neighbours: int = NEIGHBOURS,
     progress: bool = False,
@@ -214,7 +194,7 @@ def near_duplicate_pairs(
     Args:
         images: uint8 (N, S, S, 3), read one at a time.
         fingerprints: float32 (N, D), by `fingerprint`.
-        points: key points of the images; by default they are found here.
+        points: returns the key points of a row; by default they are found here.
         neighbours: nearest neighbours that are candidates in the first search.
         progress: whether to show a progress bar.
     """
@@ -222,7 +202,8 @@ def near_duplicate_pairs(
     if count < 2:
         return np.empty((0, 2), np.int64)
     tree = cKDTree(_search_space(fingerprints))
-    comparison = _Comparison(images, points or FoundKeyPoints(images), count)
+    points = points or cache(lambda row: find_keypoints(images[row]))
+    comparison = _Comparison(images, points, count)
     rows = np.arange(count)
     while len(rows) and neighbours <= MOST_NEIGHBOURS:
         pairs = _candidates(tree, rows, neighbours)
@@ -235,11 +216,8 @@ def near_duplicate_pairs(
     return np.array(sorted(comparison.found), np.int64).reshape(-1, 2)
 
 
-def clusters(count: int, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+def join_pairs(count: int, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return int64 (count,): the cluster of each row, numbered by first appearance."""
     links = coo_array((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), (count, count))
     _, label = connected_components(links, directed=False)
-    _, first, label = np.unique(label, return_index=True, return_inverse=True)
-    order = np.empty(len(first), np.int64)
-    order[np.argsort(first)] = np.arange(len(first))
-    return order[label]
+    return pd.factorize(label)[0]

@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from tissue.common.errors import InputError
 from tissue.common.names import CLUSTERS, slide_of
 from tissue.config.schema import Split
+from tissue.images.duplicates import join_pairs
 
 
 def add_known_groups(index: pd.DataFrame, settings: Split) -> pd.DataFrame:
@@ -94,11 +93,6 @@ def name_groups(
     The rule is the first that applies: `metadata` or `group_pattern`, where the user gives donors;
     `donor` or `slide`, where the source names one for every image; `slide in file name`, where all
     files are named as in the atlas; else `near-duplicate cluster`, named after its first id.
-
-    Args:
-        index: one row per image, with `id`, `donor` and `slide`, empty where unknown.
-        clusters: number of the near-duplicate cluster of each image, int64 (N,).
-        settings: `metadata` and `group_pattern` are used.
     """
     for rule in ("metadata", "group_pattern"):
         if getattr(settings, rule) is not None:
@@ -124,11 +118,8 @@ def assign_groups(names: pd.Series, clusters: NDArray[np.int64]) -> pd.Series:
     the same picture on both sides. A group has the first of its names, in order.
     """
     code, known = pd.factorize(names)
-    size = len(known) + int(clusters.max(initial=0)) + 1
-    ends = (code, clusters + len(known))
-    links = coo_array((np.ones(len(code), np.int8), ends), (size, size))
-    _, component = connected_components(links, directed=False)
-    return _first_names(names, component[code])
+    links = np.stack([code, clusters + len(known)], axis=1)
+    return _first_names(names, join_pairs(int(links.max()) + 1, links)[code])
 
 
 def find_leaks(
@@ -142,9 +133,9 @@ def find_leaks(
         test: which rows are the test set.
 
     Returns:
-        One row per image that leaks, labelled as in `index`, with id, class, shared (copy or
-        group), name, and test_id, an image that it shares this with; and how many images, test
-        images, sets of copies and groups leak.
+        The rows of `index` that leak, with the columns id, class, shared (copy or group), name, and
+        test_id, an image that shares it; and how many images, test images, sets of copies and
+        groups leak.
     """
     by_copy, copies = _on_both_sides(index["copies"], test)
     by_name, groups = _on_both_sides(names, test)

@@ -21,9 +21,7 @@ SIDE = 128  # of the grey picture that is searched, in pixels
 MOST = 96  # key points kept per picture, the strongest
 SIGMAS = 1.4 * 2 ** (np.arange(7) / 2)
 RINGS = np.array([1.2, 2.4, 4.0, 6.0, 8.5, 12.0])  # radii, in standard deviations of the blob
-RING_BLUR = np.array(
-    [0, 0, 1, 2, 2, 3]
-)  # levels of further smoothing: outer samples are farther apart
+RING_BLUR = np.array([0, 0, 1, 2, 2, 3])  # smoothing levels: outer samples are farther apart
 ANGLES = 16
 ORDERS = 7  # of the Fourier series, the mean included
 DESCRIPTOR = len(RINGS) * ORDERS

@@ -44,12 +44,7 @@ class ReadImage(NamedTuple):
 
 
 def read_image(content: bytes, settings: Split, *, size: int) -> ReadImage:
-    """Decode an image file, cut crops and measure the quality.
-
-    Args:
-        content: the file, see `decode`.
-        settings: limits and crops.
-        size: side S in pixels.
+    """Decode an image file to `size` pixels, cut crops and measure the quality.
 
     Raises:
         UnreadableImageError: if the image cannot be used.
@@ -66,14 +61,7 @@ def read_image(content: bytes, settings: Split, *, size: int) -> ReadImage:
 
 
 def reading_work(manifest: pd.DataFrame, settings: Split, *, raw: Path, size: int) -> Work:
-    """Return the reading of all images as chunks of `read_chunk`.
-
-    Args:
-        manifest: one row per image, with `id` and `file`.
-        settings: limits and crops.
-        raw: the folder of the zip files and of `manifest.csv`.
-        size: side in pixels.
-    """
+    """Return the reading of all images of the folder `raw` as chunks of `read_chunk`."""
     chunks = []
     for number, start in enumerate(range(0, len(manifest), ROWS)):
         rows = manifest.iloc[start : start + ROWS]

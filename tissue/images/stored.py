@@ -1,6 +1,6 @@
 """What was read of all images, in files too large for memory, one row at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -69,19 +69,15 @@ class StoredImages:
         return self._stored.read(int(self._rows[row]), self._field)
 
 
-class StoredKeyPoints:
-    """The key points of some rows, in the order of `rows`."""
+def stored_key_points(stored: StoredRows, rows: NDArray[np.int64]) -> Callable[[int], KeyPoints]:
+    """Return a function that reads the key points of one of `rows`, by its position."""
 
-    def __init__(self, stored: StoredRows, rows: NDArray[np.int64]) -> None:
-        self._stored, self._rows = stored, rows
-        self._recent = lru_cache(CACHED)(self._read)
-
-    def __getitem__(self, row: int) -> KeyPoints:
-        return self._recent(row)
-
-    def _read(self, row: int) -> KeyPoints:
-        points = self._stored.read(int(self._rows[row]), "key_points")
+    @lru_cache(CACHED)
+    def read(row: int) -> KeyPoints:
+        points = stored.read(int(rows[row]), "key_points")
         return KeyPoints(*(points[name][: points["count"]] for name in KeyPoints._fields))
+
+    return read
 
 
 def write_shards(path: Path, images: StoredImages, *, shard_size: int) -> None:

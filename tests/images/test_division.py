@@ -1,0 +1,110 @@
+"""Splits by whole groups; leaks and copies are found, counted, listed, and dropped or refused."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.pipeline import ROOT
+from tissue.common.errors import InputError
+from tissue.config.loading import load_params
+from tissue.images.division import Division, assign_splits, division_metrics, list_duplicates
+
+DEFAULT = load_params(ROOT / "params.yaml").split
+# Donor 9 is on both sides; 02 is a copy of 09, of another class; 03 and 04 are one picture.
+ROWS = [
+    ("train", "a", "1", "A"), ("train", "a", "9", "B"), ("train", "b", "2", "C"),
+    ("train", "a", "3", "D"), ("train", "a", "3", "D"), ("train", "b", "4", "E"),
+    ("train", "b", "5", "F"), ("train", "a", "6", "G"), ("test", "a", "9", "H"),
+    ("test", "a", "8", "C"), ("test", "b", "7", "I"), ("train", "b", "2", "J"),
+]  # fmt: skip
+
+
+def divide(rows: list[tuple[str, str, str, str]], **changes: Any) -> Division:
+    """Divide images of (split, class, donor, pixels) without near-duplicates; W is white."""
+    table = pd.DataFrame(rows, columns=["split", "class", "donor", "sha256"])
+    index = table.assign(
+        id=[f"{row.split}/{number:02d}.jpg" for number, row in enumerate(table.itertuples())],
+        blur=np.where(table["sha256"] == "W", 1.0, 0.1), source="a.zip", slide="",
+        tissue_fraction=0.5,
+    )  # fmt: skip
+    settings = DEFAULT.model_copy(update={"min_per_class": 1, **changes})
+    return assign_splits(index, np.empty((0, 2), np.int64), settings, seed=1)
+
+
+def test_leaks_are_reported_and_stay_where_they_are():
+    division = divide(ROWS, on_leak="report")
+    metrics = division_metrics(division, 0)
+    assert metrics["images"]["test"] == 3
+    assert sum(metrics["images"].values()) == len(ROWS)
+    assert metrics["leaks"] == {
+        "images": 2, "test_images": 2, "copies": 1, "groups": 1, "dropped": 0,
+    }  # fmt: skip
+    assert metrics["duplicates"] == {"exact": 2, "near": 0, "across_splits": 1, "relabelled": 1}
+    assert metrics["groups"]["shared"] == 2
+    table = division.leaked.to_dict("list")
+    assert table["id"] == ["train/01.jpg", "train/02.jpg"]
+    assert table["shared"] == ["group", "copy"]
+    assert table["test_id"] == ["test/08.jpg", "test/09.jpg"]
+
+
+def test_leaks_are_dropped_from_training_and_never_from_the_test_set():
+    division = divide(ROWS, on_leak="drop")
+    metrics = division_metrics(division, 0)
+    assert set(division.index[division.index["assigned"] == "dropped"]["id"]) == {
+        "train/01.jpg", "train/02.jpg",
+    }  # fmt: skip
+    assert metrics["images"]["test"] == 3
+    assert sum(metrics["images"].values()) == len(ROWS) - 2
+    assert metrics["leaks"]["dropped"] == metrics["leaks"]["images"] == 2
+    assert metrics["groups"]["shared"] == metrics["duplicates"]["across_splits"] == 0
+    # The donor of the dropped copy has another image, which stays.
+    assert division.kept.set_index("id").at["train/11.jpg", "group"] == "2"
+
+
+def test_leaks_stop_the_run_if_they_must():
+    with pytest.raises(InputError, match=r"Received: 2, e\.g\. train/01\.jpg \(group: test/08"):
+        divide(ROWS, on_leak="fail")
+    clean = [row for number, row in enumerate(ROWS) if number not in (1, 2)]
+    assert divide(clean, on_leak="fail").leaks["images"] == 0
+
+
+def test_images_without_detail_do_not_link_donors():
+    """White tiles of several donors are copies of each other, but they do not leak."""
+    white = [("train", "ab"[n % 2], str(n), "W") for n in (1, 2, 3, 4)] + [("test", "a", "7", "W")]
+    division, before = (divide(rows, on_leak="report") for rows in ([*ROWS, *white], ROWS))
+    assert division.leaks == before.leaks
+    assert set(division.index["group"]) == set(before.index["group"])
+    duplicates = division_metrics(division, 0)["duplicates"]
+    assert duplicates == {"exact": 6, "near": 0, "across_splits": 1, "relabelled": 2}
+    assert list_duplicates(division.index)["set"].value_counts().max() == 5
+
+
+def test_every_class_needs_training_images():
+    with pytest.raises(InputError, match=r"training images of every class. Received: none of c"):
+        divide([*ROWS, ("test", "c", "12", "Z")])
+    with pytest.raises(InputError, match=r"expected training images. Received: 12 images, all"):
+        divide([("test", *row[1:]) for row in ROWS])
+
+
+def test_a_class_that_loses_its_images_to_leaks_stops_the_run():
+    rows = [*ROWS, ("train", "c", "7", "Z")]
+    with pytest.raises(InputError, match=r"split\.min_per_class: .*Received: c 0"):
+        divide(rows, on_leak="drop")
+
+
+@pytest.mark.parametrize("on_leak", ["report", "drop", "fail"])
+def test_a_test_set_that_is_made_here_shares_nothing(on_leak: str):
+    metrics = division_metrics(divide([("", *row[1:]) for row in ROWS], on_leak=on_leak), 0)
+    assert metrics["leaks"]["images"] == metrics["groups"]["shared"] == 0
+    assert metrics["duplicates"]["across_splits"] == 0
+    assert sum(metrics["images"].values()) == len(ROWS)
+
+
+def test_copies_are_listed_set_by_set():
+    table = list_duplicates(divide(ROWS).index)
+    assert table["set"].tolist() == [1, 1, 2, 2]
+    assert table["id"].tolist() == ["test/09.jpg", "train/02.jpg", "train/03.jpg", "train/04.jpg"]
+    assert table["relabelled"].tolist() == [True, True, False, False]
+    assert table["exact"].all()
