@@ -124,12 +124,7 @@ def _same_pixels(digests: pd.Series) -> NDArray[np.int64]:
 
 
 def write_division(
-    division: Division,
-    stored: StoredRows,
-    usable: NDArray[np.int64],
-    *,
-    out: Path,
-    settings: Split,
+    division: Division, stored: StoredRows, usable: NDArray[np.int64], *, out: Path, settings: Split
 ) -> None:
     """Write arrays, tables and class names.
 

@@ -26,21 +26,13 @@ USED_SETTINGS = {"crops", "max_pixels", "min_side", "max_aspect"}
 
 
 class ReadImage(NamedTuple):
-    """An image as the pipeline uses it.
+    """An image as the pipeline uses it."""
 
-    Attributes:
-        image: uint8 (S, S, 3).
-        crops: uint8 (C, S, S, 3), those with the most tissue; C is 0 where none are kept.
-        width: of the original in pixels, after it is turned by its EXIF orientation.
-        height: of the original.
-        quality: the measures of `measure_quality`, of the image without padding.
-    """
-
-    image: NDArray[np.uint8]
-    crops: NDArray[np.uint8]
-    width: int
+    image: NDArray[np.uint8]  # (S, S, 3)
+    crops: NDArray[np.uint8]  # (C, S, S, 3), those with the most tissue; C may be 0
+    width: int  # of the original in pixels, after it is turned by its EXIF orientation
     height: int
-    quality: dict[str, float]
+    quality: dict[str, float]  # by `measure_quality`, of the image without padding
 
 
 def read_image(content: bytes, settings: Split, *, size: int) -> ReadImage:
