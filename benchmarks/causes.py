@@ -92,11 +92,10 @@ def explain_planted(
 
 
 def named_table(errors: pd.DataFrame) -> pd.DataFrame:
-    """Return for each model and planted kind the number of errors, and how many name it."""
-    errors = errors[errors["planted"] != ""]
-    hits = (errors["planted"] == errors["cause"]).groupby([errors["model"], errors["planted"]])
-    table = hits.agg(["size", "sum", "mean"]).set_axis(["errors", "named", "share"], axis=1)
-    return table.reset_index()
+    """Return for each model and planted cause the number of errors, and how many name it."""
+    hits = errors[errors["planted"] != ""].assign(hit=errors["planted"] == errors["cause"])
+    by_cause = hits.groupby(["model", "planted"])["hit"]
+    return by_cause.agg(errors="size", named="sum", share="mean").reset_index()
 
 
 def measure_suspects(

@@ -10,8 +10,13 @@ from tissue.data.index import Dataset
 from tissue.metrics.classification import prediction_tables
 
 CLASSES = ["colon", "kidney", "lung", "skin_1", "skin_2"]
-COUNTS = {"train": 60, "val": 15, "test": 30}
-PLANTED = {"blur": 6, "little_tissue": 6, "extreme_stain": 6, "unlike_training": 6}
+SIZES = {"train": 60, "val": 15, "test": 30}
+FACTORS = {
+    "blur": ("blur", 3), "little_tissue": ("tissue_fraction", 0.1),
+    "extreme_stain": ("haematoxylin", 5),
+}  # fmt: skip
+PLANTED = (*FACTORS, "unlike_training", "suspect_label")
+COUNT = 6  # of test images, for each planted cause
 
 
 def planted_datasets(folder: Path, seed: int = 0) -> tuple[dict[str, Dataset], pd.Series]:
@@ -21,7 +26,7 @@ def planted_datasets(folder: Path, seed: int = 0) -> tuple[dict[str, Dataset], p
     centres[4] = centres[3] + 0.3 * rng.normal(size=24)  # the two skins
     datasets, planted = {}, pd.Series(dtype=str)
     for name in SPLITS:
-        labels = np.repeat(np.arange(len(CLASSES)), COUNTS[name])
+        labels = np.repeat(np.arange(len(CLASSES)), SIZES[name])
         n = len(labels)
         index = pd.DataFrame({
             "id": [f"{name}/{i}" for i in range(n)],
@@ -44,23 +49,17 @@ def planted_datasets(folder: Path, seed: int = 0) -> tuple[dict[str, Dataset], p
 
 
 def _plant(index: pd.DataFrame, points: np.ndarray, rng: np.random.Generator) -> pd.Series:
+    drawn = rng.permutation(len(index))[: COUNT * len(PLANTED)].reshape(-1, COUNT)
     planted = pd.Series("", index.index)
-    order = iter(rng.permutation(len(index)))
-    for cause, count in PLANTED.items():
-        rows = [next(order) for _ in range(count)]
+    for cause, rows in zip(PLANTED, drawn, strict=True):
         planted[rows] = cause
-        if cause == "unlike_training":
-            points[rows] = rng.gamma(2, 3, (1, points.shape[1])) + rng.normal(size=(count, 24))
-        else:
-            column, factor = {
-                "blur": ("blur", 3), "little_tissue": ("tissue_fraction", 0.1),
-                "extreme_stain": ("haematoxylin", 5),
-            }[cause]  # fmt: skip
+        if cause in FACTORS:
+            column, factor = FACTORS[cause]
             index.loc[rows, column] *= factor
-    rows = [next(order) for _ in range(6)]
-    planted[rows] = "suspect_label"
-    # A class of another organ system.
-    index.loc[rows, "label"] = np.where(index.loc[rows, "label"] == 0, 1, 0)
+        elif cause == "unlike_training":
+            points[rows] = rng.gamma(2, 3, (1, 24)) + rng.normal(size=(COUNT, 24))
+        else:  # a class of another organ system
+            index.loc[rows, "label"] = np.where(index.loc[rows, "label"] == 0, 1, 0)
     index["class"] = np.asarray(CLASSES)[index["label"]]
     return planted
 

@@ -232,12 +232,13 @@ class TestConfusions:
         for name, table in tables.items():
             matrix = sk.confusion_matrix(table["class"], table["predicted"], labels=CLASSES)
             rows = frame[frame["model"] == name]
+            actual, predicted = (
+                pd.Index(CLASSES).get_indexer(rows[c]) for c in ("actual", "predicted")
+            )
+            assert rows["count"].tolist() == matrix[actual, predicted].tolist()
             assert rows["count"].sum() == matrix.sum() - np.trace(matrix)
-            for _, row in rows.iterrows():
-                a, p = CLASSES.index(row["actual"]), CLASSES.index(row["predicted"])
-                assert row["count"] == matrix[a, p]
-                assert row["n"] == matrix[a].sum()
-                assert row["share"] == pytest.approx(matrix[a, p] / matrix[a].sum())
+            assert rows["n"].tolist() == matrix.sum(axis=1)[actual].tolist()
+            assert rows["share"].tolist() == pytest.approx((rows["count"] / rows["n"]).tolist())
 
     def test_nothing_confused(self) -> None:
         frame = confusions({"scratch": predictions(1, skill=100)})

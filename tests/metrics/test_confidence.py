@@ -6,8 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tissue.figures.curves import reliability_figure, risk_coverage_figure
-from tissue.figures.theme import png_bytes
 from tissue.metrics.classification import calibration_error
 from tissue.metrics.confidence import reliability, risk_coverage
 
@@ -61,14 +59,3 @@ def test_many_images_give_a_hundred_rows() -> None:
     assert risk_coverage(few)["n"].tolist() == list(range(1, 101))
     frame = table(list(rng.random(5_000) < 0.7), list(rng.random(5_000)))
     assert len(risk_coverage(frame)) == 100
-
-
-def test_figures_have_the_same_bytes_each_time() -> None:
-    frame = table([True, False, True], [0.9, 0.5, 0.7])
-    names = {"scratch": "one", "pretrained": "other"}
-    for draw, measure in (
-        (reliability_figure, reliability),
-        (risk_coverage_figure, risk_coverage),
-    ):
-        curves = dict.fromkeys(names, measure(frame))
-        assert png_bytes(draw(curves, names=names)) == png_bytes(draw(curves, names=names))

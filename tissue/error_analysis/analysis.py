@@ -166,10 +166,6 @@ def shown_errors(errors: pd.DataFrame, most: int) -> pd.DataFrame:
     """Return at most `most` errors to show, in their order, renumbered.
 
     Each class of each model keeps its share, and the most confident errors of each are taken.
-
-    Args:
-        errors: `model`, `class`, `id` and `confidence`, one row per error.
-        most: how many to return.
     """
     ranked = errors.sort_values(["confidence", "id"], ascending=[False, True])
     ids = ranked.groupby(["model", "class"])["id"]

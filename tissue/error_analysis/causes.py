@@ -63,11 +63,7 @@ def neg_log10_p(values: ArrayLike, reference: ArrayLike) -> Values:
 
     The highest fifth of the reference is modelled as exponential (peaks over a threshold, Pickands
     1975), so that values beyond all of it can still be compared. The rate follows from the median
-    excess, which a few extreme images do not change.
-
-    Args:
-        values: (N,), larger is more extreme.
-        reference: (M,), of correct predictions.
+    excess, which a few extreme images do not change. Values are (N,), the reference is (M,).
     """
     values, ranked = np.asarray(values, float), np.sort(np.asarray(reference, float))
     if not len(ranked):
@@ -88,13 +84,7 @@ def measure_images(images: pd.DataFrame, quality: Quality, classes: Sequence[str
     Tissue and blur are compared with images of the true class, or with the mean of the true and
     the predicted class where that is less unusual: a liver with little tissue that is mistaken for
     a lung has as much of it as lungs do. Stain is compared with the true class alone: a dark skin
-    is mistaken for a lymph node because it is as dark as one.
-
-    Args:
-        images: quality, `class`, `predicted`, `label`, `score` (out-of-distribution),
-            `label_probability` and `unseen` of each image.
-        quality: of training images.
-        classes: all class names.
+    is mistaken for a lymph node because it is as dark as one. `images` are those of `explain`.
     """
     predicted = pd.Index(classes).get_indexer(images["predicted"])
     own = quality.deviation(images, images["label"].to_numpy(int))

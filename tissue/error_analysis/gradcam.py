@@ -67,12 +67,9 @@ def error_heat(
 
 
 def own_features(network: keras.Model, images: Images, crops: Images | None) -> NDArray[np.float32]:
-    """Return the features float32 (N, D') of a fine-tuned network: cached ones are of another.
+    """Return the features float32 (N, D') of a fine-tuned network, whose cached ones are others.
 
-    Args:
-        network: as saved by `train_pretrained`.
-        images: uint8 (N, S, S, 3).
-        crops: uint8 (N, C, S, S, 3), or None.
+    Images are uint8 (N, S, S, 3), crops uint8 (N, C, S, S, 3) or None.
     """
     features = []
     for first in range(0, len(images), BATCH):

@@ -61,10 +61,7 @@ class OutOfDistributionScore:
 
 
 def _without_copies(points: Points) -> Points:
-    """Keep one of each group of copies: with many, the density there would be infinite.
-
-    Every image near them would then be infinitely far away by comparison.
-    """
+    """Keep one of each group of copies: many make the density, and the scores nearby, infinite."""
     radius = COPY * np.sqrt(points.var(axis=0).sum())
     near = NearestNeighbors(radius=radius).fit(points).radius_neighbors(return_distance=False)
     return points[[bool((rows > number).all()) for number, rows in enumerate(near)]]
@@ -78,13 +75,9 @@ class Space(NamedTuple):
     score: OutOfDistributionScore
 
     def project(self, images: pd.DataFrame, embed: Path) -> tuple[Points, Points]:
-        """Return projected features (N, K) and scores (N,), for training images 0.
+        """Return projected features (N, K) and scores (N,) of images, one split after the other.
 
         The features are read in blocks: those of a large set do not fit into memory.
-
-        Args:
-            images: id, split and quality measures, one split after the other.
-            embed: the folder that `embed` wrote.
         """
         points, scores = list[Points](), list[Points]()
         for split, table in images.groupby("split", sort=False):
@@ -92,7 +85,7 @@ class Space(NamedTuple):
                 rows = table.iloc[start : start + BLOCK]
                 scaled = self.scaling(mean_features(rows, str(split), embed))
                 points.append(self.pca.transform(scaled))
-                # Training images would be their own nearest neighbours.
+                # The score of training images is 0: they are their own nearest neighbours.
                 known = split == "train"
                 scores.append(np.zeros(len(rows)) if known else self.score(scaled, rows))
         return np.concatenate(points), np.concatenate(scores)
@@ -115,12 +108,8 @@ def log_quality(table: pd.DataFrame) -> Points:
 def nearest_images(points: Points, train_points: Points, train: pd.DataFrame) -> pd.DataFrame:
     """Return ids, classes and groups of the five nearest training images, nearest first.
 
-    Columns stay empty if there are fewer than five training images.
-
-    Args:
-        points: projected features (N, K) of the images.
-        train_points: those of the training images, (M, K).
-        train: id, class and group of the training images.
+    `points` (N, K) and `train_points` (M, K) are projected features. Columns stay empty if there
+    are fewer than five training images.
     """
     count = min(NEIGHBOURS, len(train_points))
     rows = np.zeros((0, count), np.int64)

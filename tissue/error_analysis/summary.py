@@ -15,11 +15,8 @@ def summarise_causes(
 ) -> dict[str, Any]:
     """Return the summary of one model, nested as in `metrics/errors.json`.
 
-    Args:
-        tested: one row per test image: `class`, `predicted`, `group`, and `cause`, which for a
-            correct prediction is the cause that would be named if it were an error.
-        classes: all class names.
-        sampling: of donors, for the intervals.
+    `tested` has the class, predicted, group and cause of each test image. The cause of a correct
+    prediction is the one that would be named if it were an error.
     """
     atlas = is_atlas(classes)
     levels: dict[str, Mapping[str, str]] = {"classes": {name: name for name in classes}}

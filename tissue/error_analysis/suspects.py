@@ -71,11 +71,7 @@ def label_fit(probabilities: Points, labels: NDArray[np.int64]) -> Points:
     The Bhattacharyya coefficient (the cosine of the roots of probabilities) of an image and of the
     mean over all images with its label. Unlike the probability of the label alone, it does not rank
     images of overlapping classes first: a colon mistaken for a small intestine is a common error, a
-    colon mistaken for a lung is not.
-
-    Args:
-        probabilities: cross-validated, (N, classes).
-        labels: as given, (N,).
+    colon mistaken for a lung is not. `probabilities` (N, classes) are cross-validated.
     """
     rooted = np.sqrt(probabilities)
     given = np.eye(probabilities.shape[1])[labels]
@@ -88,12 +84,8 @@ def suspect_labels(
     """Return the images with a suspect label, most suspect first, with `SUSPECT_COLUMNS`.
 
     Confident learning counts them; those that fit their label well are dropped. `quality` is the
-    fit, see `label_fit`; `suggested` is the most probable class.
-
-    Args:
-        images: id, split, class and label of each image.
-        probabilities: cross-validated, (N, classes).
-        classes: all class names.
+    fit, see `label_fit`; `suggested` is the most probable class. `probabilities` (N, classes) are
+    cross-validated.
     """
     labels = images["label"].to_numpy(int)
     found = np.zeros(len(labels), bool)

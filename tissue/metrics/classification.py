@@ -55,7 +55,7 @@ def measure_models(
     parameters: Mapping[str, int],
     sampling: Sampling,
 ) -> dict[str, dict[str, Any]]:
-    """Return the metrics of `scratch` and `pretrained`, and the `comparison` of both.
+    """Return the content of `metrics/{scratch,pretrained,comparison}.json`, by name.
 
     Args:
         tables: by model, predictions of all splits, as from `prediction_tables`.
@@ -63,9 +63,6 @@ def measure_models(
         classes: all class names.
         parameters: number of weights of each model.
         sampling: of donors, for the intervals.
-
-    Returns:
-        By the name of a file in `metrics`, its content.
     """
     tests = {name: table[table["split"] == "test"] for name, table in tables.items()}
     comparison = paired_comparison(tests["scratch"], tests["pretrained"], donors, sampling=sampling)

@@ -13,13 +13,8 @@ def reliability(table: pd.DataFrame) -> pd.DataFrame:
     """Return confidence and accuracy of each bin of the calibration error that has images.
 
     Guo et al. 2017, arXiv 1706.04599. The 95 % interval is Wilson's, which treats images as
-    independent: it is too narrow if a donor has several.
-
-    Args:
-        table: one row per image, with the columns `class`, `predicted` and `confidence`.
-
-    Returns:
-        confidence (mean of the bin), accuracy, accuracy_low, accuracy_high, n, by confidence.
+    independent: it is too narrow if a donor has several. The columns are confidence (mean of the
+    bin), accuracy, accuracy_low, accuracy_high and n.
     """
     rows = []
     for _, inside in table.groupby(calibration_bins(table)):
@@ -34,14 +29,8 @@ def risk_coverage(table: pd.DataFrame) -> pd.DataFrame:
     """Return the error rate among the most confident images, for each share that is kept.
 
     El-Yaniv and Wiener 2010, "On the foundations of noise-free selective classification". Images
-    of equal confidence are kept or rejected together, so the order of rows does not matter.
-
-    Args:
-        table: one row per image, with the columns `class`, `predicted` and `confidence`.
-
-    Returns:
-        coverage, error, threshold (the lowest confidence kept) and n, by coverage; at most 100
-        rows.
+    of equal confidence are kept or rejected together, so the order of rows does not matter. The
+    columns are coverage, error, threshold (the lowest confidence kept) and n; at most 100 rows.
     """
     ranked = table.sort_values("confidence", ascending=False, kind="stable")
     confidence = ranked["confidence"].to_numpy(float)

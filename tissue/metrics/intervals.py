@@ -37,11 +37,8 @@ def bootstrap(
     arXiv 1411.5279). If there is only one group, single images are resampled: the interval is then
     too narrow, as it still is, though less so, with two to four groups.
 
-    Args:
-        values: (N, K), K values of each image that add up, such as 1 if it is correct, and 1.
-        groups: (N,) the donor of each image.
-        statistic: maps sums (..., K) to the statistic (...).
-        sampling: how often groups are resampled, and the seed.
+    `values` (N, K) of each image add up, `groups` (N,) are the donors, and `statistic` maps sums
+    (..., K) to values (...).
     """
     sums = sums_by_group(values, groups)
     if len(sums) == 1:

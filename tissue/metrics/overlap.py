@@ -153,13 +153,10 @@ def two_sample_auc(
     The classifier two-sample test (Lopez-Paz and Oquab 2017, arXiv 1610.06545), scored by the
     area under the ROC curve, which does not depend on class sizes: 1 is a perfect separation, and
     random splits give 0.5 or slightly less. The classifier is ridge regression, cross-validated by
-    donor, since a classifier that has seen a donor recognises the donor. All splits share the
-    inverse of one matrix per fold, so they take little longer than one.
+    donor, since a classifier that has seen a donor recognises the donor. All splits share one
+    matrix per fold, so they take little longer than one.
 
-    Args:
-        points: (N, K).
-        donors: the donor of each point, int (N,).
-        splits: (R, N), True for the points of the test.
+    `points` are (N, K), `donors` their int numbers (N,), and `splits` (R, N) True for the test.
     """
     labels = np.where(splits, 1.0, -1.0).T
     labels -= labels.mean(axis=0)
@@ -195,9 +192,7 @@ def frechet_distances(
     splits have a distance above 0 even without a shift, so compare it only with that of other
     splits of the same sizes.
 
-    Args:
-        points: principal components (N, K), by falling variance.
-        splits: (R, N), True for the points of the test.
+    `points` are principal components (N, K) by falling variance, `splits` (R, N) True for the test.
     """
     smallest = int(min(splits.sum(axis=1).min(), (~splits).sum(axis=1).min()))
     kept = np.asarray(points[:, : max(1, smallest // 3)], np.float64)

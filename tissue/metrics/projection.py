@@ -49,10 +49,9 @@ def principal_components(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def fit_tsne(points: NDArray[np.float32], *, perplexity: float, seed: int) -> NDArray[np.float32]:
-    """Return t-SNE coordinates (N, 2) of points (N, D), initialised by PCA.
+    """Return t-SNE coordinates (N, 2) of points (N, D).
 
-    This initialisation preserves the global arrangement (Kobak and Berens 2019,
-    s41467-019-13056-x).
+    Initialised by PCA, they keep the global arrangement (Kobak, Berens 2019, s41467-019-13056-x).
     """
     return TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(points)
 
@@ -60,14 +59,10 @@ def fit_tsne(points: NDArray[np.float32], *, perplexity: float, seed: int) -> ND
 def map_trustworthiness(
     points: NDArray[np.float32], coordinates: NDArray[np.float32], *, neighbours: int
 ) -> float:
-    """Return the trustworthiness of a map (Venna and Kaski 2001): 1 if it adds no neighbours.
+    """Return the trustworthiness of the coordinates (N, 2) of points (N, D) on a map.
 
-    It is defined for fewer neighbours than half of the points.
-
-    Args:
-        points: the mapped points (N, D).
-        coordinates: theirs on the map, (N, 2).
-        neighbours: how many of each point to compare.
+    It is 1 if no point has other neighbours on the map (Venna and Kaski 2001), and defined for
+    fewer neighbours than half of the points.
     """
     count = max(1, min(neighbours, (len(points) - 1) // 2))
     return float(trustworthiness(points, coordinates, n_neighbors=count))
