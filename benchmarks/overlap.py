@@ -56,11 +56,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
     params = load_params()
-    settings = {
-        "neighbours": params.tsne.neighbours,
-        "random_splits": params.tsne.random_splits,
-        "seed": params.seed,
-    }
+    settings = params.tsne.model_dump(include={"neighbours", "random_splits"})
+    settings["seed"] = params.seed
     index = joint_index(SPLIT, max_images=params.tsne.max_images, seed=params.seed)
     points = principal_components(joint_features(index, EMBED))
     found = [

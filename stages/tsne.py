@@ -49,7 +49,7 @@ def run(params: Params, root: Path = Path()) -> None:
         "features": joint_features(index, root / "data/embed"),
         "pixels": joint_pixels(index, split),
     }
-    how = {"neighbours": settings.neighbours, "random_splits": settings.random_splits, "seed": seed}
+    how = {**settings.model_dump(include={"neighbours", "random_splits"}), "seed": seed}
     trust = {}
     # One thread: in many short sums, several threads mostly wait for each other.
     with threadpool_limits(1):

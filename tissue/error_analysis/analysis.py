@@ -113,21 +113,20 @@ def explain(
     images: pd.DataFrame, predictions: pd.DataFrame, quality: Quality, classes: Sequence[str]
 ) -> pd.DataFrame:
     """Return the images with a model's prediction, what was measured, and the cause to name."""
-    answers = predictions.set_index("id").loc[images["id"]]
-    table = images.assign(
-        **{name: answers[name].to_numpy() for name in ("predicted", "confidence")}
-    )
+    answers = predictions.set_index("id").loc[images["id"]].set_index(images.index)
+    table = images.assign(predicted=answers["predicted"], confidence=answers["confidence"])
     probabilities = answers[[f"p_{name}" for name in classes]].to_numpy()
     measured = measure_images(table, quality, classes)
     evidence = find_evidence(table, measured, classes).to_dict("records")
     causes = [name_cause(row) for row in evidence]
+    strengths = [
+        min(row.get(cause, 0.0), MOST) for row, cause in zip(evidence, causes, strict=True)
+    ]
     correct = measured[table["class"] == table["predicted"]]
     return table.assign(
         margin=table["confidence"] - probabilities[np.arange(len(table)), table["label"]],
         cause=causes,
-        strength=[
-            min(row.get(cause, 0.0), MOST) for row, cause in zip(evidence, causes, strict=True)
-        ],
+        strength=strengths,
         stain=measured["extreme_stain"],
         stain_side=np.where(measured["darker"], "darker", "paler"),
         distance=table["score"],
