@@ -44,14 +44,13 @@ def measured(table: pd.DataFrame, classes: list[str] = CLASSES) -> dict[str, Any
 class TestTable:
     def test_columns(self) -> None:
         index = pd.DataFrame({"id": ["x", "y"], "class": ["b", "b"]}, index=[5, 6])
-        table = prediction_table(
-            index, np.float32([[0.7, 0.3], [0.1, 0.9]]), split="val", classes=["a", "b"]
-        )
-        columns = ["id", "split", "class", "predicted", "confidence", "p_a", "p_b"]
-        assert list(table.columns) == columns
-        assert list(table["predicted"]) == ["a", "b"]
-        assert list(table["split"]) == ["val", "val"]
-        assert table["confidence"].tolist() == pytest.approx([0.7, 0.9])
+        probabilities = np.array([[0.75, 0.25], [0.0, 1.0]], np.float32)
+        table = prediction_table(index, probabilities, split="val", classes=["a", "b"])
+        assert table.to_csv(index=False, lineterminator=" ").split() == [
+            "id,split,class,predicted,confidence,p_a,p_b",
+            "x,val,b,a,0.75,0.75,0.25",
+            "y,val,b,b,1.0,0.0,1.0",
+        ]
 
     def test_each_split_is_measured_on_its_own_rows(self) -> None:
         tables = []
@@ -83,16 +82,15 @@ class TestAgainstScikitLearn:
         values = measured(table)
         actual, predicted = table["class"], table["predicted"]
         scores = table[[f"p_{name}" for name in CLASSES]]
-        assert values["n"] == len(table)
-        assert values["accuracy"] == pytest.approx(sk.accuracy_score(actual, predicted))
-        assert values["macro_f1"] == pytest.approx(sk.f1_score(actual, predicted, average="macro"))
-        assert values["kappa"] == pytest.approx(sk.cohen_kappa_score(actual, predicted))
-        assert values["balanced_accuracy"] == pytest.approx(
-            sk.balanced_accuracy_score(actual, predicted)
-        )
-        assert values["top3_accuracy"] == pytest.approx(
-            sk.top_k_accuracy_score(actual, scores, k=3, labels=CLASSES)
-        )
+        expected = {
+            "n": len(table),
+            "accuracy": sk.accuracy_score(actual, predicted),
+            "macro_f1": sk.f1_score(actual, predicted, average="macro"),
+            "kappa": sk.cohen_kappa_score(actual, predicted),
+            "balanced_accuracy": sk.balanced_accuracy_score(actual, predicted),
+            "top3_accuracy": sk.top_k_accuracy_score(actual, scores, k=3, labels=CLASSES),
+        }
+        assert {name: values[name] for name in expected} == pytest.approx(expected)
         report = sk.classification_report(actual, predicted, output_dict=True)
         assert values["recall"] == pytest.approx({c: report[c]["recall"] for c in CLASSES})
         assert values["accuracy_low"] < values["accuracy"] < values["accuracy_high"]

@@ -9,30 +9,26 @@ from sklearn.metrics import f1_score
 from tissue.metrics.intervals import Sampling, macro_f1, mean_interval, share_interval
 
 
-def test_covers_the_truth_about_as_often_as_claimed() -> None:
-    rng = np.random.default_rng(3)
+def coverage(seed: int, *, rates: tuple[float, float], donors: int, images: int) -> float:
+    """How often the interval of donors with rates of a beta distribution covers their mean."""
+    rng = np.random.default_rng(seed)
+    groups, mean = np.repeat(np.arange(donors), images), rates[0] / sum(rates)
     covered = 0
-    for seed in range(200):
-        # 60 donors of 4 images each; each donor has its own rate, 0.7 on average.
-        rates = rng.beta(7, 3, 60)
-        correct = rng.random((60, 4)) < rates[:, None]
-        donors = np.repeat(np.arange(60), 4)
-        low, high = mean_interval(correct.ravel(), donors, sampling=Sampling(300, seed))
-        covered += low <= 0.7 <= high
-    assert 0.89 < covered / 200 < 0.99
+    for draw in range(200):
+        rate = rng.beta(*rates, donors)
+        correct = rng.random((donors, images)) < rate[:, None]
+        low, high = share_interval(correct.ravel(), groups, sampling=Sampling(300, draw))
+        covered += low <= mean <= high
+    return covered / 200
+
+
+def test_covers_the_truth_about_as_often_as_claimed() -> None:
+    assert 0.89 < coverage(3, rates=(7, 3), donors=60, images=4) < 0.99
 
 
 def test_few_donors_widen_the_interval() -> None:
     """Without the expansion, intervals of 5 donors would cover the truth 82 % of the time."""
-    rng = np.random.default_rng(0)
-    covered = 0
-    for seed in range(200):
-        rates = rng.beta(3, 1.2, 5)  # mean 3 / 4.2
-        correct = (rng.random((5, 6)) < rates[:, None]).ravel()
-        donors = np.repeat(np.arange(5), 6)
-        low, high = share_interval(correct, donors, sampling=Sampling(300, seed))
-        covered += low <= 3 / 4.2 <= high
-    assert covered > 0.85 * 200
+    assert coverage(0, rates=(3, 1.2), donors=5, images=6) > 0.85
 
 
 def test_wider_where_images_of_a_donor_are_alike() -> None:

@@ -88,13 +88,9 @@ def heat_maps(
 ) -> Heat:
     """Return heat uint8 (N, K, 28, 28), each map from 0 to 255 or 0 everywhere.
 
-    Args:
-        network: from images to probabilities; with `features`, its layers `backbone` and `head`
-            are used instead.
-        images: uint8 (N, S, S, 3), as they are.
-        labels: int (N, K), the classes to explain for each image.
-        features: (N, D') of these images. Those of the whole image come first; the others, of
-            crops, stay constant.
+    Images are uint8 (N, S, S, 3), labels int (N, K). With features (N, D'), the layers `backbone`
+    and `head` of the network are used: the features of whole images, which come first, follow the
+    maps, and the others, of crops, stay constant.
     """
     heat = np.zeros((*labels.shape, HEAT_SIDE, HEAT_SIDE), np.uint8)
     body = network if features is None else network.get_layer("backbone")
