@@ -86,8 +86,8 @@ class Space(NamedTuple):
                 scaled = self.scaling(mean_features(rows, str(split), embed))
                 points.append(self.pca.transform(scaled))
                 # The score of training images is 0: they are their own nearest neighbours.
-                known = split == "train"
-                scores.append(np.zeros(len(rows)) if known else self.score(scaled, rows))
+                in_training = split == "train"
+                scores.append(np.zeros(len(rows)) if in_training else self.score(scaled, rows))
         return np.concatenate(points), np.concatenate(scores)
 
 

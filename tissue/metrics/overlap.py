@@ -167,9 +167,9 @@ def two_sample_auc(
     if folds < 2:  # a single donor cannot be cross-validated: no better than chance
         return np.full(len(splits), 0.5)
     for train, held_out in GroupKFold(folds).split(centred, groups=donors):
-        known = centred[train]
-        square = known.T @ known + penalty * np.eye(known.shape[1])
-        scores[held_out] = centred[held_out] @ np.linalg.solve(square, known.T @ labels[train])
+        fitted = centred[train]
+        square = fitted.T @ fitted + penalty * np.eye(fitted.shape[1])
+        scores[held_out] = centred[held_out] @ np.linalg.solve(square, fitted.T @ labels[train])
     return _area(scores, splits.T)
 
 
