@@ -1,6 +1,6 @@
-"""The tables of docs/why-misclassified.md: `python -m benchmarks.why [metrics [plots]]`.
+"""Print the tables of docs/why-misclassified.md: `python -m benchmarks.why [metrics [plots]]`.
 
-Reads `errors.json` of the folder of metrics and `confusions.csv` of that of plots. Prints Markdown.
+Reads `errors.json` in the folder of metrics and `confusions.csv` in that of plots.
 """
 
 import argparse
@@ -23,39 +23,40 @@ NAMES = {
 PAIRS = 6
 
 
-def between(value: dict[str, float]) -> str:
-    """`71.4 % (65.3 to 77.2)`."""
+def with_interval(value: dict[str, float]) -> str:
+    """Return a share and its interval, such as `71.4% (65.3 to 77.2)`."""
     return f"{value['share']:.1%} ({100 * value['low']:.1f} to {100 * value['high']:.1f})"
 
 
 def cause_table(summary: dict[str, Any], models: list[str]) -> str:
-    """Accuracy at each level and the share of errors of each cause, as Markdown."""
-    rows = [["", *models], ["---"] * (len(models) + 1)]
-    for level in summary[models[0]]["accuracy"]:
-        rows.append([f"right {level}", *(between(summary[m]["accuracy"][level]) for m in models)])
-    rows.append(["errors", *(str(summary[model]["errors"]) for model in models)])
-    for cause, name in NAMES.items():
-        if cause in summary[models[0]]["causes"]:
-            found = [summary[model]["causes"][cause] for model in models]
-            rows.append([name, *(f"{value['errors']}: {between(value)}" for value in found)])
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    """Return accuracy at each level and the share of errors of each cause, as Markdown."""
+    first, summaries = summary[models[0]], [summary[model] for model in models]
+    rows = [["", *models]]
+    for level in first["accuracy"]:
+        rows.append([f"right {level}", *(with_interval(s["accuracy"][level]) for s in summaries)])
+    rows.append(["errors", *(str(s["errors"]) for s in summaries)])
+    for cause in [cause for cause in NAMES if cause in first["causes"]]:
+        values = [s["causes"][cause] for s in summaries]
+        rows.append([NAMES[cause], *(f"{v['errors']}: {with_interval(v)}" for v in values)])
+    return markdown(rows)
 
 
 def pair_table(confusions: pd.DataFrame, models: list[str]) -> str:
-    """The pairs that are confused most, in either direction, as Markdown."""
-    pairs = [
-        " / ".join(sorted(pair))
-        for pair in zip(confusions["actual"], confusions["predicted"], strict=True)
-    ]
+    """Return the pairs that are confused most, in either direction, as Markdown."""
+    pairs = [" / ".join(sorted(pair)) for pair in confusions[["actual", "predicted"]].to_numpy()]
     counts = confusions.assign(pair=pairs).pivot_table(
         "count", "pair", "model", aggfunc="sum", fill_value=0
     )[models]
     order = counts.sum(axis=1).sort_values(ascending=False, kind="stable").index[:PAIRS]
-    lines = ["| pair | " + " | ".join(models) + " |", "|---" * (len(models) + 1) + "|"]
-    lines += [
-        f"| {pair} | " + " | ".join(f"{n}" for n in counts.loc[pair]) + " |" for pair in order
-    ]
-    return "\n".join(lines)
+    rows = [[pair, *map(str, counts.loc[pair])] for pair in order]
+    return markdown([["pair", *models], *rows])
+
+
+def markdown(rows: list[list[str]]) -> str:
+    """Return rows, of which the first is the heading, as a Markdown table."""
+    heading, *body = rows
+    lines = [heading, ["---"] * len(heading), *body]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def main() -> None:

@@ -1,20 +1,25 @@
 """Predict all images with both models and measure: `python -m stages.evaluate`.
 
 Reads both models, `data/split` and, for the frozen backbone, its features in `data/embed`. Writes
-`data/predictions/{scratch,pretrained}.csv`; in `errors.csv` there, why each test image was
-misclassified, with Grad-CAM of at most `evaluate.heat_maps` errors in `gradcam.npy`, row by row of
-`gradcam.csv`; in `suspects.csv`, labels that look wrong;
-`metrics/{scratch,pretrained,comparison,errors}.json`; the confusion matrices of the test set as CSV
-and PNG; `plots/confusions.csv`, worst first; and, on how far confidence can be trusted,
-`plots/{reliability,risk_coverage}_{scratch,pretrained}.csv`.
 
-Intervals resample groups (donors, where they are known), and the two models are compared on the
-same images by McNemar's test. About 30 s on the default, two cores, where both models have 75.6 %.
+- `data/predictions/{scratch,pretrained}.csv`;
+- in `errors.csv` there, why each test image was misclassified, with Grad-CAM of at most
+  `evaluate.heat_maps` errors in `gradcam.npy`, row by row of `gradcam.csv`; in `suspects.csv`,
+  labels that look wrong;
+- `metrics/{scratch,pretrained,comparison,errors}.json`;
+- the confusion matrices of the test set as CSV and PNG, `plots/confusions.csv`, worst first, and
+  the calibration of both models, `plots/{reliability,risk_coverage}_{scratch,pretrained}.csv`.
+
+Intervals resample groups (donors, if they are known), and the two models are compared on the same
+images by McNemar's test. About 30 s on the default, two cores, where both models have 75.6 %.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from tissue.common.files import atomic_write, write_json, write_table
+import pandas as pd
+
+from tissue.common.files import write_json, write_table
 from tissue.common.names import MODELS, SPLITS
 from tissue.common.runtime import set_up
 from tissue.config.command import run_command
@@ -32,16 +37,9 @@ def run(params: Params, root: Path = Path()) -> None:
     """
     set_up(seed=params.seed, threads=params.threads)
     # These take seconds to import; wrong parameters are reported before.
-    from tissue.error_analysis.analysis import analyse, shown_errors, write_analysis
+    from tissue.error_analysis.analysis import analyse, shown_errors, write_predictions
     from tissue.error_analysis.gradcam import error_heat
-    from tissue.figures.confusion import save_confusion
-    from tissue.metrics.classification import (
-        confusions,
-        model_metrics,
-        paired_comparison,
-        prediction_tables,
-    )
-    from tissue.metrics.confidence import write_confidence
+    from tissue.metrics.classification import measure_models, prediction_tables
     from tissue.metrics.intervals import Sampling
     from tissue.training.inference import predict_embedded_splits, predict_splits
     from tissue.training.saving import load_model
@@ -50,37 +48,38 @@ def run(params: Params, root: Path = Path()) -> None:
     classes = read_classes(split)
     datasets = {name: read_split(split, name) for name in SPLITS}
     models = {name: load_model(root / f"data/models/{name}.keras") for name in MODELS}
-    probabilities = {
-        "scratch": predict_splits(models["scratch"], datasets, views=params.scratch.views),
-        "pretrained": predict_embedded_splits(models["pretrained"], datasets, embed),
-    }
+    scratch = predict_splits(models["scratch"], datasets, views=params.scratch.views)
+    pretrained = predict_embedded_splits(models["pretrained"], datasets, embed)
     tables = {
-        name: prediction_tables(by_split, datasets, classes=classes)
-        for name, by_split in probabilities.items()
+        "scratch": prediction_tables(scratch, datasets, classes=classes),
+        "pretrained": prediction_tables(pretrained, datasets, classes=classes),
     }
     sampling = Sampling(params.evaluate.bootstrap, params.seed)
     analysis = analyse(tables, datasets, embed, classes=classes, sampling=sampling)
     shown = shown_errors(analysis.errors, params.evaluate.heat_maps)
     heat = error_heat(models, shown, datasets["test"], embed, classes=classes)
-    with atomic_write(root / "data/predictions") as partial:
-        partial.mkdir()
-        for name, table in tables.items():
-            write_table(table, partial / f"{name}.csv")
-        write_analysis(analysis, shown, heat, partial)
-    metrics, plots = root / "metrics", root / "plots"
-    write_json(analysis.summary, metrics / "errors.json")
+    write_predictions(tables, analysis, shown, heat, root / "data/predictions")
     donors = datasets["test"].index["group"]
+    sizes = {name: model.count_params() for name, model in models.items()}
+    measured = measure_models(tables, donors, classes=classes, parameters=sizes, sampling=sampling)
+    for name, values in {**measured, "errors": analysis.summary}.items():
+        write_json(values, root / f"metrics/{name}.json")
+    _write_plots(tables, classes, root / "plots")
+    for name in MODELS:
+        print(f"{name}: {_sentence(measured[name]['test'])}")
+
+
+def _write_plots(tables: dict[str, pd.DataFrame], classes: Sequence[str], plots: Path) -> None:
+    from tissue.figures.confusion import save_confusion
+    from tissue.metrics.classification import confusions
+    from tissue.metrics.confidence import reliability, risk_coverage
+
     tests = {name: table[table["split"] == "test"] for name, table in tables.items()}
-    for name, table in tables.items():
-        size = models[name].count_params()
-        values = model_metrics(table, donors, classes=classes, parameters=size, sampling=sampling)
-        write_json(values, metrics / f"{name}.json")
-        save_confusion(tests[name], classes, name, plots)
-        print(f"{name}: {_sentence(values['test'])}")
-    comparison = paired_comparison(tests["scratch"], tests["pretrained"], donors, sampling=sampling)
-    write_json({"test": comparison}, metrics / "comparison.json")
     write_table(confusions(tests), plots / "confusions.csv")
-    write_confidence(tests, plots)
+    for name, table in tests.items():
+        save_confusion(table, classes, name, plots)
+        write_table(reliability(table), plots / f"reliability_{name}.csv")
+        write_table(risk_coverage(table), plots / f"risk_coverage_{name}.csv")
 
 
 def _sentence(test: dict[str, float]) -> str:

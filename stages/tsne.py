@@ -3,11 +3,11 @@
 Reads `data/embed` and `data/split`. Writes `plots/tsne.csv`, the maps of training, test and both
 as PNG, the same from raw pixels for comparison, and `metrics/tsne.json`.
 
-One joint t-SNE of training and test features, initialised by PCA (Kobak and Berens 2019,
-s41467-019-13056-x): separate maps could not be laid over each other. Distances and sizes of groups
-in such a map mean little. The numbers beside it are measured on 50 principal components: how mixed
-the neighbours are, whether a classifier tells test from training, and their Frechet distance,
-overall and by class, each beside random splits by donor. About 15 s on the default.
+Training and test features share one t-SNE, initialised by PCA (Kobak and Berens 2019,
+s41467-019-13056-x), since separate maps cannot be compared. Distances and sizes of clusters in such
+a map mean little. Overlap is measured on 50 principal components: how mixed the neighbours are, how
+well a classifier separates test from training, and their Frechet distance, overall and by class,
+each compared with random splits by donor. About 15 s on the default.
 """
 
 from pathlib import Path
@@ -36,37 +36,31 @@ def run(params: Params, root: Path = Path()) -> None:
     Raises:
         InputError: if there are too few images for the perplexity.
     """
-    # scikit-learn takes a second to import; wrong parameters are reported before.
-    from threadpoolctl import threadpool_limits
-
-    from tissue.metrics.overlap import measure_overlap, overlap_of_classes
-    from tissue.metrics.projection import fit_tsne, map_trustworthiness, principal_components
-
     settings, seed, split = params.tsne, params.seed, root / "data/split"
     index = joint_index(split, max_images=settings.max_images, seed=seed)
     _check_perplexity(settings.perplexity, len(index))
+    # scikit-learn takes a second to import; wrong parameters are reported before.
+    from threadpoolctl import threadpool_limits
+
+    from tissue.metrics.overlap import measure_classes, measure_spaces
+    from tissue.metrics.projection import fit_tsne, map_trustworthiness, principal_components
+
     spaces = {
         "features": joint_features(index, root / "data/embed"),
         "pixels": joint_pixels(index, split),
     }
-    options = {
-        "neighbours": settings.neighbours, "random_splits": settings.random_splits, "seed": seed,
-    }  # fmt: skip
-    measured: dict[str, Any] = {"neighbours": settings.neighbours, "images": len(index)}
-    # One thread: between many short sums several wait for each other longer than they work.
+    how = {**settings.model_dump(include={"neighbours", "random_splits"}), "seed": seed}
+    trust = {}
+    # One thread: in many short sums, several threads mostly wait for each other.
     with threadpool_limits(1):
+        points = {name: principal_components(values) for name, values in spaces.items()}
         for name, values in spaces.items():
-            points = principal_components(values, seed=seed)
-            coordinates = fit_tsne(points, perplexity=settings.perplexity, seed=seed)
+            coordinates = fit_tsne(points[name], perplexity=settings.perplexity, seed=seed)
             index[COORDINATES[name]] = coordinates
-            trustworthiness = map_trustworthiness(
-                values, coordinates, neighbours=settings.neighbours
-            )
-            figures = measure_overlap(points, index, **options)
-            for figure, value in {**figures, "trustworthiness": trustworthiness}.items():
-                measured.setdefault(figure, {})[name] = value
-            if name == "features":
-                measured["classes"] = overlap_of_classes(points, index, **options)
+            trust[name] = map_trustworthiness(values, coordinates, neighbours=settings.neighbours)
+        measured = measure_spaces(points, index, **how)
+        measured["classes"] = measure_classes(points["features"], index, **how)
+    measured |= {"images": len(index), "neighbours": settings.neighbours, "trustworthiness": trust}
     write_table(index[COLUMNS], root / "plots/tsne.csv")
     write_json(measured, root / "metrics/tsne.json")
     _draw(index, root / "plots")
@@ -82,15 +76,15 @@ def _check_perplexity(perplexity: float, images: int) -> None:
 
 
 def _sentence(measured: dict[str, Any]) -> str:
-    from tissue.metrics.overlap import FIGURES
+    from tissue.metrics.overlap import STATISTICS
 
-    told = ", ".join(
-        f"{figure} {values['real']:.2f} (random splits {values['random_low']:.2f} to "
-        f"{values['random_high']:.2f})"
-        for figure, values in ((figure, measured[figure]["features"]) for figure in FIGURES)
-    )
+    text = "{} {real:.2f} (random splits {random_low:.2f} to {random_high:.2f})"
+    compared = [text.format(name, **measured[name]["features"]) for name in STATISTICS]
     p = measured["p_value"]["features"]
-    return f"random splits lie as far apart as training and test do with p = {p:.3f}: {told}"
+    return (
+        f"random splits lie as far apart as training and test do with p = {p:.3f}: "
+        f"{', '.join(compared)}"
+    )
 
 
 def _draw(index: pd.DataFrame, plots: Path) -> None:

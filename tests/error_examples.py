@@ -1,19 +1,19 @@
 """Results of the error analysis in the form that `evaluate` writes, from invented numbers."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from tissue.error_analysis.analysis import SHOWN_COLUMNS
+from tissue.common.files import write_json, write_table
 from tissue.error_analysis.table import (
     CAUSES,
     ERROR_COLUMNS,
     HEAT_SIDE,
     NEIGHBOUR_COLUMNS,
     NONE_FOUND,
+    SHOWN_COLUMNS,
     SUSPECT_COLUMNS,
 )
 
@@ -24,9 +24,9 @@ def write_errors(
     """Write errors.csv, suspects.csv, gradcam.{csv,npy} and metrics/errors.json below `root`.
 
     Args:
-        root: the top of the repository; `data/predictions` and `metrics` are there.
-        tested: by model, a row a test image: id, class, predicted, confidence.
-        train: training images, of which the neighbours are drawn: id, class, group.
+        root: the top of the repository.
+        tested: by model, one row per test image: id, class, predicted.
+        train: training images, from which the neighbours are drawn: id, class, group.
         seed: of the invented numbers.
 
     Returns:
@@ -43,17 +43,18 @@ def write_errors(
     errors = pd.DataFrame(rows, columns=list(ERROR_COLUMNS))
     errors = errors.sort_values(["model", "class", "id"], ignore_index=True)
     folder = root / "data/predictions"
-    errors.to_csv(folder / "errors.csv", index=False, float_format="%.6g", lineterminator="\n")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_table(errors, folder / "errors.csv")
     heat = rng.integers(0, 256, (len(errors), 2, HEAT_SIDE, HEAT_SIDE), dtype=np.uint8)
-    errors[list(SHOWN_COLUMNS)].to_csv(folder / "gradcam.csv", index=False)
+    write_table(errors[list(SHOWN_COLUMNS)], folder / "gradcam.csv")
     np.save(folder / "gradcam.npy", heat)
     suspects = train.head(3)[["id", "class"]].assign(split="train", quality=[0.01, 0.02, 0.05])
     suspects["suggested"] = suspects["class"].to_numpy()[::-1]
-    suspects[list(SUSPECT_COLUMNS)].to_csv(folder / "suspects.csv", index=False)
+    write_table(suspects[list(SUSPECT_COLUMNS)], folder / "suspects.csv")
     summary: dict[str, Any] = {model: _summary(errors, model, t) for model, t in tested.items()}
-    parts = {"train": len(train), "val": 144, "test": len(next(iter(tested.values())))}
-    summary["suspects"] = {part: {"images": n, "suspects": 3} for part, n in parts.items()}
-    (root / "metrics/errors.json").write_text(json.dumps(summary, indent=2, sort_keys=True))
+    sizes = {"train": len(train), "val": 144, "test": len(next(iter(tested.values())))}
+    summary["suspects"] = {split: {"images": n, "suspects": 3} for split, n in sizes.items()}
+    write_json(summary, root / "metrics/errors.json")
     return errors
 
 
@@ -87,23 +88,22 @@ def _row(
 
 def _summary(errors: pd.DataFrame, model: str, table: pd.DataFrame) -> dict[str, Any]:
     mine = errors[errors["model"] == model]
-    n = max(len(mine), 1)
-    causes = {}
-    for cause in (*CAUSES, NONE_FOUND):
-        count = int((mine["cause"] == cause).sum())
-        share = round(count / n, 4)
-        low, high = max(0.0, share - 0.05), min(1.0, share + 0.05)
-        causes[cause] = {
-            "errors": count, "share": share, "low": low, "high": high, "correct_share": 0.01,
-        }  # fmt: skip
-    right = float((table["class"] == table["predicted"]).mean())
-    levels = {"classes": right, "tissues": min(1.0, right + 0.1), "systems": min(1.0, right + 0.15)}
+    counts = {cause: int((mine["cause"] == cause).sum()) for cause in (*CAUSES, NONE_FOUND)}
+    accuracy = float((table["class"] == table["predicted"]).mean())
+    levels = {"classes": 0.0, "tissues": 0.1, "systems": 0.15}
     return {
         "images": len(table),
         "errors": len(mine),
-        "accuracy": {
-            level: {"share": share, "low": max(0, share - 0.05), "high": min(1, share + 0.05)}
-            for level, share in levels.items()
+        "accuracy": {level: _interval(accuracy + gain) for level, gain in levels.items()},
+        "causes": {
+            cause: {
+                "errors": count, "correct_share": 0.01, **_interval(count / max(len(mine), 1)),
+            }
+            for cause, count in counts.items()
         },
-        "causes": causes,
-    }
+    }  # fmt: skip
+
+
+def _interval(share: float) -> dict[str, float]:
+    values = {"share": share, "low": share - 0.05, "high": share + 0.05}
+    return {name: min(1.0, max(0.0, value)) for name, value in values.items()}

@@ -1,4 +1,4 @@
-"""Cached features are joined on ids, and their views become rows."""
+"""Cached features are joined on ids, their views become rows, and large sets are sampled."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tests.data.test_shards import write_shards
-from tissue.data.features import flatten_views, mean_features, read_features
+from tissue.data.features import flatten_views, joint_index, mean_features, read_features
 
 VALUES = np.arange(5 * 3 * 4, dtype=np.float32).reshape(5, 3, 4)
 
@@ -30,3 +30,17 @@ def test_features_are_joined_on_ids_and_views_are_rows(shard_size: int, tmp_path
     assert both.shape == together.shape
     assert np.array_equal(both[:], together)
     assert np.array_equal(both[np.array([10, 2, 9])], together[[10, 2, 9]])
+
+
+def test_large_sets_are_sampled_by_class_and_split(tmp_path: Path) -> None:
+    for split, count in (("train", 300), ("test", 100)):
+        ids = [f"{split}/{name}/{i}" for name in ("a", "b") for i in range(count)]
+        table = pd.DataFrame({"id": ids, "class": ["a"] * count + ["b"] * count})
+        table.to_csv(tmp_path / f"{split}.csv", index=False)
+    whole = joint_index(tmp_path, max_images=800, seed=1)
+    some = joint_index(tmp_path, max_images=80, seed=1)
+    assert len(whole) == 800
+    assert some.groupby(["split", "class"]).size().tolist() == [10, 10, 30, 30]
+    assert some["id"].is_unique
+    assert joint_index(tmp_path, max_images=80, seed=1).equals(some)
+    assert not joint_index(tmp_path, max_images=80, seed=2).equals(some)

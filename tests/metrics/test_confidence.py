@@ -6,18 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tissue.figures.curves import reliability_figure, risk_coverage_figure
-from tissue.figures.theme import png_bytes
 from tissue.metrics.classification import calibration_error
 from tissue.metrics.confidence import reliability, risk_coverage
 
 
-def table(right: list[bool], confidence: list[float]) -> pd.DataFrame:
-    predicted = ["a" if one else "b" for one in right]
+def table(correct: list[bool], confidence: list[float]) -> pd.DataFrame:
+    predicted = np.where(correct, "a", "b")
     return pd.DataFrame({"class": "a", "predicted": predicted, "confidence": confidence})
 
 
-rows = st.lists(st.tuples(st.booleans(), st.integers(1, 20)), min_size=1, max_size=60)
+row = st.tuples(st.booleans(), st.integers(1, 20).map(lambda value: value / 20))
+tables = st.lists(row, min_size=1, max_size=60).map(lambda rows: table(*zip(*rows, strict=True)))
 
 
 def test_bins_hold_what_was_counted() -> None:
@@ -26,29 +25,26 @@ def test_bins_hold_what_was_counted() -> None:
     assert curve["confidence"].tolist() == pytest.approx([0.425, 0.975])
     assert curve["accuracy"].tolist() == [0.5, 1.0]
     # Wilson's interval of 1 of 2.
-    assert curve.iloc[0][["accuracy_low", "accuracy_high"]].tolist() == pytest.approx(
-        [0.0945, 0.9055], abs=1e-4
-    )
+    interval = curve.iloc[0][["accuracy_low", "accuracy_high"]].tolist()
+    assert interval == pytest.approx([0.0945, 0.9055], abs=1e-4)
 
 
-@given(rows)
-def test_bins_give_the_calibration_error(drawn: list[tuple[bool, int]]) -> None:
-    frame = table([one for one, _ in drawn], [value / 20 for _, value in drawn])
+@given(tables)
+def test_bins_give_the_calibration_error(frame: pd.DataFrame) -> None:
     curve = reliability(frame)
     gaps = (curve["accuracy"] - curve["confidence"]).abs() * curve["n"]
     assert gaps.sum() / len(frame) == pytest.approx(calibration_error(frame))
 
 
-def test_risk_falls_where_confidence_tells_errors() -> None:
+def test_risk_falls_where_errors_have_low_confidence() -> None:
     curve = risk_coverage(table([True, True, False, True, False], [0.9, 0.8, 0.5, 0.7, 0.3]))
     assert curve["coverage"].tolist() == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
     assert curve["error"].tolist() == pytest.approx([0, 0, 0, 1 / 4, 2 / 5])
     assert curve["threshold"].tolist() == [0.9, 0.8, 0.7, 0.5, 0.3]
 
 
-@given(rows, st.integers(0, 5))
-def test_order_of_the_images_does_not_matter(drawn: list[tuple[bool, int]], seed: int) -> None:
-    frame = table([one for one, _ in drawn], [value / 20 for _, value in drawn])
+@given(tables, st.integers(0, 5))
+def test_order_of_the_images_does_not_matter(frame: pd.DataFrame, seed: int) -> None:
     shuffled = frame.sample(frac=1, random_state=seed)
     pd.testing.assert_frame_equal(risk_coverage(frame), risk_coverage(shuffled))
     pd.testing.assert_frame_equal(reliability(frame), reliability(shuffled))
@@ -63,14 +59,3 @@ def test_many_images_give_a_hundred_rows() -> None:
     assert risk_coverage(few)["n"].tolist() == list(range(1, 101))
     frame = table(list(rng.random(5_000) < 0.7), list(rng.random(5_000)))
     assert len(risk_coverage(frame)) == 100
-
-
-def test_figures_are_drawn_alike() -> None:
-    frame = table([True, False, True], [0.9, 0.5, 0.7])
-    names = {"scratch": "one", "pretrained": "other"}
-    for draw, measure in (
-        (reliability_figure, reliability),
-        (risk_coverage_figure, risk_coverage),
-    ):
-        curves = dict.fromkeys(names, measure(frame))
-        assert png_bytes(draw(curves, names=names)) == png_bytes(draw(curves, names=names))

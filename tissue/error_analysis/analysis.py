@@ -1,4 +1,4 @@
-"""The error analysis as a whole, but for Grad-CAM: tables in, tables out."""
+"""The error analysis as a whole, except Grad-CAM: tables in, tables out."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,27 +9,30 @@ import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from tissue.common.files import write_table
-from tissue.data.index import Dataset
+from tissue.common.files import atomic_write, write_table
+from tissue.data.index import QUALITY, Dataset
 from tissue.error_analysis.causes import (
     MOST,
     Quality,
-    evidence,
+    find_evidence,
     fit_quality,
     measure_images,
     name_cause,
 )
 from tissue.error_analysis.space import SMALLEST, fit_space, nearest_images
-from tissue.error_analysis.summary import count_suspects, summarise_causes
-from tissue.error_analysis.suspects import out_of_sample, suspect_labels
+from tissue.error_analysis.summary import summarise_causes
+from tissue.error_analysis.suspects import cross_validate, suspect_labels
 from tissue.error_analysis.table import (
+    CAUSES,
     ERROR_COLUMNS,
-    MEASURES,
     NEIGHBOUR_COLUMNS,
-    NONE_FOUND,
+    SHOWN_COLUMNS,
     error_sentence,
 )
 from tissue.metrics.intervals import Sampling
+from tissue.metrics.projection import Points
+
+COLUMNS = ["id", "class", "label", "group", *QUALITY]
 
 
 class Analysis(NamedTuple):
@@ -40,19 +43,9 @@ class Analysis(NamedTuple):
     summary: dict[str, Any]
 
 
-class Images(NamedTuple):
-    """Training images, and all others with what was measured on them, whatever the model."""
-
-    train: pd.DataFrame
-    others: pd.DataFrame  # `split` is val or test; row i is point i
-    points: NDArray[np.float64]
-    known: NDArray[np.float64]  # points of training
-    suspects: pd.DataFrame
-
-
 def analyse(
     predictions: Mapping[str, pd.DataFrame],
-    parts: Mapping[str, Dataset],
+    datasets: Mapping[str, Dataset],
     embed: Path,
     *,
     classes: Sequence[str],
@@ -60,144 +53,147 @@ def analyse(
 ) -> Analysis:
     """Find out why each test image was misclassified.
 
-    Correct predictions of validation and test, which no model was trained on, say what is usual.
+    Correct predictions of validation and test, on which no model was trained, are the reference.
 
     Args:
-        predictions: by model, as from `prediction_table`, for all parts.
-        parts: training, validation and test part, of which the tables are read.
+        predictions: by model, as from `prediction_tables`.
+        datasets: training, validation and test, of which the tables are read.
         embed: the folder that `embed` wrote.
         classes: all class names.
         sampling: of donors, for the intervals; its seed is also that of the folds.
     """
-    tables = {name: part.index for name, part in parts.items()}
-    # One thread: more of them add in another order, which changes the last digits.
+    tables = [dataset.index[COLUMNS].assign(split=name) for name, dataset in datasets.items()]
+    images = pd.concat(tables, ignore_index=True)
+    # One thread: several add in another order, which changes the last digits.
     with threadpool_limits(1):
-        images = examine(tables, embed, classes=classes, seed=sampling.seed)
-    quality = fit_quality(images.train)
-    errors, summary = [], {}
+        images, points, suspects = examine(images, embed, classes=classes, seed=sampling.seed)
+    train = images[images["split"] == "train"]
+    quality = fit_quality(train)
+    errors, summary = [], dict[str, Any]()
     for model, table in sorted(predictions.items()):
-        named = explain(images.others, table, quality, classes)
-        tested = named[named["split"] == "test"]
+        explained = explain(images.drop(train.index), table, quality, classes)
+        tested = explained[explained["split"] == "test"]
         summary[model] = summarise_causes(tested, classes, sampling=sampling)
         wrong = tested[tested["class"] != tested["predicted"]]
-        errors.append(_rows(model, wrong, images, quality))
-    summary["suspects"] = count_suspects(images.suspects, tables)
-    order = ["model", "class", "id"]
-    every = pd.concat(errors).sort_values(order, ignore_index=True)
-    return Analysis(every[list(ERROR_COLUMNS)], images.suspects, summary)
+        near = nearest_images(points[wrong.index], points[train.index], train)
+        errors.append(describe(wrong.assign(model=model), near, train))
+    summary["suspects"] = {
+        name: {"images": len(table), "suspects": int((suspects["split"] == name).sum())}
+        for name, table in zip(datasets, tables, strict=True)
+    }
+    every = pd.concat(errors).sort_values(["model", "class", "id"], ignore_index=True)
+    return Analysis(every[list(ERROR_COLUMNS)], suspects, summary)
 
 
 def examine(
-    tables: dict[str, pd.DataFrame], embed: Path, *, classes: Sequence[str], seed: int
-) -> Images:
-    """Measure what does not depend on a model."""
-    space = fit_space(tables["train"], embed, seed=seed)
-    placed = {part: space.place(table, part, embed) for part, table in tables.items()}
-    distances = {part: distance for part, (_, distance) in placed.items() if part != "train"}
-    points = np.concatenate([placed.pop(part)[0] for part in tables])
-    before = len(tables["train"])  # which comes first
-    probabilities = out_of_sample(points, tables, classes=len(classes), seed=seed)
-    suspects = suspect_labels(tables, probabilities, classes)
-    donors = set(tables["train"]["group"])
-    others = [
-        tables[part].assign(
-            split=part,
-            novelty=distances[part],
-            label_probability=probabilities[part][np.arange(len(tables[part])), labels],
-            suspect=tables[part]["id"].isin(suspects["id"]),
-            unseen=~tables[part]["group"].isin(donors),
-        )
-        for part, labels in ((part, tables[part]["label"].to_numpy(int)) for part in distances)
-    ]
-    return Images(
-        train=tables["train"],
-        others=pd.concat(others, ignore_index=True),
-        points=points[before:],
-        known=points[:before],
-        suspects=suspects,
+    images: pd.DataFrame, embed: Path, *, classes: Sequence[str], seed: int
+) -> tuple[pd.DataFrame, Points, pd.DataFrame]:
+    """Measure what does not depend on a model.
+
+    Returns:
+        The images with the columns `score` (out-of-distribution), `label_probability`, `suspect`
+        and `unseen`; their projected features; and the table of suspect labels.
+    """
+    train = images[images["split"] == "train"]
+    points, scores = fit_space(train, embed, seed=seed).project(images, embed)
+    probabilities = cross_validate(
+        points, images["label"], images["group"], classes=len(classes), seed=seed
     )
+    suspects = suspect_labels(images, probabilities, classes)
+    examined = images.assign(
+        score=scores,
+        label_probability=probabilities[np.arange(len(images)), images["label"]],
+        suspect=images["id"].isin(suspects["id"]),
+        unseen=~images["group"].isin(train["group"]),
+    )
+    return examined, points, suspects
 
 
 def explain(
-    others: pd.DataFrame, predictions: pd.DataFrame, quality: Quality, classes: Sequence[str]
+    images: pd.DataFrame, predictions: pd.DataFrame, quality: Quality, classes: Sequence[str]
 ) -> pd.DataFrame:
     """Return the images with a model's prediction, what was measured, and the cause to name."""
-    answers = predictions[predictions["split"] != "train"].set_index("id").loc[others["id"]]
-    table = others.assign(
-        predicted=answers["predicted"].to_numpy(), confidence=answers["confidence"].to_numpy()
-    )
-    columns = [f"p_{name}" for name in classes]
-    probabilities = answers[columns].to_numpy()
-    own = probabilities[np.arange(len(table)), table["label"].to_numpy(int)]
+    answers = predictions.set_index("id").loc[images["id"]].set_index(images.index)
+    table = images.assign(predicted=answers["predicted"], confidence=answers["confidence"])
+    probabilities = answers[[f"p_{name}" for name in classes]].to_numpy()
     measured = measure_images(table, quality, classes)
-    found = evidence(table, measured, classes)
-    causes = [name_cause(row) for _, row in found.iterrows()]
+    evidence = find_evidence(table, measured, classes).to_dict("records")
+    causes = [name_cause(row) for row in evidence]
     strengths = [
-        0.0 if cause == NONE_FOUND else min(float(found[cause].iloc[row]), MOST)
-        for row, cause in enumerate(causes)
+        min(row.get(cause, 0.0), MOST) for row, cause in zip(evidence, causes, strict=True)
     ]
-    right = measured[(table["class"] == table["predicted"]).to_numpy()]
-    as_extreme = np.zeros(len(table), int)
-    for cause, rows in pd.Series(causes).groupby(causes).indices.items():
-        if cause in measured:
-            below = np.searchsorted(np.sort(right[cause]), measured[cause].to_numpy()[rows])
-            as_extreme[rows] = len(right) - below
-    values = {MEASURES[cause]: measured[cause] for cause in ("extreme_stain", "confusable_pair")}
+    correct = measured[table["class"] == table["predicted"]]
     return table.assign(
-        margin=table["confidence"] - own,
+        margin=table["confidence"] - probabilities[np.arange(len(table)), table["label"]],
         cause=causes,
         strength=strengths,
-        known=len(right),
-        as_extreme=as_extreme,
-        distance=table["novelty"],
-        darker=measured["darker"],
-        label_suspicion=1 - table["label_probability"],
+        stain=measured["extreme_stain"],
+        stain_side=np.where(measured["darker"], "darker", "paler"),
+        distance=table["score"],
+        label_suspicion=measured["suspect_label"],
+        confusable=measured["confusable_pair"].astype("Int64"),
         donor_unseen=table["unseen"].astype(int),
-        **values,
+        typical_tissue=np.exp(quality.medians[table["label"], 0]) - SMALLEST,
+        correct=len(correct),
+        exceeding=_count_exceeding(measured, correct, np.array(causes)),
     )
 
 
-def _rows(model: str, wrong: pd.DataFrame, images: Images, quality: Quality) -> pd.DataFrame:
-    """The rows of the table of errors of one model."""
-    near = nearest_images(images.points[wrong.index], images.known, images.train)
-    rows = wrong.reset_index(drop=True).assign(model=model)
-    rows = pd.concat([rows, near], axis=1)
-    labels = rows["label"].to_numpy(int)
-    rows["usual_tissue"] = np.exp(quality.usual[labels, 0]) - SMALLEST
-    names = images.train.set_index("id")["class"]
-    same = [near[column].map(names) == rows["class"] for column in NEIGHBOUR_COLUMNS]
-    rows["agreeing"] = np.sum(same, axis=0)
-    rows["stain_side"] = np.where(rows["darker"], "darker", "paler")
+def _count_exceeding(
+    measured: pd.DataFrame, correct: pd.DataFrame, causes: NDArray[np.str_]
+) -> NDArray[np.int64]:
+    """Return how many correct predictions show the cause of each image at least as strongly."""
+    counts = np.zeros(len(measured), np.int64)
+    for cause in CAUSES:
+        rows = causes == cause
+        below = np.searchsorted(np.sort(correct[cause]), measured[cause][rows])
+        counts[rows] = len(correct) - below
+    return counts
+
+
+def describe(wrong: pd.DataFrame, near: pd.DataFrame, train: pd.DataFrame) -> pd.DataFrame:
+    """Return the errors with their nearest training images, and a sentence on each."""
+    rows = pd.concat([wrong.reset_index(drop=True), near], axis=1)
+    classes = train.set_index("id")["class"]
+    agreeing = [near[column].map(classes) == rows["class"] for column in NEIGHBOUR_COLUMNS]
+    rows["agreeing"] = np.sum(agreeing, axis=0)
     rows["sentence"] = [error_sentence(row) for row in rows.to_dict("records")]
-    rows["confusable"] = rows["confusable"].astype("Int64")
     return rows
 
 
-def write_analysis(
-    analysis: Analysis, shown: pd.DataFrame, heat: NDArray[np.uint8], folder: Path
-) -> None:
-    """Write errors, the heat maps of those shown, and the suspect labels into a folder."""
-    write_table(analysis.errors, folder / "errors.csv")
-    write_table(analysis.suspects, folder / "suspects.csv")
-    write_table(shown[list(SHOWN_COLUMNS)], folder / "gradcam.csv")
-    np.save(folder / "gradcam.npy", heat)
-
-
-SHOWN_COLUMNS = ("model", "id")  # of gradcam.csv: row i has map i
-
-
 def shown_errors(errors: pd.DataFrame, most: int) -> pd.DataFrame:
-    """Return at most `most` errors, in their order, with row numbers of their own.
+    """Return at most `most` errors to show, in their order, renumbered.
 
-    Each class of each model keeps its share, of which those are taken that were made with most
-    confidence.
-
-    Args:
-        errors: a row an error: `model`, `class`, `id` and `confidence`.
-        most: how many.
+    Each class of each model keeps its share, and the most confident errors of each are taken.
     """
-    surest = errors.sort_values(["confidence", "id"], ascending=[False, True])
-    alike = surest.groupby(["model", "class"])["id"]
-    share = (alike.cumcount() + 0.5) / alike.transform("size")
+    ranked = errors.sort_values(["confidence", "id"], ascending=[False, True])
+    ids = ranked.groupby(["model", "class"])["id"]
+    share = (ids.cumcount() + 0.5) / ids.transform("size")
     rows = share.sort_index().sort_values(kind="stable").index[:most]
     return errors.loc[rows.sort_values()].reset_index(drop=True)
+
+
+def write_predictions(
+    tables: Mapping[str, pd.DataFrame],
+    analysis: Analysis,
+    shown: pd.DataFrame,
+    heat: NDArray[np.uint8],
+    folder: Path,
+) -> None:
+    """Write the folder of predictions and what explains them.
+
+    Args:
+        tables: by model, as from `prediction_tables`.
+        analysis: of the tables.
+        shown: the errors with a heat map.
+        heat: their heat maps, uint8 (E, 2, 28, 28).
+        folder: replaced by the new one.
+    """
+    with atomic_write(folder) as partial:
+        partial.mkdir()
+        for name, table in tables.items():
+            write_table(table, partial / f"{name}.csv")
+        write_table(analysis.errors, partial / "errors.csv")
+        write_table(analysis.suspects, partial / "suspects.csv")
+        write_table(shown[list(SHOWN_COLUMNS)], partial / "gradcam.csv")
+        np.save(partial / "gradcam.npy", heat)

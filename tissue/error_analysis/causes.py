@@ -1,10 +1,11 @@
-"""Why was an image misclassified? Each measured cause with its evidence, and the one to name.
+"""Why was an image misclassified? The evidence for each measured cause, and the cause to name.
 
-Evidence is a surprise, in powers of ten: 2 says that one correctly classified image in a hundred
-shows a value as extreme. So causes that are measured in different units can be compared.
+Evidence is the negative decimal logarithm of an empirical p-value: 2 means that one correctly
+classified image in a hundred has a value as extreme. So causes that are measured in different
+units can be compared.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,143 +20,136 @@ from tissue.error_analysis.table import CAUSES, NONE_FOUND
 
 Values = NDArray[np.float64]
 
-TAIL = 0.2  # of the reference, from which on the tail is taken to be exponential
+TAIL = 0.2  # highest share of the reference, whose distribution is taken to be exponential
 STANDS_OUT = -np.log10(0.02)  # one correct prediction in fifty
-MOST = 10.0  # larger strengths are extrapolated too far to be told apart
+MOST = 10.0  # larger evidence is extrapolated too far to be compared
 DEFECTS = ("little_tissue", "blur", "extreme_stain")
 
 
 class Quality(NamedTuple):
-    """What is usual: log quality of each class (C, 4), its spread (4,), how the stains vary."""
+    """Typical log quality: medians of each class (C, 4), spreads (4,), and how stains vary."""
 
-    usual: Values
-    spread: Values
-    stains: Values  # inverse covariance of both stains, in units of their spread (2, 2)
+    medians: Values
+    spreads: Values
+    precision: Values  # of both stains, in units of their spread (2, 2)
 
     def deviation(self, table: pd.DataFrame, labels: NDArray[np.int64]) -> Values:
-        """How far each image lies from images of these classes, in spreads, (N, 4)."""
-        return _with_area(log_quality(table) - self.usual[labels]) / self.spread
+        """Return how many spreads each image differs from images of these classes, (N, 4)."""
+        return _with_area(log_quality(table) - self.medians[labels]) / self.spreads
 
 
 def fit_quality(train: pd.DataFrame) -> Quality:
-    """Fit medians by class, and spreads over all, of the quality of training images."""
+    """Fit medians by class and spreads over all classes on the quality of training images."""
     logs, labels = log_quality(train), train["label"].to_numpy(int)
-    usual = np.stack([np.median(logs[labels == c], axis=0) for c in range(labels.max() + 1)])
-    rest = _with_area(logs - usual[labels])
+    medians = np.stack([np.median(logs[labels == c], axis=0) for c in range(labels.max() + 1)])
+    residuals = _with_area(logs - medians[labels])
     # 1.4826 makes the median absolute deviation the standard deviation of a normal distribution.
-    spread = 1.4826 * np.median(np.abs(rest), axis=0) + 1e-3
-    within = np.clip(rest[:, 2:] / spread[2:], -3, 3)
-    return Quality(usual, spread, LedoitWolf().fit(within).precision_)
+    spreads = 1.4826 * np.median(np.abs(residuals), axis=0) + 1e-3
+    stains = np.clip(residuals[:, 2:] / spreads[2:], -3, 3)
+    return Quality(medians, spreads, LedoitWolf().fit(stains).precision_)
 
 
-def _with_area(rest: Values) -> Values:
-    """Add to the stains, in differences of log quality (N, 4), what is stained beyond the usual.
+def _with_area(residuals: Values) -> Values:
+    """Add a larger tissue fraction than usual to the stains, all in log quality (N, 4).
 
-    A stronger stain makes pale places count as tissue, too, which takes the mean density over
-    the tissue back down: density times area, the amount of stain, shows it whole.
+    With a stronger stain, pale regions count as tissue, too, which lowers the mean density over
+    the tissue. Density times area, the amount of stain, does not have this bias.
     """
-    return np.hstack([rest[:, :2], rest[:, 2:] + np.maximum(rest[:, :1], 0)])
+    return np.hstack([residuals[:, :2], residuals[:, 2:] + np.maximum(residuals[:, :1], 0)])
 
 
-def surprise(values: ArrayLike, reference: ArrayLike) -> Values:
+def neg_log10_p(values: ArrayLike, reference: ArrayLike) -> Values:
     """Return -log10 of the share of `reference` that is at least as large, with smoothing.
 
-    Above its highest fifth the reference is taken to fall off exponentially (peaks over a
-    threshold, Pickands 1975), so that values beyond all of it can still be told apart; the rate
-    is taken from the median excess, which a few extreme images do not move.
-
-    Args:
-        values: (N,), larger is more surprising.
-        reference: (M,), e.g. of correct predictions.
+    The highest fifth of the reference is modelled as exponential (peaks over a threshold, Pickands
+    1975), so that values beyond all of it can still be compared. The rate follows from the median
+    excess, which a few extreme images do not change. Values are (N,), the reference is (M,).
     """
-    values, known = np.asarray(values, float), np.sort(np.asarray(reference, float))
-    if not len(known):
+    values, ranked = np.asarray(values, float), np.sort(np.asarray(reference, float))
+    if not len(ranked):
         return np.zeros(len(values))
-    threshold = np.quantile(known, 1 - TAIL)
-    over = known[known > threshold] - threshold
-    mean_excess = np.median(over) / np.log(2) if len(over) else 0.0
-    mean_excess = max(mean_excess, 0.05 * known.std(), 1e-9)
-    at_least = len(known) - np.searchsorted(known, values)
-    counted = -np.log10((1 + at_least) / (1 + len(known)))
-    beyond = -np.log10(TAIL) + (values - threshold) / mean_excess / np.log(10)
-    return np.where(values > threshold, beyond, counted)
+    threshold = np.quantile(ranked, 1 - TAIL)
+    excesses = ranked[ranked > threshold] - threshold
+    mean_excess = np.median(excesses) / np.log(2) if len(excesses) else 0.0
+    mean_excess = max(mean_excess, 0.05 * ranked.std(), 1e-9)
+    at_least = len(ranked) - np.searchsorted(ranked, values)
+    counted = -np.log10((1 + at_least) / (1 + len(ranked)))
+    modelled = -np.log10(TAIL) + (values - threshold) / mean_excess / np.log(10)
+    return np.where(values > threshold, modelled, counted)
 
 
-def measure_images(table: pd.DataFrame, quality: Quality, classes: Sequence[str]) -> pd.DataFrame:
-    """Return the measured value and the ranked quantity behind each cause, a row an image.
+def measure_images(images: pd.DataFrame, quality: Quality, classes: Sequence[str]) -> pd.DataFrame:
+    """Return for each image the quantity by which each cause is ranked, and if it is `darker`.
 
-    Tissue and blur are compared with images of the true class, and half as much with those of the
-    predicted one, where they are less unusual there: a liver of little tissue that is taken for a
-    lung shows as much of it as lungs do. Stain is compared
-    with the true class alone: a dark skin is taken for a lymph node because it is as dark as one.
-
-    Args:
-        table: quality, `class`, `predicted`, `label`, `novelty`, `label_probability`, `suspect`
-            and `unseen` of each image.
-        quality: what is usual.
-        classes: all class names.
+    Tissue and blur are compared with images of the true class, or with the mean of the true and
+    the predicted class where that is less unusual: a liver with little tissue that is mistaken for
+    a lung has as much of it as lungs do. Stain is compared with the true class alone: a dark skin
+    is mistaken for a lymph node because it is as dark as one. `images` are those of `explain`.
     """
-    labels = {name: label for label, name in enumerate(classes)}
-    predicted = table["predicted"].map(labels).to_numpy(int)
-    own = quality.deviation(table, table["label"].to_numpy(int))
-    both = (own + quality.deviation(table, predicted)) / 2
+    predicted = pd.Index(classes).get_indexer(images["predicted"])
+    own = quality.deviation(images, images["label"].to_numpy(int))
+    both = (own + quality.deviation(images, predicted)) / 2
     tissue, blur = QUALITY.index("tissue_fraction"), QUALITY.index("blur")
     stains = own[:, 2:]
-    measured = pd.DataFrame(index=table.index)
+    measured = pd.DataFrame(index=images.index)
     measured["little_tissue"] = -np.maximum(own, both)[:, tissue]
     measured["blur"] = np.minimum(own, both)[:, blur]
-    # Squared, since `surprise` expects an exponential tail, as that of chi-squared is.
-    measured["extreme_stain"] = np.einsum("ni,ij,nj->n", stains, quality.stains, stains)
+    # Squared, since `neg_log10_p` expects an exponential tail, as that of chi-squared is.
+    measured["extreme_stain"] = np.einsum("ni,ij,nj->n", stains, quality.precision, stains)
     measured["darker"] = stains.sum(axis=1) > 0
-    measured["unlike_training"] = np.log(table["novelty"].to_numpy())
-    measured["suspect_label"] = 1 - table["label_probability"]
+    measured["unlike_training"] = np.log(images["score"])
+    measured["suspect_label"] = 1 - images["label_probability"]
     measured["confusable_pair"] = np.nan
     if is_atlas(classes):
-        same = table["class"].map(SYSTEMS) == table["predicted"].map(SYSTEMS)
-        measured["confusable_pair"] = (same & (table["class"] != table["predicted"])).astype(float)
-    measured["donor_unseen"] = table["unseen"].astype(float)
+        same = images["class"].map(SYSTEMS) == images["predicted"].map(SYSTEMS)
+        measured["confusable_pair"] = (same & (images["class"] != images["predicted"])).astype(
+            float
+        )
+    measured["donor_unseen"] = images["unseen"].astype(float)
     return measured
 
 
-def evidence(table: pd.DataFrame, measured: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
-    """Return the evidence for each cause, a row an image and a column a cause.
+def find_evidence(
+    images: pd.DataFrame, measured: pd.DataFrame, classes: Sequence[str]
+) -> pd.DataFrame:
+    """Return the evidence for each cause, one row per image and one column per cause.
 
-    Tissue, blur, stain, distance and unseen donor: against the rates among correct predictions, of
-    the test alone for the last.
-    Label: every error doubts its label more than any correct prediction does, so its surprise is
-    the probability of that label itself, where the label is on the list of suspects. Pair: how
-    seldom a class drawn at random would be of the same organ system.
+    Tissue, blur, stain and distance are compared with correct predictions, an unseen donor with
+    those of the test. For a label on the list of suspects, evidence is its probability, since
+    errors doubt their label more than any correct prediction does. For a pair, it is the
+    probability that a random class belongs to the same organ system.
     """
-    right = (table["class"] == table["predicted"]).to_numpy()
-    found = pd.DataFrame(0.0, index=table.index, columns=list(CAUSES))
+    correct = (images["class"] == images["predicted"]).to_numpy()
+    evidence = pd.DataFrame(0.0, index=images.index, columns=list(CAUSES))
     for cause in (*DEFECTS, "unlike_training"):
-        found[cause] = surprise(measured[cause], measured[cause][right])
-    # Stains stronger than all of training move the features in ways that `novelty` cannot take out.
-    overstained = measured["darker"] & (found["extreme_stain"] >= STANDS_OUT)
-    most = found["extreme_stain"].where(overstained, np.inf)
-    found["unlike_training"] = np.minimum(found["unlike_training"], most)
+        evidence[cause] = neg_log10_p(measured[cause], measured[cause][correct])
+    # The regression behind the score does not reach stains stronger than all of training.
+    overstained = measured["darker"] & (evidence["extreme_stain"] >= STANDS_OUT)
+    limit = evidence["extreme_stain"].where(overstained, np.inf)
+    evidence["unlike_training"] = np.minimum(evidence["unlike_training"], limit)
     doubt = -np.log10(np.maximum(1 - measured["suspect_label"], 10**-MOST))
-    found["suspect_label"] = doubt * table["suspect"]
+    evidence["suspect_label"] = doubt * images["suspect"]
     if is_atlas(classes):
         systems = pd.Series([SYSTEMS[name] for name in classes])
-        partners = table["class"].map(SYSTEMS).map(systems.value_counts()) - 1
+        partners = images["class"].map(SYSTEMS).map(systems.value_counts()) - 1
         chance = np.maximum(partners, 1) / max(len(classes) - 1, 1)
-        found["confusable_pair"] = -np.log10(chance) * measured["confusable_pair"]
-    # Donors of validation are never in training, so they say nothing of how common that is.
-    tested = right & (table["split"] == "test").to_numpy()
+        evidence["confusable_pair"] = -np.log10(chance) * measured["confusable_pair"]
+    # Donors of validation are never in training, so they do not show how common that is.
+    tested = correct & (images["split"] == "test").to_numpy()
     if tested.any():
         rate = (1 + measured["donor_unseen"][tested].sum()) / (1 + tested.sum())
-        found["donor_unseen"] = -np.log10(rate) * measured["donor_unseen"]
-    return found
+        evidence["donor_unseen"] = -np.log10(rate) * measured["donor_unseen"]
+    return evidence
 
 
-def name_cause(evidence: pd.Series) -> str:
-    """Return the cause with the strongest evidence, or that none was found.
+def name_cause(evidence: Mapping[str, float]) -> str:
+    """Return the cause with the strongest evidence, or `NONE_FOUND`.
 
-    A defect of the picture also makes it unlike training, and both make its label improbable. So
-    a suspect label is named only where the picture is not unlike training, and has to outweigh
-    little tissue and blur; a stain that is extreme for a class, but not unlike training, is usual
-    in another one. A confusable pair or a new donor is named where there is nothing else.
+    A defect of the image also makes it unlike training, and both make its label improbable. So a
+    suspect label is named only if the image is not unlike training and the label outweighs little
+    tissue and blur. A stain that is extreme for its class in an image that is like training is
+    usual in another class, so it does not have to be outweighed. A confusable pair or an unseen
+    donor is named only if there is nothing else.
     """
     doubt, far = evidence["suspect_label"], evidence["unlike_training"] >= STANDS_OUT
     if doubt > max(0.0, evidence["little_tissue"], evidence["blur"]) and not far:

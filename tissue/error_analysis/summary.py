@@ -11,25 +11,25 @@ from tissue.metrics.intervals import Sampling, share_interval
 
 
 def summarise_causes(
-    named: pd.DataFrame, classes: Sequence[str], *, sampling: Sampling
+    tested: pd.DataFrame, classes: Sequence[str], *, sampling: Sampling
 ) -> dict[str, Any]:
     """Return the summary of one model, nested as in `metrics/errors.json`.
 
-    Args:
-        named: a row a test image: `class`, `predicted`, `group`, and `cause`, also of the correct
-            predictions, for which it says what would be named if they were errors.
-        classes: all class names.
-        sampling: of donors, for the intervals.
+    `tested` has the class, predicted, group and cause of each test image. The cause of a correct
+    prediction is the one that would be named if it were an error.
     """
-    right = named["class"] == named["predicted"]
-    wrong, correct = named[~right], named[right]
+    atlas = is_atlas(classes)
     levels: dict[str, Mapping[str, str]] = {"classes": {name: name for name in classes}}
-    if is_atlas(classes):
+    if atlas:
         levels |= {"tissues": TISSUES, "systems": SYSTEMS}
     accuracy = {
-        level: _share(named["class"].map(names) == named["predicted"].map(names), named, sampling)
+        level: _share(
+            tested["class"].map(names) == tested["predicted"].map(names), tested, sampling
+        )
         for level, names in levels.items()
     }
+    is_right = tested["class"] == tested["predicted"]
+    wrong, correct = tested[~is_right], tested[is_right]
     causes = {
         cause: {
             "errors": int((wrong["cause"] == cause).sum()),
@@ -37,25 +37,15 @@ def summarise_causes(
             "correct_share": float((correct["cause"] == cause).mean()) if len(correct) else 0.0,
         }
         for cause in (*CAUSES, NONE_FOUND)
-        if cause != "confusable_pair" or is_atlas(classes)
+        if cause != "confusable_pair" or atlas
     }
     return {
-        "images": len(named), "errors": len(wrong), "accuracy": accuracy, "causes": causes,
+        "images": len(tested), "errors": len(wrong), "accuracy": accuracy, "causes": causes,
     }  # fmt: skip
 
 
 def _share(hits: pd.Series, rows: pd.DataFrame, sampling: Sampling) -> dict[str, float]:
     if not len(rows):
         return {"share": 0.0, "low": 0.0, "high": 0.0}
-    low, high = share_interval(hits.to_numpy(float), rows["group"], sampling=sampling)
+    low, high = share_interval(hits, rows["group"], sampling=sampling)
     return {"share": float(hits.mean()), "low": low, "high": high}
-
-
-def count_suspects(
-    suspects: pd.DataFrame, tables: Mapping[str, pd.DataFrame]
-) -> dict[str, dict[str, int]]:
-    """Return for each part the number of its images and of those with a suspect label."""
-    return {
-        part: {"images": len(table), "suspects": int((suspects["split"] == part).sum())}
-        for part, table in tables.items()
-    }

@@ -1,4 +1,4 @@
-"""Intervals that know that images of one donor are not independent."""
+"""Intervals for images of which several come from one donor and are not independent."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 CONFIDENCE = 0.95
+SIGNIFICANT = 0.05
 Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
@@ -27,33 +28,26 @@ class Interval(NamedTuple):
 
 
 def bootstrap(
-    values: NDArray[np.float64],
-    groups: ArrayLike,
-    statistic: Statistic,
-    *,
-    sampling: Sampling,
+    values: NDArray[np.float64], groups: ArrayLike, statistic: Statistic, *, sampling: Sampling
 ) -> Interval:
-    """Percentile interval of a statistic of sums, resampling whole groups with replacement.
+    """Return the percentile interval of a statistic of sums, resampling whole groups.
 
-    Field and Welsh, "Bootstrapping clustered data", J R Stat Soc B 2007; expanded as Student's
-    interval is, which matters where groups are few (Hesterberg 2015, arXiv 1411.5279). Of a single
-    group, which tells nothing of others, single images are resampled: the interval is then too
-    narrow, as it is, less so, of two to four.
+    Field and Welsh, "Bootstrapping clustered data", J R Stat Soc B 2007. The percentiles are
+    expanded as in Student's interval, which matters if there are few groups (Hesterberg 2015,
+    arXiv 1411.5279). If there is only one group, single images are resampled: the interval is then
+    too narrow, as it still is, though less so, with two to four groups.
 
-    Args:
-        values: (N, K), K additive values an image, e.g. right or wrong, and one.
-        groups: (N,) the donor of each image.
-        statistic: from sums (..., K) to the statistic (...).
-        sampling: how often the groups are resampled, and the seed.
+    `values` (N, K) of each image add up, `groups` (N,) are the donors, and `statistic` maps sums
+    (..., K) to values (...).
     """
     sums = sums_by_group(values, groups)
     if len(sums) == 1:
-        sums = sums_by_group(values, np.arange(len(values)))
+        sums = values
     count = len(sums)
     rng = np.random.default_rng(sampling.seed)
     times = rng.multinomial(count, np.full(count, 1 / count), size=sampling.resamples)
-    beyond = stats.t.ppf((1 - CONFIDENCE) / 2, count - 1) if count > 1 else -np.inf
-    tail = stats.norm.cdf(beyond * np.sqrt(count / max(1, count - 1)))
+    quantile = stats.t.ppf((1 - CONFIDENCE) / 2, count - 1) if count > 1 else -np.inf
+    tail = stats.norm.cdf(quantile * np.sqrt(count / max(1, count - 1)))
     low, high = np.quantile(statistic(times @ sums), [tail, 1 - tail])
     return Interval(float(low), float(high))
 
@@ -66,55 +60,46 @@ def sums_by_group(values: NDArray[np.float64], groups: ArrayLike) -> NDArray[np.
     return sums
 
 
-def mean(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean from sums (..., 2) of values and of ones."""
-    return sums[..., 0] / sums[..., 1]
-
-
 def mean_interval(values: ArrayLike, groups: ArrayLike, *, sampling: Sampling) -> Interval:
-    """Interval of the mean of values (N,), e.g. of right (1) and wrong (0) answers."""
+    """Return the interval of the mean of values (N,), such as 1 if correct and 0 if not."""
     column = np.asarray(values, float)
     pairs = np.column_stack([column, np.ones_like(column)])
-    return bootstrap(pairs, groups, mean, sampling=sampling)
+    return bootstrap(pairs, groups, lambda sums: sums[..., 0] / sums[..., 1], sampling=sampling)
 
 
 def share_interval(hits: ArrayLike, groups: ArrayLike, *, sampling: Sampling) -> Interval:
-    """Interval of a share, of hits (N,) that are 1 or 0.
+    """Return the interval of the share of ones among hits (N,), which are 1 or 0.
 
-    Where all groups are alike, resampling them would claim certainty: then it is the exact one
-    (Clopper and Pearson 1934), with as many trials as there are groups.
+    If all groups have the same share, the bootstrap interval has no width. Then the exact interval
+    (Clopper and Pearson 1934) is returned, with the number of groups as the number of trials.
     """
     column = np.asarray(hits, float)
-    found = mean_interval(column, groups, sampling=sampling)
-    if found.low < found.high:
-        return found
+    interval = mean_interval(column, groups, sampling=sampling)
+    if interval.low < interval.high:
+        return interval
     trials = len(np.unique(np.asarray(groups)))
-    exact = stats.binomtest(round(column.mean() * trials), trials).proportion_ci(
-        CONFIDENCE, "exact"
-    )
-    return Interval(float(exact.low), float(exact.high))
+    test = stats.binomtest(round(column.mean() * trials), trials)
+    low, high = test.proportion_ci(CONFIDENCE, "exact")
+    return Interval(float(low), float(high))
 
 
 def macro_f1(confusions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Macro-F1 from flattened confusion matrices (..., C * C), actual by predicted.
+    """Return macro-F1 of flattened confusion matrices (..., C * C), actual by predicted.
 
-    As in scikit-learn, over the classes that occur as actual or as predicted.
+    As in scikit-learn, the mean is over the classes that occur as actual or as predicted.
     """
     classes = round(confusions.shape[-1] ** 0.5)
     matrix = confusions.reshape(*confusions.shape[:-1], classes, classes)
-    right = np.diagonal(matrix, axis1=-2, axis2=-1)
+    correct = np.diagonal(matrix, axis1=-2, axis2=-1)
     total = matrix.sum(-1) + matrix.sum(-2)
-    seen = total > 0
-    scores = np.where(seen, 2 * right / np.where(seen, total, 1), 0)
-    return scores.sum(-1) / seen.sum(-1)
-
-
-SIGNIFICANT = 0.05
+    present = total > 0
+    scores = np.where(present, 2 * correct / np.where(present, total, 1), 0)
+    return scores.sum(-1) / present.sum(-1)
 
 
 def is_beyond_chance(low: float, high: float, p_value: float) -> bool:
-    """Whether a difference is more than chance by its interval and by its test.
+    """Return whether both the interval of a difference and its test rule out chance.
 
-    McNemar's test takes images as independent, and those of a donor are not: so both decide.
+    McNemar's test treats images as independent, which those of one donor are not.
     """
     return p_value < SIGNIFICANT and not low <= 0 <= high

@@ -1,4 +1,6 @@
-"""Points of many dimensions in few."""
+"""Features standardised, and points of many dimensions projected to few: PCA and t-SNE."""
+
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,33 +8,61 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE, trustworthiness
 
 COMPONENTS = 50
+Points = NDArray[np.float64]
 
 
-def principal_components(values: NDArray[np.float32], *, seed: int) -> NDArray[np.float32]:
+class Scaling(NamedTuple):
+    """Mean and standard deviation of the rooted features of training images, (D,) each."""
+
+    mean: Points
+    spread: Points
+
+    def __call__(self, features: NDArray[np.float32]) -> Points:
+        """Return features (N, D) rooted and standardised.
+
+        Pooled activations are skewed counts of patterns. The Euclidean distance of their roots is
+        the Hellinger distance (Arandjelovic and Zisserman 2012, "Three things everyone should know
+        to improve object retrieval").
+        """
+        # The small number limits the weight of features that hardly vary.
+        return (_rooted(features) - self.mean) / (self.spread + 1e-3)
+
+
+def fit_scaling(train: NDArray[np.float32]) -> Scaling:
+    """Fit the scaling on the features (N, D) of training images."""
+    rooted = _rooted(train)
+    return Scaling(rooted.mean(axis=0), rooted.std(axis=0))
+
+
+def _rooted(features: NDArray[np.float32]) -> Points:
+    return np.sign(features) * np.sqrt(np.abs(features, dtype=np.float64))
+
+
+def fit_pca(values: Points, components: int, *, svd_solver: str = "full", **options: Any) -> PCA:
+    """Fit at most this many principal components of values (N, D), with options of `PCA`."""
+    return PCA(min(components, *values.shape), svd_solver=svd_solver, **options).fit(values)
+
+
+def principal_components(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the first 50 principal components, or as many as there are, of values (N, D)."""
-    components = min(COMPONENTS, *values.shape)
-    return PCA(components, svd_solver="full", random_state=seed).fit_transform(values)
+    return PCA(min(COMPONENTS, *values.shape), svd_solver="full").fit_transform(values)
 
 
 def fit_tsne(points: NDArray[np.float32], *, perplexity: float, seed: int) -> NDArray[np.float32]:
-    """Return t-SNE places (N, 2) of points (N, D), initialised by their first two components.
+    """Return t-SNE coordinates (N, 2) of points (N, D).
 
-    Kobak and Berens 2019, s41467-019-13056-x: from there the map keeps the coarse arrangement.
+    Initialised by PCA, they keep the global arrangement (Kobak, Berens 2019, s41467-019-13056-x).
     """
     return TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(points)
 
 
 def map_trustworthiness(
-    points: NDArray[np.float32], places: NDArray[np.float32], *, neighbours: int
+    points: NDArray[np.float32], coordinates: NDArray[np.float32], *, neighbours: int
 ) -> float:
-    """Return the trustworthiness of a map: 1 where neighbours in it are neighbours in fact.
+    """Return the trustworthiness of the coordinates (N, 2) of points (N, D) on a map.
 
-    Venna and Kaski 2001. It is defined for fewer neighbours than half of the points.
-
-    Args:
-        points: what was mapped, (N, D).
-        places: where it is on the map, (N, 2).
-        neighbours: how many of each point.
+    It is 1 if no point has other neighbours on the map (Venna and Kaski 2001), and defined for
+    fewer neighbours than half of the points.
     """
     count = max(1, min(neighbours, (len(points) - 1) // 2))
-    return float(trustworthiness(points, places, n_neighbors=count))
+    return float(trustworthiness(points, coordinates, n_neighbors=count))

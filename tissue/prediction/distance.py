@@ -9,9 +9,9 @@ from sklearn.decomposition import PCA
 from sklearn.model_selection import GroupKFold
 from sklearn.neighbors import NearestNeighbors
 
-from tissue.error_analysis.space import Scaling, fit_scaling
+from tissue.error_analysis.space import OOD_COMPONENTS
+from tissue.metrics.projection import Scaling, fit_pca, fit_scaling
 
-COMPONENTS = 64
 NEIGHBOURS = 5
 FOLDS = 5
 # Share of the training images that lie closer than the limit to those of other donors.
@@ -44,6 +44,9 @@ def fit_training_distance(
     images, each measured by what was learnt without its donor and a fifth of the others: every
     picture that comes later is of another donor, and components fit best what they were made from.
 
+    The error analysis explains errors by `OutOfDistributionScore` of `tissue.error_analysis.space`
+    instead: it disregards what tissue fraction, blur and stain explain, and has no limit.
+
     Args:
         features: float32 (N, D), mean of the views.
         groups: the donor, slide or cluster of each image (N,).
@@ -61,7 +64,7 @@ def fit_training_distance(
 def _fit(features: NDArray[np.float32], seed: int) -> Training:
     scale = fit_scaling(features)
     scaled = scale(features)
-    count = min(COMPONENTS, len(scaled) - 1, scaled.shape[1])
-    pca = PCA(count, whiten=True, svd_solver="randomized", random_state=seed).fit(scaled)
+    count = min(OOD_COMPONENTS, len(scaled) - 1)
+    pca = fit_pca(scaled, count, whiten=True, svd_solver="randomized", random_state=seed)
     near = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(scaled))).fit(pca.transform(scaled))
     return Training(scale, pca, near)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tissue.common.errors import InputError
-from tissue.error_analysis.gradcam import own_features, pretrained_heat, scratch_heat
+from tissue.error_analysis.gradcam import heat_maps, own_features
 from tissue.figures.theme import house_style, new_figure, save_png
 from tissue.prediction.classifier import Classifier
 from tissue.training.inference import is_fine_tuned
@@ -54,11 +54,11 @@ def save_heat(
     labels = np.argsort(-probabilities, axis=1, kind="stable")[:, :SHOWN]
     network = classifier.network
     if network.name == "scratch":
-        heat = scratch_heat(network, images, labels)
+        heat = heat_maps(network, images, labels)
     else:
         tuned = is_fine_tuned(network)
         known = own_features(network, images, crops) if tuned else features[:, 0]
-        heat = pretrained_heat(network, images, labels, known)
+        heat = heat_maps(network, images, labels, known)
     for i, name in enumerate(ids):
         titles = [f"{classes[label]} {probabilities[i, label]:.1%}" for label in labels[i]]
         _draw(images[i], heat[i], titles, folder / f"{_file_name(name)}.png")

@@ -7,7 +7,7 @@ import pandas as pd
 
 from tissue.common.names import CLUSTERS, MODELS
 from tissue.metrics.intervals import is_beyond_chance
-from tissue.metrics.overlap import FIGURES, joint_p_value, overlap_direction
+from tissue.metrics.overlap import STATISTICS, joint_p_value, overlap_direction
 from tissue.report.formatting import Table, count, p_value, percent, percentage_points
 from tissue.report.reading import Inputs
 
@@ -112,7 +112,7 @@ VERDICTS = {
 
 def overlap_of(tsne: Mapping[str, Any], space: str) -> dict[str, dict[str, float]]:
     """Return the three figures of a space, from the content of metrics/tsne.json."""
-    return {figure: tsne[figure][space] for figure in FIGURES}
+    return {figure: tsne[figure][space] for figure in STATISTICS}
 
 
 def overlap_verdict(tsne: Mapping[str, Any], split: Mapping[str, Any]) -> str:

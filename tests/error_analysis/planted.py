@@ -1,0 +1,80 @@
+"""Invented features, images and predictions with planted causes of errors."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tissue.common.names import SPLITS
+from tissue.data.index import Dataset
+from tissue.metrics.classification import prediction_tables
+
+CLASSES = ["colon", "kidney", "lung", "skin_1", "skin_2"]
+SIZES = {"train": 60, "val": 15, "test": 30}
+FACTORS = {
+    "blur": ("blur", 3), "little_tissue": ("tissue_fraction", 0.1),
+    "extreme_stain": ("haematoxylin", 5),
+}  # fmt: skip
+PLANTED = (*FACTORS, "unlike_training", "suspect_label")
+COUNT = 6  # of test images, for each planted cause
+
+
+def planted_datasets(folder: Path, seed: int = 0) -> tuple[dict[str, Dataset], pd.Series]:
+    """Write features, and return the datasets and what was planted in each test image."""
+    rng = np.random.default_rng(seed)
+    centres = rng.gamma(2, 1, (len(CLASSES), 24))
+    centres[4] = centres[3] + 0.3 * rng.normal(size=24)  # the two skins
+    datasets, planted = {}, pd.Series(dtype=str)
+    for name in SPLITS:
+        labels = np.repeat(np.arange(len(CLASSES)), SIZES[name])
+        n = len(labels)
+        index = pd.DataFrame({
+            "id": [f"{name}/{i}" for i in range(n)],
+            "class": np.asarray(CLASSES)[labels],
+            "label": labels,
+            "group": [f"{name}-{i // 3}" for i in range(n)],
+            "tissue_fraction": 0.45 * np.exp(rng.normal(0, 0.15, n)),
+            "blur": 0.16 * np.exp(rng.normal(0, 0.08, n)),
+            "haematoxylin": 0.22 * np.exp(rng.normal(0, 0.2, n)),
+            "dab": 0.2 * np.exp(rng.normal(0, 0.3, n)),
+        })  # fmt: skip
+        points = centres[labels] + 0.5 * rng.normal(size=(n, 24))
+        if name == "test":
+            planted = _plant(index, points, rng)
+        features = np.abs(points)[:, None] + 0.01 * rng.normal(size=(n, 2, 24))
+        np.save(folder / f"{name}.npy", features.astype(np.float32))
+        index[["id"]].to_csv(folder / f"{name}.csv", index=False)
+        datasets[name] = Dataset(rng.integers(0, 256, (n, 16, 16, 3), dtype=np.uint8), index)
+    return datasets, planted
+
+
+def _plant(index: pd.DataFrame, points: np.ndarray, rng: np.random.Generator) -> pd.Series:
+    drawn = rng.permutation(len(index))[: COUNT * len(PLANTED)].reshape(-1, COUNT)
+    planted = pd.Series("", index.index)
+    for cause, rows in zip(PLANTED, drawn, strict=True):
+        planted[rows] = cause
+        if cause in FACTORS:
+            column, factor = FACTORS[cause]
+            index.loc[rows, column] *= factor
+        elif cause == "unlike_training":
+            points[rows] = rng.gamma(2, 3, (1, 24)) + rng.normal(size=(COUNT, 24))
+        else:  # a class of another organ system
+            index.loc[rows, "label"] = np.where(index.loc[rows, "label"] == 0, 1, 0)
+    index["class"] = np.asarray(CLASSES)[index["label"]]
+    return planted
+
+
+def predictions(datasets: dict[str, Dataset], planted: pd.Series, seed: int) -> pd.DataFrame:
+    """Return predictions that are correct except where a cause was planted and for some skins."""
+    rng = np.random.default_rng(seed)
+    probabilities = {}
+    for name, dataset in datasets.items():
+        n = len(dataset.index)
+        wrong = (planted != "").to_numpy() if name == "test" else np.zeros(n, bool)
+        skins = dataset.index["class"].isin(["skin_1", "skin_2"]) & (rng.random(n) < 0.2)
+        chosen = dataset.labels.copy()
+        chosen[wrong] = (chosen[wrong] + 1) % 3
+        chosen[skins & ~wrong] = 7 - chosen[skins & ~wrong]
+        probabilities[name] = np.full((n, len(CLASSES)), 0.05, np.float32)
+        probabilities[name][np.arange(n), chosen] = 0.8
+    return prediction_tables(probabilities, datasets, classes=CLASSES)

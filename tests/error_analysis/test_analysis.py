@@ -1,0 +1,116 @@
+"""The error analysis on invented features with planted causes."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.error_analysis.planted import CLASSES, PLANTED, planted_datasets, predictions
+from tissue.data.index import Dataset
+from tissue.error_analysis.analysis import Analysis, analyse, shown_errors, write_predictions
+from tissue.error_analysis.table import CAUSES, ERROR_COLUMNS, NEIGHBOUR_COLUMNS, NONE_FOUND
+from tissue.metrics.intervals import Sampling
+
+
+class Analysed(NamedTuple):
+    analysis: Analysis
+    datasets: dict[str, Dataset]
+    planted: pd.Series
+    tables: dict[str, pd.DataFrame]
+
+
+@pytest.fixture(scope="module")
+def analysed(tmp_path_factory: pytest.TempPathFactory) -> Analysed:
+    folder = tmp_path_factory.mktemp("embed")
+    datasets, planted = planted_datasets(folder)
+    tables = {name: predictions(datasets, planted, seed) for seed, name in enumerate("ab")}
+    analysis = analyse(tables, datasets, folder, classes=CLASSES, sampling=Sampling(100, 3))
+    return Analysed(analysis, datasets, planted, tables)
+
+
+def test_planted_cause_is_named(analysed: Analysed) -> None:
+    truth = dict(zip(analysed.datasets["test"].index["id"], analysed.planted, strict=True))
+    errors = analysed.analysis.errors
+    errors = errors.assign(planted=errors["id"].map(truth))
+    named = errors[errors["planted"] != ""]
+    share = (named["planted"] == named["cause"]).groupby(named["planted"]).mean()
+    assert set(share.index) == set(PLANTED)
+    assert share.min() >= 0.8
+    pairs = errors[(errors["planted"] == "") & errors["class"].str.startswith("skin")]
+    assert (pairs["cause"] == "confusable_pair").mean() > 0.5
+
+
+def test_errors_have_the_promised_form(analysed: Analysed, tmp_path: Path) -> None:
+    errors = analysed.analysis.errors
+    assert list(errors.columns) == list(ERROR_COLUMNS)
+    assert (errors["class"] != errors["predicted"]).all()
+    assert errors.equals(errors.sort_values(["model", "class", "id"], ignore_index=True))
+    assert set(errors["cause"]) <= {*CAUSES, NONE_FOUND}
+    assert errors["sentence"].str.endswith(".").all()
+    assert not errors["sentence"].str.contains("nan|_").any()
+    train = analysed.datasets["train"].index.set_index("id")
+    first = errors.iloc[0]
+    classes = [train["class"][first[column]] for column in NEIGHBOUR_COLUMNS]
+    assert first["neighbour_classes"] == " ".join(classes)
+    shown = shown_errors(errors, 5)
+    heat = np.zeros((len(shown), 2, 28, 28), np.uint8)
+    write_predictions(analysed.tables, analysed.analysis, shown, heat, tmp_path / "out")
+    assert pd.read_csv(tmp_path / "out/gradcam.csv").equals(shown[["model", "id"]])
+    assert pd.read_csv(tmp_path / "out/errors.csv").shape == errors.shape
+    assert len(pd.read_csv(tmp_path / "out/a.csv")) == len(analysed.tables["a"])
+
+
+def test_summary_adds_up(analysed: Analysed) -> None:
+    analysis = analysed.analysis
+    for model in "ab":
+        summary = analysis.summary[model]
+        causes = summary["causes"].values()
+        assert sum(cause["errors"] for cause in causes) == summary["errors"]
+        assert sum(cause["share"] for cause in causes) == pytest.approx(1)
+        assert all(cause["low"] <= cause["share"] <= cause["high"] for cause in causes)
+        levels = summary["accuracy"]
+        assert levels["classes"]["share"] < levels["systems"]["share"]
+    counts = analysis.summary["suspects"]
+    assert sum(split["suspects"] for split in counts.values()) == len(analysis.suspects)
+
+
+def test_relabelled_images_lead_the_suspects(analysed: Analysed) -> None:
+    suspects = analysed.analysis.suspects
+    ids = set(analysed.datasets["test"].index["id"][analysed.planted == "suspect_label"])
+    assert len(ids & set(suspects["id"].head(len(ids) + 6))) >= 0.8 * len(ids)
+    assert suspects["quality"].is_monotonic_increasing
+
+
+def test_model_without_errors_has_no_rows(analysed: Analysed, tmp_path: Path) -> None:
+    datasets, planted = planted_datasets(tmp_path)
+    perfect = analysed.tables["a"].assign(predicted=analysed.tables["a"]["class"])
+    tables = {"a": perfect, "b": predictions(datasets, planted, 1)}
+    analysis = analyse(tables, datasets, tmp_path, classes=CLASSES, sampling=Sampling(100, 3))
+    assert set(analysis.errors["model"]) == {"b"}
+    assert analysis.summary["a"]["errors"] == 0
+
+
+def test_most_confident_errors_of_each_class_are_shown() -> None:
+    rng = np.random.default_rng(4)
+    errors = pd.DataFrame({
+        "model": ["pretrained"] * 40 + ["scratch"] * 80,
+        "class": ["a", "b", "b", "b"] * 30,
+        "id": [f"{number:03}" for number in range(120)],
+        "confidence": rng.integers(40, 100, 120) / 100,
+    })  # fmt: skip
+    assert shown_errors(errors, 120).equals(shown_errors(errors, 1000))
+    assert shown_errors(errors, 120).equals(errors)
+    few = shown_errors(errors, 24)
+    sizes = few.groupby(["model", "class"]).size().to_dict()
+    assert sizes == {
+        ("pretrained", "a"): 2, ("pretrained", "b"): 6, ("scratch", "a"): 4, ("scratch", "b"): 12,
+    }  # fmt: skip
+    assert few["id"].is_monotonic_increasing
+    for key, rows in errors.groupby(["model", "class"]):
+        shown = rows["id"].isin(few["id"])
+        assert rows["confidence"][shown].min() >= rows["confidence"][~shown].max(), key
+    shuffled = errors.sample(frac=1, random_state=1)
+    assert set(shown_errors(shuffled.reset_index(drop=True), 24)["id"]) == set(few["id"])
+    assert shown_errors(errors.head(0), 24).empty
