@@ -33,7 +33,8 @@ from tissue.common.errors import InputError
 from tissue.config.loading import load_params
 
 ROOT = Path(__file__).parents[1]
-FETCH = load_params(ROOT / "params.yaml").fetch
+PARAMS = load_params(ROOT / "params.yaml")
+FETCH = PARAMS.fetch
 Image.MAX_IMAGE_PIXELS = None
 
 
@@ -402,22 +403,24 @@ def attempt(case: Case, folder: Path) -> dict[str, Any]:
     source = case.make(folder)
     before = set(folder.parent.rglob("*"))
     settings = FETCH.model_copy(update={"source": str(source)})
+    params = PARAMS.model_copy(update={"fetch": settings})
     printed, outcome = io.StringIO(), {"error": "", "traceback": ""}
     start = time.perf_counter()
     with contextlib.redirect_stdout(printed):
         try:
-            fetch.run(settings, seed=1, workers=1, out=folder / "raw")
+            fetch.run(params, folder, workers=1)
         except InputError as error:
             outcome["error"] = str(error)
         except Exception:  # noqa: BLE001 what it may not do
             outcome["traceback"] = traceback.format_exc()
-    written = {path for path in folder.parent.rglob("*") if folder / "raw" not in path.parents}
+    data = folder / "data"
+    written = {path for path in folder.parent.rglob("*") if data / "raw" not in path.parents}
     return {
         **outcome,
         "seconds": time.perf_counter() - start,
         "printed": printed.getvalue(),
-        "written": sorted(map(str, written - before - {folder / "raw"})),
-        "output": (folder / "raw").exists(),
+        "written": sorted(map(str, written - before - {data, data / "raw"})),
+        "output": (data / "raw").exists(),
     }
 
 

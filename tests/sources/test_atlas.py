@@ -6,23 +6,22 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
 
-from stages import fetch
 from tests.conftest import update_params
 from tests.pipeline import ROOT
-from tests.servers import Site, serving
-from tests.sources.test_sources import DEFAULT, picture, snapshot
+from tests.servers import Site
+from tests.source_examples import PARAMS, contents, manifest_of, picture
 from tissue.common.errors import InputError
-from tissue.config.schema import Fetch, Hpa
-from tissue.sources import web
+from tissue.common.names import MANIFEST
+from tissue.config.schema import Hpa
+from tissue.sources.atlas import read_gene_ids
 from tissue.sources.atlas_xml import read_pictures
 
 GENES = ["ENSG00000000001", "ENSG00000000002"]
@@ -81,31 +80,63 @@ def fill(site: Site, *, donors: int = 4) -> None:
 
 
 @pytest.fixture
-def site() -> Iterator[Site]:
-    with serving(Site({})) as served:
-        fill(served)
-        yield served
+def site(site: Site) -> Site:
+    """A server that looks like the atlas."""
+    fill(site)
+    return site
 
 
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web, "BACK_OFF", 0.01)
+def write_genes(path: Path, genes: Sequence[str]) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("# two proteins\n\n" + "".join(f"{gene}  # its name\n" for gene in genes))
+    return str(path)
 
 
-def settings(site: Site, cache: Path, **changes: Any) -> Fetch:
-    hpa = DEFAULT.hpa.model_copy(
-        update={
-            "genes": GENES, "train_per_class": 4, "test_per_class": 2, "url": site.url,
-            "requests_per_second": 1000.0, **changes,
-        }
-    )  # fmt: skip
-    return DEFAULT.model_copy(update={"source": "hpa", "cache": str(cache), "hpa": hpa})
+def fetched(
+    site: Site, root: Path, *, genes: Sequence[str] = GENES, train: int = 4, test: int = 2
+) -> pd.DataFrame:
+    """The manifest of images from a server."""
+    changes = {
+        "genes": write_genes(root / "genes.txt", genes), "url": site.url,
+        "train_per_class": train, "test_per_class": test, "requests_per_second": 1000.0,
+    }  # fmt: skip
+    return manifest_of("hpa", root, hpa=PARAMS.fetch.hpa.model_copy(update=changes))
 
 
-def fetched(site: Site, tmp_path: Path, **changes: Any) -> pd.DataFrame:
-    chosen = settings(site, tmp_path / "cache", **changes)
-    fetch.run(chosen, seed=1, workers=1, out=tmp_path / "raw")
-    return pd.read_csv(tmp_path / "raw/manifest.csv", dtype=str, keep_default_na=False)
+class TestGenes:
+    def test_comments_and_empty_lines_are_left_out(self, tmp_path: Path) -> None:
+        assert read_gene_ids(Path(write_genes(tmp_path / "genes.txt", GENES))) == GENES
+
+    def test_genes_of_the_repository(self) -> None:
+        genes = read_gene_ids(ROOT / PARAMS.fetch.hpa.genes)
+        assert len(genes) == len(set(genes)) == 52
+
+    @pytest.mark.parametrize("name", ["nosuch.txt", "."])
+    def test_missing_file(self, name: str, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=r"fetch\.hpa\.genes: expected a text file"):
+            read_gene_ids(tmp_path / name)
+
+    @pytest.mark.parametrize(
+        ("text", "received"),
+        [
+            ("", "none"),
+            ("# EPCAM\n\n", "none"),
+            ("ENSG00000119888\nEPCAM\n", r"EPCAM\."),
+            ("ENSG00000119888 ENSG00000163347", "ENSG00000119888 ENSG00000163347"),
+            ("ENSG0000011988", r"ENSG0000011988\."),
+            ("ensg00000119888.2", r"ensg00000119888\.2"),
+        ],
+    )
+    def test_wrong_line_and_empty_file(self, text: str, received: str, tmp_path: Path) -> None:
+        (tmp_path / "genes.txt").write_text(text)
+        message = rf"genes\.txt: expected ids such as ENSG.*Received: {received}"
+        with pytest.raises(InputError, match=message):
+            read_gene_ids(tmp_path / "genes.txt")
+
+    def test_not_text(self, tmp_path: Path) -> None:
+        (tmp_path / "genes.txt").write_bytes(b"\xff\xfe")
+        with pytest.raises(InputError, match="expected a text file"):
+            read_gene_ids(tmp_path / "genes.txt")
 
 
 class TestXml:
@@ -148,7 +179,9 @@ class TestChoice:
     def test_manifest(self, site: Site, tmp_path: Path) -> None:
         manifest = fetched(site, tmp_path)
         assert set(manifest["class"]) == {"colon", "endometrium_2", "lymph_node"}
-        assert list(manifest.columns) == [*fetch.MANIFEST, *fetch.PROVENANCE]
+        assert list(manifest.columns) == [
+            *MANIFEST, "sha256", "bytes", "url", "licence", "release", "credit",
+        ]  # fmt: skip
         row = manifest.iloc[0]
         assert row["url"].endswith(Path(row["id"]).name)
         assert row["licence"] == f"{site.url}/about/licence"
@@ -160,7 +193,7 @@ class TestChoice:
 
     def test_no_donor_on_both_sides_in_any_class(self, site: Site, tmp_path: Path) -> None:
         fill(site, donors=9)
-        manifest = fetched(site, tmp_path, train_per_class=50, test_per_class=25)
+        manifest = fetched(site, tmp_path, train=50, test=25)
         assert (manifest.groupby("donor")["split"].nunique() == 1).all()
         counts = manifest.groupby(["class", "split"]).size().unstack()
         assert (counts["test"] == 6).all()
@@ -168,7 +201,7 @@ class TestChoice:
 
     def test_no_more_than_asked_for(self, site: Site, tmp_path: Path) -> None:
         fill(site, donors=9)
-        manifest = fetched(site, tmp_path, train_per_class=3, test_per_class=2)
+        manifest = fetched(site, tmp_path, train=3, test=2)
         assert set(manifest.groupby(["class", "split"]).size().unstack()["train"]) == {3}
         assert len(site.asked) == len(manifest) + len(GENES)
         # Three of a class come from three donors.
@@ -182,29 +215,29 @@ class TestChoice:
     def test_notice_and_shortage_are_told(
         self, site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        fetched(site, tmp_path, train_per_class=90)
+        fetched(site, tmp_path, train=90)
         printed = capsys.readouterr().out
         assert f"Read {site.url}/about/licence before you use" in printed
         assert "of 90 images of colon for train; add genes" in printed
         assert "hpa: 0 of 90 images of spleen for train; add genes" in printed
 
     def test_missing_image_is_replaced_and_asked_for_once(self, site: Site, tmp_path: Path) -> None:
-        first = fetched(site, tmp_path / "1", train_per_class=2, test_per_class=1)
+        first = fetched(site, tmp_path / "1", train=2, test=1)
         gone = next(row.url for row in first.itertuples() if row.split == "train")
         del site.files[gone.removeprefix(site.url)]
         for _ in range(2):
-            second = fetched(site, tmp_path / "2", train_per_class=2, test_per_class=1)
+            second = fetched(site, tmp_path / "2", train=2, test=1)
             assert len(second) == len(first)
         assert site.paths().count(gone.removeprefix(site.url)) == 2
 
     def test_damaged_image_is_replaced_and_told(
         self, site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        first = fetched(site, tmp_path / "1", train_per_class=2, test_per_class=1)
+        first = fetched(site, tmp_path / "1", train=2, test=1)
         damaged = next(row.url for row in first.itertuples() if row.split == "train")
         site.files[damaged.removeprefix(site.url)] = b"\0" * 500
         for _ in range(2):
-            second = fetched(site, tmp_path / "2", train_per_class=2, test_per_class=1)
+            second = fetched(site, tmp_path / "2", train=2, test=1)
             assert len(second) == len(first)
             assert damaged not in set(second["url"])
         assert f"hpa: {damaged} is left out: no image" in capsys.readouterr().out
@@ -232,7 +265,7 @@ class TestChoice:
         whole, site.files[path] = site.files[path], b"<!DOCTYPE html><p>Closed for repairs"
         with pytest.raises(InputError, match=rf"{url}: expected an image.*DOCTYPE html"):
             fetched(site, tmp_path / "2")
-        assert not (tmp_path / "2/raw").exists()
+        assert not (tmp_path / "2/data/raw").exists()
         site.files[path] = whole
         assert url in set(fetched(site, tmp_path / "2")["url"])
 
@@ -249,17 +282,18 @@ def test_faults_are_survived(site: Site, tmp_path: Path) -> None:
 @pytest.mark.parametrize("rate", [2.5, 0])
 def test_rate_above_two_is_refused(rate: float) -> None:
     with pytest.raises(ValueError, match="requests_per_second"):
-        Hpa.model_validate(DEFAULT.hpa.model_dump() | {"requests_per_second": rate})
+        Hpa.model_validate(PARAMS.fetch.hpa.model_dump() | {"requests_per_second": rate})
 
 
 def test_killed_three_times(site: Site, tmp_path: Path) -> None:
     """No finished file is asked for twice, the rate holds, and the bytes are the same."""
-    fetched(site, tmp_path / "undisturbed", train_per_class=2, test_per_class=1)
-    expected = snapshot(tmp_path / "undisturbed/raw")
+    fetched(site, tmp_path / "undisturbed", train=2, test=1)
+    expected = contents(tmp_path / "undisturbed/data/raw")
     site.asked.clear()
     site.finished.clear()
     (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
-    hpa = {"genes": GENES, "train_per_class": 2, "test_per_class": 1, "url": site.url}
+    genes = write_genes(tmp_path / "genes.txt", GENES)
+    hpa = {"genes": genes, "train_per_class": 2, "test_per_class": 1, "url": site.url}
     update_params(tmp_path / "params.yaml", {"seed": 1, "fetch": {"source": "hpa", "hpa": hpa}})
     command = [sys.executable, "-m", "stages.fetch"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -279,10 +313,7 @@ def test_killed_three_times(site: Site, tmp_path: Path) -> None:
         finished.append((len(site.asked), {digests[name] for name in whole & set(digests)}))
         assert not (tmp_path / "data/raw").exists()
     subprocess.run(command, cwd=tmp_path, env=environment, check=True)
-    got = snapshot(tmp_path / "data/raw")
-    assert {name: content for name, (content, _) in got.items()} == {
-        name: content for name, (content, _) in expected.items()
-    }
+    assert contents(tmp_path / "data/raw") == expected
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["raw"]
     assert len(finished[-1][1]) >= 5
     for asked, paths in finished:

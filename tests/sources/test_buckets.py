@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sources.test_remote import fetched, from_disk
-from tests.sources.test_sources import as_folder, as_tar, as_zip, tree
+from tests.source_examples import FORMS, as_zip, fetched, halves, tree
 from tissue.common.errors import InputError
 
 BUCKET = "tissue"
@@ -26,22 +25,12 @@ needs_ssh = pytest.mark.skipif(
     not (SSHD and shutil.which("ssh-keygen") and importlib.util.find_spec("sshfs")),
     reason="needs an OpenSSH server (package openssh-server) and sshfs (requirements-ssh.txt)",
 )
-FORMS = ["folder", "zip", "tar.gz", "folder of archives"]
+SOURCES = ["folder", "zip", "tar.gz", "folder of archives"]
 
 
 def make(form: str, at: Path) -> Path:
     """A source of some form on this machine."""
-    files = tree()
-    names = sorted(files)
-    if form == "folder":
-        return as_folder(files, at / "images")
-    if form == "zip":
-        return as_zip(files, at / "images.zip")
-    if form == "tar.gz":
-        at.mkdir()
-        return as_tar(files, at / "images.tar.gz")
-    as_zip({name: files[name] for name in names[::2]}, at / "parts/1.zip")
-    return as_zip({name: files[name] for name in names[1::2]}, at / "parts/2.zip").parent
+    return FORMS[form](tree(), at) if form in FORMS else halves(tree(), at / "parts")
 
 
 @pytest.fixture(scope="module")
@@ -78,15 +67,15 @@ class TestS3:
                 bucket.upload_file(str(file), file.relative_to(path.parent).as_posix())
         return f"s3://{BUCKET}/{path.name}"
 
-    @pytest.mark.parametrize("form", FORMS)
+    @pytest.mark.parametrize("form", SOURCES)
     def test_same_bytes_as_from_a_folder(self, form: str, tmp_path: Path) -> None:
         local = make(form, tmp_path / "made")
-        assert fetched(self.put(local), tmp_path) == from_disk(local, tmp_path)
+        assert fetched(self.put(local), tmp_path) == fetched(local, tmp_path / "expected")
 
     def test_changed_object_is_fetched(self, tmp_path: Path) -> None:
         fetched(self.put(make("zip", tmp_path / "old")), tmp_path)
         local = as_zip(tree(per_class=3), tmp_path / "new/images.zip")
-        assert fetched(self.put(local), tmp_path) == from_disk(local, tmp_path)
+        assert fetched(self.put(local), tmp_path) == fetched(local, tmp_path / "expected")
 
     def test_no_such_bucket(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"s3://nowhere/a\.zip"):
@@ -143,14 +132,14 @@ class TestSsh:
         monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
         sshfs.SSHFileSystem.clear_instance_cache()
 
-    @pytest.mark.parametrize("form", FORMS)
+    @pytest.mark.parametrize("form", SOURCES)
     @pytest.mark.parametrize("protocol", ["ssh", "sftp"])
     def test_same_bytes_as_from_a_folder(
         self, form: str, protocol: str, port: int, tmp_path: Path
     ) -> None:
         local = make(form, tmp_path / "made")
         got = fetched(f"{protocol}://{getpass.getuser()}@127.0.0.1:{port}{local}", tmp_path)
-        assert got == from_disk(local, tmp_path)
+        assert got == fetched(local, tmp_path / "expected")
 
     def test_unknown_host_is_refused(self, home: Path, port: int, tmp_path: Path) -> None:
         local = make("zip", tmp_path / "made")

@@ -19,16 +19,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stages import fetch, split
-from tests.hostile import ARCHIVES, FETCH, IMAGES, ROOT, good, image_file, memory, picture
+from tests.hostile import ARCHIVES, FETCH, IMAGES, PARAMS, ROOT, good, image_file, memory, picture
 from tissue.common.errors import InputError
-from tissue.config.loading import load_params
 from tissue.images.decoding import UnreadableImageError, decode
 from tissue.sources.archives import open_archive
 from tissue.sources.local import list_images
 
 MOST_SECONDS = 10
 MOST_MEMORY = 2_000_000_000
-SPLIT = load_params(ROOT / "params.yaml").split
+SPLIT = PARAMS.split
 
 
 @pytest.fixture(scope="module")
@@ -103,15 +102,16 @@ def test_bad_images_are_listed_and_the_rest_goes_on(tmp_path: Path) -> None:
             path = source / class_name / f"good {number}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(picture(100 + number + 50 * (class_name == "skin")))
-    raw, out = tmp_path / "raw", tmp_path / "split"
+    out = tmp_path / "data/split"
     Path("/proc/self/clear_refs").write_text("5")  # what tests before this one held is not counted
     before = memory("VmRSS")
-    fetch.run(FETCH.model_copy(update={"source": str(source)}), seed=1, workers=1, out=raw)
+    changed = FETCH.model_copy(update={"source": str(source)})
+    params = PARAMS.model_copy(update={"fetch": changed, "image_size": 64})
+    fetch.run(params, tmp_path, workers=1)
 
     def run(**changes: Any) -> None:
         wanted = SPLIT.model_copy(update=changes)
-        folders = {"raw": raw, "out": out, "metrics": tmp_path, "plots": tmp_path}
-        split.run(wanted, seed=1, image_size=64, workers=1, **folders)
+        split.run(params.model_copy(update={"split": wanted}), tmp_path, workers=1)
 
     with pytest.raises(InputError, match=r"at most 5% unreadable images .*Received: \d+ of \d+"):
         run()
@@ -121,7 +121,7 @@ def test_bad_images_are_listed_and_the_rest_goes_on(tmp_path: Path) -> None:
     rejected = pd.read_csv(out / "rejected.csv")
     assert set(rejected["id"]) == bad
     assert rejected["reason"].str.len().min() > 5
-    assert json.loads((tmp_path / "split.json").read_text())["rejected"] == len(bad)
+    assert json.loads((tmp_path / "metrics/split.json").read_text())["rejected"] == len(bad)
     kept = pd.concat([pd.read_csv(out / f"{part}.csv") for part in ("train", "val", "test")])
     assert len(kept) == 24 + len(IMAGES) - len(bad)
     assert memory("VmHWM") - before < MOST_MEMORY

@@ -1,14 +1,15 @@
 """Changes of a source that DVC is told to watch: picked up by `dvc repro`, and free without one."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
 from tests.conftest import commit, run, update_params
-from tests.pipeline import ROOT, STAGES
+from tests.pipeline import PARAMS, ROOT, STAGES
 from tests.servers import Site, serving
-from tests.sources.test_sources import as_folder, as_zip, picture, tree
+from tests.source_examples import as_folder, as_zip, picture, tree
 from tissue.sources import web
 
 
@@ -16,11 +17,9 @@ from tissue.sources import web
 def project(tmp_path: Path) -> Path:
     """A repository with the stage `fetch` alone."""
     work = tmp_path / "work"
-    for path in (ROOT / "stages").rglob("*.py"):
-        target = work / path.relative_to(ROOT)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(path.read_bytes())
-    for name in ("params.yaml", ".gitignore", ".dvcignore"):
+    for name in ("stages", "tissue"):
+        shutil.copytree(ROOT / name, work / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("params.yaml", "genes.txt", ".gitignore", ".dvcignore"):
         (work / name).write_bytes((ROOT / name).read_bytes())
     stages = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")["stages"]
     YAML().dump({"stages": {"fetch": stages["fetch"]}}, work / "dvc.yaml")
@@ -39,7 +38,7 @@ def watch(project: Path, source: str) -> None:
 
 @pytest.mark.parametrize("stage", ["fetch", "split"])
 def test_dependency_is_a_parameter(stage: str) -> None:
-    assert "stages/sources" in STAGES[stage]["deps"]
+    assert PARAMS["fetch"]["watch"] in STAGES[stage]["deps"]
 
 
 def test_folder(project: Path, tmp_path: Path) -> None:

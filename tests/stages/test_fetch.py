@@ -14,7 +14,8 @@ import pytest
 from tests.conftest import update_params
 from tests.pipeline import ROOT
 from tests.servers import Site, serving
-from tests.sources.test_sources import as_folder, as_zip, snapshot, tree
+from tests.source_examples import as_folder, as_zip, contents, fetched, picture, tree
+from tissue.common.errors import InputError
 
 COMMAND = [sys.executable, "-m", "stages.fetch"]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -28,10 +29,6 @@ def work(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def content(folder: Path) -> dict[str, bytes]:
-    return {name: value for name, (value, _) in snapshot(folder).items()}
-
-
 def leftovers(work: Path) -> list[str]:
     return sorted(path.name for path in (work / "data").iterdir())
 
@@ -41,12 +38,26 @@ def children(pid: int) -> set[int]:
     return {int(child) for child in found.read_text().split()} if found.exists() else set()
 
 
+def test_one_class_is_an_error(tmp_path: Path) -> None:
+    source = as_folder({"liver/a.png": picture(1)}, tmp_path / "images")
+    with pytest.raises(InputError, match=r"expected two classes or more\. Received: liver"):
+        fetched(source, tmp_path)
+    assert not (tmp_path / "data/raw").exists()
+
+
+def test_source_in_the_output_of_fetch_is_refused(tmp_path: Path) -> None:
+    source = as_folder(tree(), tmp_path / "data/raw")
+    with pytest.raises(InputError, match=r"fetch\.source: expected images that lie elsewhere"):
+        fetched(source, tmp_path)
+    assert contents(source) == tree()
+
+
 def test_killed_at_any_moment(work: Path) -> None:
     update_params(work / "params.yaml", {"fetch": PHANTOM})
     start = time.monotonic()
     subprocess.run(COMMAND, cwd=work, env=ENVIRONMENT, check=True)
     took = time.monotonic() - start
-    expected = content(work / "data/raw")
+    expected = contents(work / "data/raw")
     draw = random.Random(3)
     for _ in range(3):
         process = subprocess.Popen(COMMAND, cwd=work, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
@@ -54,7 +65,7 @@ def test_killed_at_any_moment(work: Path) -> None:
         workers = children(process.pid)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert content(work / "data/raw") == expected
+        assert contents(work / "data/raw") == expected
         for _ in range(50):
             if not any(Path(f"/proc/{worker}/exe").exists() for worker in workers):
                 break
@@ -62,7 +73,7 @@ def test_killed_at_any_moment(work: Path) -> None:
         else:
             pytest.fail("drawing processes go on after their parent was killed")
     subprocess.run(COMMAND, cwd=work, env=ENVIRONMENT, check=True)
-    assert content(work / "data/raw") == expected
+    assert contents(work / "data/raw") == expected
     assert leftovers(work) == ["raw"]
 
 
@@ -82,17 +93,17 @@ def test_full_disk(where: str, before: str, work: Path) -> None:
             older = str(as_folder(tree(), work / "older"))
             update_params(work / "params.yaml", {"fetch": {"source": older}})
             subprocess.run(COMMAND, cwd=work, env=ENVIRONMENT, check=True)
-        previous = content(work / "data/raw")
+        previous = contents(work / "data/raw")
         source = str(archive) if where == "archive" else f"{site.url}/images.zip"
         update_params(work / "params.yaml", {"fetch": {"source": source}})
         done = run_with_file_limit(work, 20_000)
         assert done.returncode == 1
         assert "expected space for what it writes" in done.stderr
         assert "Traceback" not in done.stderr
-        assert content(work / "data/raw") == previous
+        assert contents(work / "data/raw") == previous
         assert leftovers(work) == (["raw"] if previous else [])
         subprocess.run(COMMAND, cwd=work, env=ENVIRONMENT, check=True)
-    assert len(content(work / "data/raw")) == 2
+    assert len(contents(work / "data/raw")) == 2
     assert leftovers(work) == ["raw"]
 
 

@@ -1,0 +1,20 @@
+"""A server without files, and downloads that hardly wait before they try again."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers import Site, serving
+from tissue.sources import storage, web
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web, "BACK_OFF", 0.01)
+    monkeypatch.setattr(storage, "BACK_OFF", 0.01)
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with serving(Site({})) as served:
+        yield served

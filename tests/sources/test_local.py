@@ -1,0 +1,201 @@
+"""Folders and archives on this machine: what is read, merged and refused."""
+
+import errno
+import hashlib
+import io
+import os
+import zipfile
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.pipeline import ROOT
+from tests.source_examples import (
+    FORMS,
+    PARAMS,
+    Tree,
+    as_folder,
+    as_tar,
+    as_zip,
+    picture,
+    snapshot,
+    tree,
+)
+from tissue.common.errors import InputError
+from tissue.sources.local import list_images
+
+LIMITS = PARAMS.fetch.limits
+
+
+def read(*sources: Path, sha256: dict[str, str] | None = None) -> Tree:
+    """Ids and bytes of the images of sources, in the order in which they are listed."""
+    with ExitStack() as closing:
+        images = list_images(map(str, sources), sha256=sha256 or {}, limits=LIMITS, closing=closing)
+        return {image.place.id: image.read() for image in images}
+
+
+@pytest.mark.parametrize("form", FORMS)
+class TestForms:
+    @pytest.mark.parametrize("splits", [("train", "test"), ("train",), ()])
+    def test_images_are_read_as_they_are(
+        self, form: str, splits: tuple[str, ...], tmp_path: Path
+    ) -> None:
+        files = tree(splits=splits)
+        source = FORMS[form](files, tmp_path)
+        before = snapshot(tmp_path)
+        assert list(read(source).items()) == sorted(files.items())
+        assert snapshot(tmp_path) == before
+
+    def test_folder_above_and_other_files(self, form: str, tmp_path: Path) -> None:
+        files = tree()
+        noise = {
+            "readme.txt": b"x", "atlas/train/colon/.DS_Store": b"x", "atlas/train/.x.png": b"x",
+            "__MACOSX/atlas/train/colon/._0.png": b"x", "atlas/train/colon/._0.png": b"x",
+        }  # fmt: skip
+        below = {f"atlas/{name}": content for name, content in files.items()} | noise
+        assert read(FORMS[form](below, tmp_path)) == files
+
+
+class TestSeveral:
+    def parts(self, folder: Path) -> list[Path]:
+        """Archives of three kinds that each hold a third of one tree."""
+        names = sorted(tree())
+        parts = [{name: tree()[name] for name in names[start::3]} for start in range(3)]
+        return [
+            as_zip(parts[0], folder / "1.zip"),
+            as_tar(parts[1], folder / "2.tar"),
+            as_tar(parts[2], folder / "3.tar.gz"),
+        ]
+
+    def test_parts_of_one_tree_are_merged(self, tmp_path: Path) -> None:
+        parts = self.parts(tmp_path)
+        assert list(read(*parts).items()) == sorted(tree().items())
+        assert read(*reversed(parts)) == tree()
+
+    def test_folder_of_archives_is_their_list(self, tmp_path: Path) -> None:
+        self.parts(tmp_path / "parts/below")
+        (tmp_path / "parts/readme.txt").write_text("x")
+        assert read(tmp_path / "parts") == tree()
+
+    def test_folder_and_archive(self, tmp_path: Path) -> None:
+        first, *others = self.parts(tmp_path)
+        with zipfile.ZipFile(first) as archive:
+            archive.extractall(tmp_path / "folder")
+        assert read(tmp_path / "folder", *others) == tree()
+
+    def test_images_beside_archives_are_refused(self, tmp_path: Path) -> None:
+        self.parts(tmp_path / "parts")
+        as_folder(tree(), tmp_path / "parts")
+        with pytest.raises(InputError, match=r"expected images or archives. Received: both"):
+            read(tmp_path / "parts")
+
+    def test_layout_is_that_of_all_together(self, tmp_path: Path) -> None:
+        # On its own the second would be classes without a test set.
+        first = as_zip({"train/liver/a.png": picture(1)}, tmp_path / "1.zip")
+        second = as_zip({"liver/b.png": picture(2)}, tmp_path / "2.zip")
+        message = r"1\.zip \+ .*2\.zip: .*elsewhere, e\.g\. liver/b\.png"
+        with pytest.raises(InputError, match=message):
+            read(first, second)
+
+    def test_same_image_twice_is_merged(self, tmp_path: Path) -> None:
+        first, second = as_zip(tree(), tmp_path / "1.zip"), as_zip(tree(), tmp_path / "2.zip")
+        assert read(first, second) == tree()
+        assert read(first, first) == tree()
+
+    def test_same_name_with_other_bytes_is_an_error(self, tmp_path: Path) -> None:
+        first = as_zip(tree(), tmp_path / "1.zip")
+        second = as_tar(tree() | {"train/liver/1.png": picture(99)}, tmp_path / "2.tar")
+        with pytest.raises(InputError, match=r"2\.tar: .*train/liver/1\.png that differs .*1\.zip"):
+            read(first, second)
+
+    def test_same_id_below_two_folders_of_one_source(self, tmp_path: Path) -> None:
+        files = {"a/liver/1.png": picture(1), "b/liver/1.png": picture(2)}
+        with pytest.raises(InputError, match=r"liver/1\.png that differs"):
+            read(as_folder(files, tmp_path / "images"))
+
+    def test_names_that_differ_only_in_case_are_one(self, tmp_path: Path) -> None:
+        first = as_zip({"liver/b.png": picture(1), "colon/a.png": picture(2)}, tmp_path / "1.zip")
+        same = as_zip({"liver/B.png": picture(1)}, tmp_path / "2.zip")
+        assert list(read(first, same)) == ["colon/a.png", "liver/b.png"]
+        other = as_zip({"liver/B.png": picture(3)}, tmp_path / "3.zip")
+        with pytest.raises(InputError, match=r"3\.zip: .*liver/B\.png that differs .*1\.zip"):
+            read(first, other)
+
+
+class TestDigests:
+    def test_digest_is_checked(self, tmp_path: Path) -> None:
+        source = as_zip(tree(), tmp_path / "a.zip")
+        digest = hashlib.sha256(source.read_bytes()).hexdigest()
+        assert read(source, sha256={"a.zip": digest}) == tree()
+        message = rf"a\.zip: expected sha256 {'0' * 64}\. Received: {digest}"
+        with pytest.raises(InputError, match=message):
+            read(source, sha256={"a.zip": "0" * 64})
+
+    def test_unknown_name(self, tmp_path: Path) -> None:
+        source = as_zip(tree(), tmp_path / "a.zip")
+        with pytest.raises(InputError, match=r"fetch\.sha256: .*Received: b\.zip"):
+            read(source, sha256={"b.zip": "0" * 64})
+
+    def test_digest_is_checked_before_anything_is_opened(self, tmp_path: Path) -> None:
+        (tmp_path / "a.zip").write_bytes(b"no archive")
+        with pytest.raises(InputError, match="expected sha256"):
+            read(tmp_path / "a.zip", sha256={"a.zip": "0" * 64})
+
+
+class TestWrongSources:
+    def test_missing(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=r"fetch\.source: .*nowhere, which does not exist"):
+            read(tmp_path / "nowhere")
+
+    @pytest.mark.parametrize("name", ["a.7z", "a.jpg", "a"])
+    def test_wrong_suffix(self, name: str, tmp_path: Path) -> None:
+        (tmp_path / name).write_bytes(b"x")
+        with pytest.raises(InputError, match=r"expected a folder or an archive .*Received: a file"):
+            read(tmp_path / name)
+
+    def test_nothing_to_read(self, tmp_path: Path) -> None:
+        for sources in ([], [tmp_path]):
+            with pytest.raises(InputError, match=r"expected images .*Received: none"):
+                read(*sources)
+
+    def test_folder_that_cannot_be_listed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        as_folder(tree(), tmp_path)
+        real = os.scandir
+
+        def scandir(path: str) -> object:
+            if Path(path).name == "kidney":
+                raise PermissionError(errno.EACCES, "Permission denied", path)
+            return real(path)
+
+        monkeypatch.setattr(os, "scandir", scandir)
+        with pytest.raises(InputError, match=r"test/kidney: expected to list .* denied\. Change"):
+            read(tmp_path)
+
+
+def test_source_that_cannot_be_written_to(tmp_path: Path) -> None:
+    source = as_folder(tree(), tmp_path / "images")
+    folders = [source, *(path for path in source.rglob("*") if path.is_dir())]
+    for folder in folders:
+        folder.chmod(0o555)
+    try:
+        assert read(source) == tree()
+    finally:
+        for folder in folders:
+            folder.chmod(0o755)
+
+
+SHARED = ROOT.parent / "shared/data"
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="no shared data here")
+def test_real_tiles_in_several_zips() -> None:
+    with ExitStack() as closing:
+        images = list_images([str(SHARED / "tiles")], sha256={}, limits=LIMITS, closing=closing)
+        assert len({image.origin for image in images}) > 1
+        assert len({image.place.class_name for image in images}) > 2
+        with Image.open(io.BytesIO(next(iter(images)).read())) as image:
+            image.verify()

@@ -1,0 +1,225 @@
+"""Sources on web servers: the same bytes as from a folder, in spite of faults."""
+
+import gzip
+import hashlib
+import time
+from email.utils import formatdate
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers import Site, serving
+from tests.source_examples import FORMS, as_folder, as_tar, as_zip, fetched, halves, tree
+from tissue.common.errors import InputError
+from tissue.sources import web
+from tissue.sources.cache import Shelf
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web, "PIECE", 64)
+
+
+@pytest.fixture
+def archive(site: Site, tmp_path: Path) -> Path:
+    """An archive that the server has as /a.zip."""
+    made = as_zip(tree(), tmp_path / "made/a.zip")
+    site.files["/a.zip"] = made.read_bytes()
+    return made
+
+
+def assert_same_as_local(url: str, local: Path, tmp_path: Path, **changes: Any) -> None:
+    expected = fetched(local, tmp_path / "expected")
+    assert fetched(url, tmp_path, **changes) == expected
+
+
+@pytest.mark.parametrize("form", ["zip", "tar.gz"])
+def test_archive(form: str, site: Site, tmp_path: Path) -> None:
+    local = FORMS[form](tree(), tmp_path / "made")
+    site.files[f"/x/{local.name}"] = local.read_bytes()
+    assert_same_as_local(f"{site.url}/x/{local.name}", local, tmp_path)
+
+
+def test_scheme_in_capitals(site: Site, archive: Path, tmp_path: Path) -> None:
+    assert_same_as_local(f"{site.url.replace('http', 'HTTP')}/a.zip", archive, tmp_path)
+
+
+@pytest.mark.parametrize("scheme", ["http", "HTTP"])
+def test_folder(scheme: str, site: Site, tmp_path: Path) -> None:
+    local = as_folder(tree(), tmp_path / "made/images")
+    for path in [local, *local.rglob("*")]:
+        name = path.relative_to(local.parent).as_posix()
+        if path.is_file():
+            site.files[f"/{name}"] = path.read_bytes()
+        else:
+            entries = sorted(each.name + "/" * each.is_dir() for each in path.iterdir())
+            links = "".join(f'<a href="{entry}">{entry}</a>' for entry in entries)
+            site.files[f"/{name}/"] = f"<html><body>{links}</body></html>".encode()
+    assert_same_as_local(f"{site.url.replace('http', scheme)}/images/", local, tmp_path)
+
+
+def test_several_parts(site: Site, tmp_path: Path) -> None:
+    parts = halves(tree(), tmp_path / "made")
+    site.files["/0.zip"] = (parts / "0.zip").read_bytes()
+    got = fetched([f"{site.url}/0.zip", parts / "1.zip"], tmp_path)
+    assert got == fetched(parts, tmp_path / "expected")
+
+
+@pytest.mark.parametrize("fault", [429, (429, "0"), (429, "soon"), 500, "cut"])
+def test_faults_are_survived(fault: Any, site: Site, archive: Path, tmp_path: Path) -> None:
+    site.faults["/a.zip"] = [fault, fault]
+    assert_same_as_local(f"{site.url}/a.zip", archive, tmp_path)
+    assert len(site.asked) == 3
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_cut_body_is_resumed(site: Site, archive: Path, tmp_path: Path) -> None:
+    site.faults["/a.zip"] = ["cut"]
+    assert_same_as_local(f"{site.url}/a.zip", archive, tmp_path)
+    assert site.asked[1][2]["Range"] == f"bytes={archive.stat().st_size // 2 // 64 * 64}-"
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("lacking", ["ranges", "tags"])
+def test_cut_body_is_downloaded_anew_where_it_cannot_be_resumed(
+    lacking: str, site: Site, archive: Path, tmp_path: Path
+) -> None:
+    site.faults["/a.zip"] = ["cut"]
+    setattr(site, lacking, False)
+    assert_same_as_local(f"{site.url}/a.zip", archive, tmp_path)
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("conditions", [True, False])
+def test_halves_of_two_versions_are_not_joined(
+    conditions: bool, site: Site, archive: Path, tmp_path: Path
+) -> None:
+    site.conditions = conditions
+    site.faults["/a.zip"] = ["cut", *[503] * web.ATTEMPTS]
+    with pytest.raises(InputError, match="What has arrived is kept"):
+        fetched(f"{site.url}/a.zip", tmp_path)
+    assert not (tmp_path / "data/raw").exists()
+    site.faults.clear()
+    as_zip(tree(per_class=3), archive)
+    site.files["/a.zip"] = archive.read_bytes()
+    asked = len(site.asked)
+    assert_same_as_local(f"{site.url}/a.zip", archive, tmp_path)
+    assert "Range" in site.asked[asked][2], "nothing was kept that could have been joined"
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_packed_archive_that_a_server_calls_encoded(site: Site, tmp_path: Path) -> None:
+    local = as_tar(tree(), tmp_path / "a.tar.gz")
+    site.files["/a.tar.gz"] = local.read_bytes()
+    site.headers["Content-Encoding"] = "gzip"
+    site.faults["/a.tar.gz"] = ["cut"]
+    sha256 = {"a.tar.gz": hashlib.sha256(local.read_bytes()).hexdigest()}
+    assert_same_as_local(f"{site.url}/a.tar.gz", local, tmp_path, sha256=sha256)
+    assert "Range" in site.asked[1][2]
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_encoded_file_is_decoded_and_never_resumed(site: Site, tmp_path: Path) -> None:
+    content = b"".join(hashlib.sha256(bytes([n])).digest() for n in range(200))
+    site.files["/a"] = gzip.compress(content)
+    site.headers["Content-Encoding"] = "gzip"
+    site.faults["/a"] = ["cut"]
+    slot = Shelf(tmp_path).slot("a")
+    with web.open_session() as session:
+        assert web.download(session, f"{site.url}/a", slot)
+    assert slot.path.read_bytes() == content
+    assert "Range" not in site.asked[1][2]
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize(
+    ("version", "condition"),
+    [
+        ({"Last-Modified": "Wed, 21 Oct 2015 07:28:00 GMT"}, "If-Modified-Since"),
+        ({"ETag": 'W/"1"'}, "If-None-Match"),
+    ],
+)
+def test_versions_other_than_a_strong_tag(
+    version: dict[str, str], condition: str, site: Site, archive: Path, tmp_path: Path
+) -> None:
+    site.tags, site.conditions, site.headers = False, False, version
+    site.faults["/a.zip"] = ["cut"]
+    slot = Shelf(tmp_path).slot("a")
+    with web.open_session() as session:
+        for _ in range(2):
+            assert web.download(session, f"{site.url}/a.zip", slot)
+    assert slot.path.read_bytes() == archive.read_bytes()
+    (value,) = version.values()
+    # A weak tag does not promise the same bytes, so that nothing may be joined to them.
+    assert site.asked[1][2].get("If-Range") == (None if value.startswith("W/") else value)
+    assert site.asked[2][2][condition] == value
+
+
+@pytest.mark.usefixtures("archive")
+def test_unchanged_file_is_not_sent_again(site: Site, tmp_path: Path) -> None:
+    first = fetched(f"{site.url}/a.zip", tmp_path)
+    assert fetched(f"{site.url}/a.zip", tmp_path) == first
+    assert site.finished == ["/a.zip"]
+
+
+def test_changed_file_is_fetched(site: Site, archive: Path, tmp_path: Path) -> None:
+    fetched(f"{site.url}/a.zip", tmp_path)
+    site.files["/a.zip"] = as_zip(tree(per_class=3), archive).read_bytes()
+    assert_same_as_local(f"{site.url}/a.zip", archive, tmp_path)
+
+
+@pytest.mark.usefixtures("archive")
+def test_retry_after_is_respected(site: Site, tmp_path: Path) -> None:
+    site.faults["/a.zip"] = [(429, "1")]
+    fetched(f"{site.url}/a.zip", tmp_path)
+    assert site.asked[1][0] - site.asked[0][0] >= 1
+
+
+@pytest.mark.parametrize("date", [False, True])
+def test_very_long_retry_after_is_reported(date: bool, site: Site, tmp_path: Path) -> None:
+    after = formatdate(time.time() + 7200, usegmt=True) if date else "7200"
+    site.faults["/a.zip"] = [(503, after)]
+    with pytest.raises(InputError, match=r"come back in 7(200|19\d) s"):
+        fetched(f"{site.url}/a.zip", tmp_path)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_refusal_is_reported_at_once(status: int, site: Site, tmp_path: Path) -> None:
+    site.faults["/a.zip"] = [status]
+    with pytest.raises(InputError, match=str(status)):
+        fetched(f"{site.url}/a.zip", tmp_path)
+    assert len(site.asked) == 1
+
+
+def test_no_server(tmp_path: Path) -> None:
+    with serving(Site({})) as gone:
+        url = gone.url
+    with pytest.raises(InputError, match="Connection refused"):
+        fetched(f"{url}/a.zip", tmp_path)
+
+
+def test_file_with_a_wrong_digest_is_downloaded_again(
+    site: Site, archive: Path, tmp_path: Path
+) -> None:
+    site.files["/a.zip"] = b"something else"
+    sha256 = {"a.zip": hashlib.sha256(archive.read_bytes()).hexdigest()}
+    with pytest.raises(InputError, match="expected sha256"):
+        fetched(f"{site.url}/a.zip", tmp_path, sha256=sha256)
+    assert not (tmp_path / "data/raw").exists()
+    site.files["/a.zip"] = archive.read_bytes()
+    assert_same_as_local(f"{site.url}/a.zip", archive, tmp_path, sha256=sha256)
+
+
+def test_rate_holds_for_redirections_and_further_attempts(site: Site, tmp_path: Path) -> None:
+    site.files["/b"] = b"content"
+    site.redirects["/a"] = "/b"
+    site.faults["/b"] = [500, "cut"]
+    start = time.monotonic()
+    with web.open_session(per_second=20, contact="me@example.org") as session:
+        assert web.download(session, f"{site.url}/a", Shelf(tmp_path).slot("a"))
+    times = [start, *(when for when, _, _ in site.asked)]
+    assert site.paths() == ["/a", "/b"] * 3
+    assert min(b - a for a, b in pairwise(times)) >= 1 / 20
+    assert "me@example.org" in site.asked[0][2]["User-Agent"]
