@@ -1,4 +1,4 @@
-"""Bring the images in: `python -m stages.fetch`.
+"""Collect the images: `python -m stages.fetch`.
 
 Reads the source named by `fetch.source`: the phantom, the Human Protein Atlas, or folders and
 archives on this machine, on web servers, in buckets, on file servers or in Google Drive.
@@ -17,7 +17,7 @@ from tissue.common.files import atomic_write
 from tissue.config.command import run_command
 from tissue.config.loading import check_named_files, load_params
 from tissue.config.schema import Fetch, Params
-from tissue.sources.opening import Source, names_of, open_source
+from tissue.sources.opening import names_of, open_source
 from tissue.sources.raw import write_raw
 
 UNWATCHED = "tissue/sources/opening.py"  # fetch.watch, as long as it names nothing but code
@@ -25,11 +25,11 @@ SHOWN_CLASSES = 20
 
 
 def run(params: Params, root: Path = Path(), *, workers: int | None = None) -> None:
-    """Fetch the images of the source into `data/raw`.
+    """Collect the images of the source in `data/raw`.
 
     Args:
         params: `fetch` and `seed` are used.
-        root: the folder that `data` lies in.
+        root: the folder of `data`.
         workers: processes that draw the phantom; by default one per processor core.
 
     Raises:
@@ -40,10 +40,13 @@ def run(params: Params, root: Path = Path(), *, workers: int | None = None) -> N
     _check_elsewhere(settings, out)
     with ExitStack() as closing, atomic_write(out) as partial:
         source = open_source(settings, seed=params.seed, workers=workers, closing=closing)
-        _check_classes(source, settings)
+        _check_classes(source.classes, settings)
         partial.mkdir()
         write_raw(source, partial)
-    print(f"fetch: {source.total} images of {_classes(source)} from {settings.source}")
+    shown = ", ".join(source.classes[:SHOWN_CLASSES])
+    more = " ..." if len(source.classes) > SHOWN_CLASSES else ""
+    classes = f"{len(source.classes)} classes ({shown}{more})"
+    print(f"fetch: {source.total} images of {classes} from {settings.source}")
     if settings.watch == UNWATCHED and names_of(settings) != ["phantom"]:
         print(
             "fetch: DVC does not see changes there. Set fetch.watch to the folder, archive or URL, "
@@ -60,18 +63,12 @@ def _check_elsewhere(settings: Fetch, out: Path) -> None:
             )
 
 
-def _check_classes(source: Source, settings: Fetch) -> None:
-    if len(source.classes) < 2:
+def _check_classes(classes: list[str], settings: Fetch) -> None:
+    if len(classes) < 2:
         raise InputError(
-            f"{settings.source}: expected two classes or more. Received: "
-            f"{', '.join(source.classes)}. Name the folder or archive that holds all classes."
+            f"{settings.source}: expected two classes or more. Received: {', '.join(classes)}. "
+            "Name the folder or archive that holds all classes."
         )
-
-
-def _classes(source: Source) -> str:
-    names = ", ".join(source.classes[:SHOWN_CLASSES])
-    more = " ..." if len(source.classes) > SHOWN_CLASSES else ""
-    return f"{len(source.classes)} classes ({names}{more})"
 
 
 def main() -> None:

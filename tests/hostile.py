@@ -239,16 +239,16 @@ ARCHIVES: dict[str, Case] = {
         zipped((info("liver/x.jpg", stat.S_IFIFO | 0o644), b"")), left_out="1 x device"
     ),
     "duplicate": Case(
-        zipped(("liver/x.jpg", JPEG), ("liver/x.jpg", OTHER)), r"one image a name.*liver/x\.jpg"
+        zipped(("liver/x.jpg", JPEG), ("liver/x.jpg", OTHER)), r"one image per name.*liver/x\.jpg"
     ),
     "duplicate tar": Case(
         tarred((member("liver/x.jpg", size=len(JPEG)), JPEG), (member("liver/x.jpg"), b"")),
-        r"one image a name.*liver/x\.jpg",
+        r"one image per name.*liver/x\.jpg",
     ),
     "same twice": Case(zipped(("liver/x.jpg", JPEG), ("liver/x.jpg", JPEG))),
     "case": Case(zipped(("liver/x.jpg", JPEG), ("liver/X.JPG", OTHER)), r"liver/X\.JPG|x\.jpg"),
     "class case": Case(zipped(("Liver/x.jpg", JPEG)), "one spelling of each class.*Liver.*liver"),
-    "composed and not": Case(zipped((COMPOSED, JPEG), (DECOMPOSED, OTHER)), "one image a name"),
+    "composed and not": Case(zipped((COMPOSED, JPEG), (DECOMPOSED, OTHER)), "one image per name"),
     "encrypted": Case(zipped(("liver/x.jpg", JPEG), change=flagged), r"liver/x\.jpg.*encrypted"),
     "unknown method": Case(
         zipped(("liver/x.jpg", JPEG), change=with_method(99)), r"liver/x\.jpg.*another method"

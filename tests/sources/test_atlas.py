@@ -22,7 +22,7 @@ from tissue.common.errors import InputError
 from tissue.common.names import MANIFEST
 from tissue.config.schema import Hpa
 from tissue.sources.atlas import read_gene_ids
-from tissue.sources.atlas_xml import read_pictures
+from tissue.sources.atlas_xml import read_gene
 
 GENES = ["ENSG00000000001", "ENSG00000000002"]
 TISSUES = ["Colon", "Endometrium 2", "lymph node"]
@@ -142,8 +142,9 @@ class TestGenes:
 class TestXml:
     def read(self, content: bytes, tmp_path: Path) -> list[tuple[str, ...]]:
         (tmp_path / "a.xml").write_bytes(content)
-        found = read_pictures(tmp_path / "a.xml")
-        return [(p.class_name, p.url, p.donor, p.antibody, p.release, p.slide) for p in found]
+        rows = [image.row("train", "") for image in read_gene(tmp_path / "a.xml")]
+        columns = ("class", "url", "donor", "antibody", "release", "slide")
+        return [tuple(str(row[column]) for column in columns) for row in rows]
 
     @pytest.mark.parametrize("root", ["proteinAtlas", "entry"])
     @pytest.mark.parametrize("namespace", ["", ' xmlns="http://example.org/atlas"'])

@@ -7,15 +7,14 @@ import pytest
 
 from tissue.common.errors import InputError
 from tissue.sources.archives import is_archive
-from tissue.sources.layout import Place, check_layout, is_image, place_of
+from tissue.sources.layout import ImagePath, check_layout, is_image, parse_path
 
 
-def place_images(names: Iterable[str]) -> dict[str, Place]:
-    """The place of each image among the files of a source."""
+def parse(names: Iterable[str]) -> dict[str, ImagePath]:
+    """What the path of each image says, among the files of a source."""
     images = sorted(name for name in names if is_image(name))
     with_splits = check_layout(images, source="the source")
-    places = {name: place_of(name, with_splits=with_splits) for name in images}
-    return {name: place for name, place in places.items() if place}
+    return {name: parse_path(name, with_splits=with_splits) for name in images}
 
 
 @pytest.mark.parametrize("prefix", ["", "anything/", "a/b/c/", "./"])
@@ -23,7 +22,7 @@ def place_images(names: Iterable[str]) -> dict[str, Place]:
 def test_layout_below_any_folder(prefix: str, split: str) -> None:
     name = f"{prefix}{split}/liver/a.jpg" if split else f"{prefix}liver/a.jpg"
     expected = ("train/liver/a.jpg", "train", "liver") if split else ("liver/a.jpg", "", "liver")
-    assert place_images([name]) == {name: expected}
+    assert parse([name]) == {name: expected}
 
 
 @pytest.mark.parametrize(
@@ -80,7 +79,7 @@ def test_archive_names() -> None:
 )
 def test_wrong_layout(paths: list[str], message: str) -> None:
     with pytest.raises(InputError, match=rf"^the source: .*{message}"):
-        place_images(paths)
+        parse(paths)
 
 
 @pytest.mark.parametrize(

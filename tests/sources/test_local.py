@@ -33,7 +33,7 @@ def read(*sources: Path, sha256: dict[str, str] | None = None) -> Tree:
     """Ids and bytes of the images of sources, in the order in which they are listed."""
     with ExitStack() as closing:
         images = list_images(map(str, sources), sha256=sha256 or {}, limits=LIMITS, closing=closing)
-        return {image.place.id: image.read() for image in images}
+        return {image.id: image.read() for image in images}
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -195,7 +195,7 @@ SHARED = ROOT.parent / "shared/data"
 def test_real_tiles_in_several_zips() -> None:
     with ExitStack() as closing:
         images = list_images([str(SHARED / "tiles")], sha256={}, limits=LIMITS, closing=closing)
-        assert len({image.origin for image in images}) > 1
-        assert len({image.place.class_name for image in images}) > 2
+        assert len({image.source for image in images}) > 1
+        assert len({image.class_name for image in images}) > 2
         with Image.open(io.BytesIO(next(iter(images)).read())) as image:
             image.verify()

@@ -55,7 +55,7 @@ def test_interrupted_download_is_resumed(
 ) -> None:
     archive = as_zip(tree(), tmp_path / "made/a.zip")
     bucket.put(str(archive), "/a.zip")
-    monkeypatch.setattr(storage, "PIECE", 100)
+    monkeypatch.setattr(storage, "CHUNK", 100)
     sizes, whole = [], fsspec.implementations.memory.MemoryFile.read
 
     def read(self: Any, size: int = -1) -> bytes:

@@ -19,7 +19,7 @@ from tissue.sources.cache import Shelf
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web, "PIECE", 64)
+    monkeypatch.setattr(web, "CHUNK", 64)
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_encoded_file_is_decoded_and_never_resumed(site: Site, tmp_path: Path) -
     site.files["/a"] = gzip.compress(content)
     site.headers["Content-Encoding"] = "gzip"
     site.faults["/a"] = ["cut"]
-    slot = Shelf(tmp_path).slot("a")
+    slot = Shelf(tmp_path, "source").slot("a")
     with web.open_session() as session:
         assert web.download(session, f"{site.url}/a", slot)
     assert slot.path.read_bytes() == content
@@ -146,7 +146,7 @@ def test_versions_other_than_a_strong_tag(
 ) -> None:
     site.tags, site.conditions, site.headers = False, False, version
     site.faults["/a.zip"] = ["cut"]
-    slot = Shelf(tmp_path).slot("a")
+    slot = Shelf(tmp_path, "source").slot("a")
     with web.open_session() as session:
         for _ in range(2):
             assert web.download(session, f"{site.url}/a.zip", slot)
@@ -218,7 +218,7 @@ def test_rate_holds_for_redirections_and_further_attempts(site: Site, tmp_path: 
     site.faults["/b"] = [500, "cut"]
     start = time.monotonic()
     with web.open_session(per_second=20, contact="me@example.org") as session:
-        assert web.download(session, f"{site.url}/a", Shelf(tmp_path).slot("a"))
+        assert web.download(session, f"{site.url}/a", Shelf(tmp_path, "source").slot("a"))
     times = [start, *(when for when, _, _ in site.asked)]
     assert site.paths() == ["/a", "/b"] * 3
     assert min(b - a for a, b in pairwise(times)) >= 1 / 20

@@ -15,8 +15,8 @@ from tissue.config.schema import Limits, Params, Split
 from tissue.images.decoding import UnreadableImageError
 from tissue.images.reading import read_image
 from tissue.sources.archives import Member, Reader, is_archive, open_archive
-from tissue.sources.layout import check_text, is_hidden, is_image
-from tissue.sources.local import open_folder, read_file
+from tissue.sources.layout import check_text, is_image
+from tissue.sources.local import find_archives, open_folder, read_file
 
 BATCH = 32  # as in `embed`
 
@@ -64,20 +64,13 @@ def list_pictures(source: Path, *, limits: Limits, closing: ExitStack) -> list[M
 
 def _members(source: Path, limits: Limits, closing: ExitStack) -> list[Member]:
     if source.is_dir():
-        members = list(open_folder(source, limits=limits))
-        shown = [m.name for m in members if not m.kind and not is_hidden(m.name)]
-        archives = [name for name in shown if is_archive(Path(name))]
+        archives = find_archives(source)
         if not archives:
-            return members
-        if any(map(is_image, shown)):
-            raise InputError(
-                f"{source}: expected pictures or archives. Received: both, e.g. {archives[0]}. "
-                "Name one after the other, or move the archives to a folder of their own."
-            )
+            return list(open_folder(source, limits=limits))
         return [
-            member._replace(name=f"{name}/{member.name}")
-            for name in archives
-            for member in open_archive(source / name, limits=limits, closing=closing)
+            member._replace(name=f"{archive.relative_to(source).as_posix()}/{member.name}")
+            for archive in archives
+            for member in open_archive(archive, limits=limits, closing=closing)
         ]
     if not source.is_file():
         raise InputError(

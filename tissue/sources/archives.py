@@ -1,35 +1,34 @@
-"""Images inside zip and tar archives, read where they are and never unpacked into a folder.
+"""Images inside zip and tar archives, read in place and never unpacked into a folder.
 
-An archive may have been made to do harm. A name that leads out of it, and content that grows
-beyond `fetch.limits`, stop the run; sizes are checked where the archive states them, before
-anything is read, and again on what comes out, since it may lie. Links are never followed.
+An archive may be malicious. A name that leads out of it, or content beyond `fetch.limits`, stops
+the run. Stated sizes are checked before anything is read, and real ones while it is read, since an
+archive may state wrong ones. Links are never followed.
 """
 
 import gzip
-import lzma
 import stat
 import struct
 import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 
 from tissue.common.errors import InputError, is_disk_full
-from tissue.common.files import file_digest
 from tissue.config.schema import Limits
-from tissue.sources.layout import check_inside, is_image, with_slashes
+from tissue.sources.layout import check_inside, is_image
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 # Below this many bytes the ratio does not matter: a blank picture packs a thousand times smaller.
 HARMLESS = 10_000_000
 BLOCK = 512  # bytes, of a tar
+FOLDER = "folder"
 Reader = Callable[[], bytes]
-# What reading raises where an archive is damaged (OSError: an offset before its start), encrypted
+# Raised while reading an archive that is damaged (OSError: an offset before its start), encrypted
 # (RuntimeError) or packed in a way that Python does not know (NotImplementedError, a RuntimeError).
 UNREADABLE = (
     zipfile.BadZipFile,
@@ -42,34 +41,36 @@ UNREADABLE = (
     RuntimeError,
     ValueError,
     struct.error,
-    lzma.LZMAError,
 )
 
 
 class Member(NamedTuple):
-    """A file of a source: its name, how to read it, and what it is instead of a regular file."""
+    """A file of a source: its name, how to read it, and its kind if it is not a regular file."""
 
     name: str
     read: Reader
     kind: str = ""
 
 
+Entry = tuple[Member, int, int]  # with its size and packed size in bytes, as the archive states
+
+
 def is_archive(path: Path) -> bool:
-    """Whether a file name is that of an archive."""
+    """Return whether a file name is that of an archive."""
     return path.name.lower().endswith(ARCHIVE_SUFFIXES) and not path.name.startswith(".")
 
 
 def open_archive(path: Path, *, limits: Limits, closing: ExitStack) -> list[Member]:
-    """List the files in an archive; it stays open until `closing` closes.
+    """Return the files in an archive, which stays open until `closing` closes.
 
     Raises:
         InputError: if the file is not an archive of the kind its name says, if a name leads out
-            of it, or if it is larger inside than `limits` allow.
+            of it, or if its content exceeds `limits`.
     """
     try:
-        if path.name.lower().endswith(".zip"):
-            return _open_zip(path, limits, closing)
-        return _open_tar(path, limits, closing)
+        if path.suffix.lower() == ".zip":
+            return list(_checked(_zip_entries(path, closing), path, limits))
+        return list(_checked(_tar_entries(path, limits, closing), path, limits))
     except InputError:
         raise
     except UNREADABLE as error:
@@ -79,13 +80,29 @@ def open_archive(path: Path, *, limits: Limits, closing: ExitStack) -> list[Memb
                 f"{error}. Free some, or set the environment variable TMPDIR to another folder."
             ) from None
         raise InputError(
-            f"{path}: expected a readable {path.suffix} archive. Received: {_told(error)}. "
-            "Is it whole? Fetch the file again."
+            f"{path}: expected a readable {path.suffix} archive. Received: {_describe(error)}. "
+            "Is it complete? Fetch the file again."
         ) from None
 
 
-def _told(error: Exception) -> str:
-    return str(error) or type(error).__name__
+def _checked(entries: Iterator[Entry], path: Path, limits: Limits) -> Iterator[Member]:
+    archive_size, total = path.stat().st_size, 0
+    for count, (member, size, packed) in enumerate(entries, 1):
+        if count > limits.members:
+            raise InputError(
+                f"{path}: expected at most {limits.members} members (fetch.limits.members). "
+                f"Received: {count} or more."
+            )
+        check_inside(member.name, source=str(path))
+        if member.kind == FOLDER:
+            continue
+        if is_image(member.name) and not member.kind:
+            check_size(path, member.name, size, limits)
+            _check_growth(path, member.name, size, packed, limits)
+            total += size
+            # Members may overlap; all of them are packed in no more than the file.
+            _check_growth(path, f"all up to {member.name}", total, archive_size, limits)
+        yield member
 
 
 def check_size(path: Path, name: str, size: int, limits: Limits) -> None:
@@ -111,51 +128,31 @@ def _check_growth(path: Path, name: str, size: int, packed: int, limits: Limits)
         )
 
 
-def _check_count(path: Path, count: int, limits: Limits) -> None:
-    if count > limits.members:
-        raise InputError(
-            f"{path}: expected at most {limits.members} members (fetch.limits.members). "
-            f"Received: {count} or more."
-        )
-
-
-def _open_zip(path: Path, limits: Limits, closing: ExitStack) -> list[Member]:
-    archive = closing.enter_context(zipfile.ZipFile(path))
-    _check_count(path, len(archive.infolist()), limits)
-    whole, total = path.stat().st_size, 0
-    members = []
+def _zip_entries(path: Path, closing: ExitStack) -> Iterator[Entry]:
+    archive, archive_size = closing.enter_context(zipfile.ZipFile(path)), path.stat().st_size
     for info in archive.infolist():
         name = _zip_name(info)
-        check_inside(name, source=str(path))
-        if info.is_dir() or name.endswith("/"):
-            continue
-        member = Member(name, partial(_read_zip, archive, info, path), _zip_kind(info))
-        members.append(member)
-        if is_image(name) and not member.kind:
+        kind = FOLDER if name.endswith("/") else _file_kind(info.external_attr >> 16)
+        if is_image(name) and not kind:
             if info.flag_bits & 1:
                 raise _unreadable(path, name, ValueError("an encrypted member"))
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 # Python unpacks others without a limit.
                 raise _unreadable(path, name, ValueError("packed by another method than deflate"))
-            check_size(path, name, info.file_size, limits)
-            # Neither a member nor all together, which may overlap, are packed in more than a file.
-            _check_growth(path, name, info.file_size, min(info.compress_size, whole), limits)
-            total += info.file_size
-            _check_growth(path, "all up to " + name, total, whole, limits)
-    return members
+        member = Member(name, partial(_read_zip, archive, info, path), kind)
+        yield member, info.file_size, min(info.compress_size, archive_size)
 
 
 def _zip_name(info: zipfile.ZipInfo) -> str:
     name = info.filename
     if not info.flag_bits & 0x800:
-        # Old, but names are often UTF-8 all the same where the flag that says so is not set.
+        # Names are often UTF-8 even where the flag for it is not set.
         with suppress(UnicodeError):
             name = name.encode("cp437").decode("utf-8")
-    return with_slashes(name)
+    return name.replace("\\", "/")
 
 
-def _zip_kind(info: zipfile.ZipInfo) -> str:
-    mode = info.external_attr >> 16
+def _file_kind(mode: int) -> str:
     if stat.S_ISLNK(mode):
         return "link"
     return "" if stat.S_IFMT(mode) in (0, stat.S_IFREG) else "device"
@@ -163,8 +160,8 @@ def _zip_kind(info: zipfile.ZipInfo) -> str:
 
 def _read_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> bytes:
     try:
-        # At most `file_size` bytes, which was checked, are unpacked, whatever the member grows to;
-        # `ZipFile.read` would unpack all and cut it.
+        # No more than `file_size` bytes, which were checked, are unpacked, however large the member
+        # really is; `ZipFile.read` would unpack all of it.
         with archive.open(info) as file:
             content = file.read(info.file_size)
         if len(content) != info.file_size:
@@ -174,62 +171,55 @@ def _read_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> by
         raise _unreadable(path, info.filename, error) from None
 
 
-class _Bounded:
-    """A file of which no more is read at once than a limit: headers of a tar may ask for all."""
+class _BoundedReads:
+    """A file with a limit on the size of one read: a header of a tar may ask for any size."""
 
-    def __init__(self, file: IO[bytes], most: int) -> None:
-        self._file, self._most = file, most
+    def __init__(self, file: IO[bytes], limit: int) -> None:
+        self._file, self._limit = file, limit
         self.seek, self.tell = file.seek, file.tell
 
     def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= self._most:
+        if not 0 <= size <= self._limit:
             raise tarfile.ReadError(f"a part of {size} bytes, more than fetch.limits.member_bytes")
         return self._file.read(size)
 
 
-def _open_tar(path: Path, limits: Limits, closing: ExitStack) -> list[Member]:
-    file: IO[bytes] = closing.enter_context(path.open("rb"))
-    if not path.name.lower().endswith(".tar"):
-        file = _inflate(path, file, limits, closing)
-    bounded = cast(IO[bytes], _Bounded(file, limits.member_bytes))
+def _tar_entries(path: Path, limits: Limits, closing: ExitStack) -> Iterator[Entry]:
+    if path.suffix.lower() == ".tar":
+        file: IO[bytes] = closing.enter_context(path.open("rb"))
+    else:
+        file = _inflate(path, limits, closing)
+    bounded = cast(IO[bytes], _BoundedReads(file, limits.member_bytes))
     archive = closing.enter_context(tarfile.open(fileobj=bounded, mode="r:"))
-    members, packed, total = [], path.stat().st_size, 0
-    for count, info in enumerate(archive, 1):
-        _check_count(path, count, limits)
-        name = with_slashes(info.name)
-        check_inside(name, source=str(path))
-        if not info.isdir():
-            read = partial(_read_tar, archive, info, path)
-            members.append(Member(name, read, _tar_kind(info)))
-            if info.isreg() and is_image(name):
-                check_size(path, name, info.size, limits)
-                # What a sparse member says it holds need not lie in the archive.
-                total += info.size
-                _check_growth(path, "all up to " + name, total, packed, limits)
+    for info in archive:
+        read = partial(_read_tar, archive, info, path)
+        member = Member(info.name.replace("\\", "/"), read, _tar_kind(info))
+        yield member, info.size, info.size  # a sparse one holds less, which shows in the total
     file.seek(archive.offset)
     if file.read(BLOCK) != bytes(BLOCK):
         # Python takes a damaged header for the end.
         raise tarfile.ReadError(f"no end, but damage at byte {archive.offset}")
-    return members
 
 
 def _tar_kind(info: tarfile.TarInfo) -> str:
+    if info.isdir():
+        return FOLDER
     if info.issym() or info.islnk():
         return "link"
     return "" if info.isreg() else "device"
 
 
-def _inflate(path: Path, file: IO[bytes], limits: Limits, closing: ExitStack) -> IO[bytes]:
+def _inflate(path: Path, limits: Limits, closing: ExitStack) -> IO[bytes]:
     # A compressed tar can only be read from front to back; images are read in the order of ids.
-    whole = closing.enter_context(tempfile.TemporaryFile())
+    inflated = closing.enter_context(tempfile.TemporaryFile())
     packed, size = path.stat().st_size, 0
-    with gzip.open(file) as content:
-        while part := content.read(1 << 20):
-            size += len(part)
+    with gzip.open(path) as content:
+        while chunk := content.read(1 << 20):
+            size += len(chunk)
             _check_growth(path, path.name, size, packed, limits)
-            whole.write(part)
-    whole.seek(0)
-    return whole
+            inflated.write(chunk)
+    inflated.seek(0)
+    return inflated
 
 
 def _read_tar(archive: tarfile.TarFile, info: tarfile.TarInfo, path: Path) -> bytes:
@@ -243,19 +233,9 @@ def _read_tar(archive: tarfile.TarFile, info: tarfile.TarInfo, path: Path) -> by
 
 def _unreadable(path: Path, name: str, error: Exception) -> InputError:
     return InputError(
-        f"{path}: expected to read {name}. Received: {_told(error)}. Repack the archive."
+        f"{path}: expected to read {name}. Received: {_describe(error)}. Repack the archive."
     )
 
 
-def check_digest(path: Path, expected: str) -> None:
-    """Check the sha256 of a file.
-
-    Raises:
-        InputError: if it differs.
-    """
-    received = file_digest(path)
-    if received != expected:
-        raise InputError(
-            f"{path}: expected sha256 {expected}. Received: {received}. "
-            "Fetch the file again, or correct fetch.sha256 in params.yaml."
-        )
+def _describe(error: Exception) -> str:
+    return str(error) or type(error).__name__

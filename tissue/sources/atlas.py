@@ -1,15 +1,16 @@
-"""Tissue images of the Human Protein Atlas, with training and test divided by donor.
+"""Tissue images of the Human Protein Atlas, divided into training and test by donor.
 
-The XML files of the genes name the images, their tissues and donors; from these a set is chosen and
-downloaded, slowly enough for a public server. What is there is not asked for again.
+The XML files of the genes name the images, their tissues and donors. A choice of them is
+downloaded, slowly enough for a public server, and what is in the cache is not requested again.
 """
 
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,59 +22,40 @@ from tissue.common.errors import InputError
 from tissue.common.holdout import group_holdout
 from tissue.common.names import TISSUES
 from tissue.config.schema import Hpa
-from tissue.sources.atlas_xml import Picture, read_pictures
+from tissue.sources.atlas_xml import AtlasImage, read_gene
 from tissue.sources.cache import Shelf
+from tissue.sources.raw import Row
 from tissue.sources.web import download, open_session
 
-LICENCE = "/about/licence"
 GENE = re.compile("ENSG[0-9]{11}")
-CREDIT = "Image credit: Human Protein Atlas"
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """A downloaded image of the atlas, and the part of the data it belongs to."""
+def download_atlas(settings: Hpa, *, seed: int, cache: Path) -> list[tuple[Row, Path]]:
+    """Choose and download images; return the row of the manifest and the file of each, by id.
 
-    split: str
-    picture: Picture
-    path: Path
-
-    def row(self, licence: str) -> dict[str, str | int]:
-        """Return the row of the manifest."""
-        picture = self.picture
-        return {
-            "id": f"{self.split}/{picture.class_name}/{picture.file_name}",
-            "split": self.split,
-            "class": picture.class_name,
-            "source": "hpa",
-            "donor": picture.donor,
-            "slide": picture.slide,
-            "antibody": picture.antibody,
-            "url": picture.url,
-            "licence": licence,
-            "release": picture.release,
-            "credit": f"{CREDIT}, {picture.url}",
-        }
-
-
-def download_atlas(settings: Hpa, *, seed: int, cache: Path) -> list[Chosen]:
-    """Choose and download images, sorted by id.
-
-    The choice depends on the seed and the genes; it holds about as many images of each donor, and
-    no donor stands in training and in test. Fewer images than asked for are taken where the genes
-    have no more, and said.
+    The choice depends on the seed and the genes only. It holds about as many images of each donor,
+    and no donor is in training and in test. Where the genes have fewer images than wanted, all of
+    them are taken, and their number is printed.
 
     Raises:
-        ValueError: if a gene is not in the atlas, if fewer than two tissues have an image, or if
+        InputError: if a gene is not in the atlas, if fewer than two tissues have an image, or if
             the server sends pages in place of images.
     """
-    shelf = Shelf.of(cache, settings.url)
+    wanted = {"train": settings.train_per_class, "test": settings.test_per_class}
     with open_session(per_second=settings.requests_per_second, contact=settings.contact) as session:
-        pictures = _read_genes(settings, session, shelf)
-        table = _divide(pictures, settings, seed)
-        chosen = _download(pictures, table, settings, session, shelf)
-    _tell(chosen, settings)
-    return sorted(chosen, key=lambda image: str(image.row("")["id"]))
+        server = _Server(settings.url.rstrip("/"), session, Shelf(cache, settings.url))
+        candidates = _divide(_read_genes(settings, server), settings, seed)
+        chosen = list(_choose(candidates, wanted, server))
+    counts = Counter((row["class"], row["split"]) for row, _ in chosen)
+    for class_name, (split, count) in product(sorted(TISSUES), wanted.items()):
+        found = counts[class_name, split]
+        if found < count:
+            print(f"hpa: {found} of {count} images of {class_name} for {split}; add genes")
+    print(
+        "hpa: the images are those of the Human Protein Atlas, under the terms of the release they "
+        f"come from.\n     Read {server.licence} before you use or pass them on."
+    )
+    return sorted(chosen, key=lambda image: str(image[0]["id"]))
 
 
 def read_gene_ids(path: Path) -> list[str]:
@@ -100,51 +82,60 @@ def read_gene_ids(path: Path) -> list[str]:
     return genes
 
 
-def _read_genes(settings: Hpa, session: requests.Session, shelf: Shelf) -> list[Picture]:
-    found: dict[tuple[str, str], Picture] = {}
+class _Server(NamedTuple):
+    """The server of the atlas, and the cache of its files."""
+
+    url: str
+    session: requests.Session
+    shelf: Shelf
+
+    @property
+    def licence(self) -> str:
+        return f"{self.url}/about/licence"
+
+    def get(self, url: str, *, retry_missing: bool) -> Path | None:
+        """Return the file at a URL, from the cache if it is there; None if the server has none.
+
+        With `retry_missing`, files that the server did not have are requested again.
+        """
+        slot = self.shelf.slot(hashlib.sha256(url.encode()).hexdigest())
+        path = slot.path
+        if retry_missing and path.is_file() and not path.stat().st_size:
+            path.unlink()
+        if not path.is_file() and not download(self.session, url, slot):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()  # empty: the server has none
+        return path if path.stat().st_size else None
+
+
+def _read_genes(settings: Hpa, server: _Server) -> list[AtlasImage]:
+    images: dict[tuple[str, str], AtlasImage] = {}
     for gene in tqdm(read_gene_ids(Path(settings.genes)), desc="genes", unit="gene", disable=None):
-        path = _get(f"{settings.url.rstrip('/')}/{gene}.xml", session, shelf, remember=False)
+        path = server.get(f"{server.url}/{gene}.xml", retry_missing=True)
         if path is None:
             raise InputError(
                 f"fetch.hpa.genes: expected genes of the atlas. Received: {gene}, which "
                 f"{settings.url} does not know. Take it out of {settings.genes}."
             )
-        for picture in _read_gene(path):
-            # An antibody may stand for two genes; a name is that of one image in its class.
-            found.setdefault((picture.class_name, picture.file_name), picture)
-    return [found[key] for key in sorted(found)]
+        try:
+            found = read_gene(path)
+        except InputError:
+            path.unlink()  # or the next run would read the same file
+            raise
+        for image in found:
+            # An antibody may bind the proteins of two genes; a class has one image per name.
+            images.setdefault((image.class_name, image.file_name), image)
+    return [images[key] for key in sorted(images)]
 
 
-def _read_gene(path: Path) -> list[Picture]:
-    try:
-        return read_pictures(path)
-    except InputError:
-        path.unlink()  # or the next run would read the same file
-        raise
-
-
-def _get(
-    url: str, session: requests.Session, shelf: Shelf, *, remember: bool = True
-) -> Path | None:
-    """Return the file at an address, from the cache if it is there; None if the server has none.
-
-    With `remember` it is not asked again for what it does not have.
-    """
-    slot = shelf.slot(hashlib.sha256(url.encode()).hexdigest())
-    if not remember and slot.path.is_file() and not slot.path.stat().st_size:
-        slot.path.unlink()
-    if not slot.path.is_file() and not download(session, url, slot):
-        if not remember:
-            return None
-        slot.path.parent.mkdir(parents=True, exist_ok=True)
-        slot.path.touch()  # an empty file: the server was asked, and has none
-    return slot.path if slot.path.stat().st_size else None
-
-
-def _divide(pictures: list[Picture], settings: Hpa, seed: int) -> pd.DataFrame:
-    """Return `class`, `donor`, `split` and `turn` of each picture, in the order they are tried."""
+def _divide(images: list[AtlasImage], settings: Hpa, seed: int) -> pd.DataFrame:
+    """Return `image`, `class` and `split` of all images, in the order in which they are tried."""
     table = pd.DataFrame(
-        {"class": [p.class_name for p in pictures], "group": [p.donor for p in pictures]}
+        {
+            "image": images,
+            "class": [image.class_name for image in images],
+            "group": [image.donor for image in images],
+        }
     )
     classes = table["class"].nunique()
     if classes < 2:
@@ -155,47 +146,39 @@ def _divide(pictures: list[Picture], settings: Hpa, seed: int) -> pd.DataFrame:
     wanted = settings.train_per_class + settings.test_per_class
     test = group_holdout(table, settings.test_per_class / wanted, seed)
     table["split"] = np.where(test, "test", "train")
-    order = np.random.default_rng([seed, len(table)]).permutation(len(table))
-    table = table.iloc[order]
-    # Every donor's first image comes before any donor's second one.
+    table = table.iloc[np.random.default_rng([seed, len(table)]).permutation(len(table))]
+    # The first image of every donor comes before the second image of any donor.
     table["turn"] = table.groupby(["class", "split", "group"]).cumcount()
     return table.sort_values("turn", kind="stable")
 
 
-def _download(
-    pictures: list[Picture],
-    table: pd.DataFrame,
-    settings: Hpa,
-    session: requests.Session,
-    shelf: Shelf,
-) -> list[Chosen]:
-    wanted = _wanted(settings)
-    parts = [(split, rows) for (_, split), rows in table.groupby(["class", "split"])]
-    total = sum(min(wanted[split], len(rows)) for split, rows in parts)
-    chosen: list[Chosen] = []
+def _choose(
+    candidates: pd.DataFrame, wanted: Mapping[str, int], server: _Server
+) -> Iterator[tuple[Row, Path]]:
+    """Download as many images as wanted of each class and split; yield their rows and files."""
+    groups = candidates.groupby(["class", "split"])["image"]
+    total = sum(min(wanted[split], len(images)) for (_, split), images in groups)
     with tqdm(total=total, desc="atlas", unit="image", disable=None) as progress:
-        for split, rows in parts:
-            images = _available([pictures[row] for row in rows.index], session, shelf)
-            for _, (picture, path) in zip(range(wanted[split]), images, strict=False):
-                chosen.append(Chosen(split, picture, path))
+        for (_, split), images in groups:
+            available = _download(images, server)
+            for _, (image, path) in zip(range(wanted[split]), available, strict=False):
                 progress.update()
-    return chosen
+                yield image.row(split, server.licence), path
 
 
-def _available(
-    pictures: list[Picture], session: requests.Session, shelf: Shelf
-) -> Iterator[tuple[Picture, Path]]:
-    for picture in pictures:
-        path = _get(picture.url, session, shelf)
-        if path is not None and _is_image(path, picture.url):
-            yield picture, path
+def _download(images: pd.Series, server: _Server) -> Iterator[tuple[AtlasImage, Path]]:
+    """Yield the images that the server has, and that are not damaged there."""
+    for image in images:
+        path = server.get(image.url, retry_missing=False)
+        if path is not None and _is_image(path, image.url):
+            yield image, path
 
 
 def _is_image(path: Path, url: str) -> bool:
-    """Whether a file is an image; one that is damaged in the atlas counts as one it has not.
+    """Return whether a file is an image, and empty it if not, as one that the server has not.
 
     Raises:
-        InputError: if it is a page in place of an image, such as one that tells of repairs.
+        InputError: if it is a page in place of an image, such as a notice of maintenance.
     """
     try:
         with Image.open(path):
@@ -211,20 +194,3 @@ def _is_image(path: Path, url: str) -> bool:
     tqdm.write(f"hpa: {url} is left out: no image, it begins with {start!r}")
     path.write_bytes(b"")
     return False
-
-
-def _wanted(settings: Hpa) -> dict[str, int]:
-    return {"train": settings.train_per_class, "test": settings.test_per_class}
-
-
-def _tell(chosen: list[Chosen], settings: Hpa) -> None:
-    counts = Counter((image.picture.class_name, image.split) for image in chosen)
-    for class_name in sorted(TISSUES):
-        for split, wanted in _wanted(settings).items():
-            found = counts[class_name, split]
-            if found < wanted:
-                print(f"hpa: {found} of {wanted} images of {class_name} for {split}; add genes")
-    print(
-        f"hpa: the images are those of the Human Protein Atlas, with the terms of the release they "
-        f"come from.\n     Read {settings.url.rstrip('/')}{LICENCE} before you use or pass them on."
-    )

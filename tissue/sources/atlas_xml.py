@@ -1,6 +1,7 @@
 """The XML file of a gene in the Human Protein Atlas: which images it names, and whose they are."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
@@ -10,11 +11,14 @@ from defusedxml import DefusedXmlException, ElementTree
 
 from tissue.common.errors import InputError
 from tissue.common.names import TISSUES, slide_of
+from tissue.sources.raw import Row
+
+CREDIT = "Image credit: Human Protein Atlas"
 
 
 @dataclass(frozen=True)
-class Picture:
-    """An image of a healthy tissue: class, address, donor, antibody and release of the atlas."""
+class AtlasImage:
+    """An image of a healthy tissue: class, URL, donor, antibody and release of the atlas."""
 
     class_name: str
     url: str
@@ -24,24 +28,35 @@ class Picture:
 
     @property
     def file_name(self) -> str:
-        """The last part of the address."""
+        """The last part of the URL."""
         return PurePosixPath(urlsplit(self.url).path).name
 
-    @property
-    def slide(self) -> str:
-        """The number of the slide that the core stands on, empty if the name does not tell."""
-        return slide_of(self.file_name)
+    def row(self, split: str, licence: str) -> Row:
+        """Return the row of the manifest."""
+        return {
+            "id": f"{split}/{self.class_name}/{self.file_name}",
+            "split": split,
+            "class": self.class_name,
+            "source": "hpa",
+            "donor": self.donor,
+            "slide": slide_of(self.file_name),
+            "antibody": self.antibody,
+            "url": self.url,
+            "licence": licence,
+            "release": self.release,
+            "credit": f"{CREDIT}, {self.url}",
+        }
 
 
-def read_pictures(path: Path) -> list[Picture]:
-    """Read the images of the twelve classes in the XML file of a gene, one a donor and antibody.
+def read_gene(path: Path) -> list[AtlasImage]:
+    """Return the images of the twelve classes in the XML file of a gene.
 
-    Understood are `<proteinAtlas>` around `<entry>` or `<entry>` alone, with a namespace or
-    without. Cancers, and the images selected to stand for an entry as a whole, are left out; so
-    are images without a donor, since they could not be kept out of the other part.
+    Accepted are `<proteinAtlas>` around `<entry>` or `<entry>` alone, with a namespace or without.
+    Cancers, the images that stand for an entry as a whole, and images without a donor, which could
+    be in training and in test, are left out.
 
     Raises:
-        ValueError: if the file is not well-formed, or declares entities.
+        InputError: if the file is not well-formed, or declares entities.
     """
     try:
         root = ElementTree.fromstring(path.read_bytes())
@@ -53,27 +68,21 @@ def read_pictures(path: Path) -> list[Picture]:
     name = root.tag.rpartition("}")[2]
     entries = [root] if name == "entry" else root.findall("{*}entry")
     return [
-        picture
+        image
         for entry in entries
         for antibody in entry.findall("{*}antibody")
-        for expression in antibody.findall("{*}tissueExpression[@assayType='tissue']")
-        for data in expression.findall("{*}data")
-        for picture in _pictures(data, antibody.get("id", ""), entry.get("version", ""))
+        for data in antibody.findall("{*}tissueExpression[@assayType='tissue']/{*}data")
+        for image in _images(data, antibody.get("id", ""), entry.get("version", ""))
     ]
 
 
-def _pictures(data: Element, antibody: str, release: str) -> list[Picture]:
+def _images(data: Element, antibody: str, release: str) -> Iterator[AtlasImage]:
     tissue = re.sub(r"[^a-z0-9]+", "_", _text(data, "{*}tissue").lower()).strip("_")
-    if tissue not in TISSUES:
-        return []
-    found = [
-        (
-            _text(patient, "{*}sample/{*}assayImage/{*}image/{*}imageUrl"),
-            _text(patient, "{*}patientId"),
-        )
-        for patient in data.findall("{*}patient")
-    ]
-    return [Picture(tissue, url, donor, antibody, release) for url, donor in found if url and donor]
+    for patient in data.findall("{*}patient"):
+        url = _text(patient, "{*}sample/{*}assayImage/{*}image/{*}imageUrl")
+        donor = _text(patient, "{*}patientId")
+        if tissue in TISSUES and url and donor:
+            yield AtlasImage(tissue, url, donor, antibody, release)
 
 
 def _text(element: Element, path: str) -> str:

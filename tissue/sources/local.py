@@ -1,7 +1,6 @@
 """Images in folders and archives on this machine."""
 
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -9,16 +8,19 @@ from pathlib import Path
 from typing import NoReturn
 
 from tissue.common.errors import InputError
+from tissue.common.files import file_digest
 from tissue.config.schema import Limits
-from tissue.sources.archives import Member, check_digest, check_size, is_archive, open_archive
+from tissue.sources.archives import Member, check_size, is_archive, open_archive
 from tissue.sources.layout import check_layout, check_text, is_hidden, is_image, reason_left_out
-from tissue.sources.listing import Listing, Origin
+from tissue.sources.listing import Listing, ReadFile
+
+LeftOut = dict[str, tuple[int, str]]  # by kind: how many files, and the first name
 
 
 def list_images(
     sources: Iterable[str], *, sha256: Mapping[str, str], limits: Limits, closing: ExitStack
 ) -> Listing:
-    """List the images of folders and archives, merged into one tree and sorted by id.
+    """Return the images of folders and archives, merged into one tree and sorted by id.
 
     Prints what else is in them, in one line.
 
@@ -29,72 +31,32 @@ def list_images(
         closing: closes the archives when the images have been read.
 
     Raises:
-        ValueError: if a source is missing, is neither folder nor archive, has the wrong digest or
-            no known layout; or if two different images would have one id.
+        InputError: if a source is missing, is neither folder nor archive, has the wrong digest or
+            an unknown layout; or if two different images would have one id.
     """
-    paths = [path for source in sources for path in _archives_or_folder(Path(source))]
-    _check_digests(paths, sha256)
-    told = " + ".join(map(str, paths))
-    listing = Listing(closing)
-    left = _LeftOut()
+    paths = [path for source in sources for path in _folder_or_archives(Path(source))]
+    if unknown := sorted(set(sha256) - {path.name for path in paths}):
+        raise InputError(
+            f"fetch.sha256: expected names of the source's archives. Received: {unknown[0]}, which "
+            "is none of them. Correct fetch.sha256 in params.yaml."
+        )
+    check_digests(paths, sha256)
+    label = " + ".join(map(str, paths))
+    listing, left_out = Listing(closing), LeftOut()
     for path in paths:
-        members, origin = _open(path, limits, closing)
-        listing.add(origin, _regular_images(members, left, told))
-    left.tell()
-    # Two parts of one tree may each hold a share of it, so the layout is read off all together.
-    listing.arrange(with_splits=check_layout(listing.names, source=told))
+        members, read = _open(path, limits, closing)
+        listing.add(path.name, read, _images(members, left_out, label))
+    if left_out:
+        counts = [f"{n} x {kind} (e.g. {name!r})" for kind, (n, name) in sorted(left_out.items())]
+        print(f"left out: {', '.join(counts)}")
+    # Two parts of one tree may each hold a share of it, so the layout is that of all together.
+    listing.assign_ids(with_splits=check_layout(listing.names(), source=label))
     return listing
 
 
-class _LeftOut:
-    """How many files of each kind are no images, and the name of one."""
-
-    def __init__(self) -> None:
-        """Begin with none."""
-        self._count = Counter[str]()
-        self._example: dict[str, str] = {}
-
-    def add(self, name: str, kind: str) -> None:
-        """Count a file."""
-        self._count[kind] += 1
-        self._example[kind] = min(name, self._example.get(kind, name))
-
-    def tell(self) -> None:
-        """Print the numbers in one line, if there is any."""
-        if self._count:
-            told = (
-                f"{n} x {kind} (e.g. {self._example[kind]!r})"
-                for kind, n in sorted(self._count.items())
-            )
-            print(f"left out: {', '.join(told)}")
-
-
-def _regular_images(
-    members: Iterable[Member], left: _LeftOut, told: str
-) -> Iterator[tuple[int, str]]:
-    """Give number and name of the images among the files of a source."""
-    for number, member in enumerate(members):
-        if kind := member.kind or reason_left_out(member.name):
-            left.add(member.name, kind)
-        else:
-            check_text(member.name, source=told)
-            yield number, member.name
-
-
-def _archives_or_folder(path: Path) -> list[Path]:
+def _folder_or_archives(path: Path) -> list[Path]:
     if path.is_dir():
-        archives, has_images = list[Path](), False
-        for name in names_below(path):
-            file = path / name
-            if file.is_file() and not is_hidden(name):
-                archives += [file] if is_archive(file) else []
-                has_images = has_images or is_image(name)
-        if archives and has_images:
-            raise InputError(
-                f"{path}: expected images or archives. Received: both, e.g. {min(archives).name}. "
-                "Name the folder and the archives one by one in a list."
-            )
-        return sorted(archives) or [path]
+        return find_archives(path) or [path]
     if not path.exists():
         raise InputError(
             "fetch.source: expected phantom, hpa, an address such as https://... or s3://..., or a "
@@ -109,38 +71,79 @@ def _archives_or_folder(path: Path) -> list[Path]:
     return [path]
 
 
-def _check_digests(paths: list[Path], sha256: Mapping[str, str]) -> None:
-    unknown = sorted(set(sha256) - {path.name for path in paths})
-    if unknown:
+def find_archives(folder: Path) -> list[Path]:
+    """Return the archives below a folder, sorted.
+
+    Raises:
+        InputError: if there are images as well.
+    """
+    archives, has_images = list[Path](), False
+    for name in _names_below(folder):
+        path = folder / name
+        if path.is_file() and not is_hidden(name):
+            archives += [path] if is_archive(path) else []
+            has_images = has_images or is_image(name)
+    if archives and has_images:
         raise InputError(
-            f"fetch.sha256: expected names of the source's archives. Received: {unknown[0]}, which "
-            "is none of them. Correct fetch.sha256 in params.yaml."
+            f"{folder}: expected images or archives. Received: both, e.g. {min(archives).name}. "
+            "Move the archives to a folder of their own."
         )
+    return sorted(archives)
+
+
+def check_digests(
+    paths: Iterable[Path], sha256: Mapping[str, str], *, remove: bool = False
+) -> None:
+    """Check the sha256 of the archives whose names are given.
+
+    Args:
+        paths: archives and folders.
+        sha256: expected digests by file name.
+        remove: whether to remove a file with another digest.
+
+    Raises:
+        InputError: naming the first archive with another digest.
+    """
     for path in paths:
-        if path.name in sha256:
-            check_digest(path, sha256[path.name])
+        if path.name in sha256 and (received := file_digest(path)) != sha256[path.name]:
+            if remove:
+                path.unlink()
+            raise InputError(
+                f"{path}: expected sha256 {sha256[path.name]}. Received: {received}. "
+                "Fetch the file again, or correct fetch.sha256 in params.yaml."
+            )
 
 
-def _open(path: Path, limits: Limits, closing: ExitStack) -> tuple[Iterable[Member], Origin]:
+def _open(path: Path, limits: Limits, closing: ExitStack) -> tuple[Iterable[Member], ReadFile]:
     if path.is_dir():
-        members = open_folder(path, limits=limits)
-        return members, Origin(path.name, lambda _, name: read_file(path / name, limits))
-    listed = open_archive(path, limits=limits, closing=closing)
-    return listed, Origin(path.name, lambda number, _: listed[number].read())
+        return open_folder(path, limits=limits), lambda _, name: read_file(path / name, limits)
+    members = open_archive(path, limits=limits, closing=closing)
+    return members, lambda number, _: members[number].read()
 
 
-def names_below(folder: Path) -> Iterator[str]:
-    """Give the names of files and links below a folder, with `/`, one folder after the other.
+def _images(members: Iterable[Member], left_out: LeftOut, label: str) -> Iterator[tuple[int, str]]:
+    """Yield number and name of each image, and count the other files."""
+    for number, (name, _, kind) in enumerate(members):
+        if reason := kind or reason_left_out(name):
+            count, first = left_out.get(reason, (0, name))
+            left_out[reason] = (count + 1, min(first, name))
+        else:
+            check_text(name, source=label)
+            yield number, name
+
+
+def _names_below(folder: Path) -> Iterator[str]:
+    """Yield the names of files and links below a folder, with `/`, one folder after the other.
 
     Links to folders are not followed. A `Path` for each would take 1 kB.
 
     Raises:
-        InputError: if a folder cannot be listed, whose images would be missing else.
+        InputError: if a folder cannot be listed, since its images would be missing.
     """
-    for at, folders, files in os.walk(folder, onerror=_refuse):
+    for path, folders, files in os.walk(folder, onerror=_refuse):
         folders.sort()
-        below = Path(at).relative_to(folder).as_posix()
-        links = [name for name in folders if Path(at, name).is_symlink()]
+        below = Path(path).relative_to(folder).as_posix()
+        links = [name for name in folders if Path(path, name).is_symlink()]
         for name in sorted(files + links):
             yield name if below == "." else f"{below}/{name}"
 
@@ -153,8 +156,8 @@ def _refuse(error: OSError) -> NoReturn:
 
 
 def open_folder(folder: Path, *, limits: Limits) -> Iterator[Member]:
-    """Give the files below a folder. Links to files are followed, links to folders are not."""
-    for name in names_below(folder):
+    """Yield the files below a folder. Links to files are followed, links to folders are not."""
+    for name in _names_below(folder):
         path = folder / name
         kind = "" if path.is_file() else "link" if path.is_symlink() else "device"
         yield Member(name, partial(read_file, path, limits), kind)

@@ -3,60 +3,52 @@
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
 
 from tissue.common.errors import InputError
 from tissue.common.runtime import process_pool
-from tissue.config.schema import Fetch, Phantom
+from tissue.config.schema import Fetch
 from tissue.phantom.core import draw_jpeg
 from tissue.phantom.plan import plan_cores
-from tissue.sources.listing import Image
 from tissue.sources.local import list_images
+from tissue.sources.raw import Row, Source
 from tissue.sources.remote import download_sources
-
-Row = dict[str, str | int]
-ALONE = ("phantom", "hpa")
-
-
-class Source(NamedTuple):
-    """How many images there are, of which classes, and of each its row and bytes, sorted by id."""
-
-    total: int
-    classes: list[str]
-    images: Iterable[tuple[Row, bytes]]
 
 
 def names_of(settings: Fetch) -> list[str]:
-    """Return the sources as a list, also where there is one."""
+    """Return the sources as a list, even a single one."""
     return [settings.source] if isinstance(settings.source, str) else settings.source
 
 
 def open_source(settings: Fetch, *, seed: int, workers: int, closing: ExitStack) -> Source:
-    """Find the images of the source; `closing` closes what reads them.
+    """Find the images of the source.
+
+    Args:
+        settings: names the source, and how it is read.
+        seed: of the drawing, or of the choice among the images of the atlas.
+        workers: processes that draw the phantom.
+        closing: closes what reads the images.
 
     Raises:
-        ValueError: if the source cannot be read.
+        InputError: if the source cannot be read.
     """
     names = names_of(settings)
-    for name in ALONE:
+    for name in ("phantom", "hpa"):
         if name in names and len(names) > 1:
             raise InputError(
                 f"fetch.source: expected {name} to stand alone. Received: {', '.join(names)}."
             )
     if names == ["phantom"]:
-        return _phantom(settings.phantom, seed, workers, closing)
+        return _phantom(settings, seed, workers, closing)
     if names == ["hpa"]:
-        return _atlas(settings, seed)
+        from tissue.sources.atlas import download_atlas  # pandas takes half a second to import
+
+        chosen = download_atlas(settings.hpa, seed=seed, cache=Path(settings.cache))
+        return _source([row for row, _ in chosen], (path.read_bytes() for _, path in chosen))
     return _local(download_sources(names, settings), settings, closing)
 
 
-def _phantom(settings: Phantom, seed: int, workers: int, closing: ExitStack) -> Source:
-    cores = plan_cores(
-        train_per_class=settings.train_per_class,
-        test_per_class=settings.test_per_class,
-        size=settings.size,
-        seed=seed,
-    )
+def _phantom(settings: Fetch, seed: int, workers: int, closing: ExitStack) -> Source:
+    cores = plan_cores(**settings.phantom.model_dump(), seed=seed)
     rows: list[Row] = [
         {
             "id": core.id,
@@ -73,28 +65,15 @@ def _phantom(settings: Phantom, seed: int, workers: int, closing: ExitStack) -> 
     return _source(rows, pool.map(draw_jpeg, cores, chunksize=8))
 
 
-def _atlas(settings: Fetch, seed: int) -> Source:
-    from tissue.sources import atlas  # half a second that no other source needs
-
-    images = atlas.download_atlas(settings.hpa, seed=seed, cache=Path(settings.cache))
-    rows = [image.row(settings.hpa.url.rstrip("/") + atlas.LICENCE) for image in images]
-    return _source(rows, (image.path.read_bytes() for image in images))
-
-
 def _source(rows: list[Row], contents: Iterable[bytes]) -> Source:
     classes = sorted({str(row["class"]) for row in rows})
     return Source(len(rows), classes, zip(rows, contents, strict=True))
 
 
 def _local(paths: list[str], settings: Fetch, closing: ExitStack) -> Source:
-    images = list_images(paths, sha256=settings.sha256, limits=settings.limits, closing=closing)
-    return Source(len(images), images.classes(), ((_row(image), image.read()) for image in images))
-
-
-def _row(image: Image) -> Row:
-    return {
-        "id": image.place.id,
-        "split": image.place.split,
-        "class": image.place.class_name,
-        "source": image.origin,
-    }
+    listing = list_images(paths, sha256=settings.sha256, limits=settings.limits, closing=closing)
+    images: Iterable[tuple[Row, bytes]] = (
+        ({"id": id_, "split": split, "class": class_name, "source": source}, read())
+        for id_, split, class_name, source, read in listing
+    )
+    return Source(len(listing), listing.classes(), images)

@@ -6,15 +6,24 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from tqdm import tqdm
 
 from tissue.common.names import MANIFEST
-from tissue.sources.opening import Row, Source
 
 PROVENANCE = ("url", "licence", "release", "credit")  # where the source knows it
 SHARD_BYTES = 1_000_000_000
 SHARD_IMAGES = 12_500  # reading or writing a zip takes 1 kB of memory per image in it
+Row = dict[str, str | int]
+
+
+class Source(NamedTuple):
+    """The number of images, their classes, and the row and bytes of each, sorted by id."""
+
+    total: int
+    classes: list[str]
+    images: Iterable[tuple[Row, bytes]]
 
 
 def write_raw(source: Source, out: Path) -> None:
@@ -43,7 +52,7 @@ def _write_images(source: Source, out: Path) -> Iterator[Row]:
 
 
 def _one_shard(images: Iterable[tuple[Row, bytes]]) -> Iterator[tuple[Row, bytes]]:
-    """Yield images until one file is full."""
+    """Yield images until a zip file is full."""
     written = 0
     for count, (row, content) in enumerate(images, 1):
         yield row, content

@@ -1,11 +1,11 @@
-"""Files in buckets, on file servers and elsewhere, through fsspec; downloads can be resumed.
+"""Files in buckets, on file servers and elsewhere, through fsspec; downloads are resumed.
 
 Credentials come from where each library looks for them: environment variables, `~/.aws`,
-`~/.ssh`, the command line tools of the clouds. None of them belongs into params.yaml.
+`~/.ssh`, the command line tools of the clouds. None of them belongs in params.yaml.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,25 +15,24 @@ from tqdm import tqdm
 from tissue.common.errors import InputError, is_disk_full
 from tissue.common.filesystems import read_error
 from tissue.sources.cache import Slot
-from tissue.sources.web import progress_bar
 
-# What file systems call the mark of a version, surest first.
+# What file systems call the version of a file, surest first.
 VERSIONS = (
     "ETag", "etag", "md5Hash", "content_md5",
     "LastModified", "last_modified", "updated", "mtime", "created",
 )  # fmt: skip
 ATTEMPTS = 4
 BACK_OFF = 1.0  # seconds before the second attempt, doubled before each further one
-AT_ONCE = 8  # downloads
-PIECE = 1 << 22  # bytes
-Info = dict[str, Any]
+CONCURRENT = 8  # downloads
+CHUNK = 1 << 22  # bytes
+Info = Mapping[str, Any]
 
 
 def list_files(fs: AbstractFileSystem, root: str, *, url: str) -> dict[str, Info]:
     """Return what is known of the file `root`, or of all files below it, by relative path.
 
     Raises:
-        ValueError: if there is none, or it cannot be listed.
+        InputError: if there is none, or it cannot be listed.
     """
     try:
         found = fs.find(root, detail=True)
@@ -49,16 +48,14 @@ def list_files(fs: AbstractFileSystem, root: str, *, url: str) -> dict[str, Info
     }
 
 
-def download_all(
-    fs: AbstractFileSystem, files: Mapping[str, Info], slots: Mapping[str, Slot], *, url: str
-) -> None:
-    """Bring files into their slots; those that are there and have not changed are left.
+def download_all(fs: AbstractFileSystem, files: Sequence[tuple[Info, Slot]], *, url: str) -> None:
+    """Download files into their slots, unless they are there already and have not changed.
 
     Raises:
-        ValueError: if a file cannot be read in several attempts.
+        InputError: if a file cannot be read in several attempts.
     """
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        tasks = [pool.submit(_download, fs, info, slots[name]) for name, info in files.items()]
+    with ThreadPoolExecutor(CONCURRENT) as pool:
+        tasks = [pool.submit(_download, fs, info, slot) for info, slot in files]
         try:
             for task in tqdm(tasks, desc="download", unit="file", disable=None):
                 task.result()
@@ -71,12 +68,13 @@ def download_all(
 
 
 def _download(fs: AbstractFileSystem, info: Info, slot: Slot) -> None:
-    version = _version(info)
+    mark = next((info[key] for key in VERSIONS if info.get(key)), None)
+    version = f"{mark} {info.get('size')}" if mark else ""
     if version and slot.current() == version:
         return
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            _transfer(fs, info, slot, version)
+            _attempt(fs, info, slot, version)
             return
         except Exception as error:
             missing = isinstance(error, (FileNotFoundError, PermissionError))
@@ -85,27 +83,14 @@ def _download(fs: AbstractFileSystem, info: Info, slot: Slot) -> None:
             time.sleep(BACK_OFF * 2 ** (attempt - 1))
 
 
-def _transfer(fs: AbstractFileSystem, info: Info, slot: Slot, version: str) -> None:
+def _attempt(fs: AbstractFileSystem, info: Info, slot: Slot, version: str) -> None:
     offset, known = slot.resumable()
     if not version or known != version:
         offset = 0
         slot.restart(version)
-    size = info.get("size")
-    with (
-        # Read in large pieces from front to back; a cache of blocks would only cost memory.
-        fs.open(info["name"], "rb", cache_type="none") as remote,
-        slot.partial.open("ab" if offset else "wb") as file,
-        progress_bar(slot.path.name, offset, size) as progress,
-    ):
+    # Read in large chunks from front to back; a cache of blocks would only cost memory.
+    with fs.open(info["name"], "rb", cache_type="none") as remote:
         if offset:
             remote.seek(offset)
-        while piece := remote.read(PIECE if size is None else min(PIECE, size - offset)):
-            file.write(piece)
-            offset += len(piece)
-            progress.update(len(piece))
-    slot.finish(version, size)
-
-
-def _version(info: Info) -> str:
-    mark = next((info[key] for key in VERSIONS if info.get(key)), None)
-    return f"{mark} {info.get('size')}" if mark else ""
+        chunks = iter(lambda: remote.read(CHUNK), b"")
+        slot.write(chunks, offset=offset, size=info.get("size"), version=version)

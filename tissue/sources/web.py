@@ -1,4 +1,8 @@
-"""Files from web servers: resumed after an interruption, tried again when a server is busy."""
+"""Files from web servers: downloads are resumed, and tried again when a server is busy.
+
+The `Retry` of urllib3 cannot do this: it does not see that a body is cut, its second attempt comes
+at once, it shortens a long Retry-After, and its attempts would pass by the rate limit.
+"""
 
 import random
 import time
@@ -7,43 +11,32 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema, SSLError
-from tqdm import tqdm
 from urllib3.exceptions import InvalidHeader
 from urllib3.util.retry import Retry
 
 from tissue.common.errors import InputError
 from tissue.sources.cache import IncompleteError, Slot
 
-ATTEMPTS = 6  # in a row without getting on
+ATTEMPTS = 6  # in a row without progress
 BACK_OFF = 1.0  # seconds before the second attempt, doubled before each further one
-LONGEST_WAIT = 300.0  # seconds; a server that asks for more is not waited for
-TIMEOUT = (15, 60)  # seconds until connected, and between two pieces of the answer
-PIECE = 1 << 18  # bytes
-PROGRESS = 1 << 20  # bytes that make an attempt count as one that got on
+MAX_WAIT = 300.0  # seconds; a longer Retry-After ends the download
+TIMEOUT = (15, 60)  # seconds until connected, and between two chunks of the body
+CHUNK = 1 << 18  # bytes
+PROGRESS = 1 << 20  # bytes that make an attempt count as progress
 BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 ENCODING = "Content-Encoding"
 PACKED = frozenset({".gz", ".tgz"})
 USER_AGENT = "tissue-of-origin"
 
 
-class BusyError(OSError):
-    """The server answered, but cannot serve now; `wait` is what it asks for, in seconds."""
+class RateLimitedAdapter(HTTPAdapter):
+    """Sends no more requests than a rate allows, redirections and further attempts included.
 
-    def __init__(self, status: int, wait: float) -> None:
-        """Keep what the server said."""
-        super().__init__(f"HTTP status {status}")
-        self.wait = wait
-
-
-class Paced(HTTPAdapter):
-    """Sends requests no faster than a rate, with redirections and further attempts counted.
-
-    The interval runs from the end of one request to the start of the next, and starts with a pause,
-    so that the rate also holds at the server and for a program that is killed and started again.
+    The interval runs from the end of one request to the start of the next. It starts with a pause,
+    so that the rate also holds for the server, and for a program that is killed and started again.
     """
 
     def __init__(self, per_second: float) -> None:
-        """Pause before the first request, too."""
         super().__init__()
         self._interval = 1 / per_second
         self._next = time.monotonic() + self._interval
@@ -61,142 +54,123 @@ def open_session(*, per_second: float | None = None, contact: str = "") -> reque
     """Return a session for `download`.
 
     Args:
-        per_second: most requests a second; None for no limit.
-        contact: whom to ask about this client, an e-mail or web address; may be empty.
+        per_second: maximum number of requests per second; None for no limit.
+        contact: e-mail or web address of the user, sent to the server; may be empty.
     """
     session = requests.Session()
     if per_second is not None:
-        paced = Paced(per_second)
-        session.mount("http://", paced)
-        session.mount("https://", paced)
+        adapter = RateLimitedAdapter(per_second)
+        session.mount("http://", adapter)
+        session.mount("https://", adapter)
     agent = f"{USER_AGENT} ({contact})" if contact else USER_AGENT
     session.headers["User-Agent"] = f"{agent} {requests.utils.default_user_agent()}"
-    # A compressed answer has another size than the one announced.
+    # A compressed body has another size than the announced one.
     session.headers["Accept-Encoding"] = "identity"
     return session
 
 
 def download(session: requests.Session, url: str, slot: Slot) -> bool:
-    """Bring a file into its slot; what is there already and has not changed is not sent again.
+    """Download a file into its slot, unless it is there already and has not changed.
 
     Returns:
         Whether the server has the file (False: status 404 or 410).
 
     Raises:
-        ValueError: if the server refuses, or does not get on in several attempts.
+        InputError: if the server refuses, or several attempts make no progress.
     """
     failures = 0
     while True:
-        before = slot.resumable()[0]
+        before, _ = slot.resumable()
         try:
-            return _transfer(session, url, slot)
+            return _attempt(session, url, slot)
         except (InvalidSchema, InvalidURL, MissingSchema, SSLError) as error:
             raise _failed(url, error, "Check the address.") from None
-        except (BusyError, IncompleteError, requests.RequestException) as error:
-            got_on = slot.resumable()[0] >= before + PROGRESS
-            failures = 1 if got_on else failures + 1
+        except (IncompleteError, requests.RequestException) as error:
+            progress = slot.resumable()[0] >= before + PROGRESS
+            failures = 1 if progress else failures + 1
+            wait = error.wait if isinstance(error, IncompleteError) else 0.0
+            if wait > MAX_WAIT:
+                hint = f"The server asks to come back in {wait:.0f} s."
+                raise _failed(url, error, hint) from None
             if failures == ATTEMPTS:
                 hint = "What has arrived is kept: run fetch again later."
                 raise _failed(url, error, hint) from None
-            _wait(url, error, failures)
+            # Jitter keeps several clients from coming back all at once.
+            time.sleep(max(wait, BACK_OFF * 2 ** (failures - 1) * random.uniform(1, 1.25)))
 
 
 def _failed(url: str, error: Exception, hint: str) -> InputError:
     return InputError(f"{url}: expected to download it. Received: {error}. {hint}")
 
 
-def _wait(url: str, error: Exception, failures: int) -> None:
-    asked = error.wait if isinstance(error, BusyError) else 0.0
-    if asked > LONGEST_WAIT:
-        raise _failed(url, error, f"The server asks to come back in {asked:.0f} s.")
-    # Jitter keeps several clients from coming back all at once.
-    time.sleep(max(asked, BACK_OFF * 2 ** (failures - 1) * random.uniform(1, 1.25)))
-
-
-def _transfer(session: requests.Session, url: str, slot: Slot) -> bool:
+def _attempt(session: requests.Session, url: str, slot: Slot) -> bool:
     offset, version = slot.resumable()
-    headers: dict[str, str] = {}
+    headers = {}
     if offset:
         headers = {"Range": f"bytes={offset}-", "If-Range": version}
     elif current := slot.current():
-        tag = current.startswith(('"', "W/"))
-        headers = {"If-None-Match" if tag else "If-Modified-Since": current}
-    with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
-        if answer.status_code == 304:
+        is_tag = current.startswith(('"', "W/"))
+        headers = {"If-None-Match" if is_tag else "If-Modified-Since": current}
+    with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+        if response.status_code == 304:
             return True
-        if answer.status_code in (404, 410):
+        if response.status_code in (404, 410):
             return False
-        if answer.status_code == 416:
-            slot.restart("")
-            raise IncompleteError("another size than before")
-        _check_status(answer, url)
+        _check_status(response, url)
         if slot.path.suffix.lower() in PACKED:
             # Some servers call the packing of an archive an encoding, which would be undone here.
-            answer.raw.headers.pop(ENCODING, None)
-            answer.headers.pop(ENCODING, None)
-        if answer.status_code == 206:
-            size: int | None = _resumed_size(answer, offset, slot)
-            if _version(answer) not in ("", version):  # from a server that ignores If-Range
-                slot.restart("")
-                raise IncompleteError("a part of another version")
+            response.raw.headers.pop(ENCODING, None)
+            response.headers.pop(ENCODING, None)
+        if response.status_code in (206, 416):
+            size = _total_size(response, offset, version, slot)
         else:
-            offset, version = 0, _version(answer)
-            # Sizes and ranges are those of the encoded bytes, not of the ones that are kept.
-            encoded = answer.headers.get(ENCODING, "identity") != "identity"
-            size = None if encoded else _announced(answer)
+            offset, version = 0, _version(response)
+            # Sizes and ranges are those of the encoded bytes, not of the decoded ones.
+            encoded = response.headers.get(ENCODING, "identity") != "identity"
+            size = None if encoded else _number(response.headers.get("Content-Length", ""))
             slot.restart("" if encoded or version.startswith("W/") else version)
-        _append(answer, slot, offset, size)
-    slot.finish(version, size)
+        slot.write(response.iter_content(CHUNK), offset=offset, size=size, version=version)
     return True
 
 
-def _check_status(answer: requests.Response, url: str) -> None:
-    if answer.status_code in BUSY:
-        raise BusyError(answer.status_code, _asked_wait(answer.headers.get("Retry-After", "0")))
-    if answer.status_code not in (200, 206):
+def _check_status(response: requests.Response, url: str) -> None:
+    if response.status_code in BUSY:
+        try:
+            wait = Retry().parse_retry_after(response.headers.get("Retry-After", "0"))
+        except InvalidHeader:  # neither seconds nor a date
+            wait = 0.0
+        raise IncompleteError(f"HTTP status {response.status_code}", wait)
+    if response.status_code not in (200, 206, 416):
         raise InputError(
-            f"{url}: expected HTTP status 200. Received: {answer.status_code} {answer.reason}. "
+            f"{url}: expected HTTP status 200. Received: {response.status_code} {response.reason}. "
             "Check the address, and the credentials in ~/.netrc if it needs any."
         )
 
 
-def _asked_wait(header: str) -> float:
-    try:
-        return Retry().parse_retry_after(header)  # seconds or a date
-    except InvalidHeader:
-        return 0.0
+def _total_size(response: requests.Response, offset: int, version: str, slot: Slot) -> int | None:
+    """Return the announced size of a file whose rest is sent.
 
-
-def _version(answer: requests.Response) -> str:
-    return answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
-
-
-def _announced(answer: requests.Response) -> int | None:
-    length = answer.headers.get("Content-Length", "")
-    return int(length) if length.isdigit() else None
-
-
-def _resumed_size(answer: requests.Response, offset: int, slot: Slot) -> int | None:
-    start, _, size = answer.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
-    if start.partition("-")[0] != str(offset):
+    Raises:
+        IncompleteError: if it is not the rest of what has arrived, which is removed.
+    """
+    part = response.headers.get("Content-Range", "").removeprefix("bytes ")
+    start, _, size = part.partition("/")
+    reason = ""
+    if response.status_code == 416:
+        reason = "another size than before"
+    elif start.partition("-")[0] != str(offset):
+        reason = f"bytes {start} instead of {offset}-"
+    elif _version(response) not in ("", version):  # from a server that ignores If-Range
+        reason = "a part of another version"
+    if reason:
         slot.restart("")
-        raise IncompleteError(f"bytes {start}, where {offset}- was asked for")
-    return int(size) if size.isdigit() else None
+        raise IncompleteError(reason)
+    return _number(size)
 
 
-def _append(answer: requests.Response, slot: Slot, offset: int, size: int | None) -> None:
-    with (
-        slot.partial.open("ab" if offset else "wb") as file,
-        progress_bar(slot.path.name, offset, size) as progress,
-    ):
-        for piece in answer.iter_content(PIECE):
-            file.write(piece)
-            progress.update(len(piece))
+def _version(response: requests.Response) -> str:
+    return response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
 
 
-def progress_bar(name: str, offset: int, size: int | None) -> tqdm:
-    """Return a bar over the bytes of a file, shown if it takes more than a moment."""
-    return tqdm(
-        desc=name, initial=offset, total=size, unit="B", unit_scale=True, unit_divisor=1024,
-        delay=2, leave=False, disable=None,
-    )  # fmt: skip
+def _number(text: str) -> int | None:
+    return int(text) if text.isdigit() else None
