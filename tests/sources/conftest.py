@@ -5,13 +5,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.servers import Site, serving
-from tissue.sources import storage, web
+from tissue.sources import cache
 
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web, "BACK_OFF", 0.01)
-    monkeypatch.setattr(storage, "BACK_OFF", 0.01)
+    monkeypatch.setattr(cache, "BACK_OFF", 0.01)
 
 
 @pytest.fixture

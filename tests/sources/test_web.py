@@ -14,7 +14,7 @@ from tests.servers import Site, serving
 from tests.source_examples import FORMS, as_folder, as_tar, as_zip, fetched, halves, tree
 from tissue.common.errors import InputError
 from tissue.sources import web
-from tissue.sources.cache import Shelf
+from tissue.sources.cache import ATTEMPTS, Shelf
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_halves_of_two_versions_are_not_joined(
     conditions: bool, site: Site, archive: Path, tmp_path: Path
 ) -> None:
     site.conditions = conditions
-    site.faults["/a.zip"] = ["cut", *[503] * web.ATTEMPTS]
+    site.faults["/a.zip"] = ["cut", *[503] * ATTEMPTS]
     with pytest.raises(InputError, match="What has arrived is kept"):
         fetched(f"{site.url}/a.zip", tmp_path)
     assert not (tmp_path / "data/raw").exists()

@@ -6,13 +6,23 @@ file that they are of, so that the halves of two versions are never joined.
 """
 
 import hashlib
-from collections.abc import Iterable
+import random
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from tqdm import tqdm
 
-from tissue.common.errors import InputError
+from tissue.common.errors import InputError, is_disk_full
+
+ATTEMPTS = 6  # in a row without progress
+PROGRESS = 1 << 20  # bytes that make an attempt count as progress
+BACK_OFF = 1.0  # seconds before the second attempt, doubled before each further one
+MAX_WAIT = 300.0  # seconds; a server that asks for more is not waited for
+FINAL = (InputError, FileNotFoundError, PermissionError)
+Result = TypeVar("Result")
 
 
 class IncompleteError(OSError):
@@ -51,25 +61,18 @@ class Slot:
         self._partial.unlink(missing_ok=True)
         self.state.with_suffix(".version").write_text(version, encoding="utf-8")
 
-    def write(
-        self, chunks: Iterable[bytes], *, offset: int, size: int | None, version: str
-    ) -> None:
-        """Write the bytes from `offset` on, with a progress bar, and give the file its name.
-
-        Args:
-            chunks: the bytes.
-            offset: how many have arrived before.
-            size: of the complete file, if it was announced.
-            version: of the file.
+    def write(self, chunks: Iterable[bytes], *, version: str, size: int | None) -> None:
+        """Append chunks to what has arrived, with a progress bar, and give the file its name.
 
         Raises:
-            IncompleteError: if the size is not the announced one.
+            IncompleteError: if the size is not the one that was announced.
         """
+        offset, _ = self.resumable()
         progress = tqdm(
             desc=self.path.name, initial=offset, total=size, unit="B", unit_scale=True,
             unit_divisor=1024, delay=2, leave=False, disable=None,
         )  # fmt: skip
-        with self._partial.open("ab" if offset else "wb") as file, progress:
+        with self._partial.open("ab") as file, progress:
             for chunk in chunks:
                 file.write(chunk)
                 progress.update(len(chunk))
@@ -88,6 +91,30 @@ class Slot:
 
 def _read(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+
+def retry(
+    download: Callable[[], Result], slot: Slot, *, final: tuple[type[Exception], ...] = ()
+) -> Result:
+    """Return what `download` returns; after an error, wait and call it again.
+
+    An error is raised again if it is `final`, after several attempts in a row without progress, or
+    if the server asks for a long wait.
+    """
+    failures = 0
+    while True:
+        before, _ = slot.resumable()
+        try:
+            return download()
+        except Exception as error:
+            progress = slot.resumable()[0] >= before + PROGRESS
+            failures = 1 if progress else failures + 1
+            wait = error.wait if isinstance(error, IncompleteError) else 0.0
+            hopeless = isinstance(error, (*FINAL, *final)) or is_disk_full(error)
+            if hopeless or failures == ATTEMPTS or wait > MAX_WAIT:
+                raise
+            # Jitter keeps several clients from coming back all at once.
+            time.sleep(max(wait, BACK_OFF * 2 ** (failures - 1) * random.uniform(1, 1.25)))
 
 
 class Shelf:

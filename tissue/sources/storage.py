@@ -4,9 +4,9 @@ Credentials come from where each library looks for them: environment variables, 
 `~/.ssh`, the command line tools of the clouds. None of them belongs in params.yaml.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from fsspec import AbstractFileSystem
@@ -14,15 +14,13 @@ from tqdm import tqdm
 
 from tissue.common.errors import InputError, is_disk_full
 from tissue.common.filesystems import read_error
-from tissue.sources.cache import Slot
+from tissue.sources.cache import Slot, retry
 
 # What file systems call the version of a file, surest first.
 VERSIONS = (
     "ETag", "etag", "md5Hash", "content_md5",
     "LastModified", "last_modified", "updated", "mtime", "created",
 )  # fmt: skip
-ATTEMPTS = 4
-BACK_OFF = 1.0  # seconds before the second attempt, doubled before each further one
 CONCURRENT = 8  # downloads
 CHUNK = 1 << 22  # bytes
 Info = Mapping[str, Any]
@@ -72,15 +70,7 @@ def _download(fs: AbstractFileSystem, info: Info, slot: Slot) -> None:
     version = f"{mark} {info.get('size')}" if mark else ""
     if version and slot.current() == version:
         return
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            _attempt(fs, info, slot, version)
-            return
-        except Exception as error:
-            missing = isinstance(error, (FileNotFoundError, PermissionError))
-            if missing or is_disk_full(error) or attempt == ATTEMPTS:
-                raise
-            time.sleep(BACK_OFF * 2 ** (attempt - 1))
+    retry(partial(_attempt, fs, info, slot, version), slot)
 
 
 def _attempt(fs: AbstractFileSystem, info: Info, slot: Slot, version: str) -> None:
@@ -93,4 +83,4 @@ def _attempt(fs: AbstractFileSystem, info: Info, slot: Slot, version: str) -> No
         if offset:
             remote.seek(offset)
         chunks = iter(lambda: remote.read(CHUNK), b"")
-        slot.write(chunks, offset=offset, size=info.get("size"), version=version)
+        slot.write(chunks, version=version, size=info.get("size"))

@@ -4,8 +4,8 @@ The `Retry` of urllib3 cannot do this: it does not see that a body is cut, its s
 at once, it shortens a long Retry-After, and its attempts would pass by the rate limit.
 """
 
-import random
 import time
+from functools import partial
 from typing import Any
 
 import requests
@@ -15,14 +15,11 @@ from urllib3.exceptions import InvalidHeader
 from urllib3.util.retry import Retry
 
 from tissue.common.errors import InputError
-from tissue.sources.cache import IncompleteError, Slot
+from tissue.sources.cache import MAX_WAIT, IncompleteError, Slot, retry
 
-ATTEMPTS = 6  # in a row without progress
-BACK_OFF = 1.0  # seconds before the second attempt, doubled before each further one
-MAX_WAIT = 300.0  # seconds; a longer Retry-After ends the download
 TIMEOUT = (15, 60)  # seconds until connected, and between two chunks of the body
 CHUNK = 1 << 18  # bytes
-PROGRESS = 1 << 20  # bytes that make an attempt count as progress
+WRONG_ADDRESS = (InvalidSchema, InvalidURL, MissingSchema, SSLError)
 BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 ENCODING = "Content-Encoding"
 PACKED = frozenset({".gz", ".tgz"})
@@ -78,29 +75,15 @@ def download(session: requests.Session, url: str, slot: Slot) -> bool:
     Raises:
         InputError: if the server refuses, or several attempts make no progress.
     """
-    failures = 0
-    while True:
-        before, _ = slot.resumable()
-        try:
-            return _attempt(session, url, slot)
-        except (InvalidSchema, InvalidURL, MissingSchema, SSLError) as error:
-            raise _failed(url, error, "Check the address.") from None
-        except (IncompleteError, requests.RequestException) as error:
-            progress = slot.resumable()[0] >= before + PROGRESS
-            failures = 1 if progress else failures + 1
-            wait = error.wait if isinstance(error, IncompleteError) else 0.0
-            if wait > MAX_WAIT:
-                hint = f"The server asks to come back in {wait:.0f} s."
-                raise _failed(url, error, hint) from None
-            if failures == ATTEMPTS:
-                hint = "What has arrived is kept: run fetch again later."
-                raise _failed(url, error, hint) from None
-            # Jitter keeps several clients from coming back all at once.
-            time.sleep(max(wait, BACK_OFF * 2 ** (failures - 1) * random.uniform(1, 1.25)))
-
-
-def _failed(url: str, error: Exception, hint: str) -> InputError:
-    return InputError(f"{url}: expected to download it. Received: {error}. {hint}")
+    try:
+        return retry(partial(_attempt, session, url, slot), slot, final=WRONG_ADDRESS)
+    except (IncompleteError, requests.RequestException) as error:
+        hint = "What has arrived is kept: run fetch again later."
+        if isinstance(error, WRONG_ADDRESS):
+            hint = "Check the address."
+        elif isinstance(error, IncompleteError) and error.wait > MAX_WAIT:
+            hint = f"The server asks to come back in {error.wait:.0f} s."
+        raise InputError(f"{url}: expected to download it. Received: {error}. {hint}") from None
 
 
 def _attempt(session: requests.Session, url: str, slot: Slot) -> bool:
@@ -124,12 +107,12 @@ def _attempt(session: requests.Session, url: str, slot: Slot) -> bool:
         if response.status_code in (206, 416):
             size = _total_size(response, offset, version, slot)
         else:
-            offset, version = 0, _version(response)
+            version = _version(response)
             # Sizes and ranges are those of the encoded bytes, not of the decoded ones.
             encoded = response.headers.get(ENCODING, "identity") != "identity"
             size = None if encoded else _number(response.headers.get("Content-Length", ""))
             slot.restart("" if encoded or version.startswith("W/") else version)
-        slot.write(response.iter_content(CHUNK), offset=offset, size=size, version=version)
+        slot.write(response.iter_content(CHUNK), version=version, size=size)
     return True
 
 
