@@ -13,7 +13,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import IO, NamedTuple, cast
@@ -31,17 +31,9 @@ Reader = Callable[[], bytes]
 # Raised while reading an archive that is damaged (OSError: an offset before its start), encrypted
 # (RuntimeError) or packed in a way that Python does not know (NotImplementedError, a RuntimeError).
 UNREADABLE = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    LookupError,
-    EOFError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    ValueError,
-    struct.error,
-)
+    zipfile.BadZipFile, tarfile.TarError, zlib.error, struct.error, LookupError, EOFError,
+    MemoryError, OSError, RuntimeError, ValueError,
+)  # fmt: skip
 
 
 class Member(NamedTuple):
@@ -67,10 +59,17 @@ def open_archive(path: Path, *, limits: Limits, closing: ExitStack) -> list[Memb
         InputError: if the file is not an archive of the kind its name says, if a name leads out
             of it, or if its content exceeds `limits`.
     """
-    try:
+    with _readable(path, f"a readable {path.suffix} archive"):
         if path.suffix.lower() == ".zip":
             return list(_checked(_zip_entries(path, closing), path, limits))
         return list(_checked(_tar_entries(path, limits, closing), path, limits))
+
+
+@contextmanager
+def _readable(path: Path, expected: str) -> Iterator[None]:
+    """Turn what an unreadable archive raises into an `InputError`."""
+    try:
+        yield
     except InputError:
         raise
     except UNREADABLE as error:
@@ -80,8 +79,8 @@ def open_archive(path: Path, *, limits: Limits, closing: ExitStack) -> list[Memb
                 f"{error}. Free some, or set the environment variable TMPDIR to another folder."
             ) from None
         raise InputError(
-            f"{path}: expected a readable {path.suffix} archive. Received: {_describe(error)}. "
-            "Is it complete? Fetch the file again."
+            f"{path}: expected {expected}. Received: {str(error) or type(error).__name__}. "
+            "Fetch the file again, or repack it."
         ) from None
 
 
@@ -135,10 +134,10 @@ def _zip_entries(path: Path, closing: ExitStack) -> Iterator[Entry]:
         kind = FOLDER if name.endswith("/") else _file_kind(info.external_attr >> 16)
         if is_image(name) and not kind:
             if info.flag_bits & 1:
-                raise _unreadable(path, name, ValueError("an encrypted member"))
+                raise zipfile.BadZipFile(f"{name}, which is encrypted")
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 # Python unpacks others without a limit.
-                raise _unreadable(path, name, ValueError("packed by another method than deflate"))
+                raise zipfile.BadZipFile(f"{name}, packed by another method than deflate")
         member = Member(name, partial(_read_zip, archive, info, path), kind)
         yield member, info.file_size, min(info.compress_size, archive_size)
 
@@ -159,16 +158,13 @@ def _file_kind(mode: int) -> str:
 
 
 def _read_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> bytes:
-    try:
-        # No more than `file_size` bytes, which were checked, are unpacked, however large the member
-        # really is; `ZipFile.read` would unpack all of it.
-        with archive.open(info) as file:
-            content = file.read(info.file_size)
+    # No more than `file_size` bytes, which were checked, are unpacked, however large the member
+    # really is; `ZipFile.read` would unpack all of it.
+    with _readable(path, f"to read {info.filename}"), archive.open(info) as file:
+        content = file.read(info.file_size)
         if len(content) != info.file_size:
             raise zipfile.BadZipFile(f"{len(content)} bytes instead of {info.file_size}")
         return content
-    except UNREADABLE as error:
-        raise _unreadable(path, info.filename, error) from None
 
 
 class _BoundedReads:
@@ -223,19 +219,7 @@ def _inflate(path: Path, limits: Limits, closing: ExitStack) -> IO[bytes]:
 
 
 def _read_tar(archive: tarfile.TarFile, info: tarfile.TarInfo, path: Path) -> bytes:
-    try:
+    with _readable(path, f"to read {info.name}"):
         content = archive.extractfile(info)
         assert content is not None, "only regular files are read"
         return content.read()
-    except UNREADABLE as error:
-        raise _unreadable(path, info.name, error) from None
-
-
-def _unreadable(path: Path, name: str, error: Exception) -> InputError:
-    return InputError(
-        f"{path}: expected to read {name}. Received: {_describe(error)}. Repack the archive."
-    )
-
-
-def _describe(error: Exception) -> str:
-    return str(error) or type(error).__name__
