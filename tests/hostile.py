@@ -1,9 +1,8 @@
 """A corpus of broken and malicious files and archives, made on the fly.
 
-`ARCHIVES` and `IMAGES` give, by name, how to make a case and what has to be said about it: a
-pattern that the error message, the reason of the rejection or the printed line has to match.
-`python -m tests.hostile <folder>` makes all archives and fetches each, in one process of its own
-whose memory can be told apart, and prints what came of them.
+`ARCHIVES` and `IMAGES` give, by name, how to make a case and the pattern that its error message,
+the reason of its rejection or the printed line has to match. `python -m tests.hostile <folder>`
+makes all archives, fetches each in a process whose memory is measured, and prints the outcomes.
 """
 
 import contextlib
@@ -21,28 +20,21 @@ import traceback
 import warnings
 import zipfile
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from stages import fetch
+from tests.source_examples import PARAMS, as_folder, run_fetch
 from tissue.common.errors import InputError
-from tissue.config.loading import load_params
 
-ROOT = Path(__file__).parents[1]
-PARAMS = load_params(ROOT / "params.yaml")
-FETCH = PARAMS.fetch
 Image.MAX_IMAGE_PIXELS = None
 
 
 def memory(what: str) -> int:
-    """Bytes of memory of this process: VmRSS now, VmHWM at most.
-
-    `getrusage` says at most how much the process had before it became a program of its own.
-    """
+    """Bytes of memory of this process: VmRSS now, VmHWM at most, without that of its parent."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return int(re.search(rf"{what}:\s+(\d+) kB", status)[1]) * 1024  # type: ignore[index]
 
@@ -62,7 +54,7 @@ def good() -> dict[str, bytes]:
 
 
 class Case(NamedTuple):
-    """How to make a source in a folder, and what has to be said: as an error, or beside success."""
+    """How to make a source in a folder, and its error, or what is printed on success."""
 
     make: Callable[[Path], Path]
     error: str = ""
@@ -113,20 +105,10 @@ def member(name: str, **values: Any) -> tarfile.TarInfo:
     return info
 
 
-def info(name: str, mode: int = 0, **values: Any) -> zipfile.ZipInfo:
+def info(name: str, mode: int) -> zipfile.ZipInfo:
     made = zipfile.ZipInfo(name)
     made.external_attr = mode << 16
-    for key, value in values.items():
-        setattr(made, key, value)
     return made
-
-
-def flagged(content: bytes) -> bytes:
-    """Set the bit for encryption of the last member."""
-    changed = bytearray(content)
-    changed[content.rindex(b"PK\3\4") + 6] |= 1
-    changed[content.rindex(b"PK\1\2") + 8] |= 1
-    return bytes(changed)
 
 
 def with_field(kind: str, offset: int, value: int) -> Callable[[bytes], bytes]:
@@ -141,14 +123,9 @@ def with_field(kind: str, offset: int, value: int) -> Callable[[bytes], bytes]:
     return change
 
 
-def with_method(method: int) -> Callable[[bytes], bytes]:
-    """State another compression of the last member than it has."""
-    return with_field("<H", 8, method)
-
-
-def with_size(size: int) -> Callable[[bytes], bytes]:
-    """State another unpacked size of the last member than it has."""
-    return with_field("<I", 22, size)
+with_flags = partial(with_field, "<H", 6)  # 1: encrypted
+with_method = partial(with_field, "<H", 8)
+with_size = partial(with_field, "<I", 22)
 
 
 def overlapping(folder: Path) -> Path:
@@ -185,10 +162,7 @@ def header_bomb(content: bytes) -> bytes:
 
 def directory(build: Callable[[Path], None]) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
-        path = folder / "images"
-        for name, content in good().items():
-            (path / name).parent.mkdir(parents=True, exist_ok=True)
-            (path / name).write_bytes(content)
+        path = as_folder(good(), folder / "images")
         build(path)
         return path
 
@@ -197,7 +171,7 @@ def directory(build: Callable[[Path], None]) -> Callable[[Path], Path]:
 
 def grown(path: Path) -> None:
     with (path / "liver/huge.jpg").open("wb") as file:
-        file.truncate(FETCH.limits.member_bytes + 1)
+        file.truncate(PARAMS.fetch.limits.member_bytes + 1)
 
 
 JPEG = picture(7)
@@ -249,7 +223,9 @@ ARCHIVES: dict[str, Case] = {
     "case": Case(zipped(("liver/x.jpg", JPEG), ("liver/X.JPG", OTHER)), r"liver/X\.JPG|x\.jpg"),
     "class case": Case(zipped(("Liver/x.jpg", JPEG)), "one spelling of each class.*Liver.*liver"),
     "composed and not": Case(zipped((COMPOSED, JPEG), (DECOMPOSED, OTHER)), "one image per name"),
-    "encrypted": Case(zipped(("liver/x.jpg", JPEG), change=flagged), r"liver/x\.jpg.*encrypted"),
+    "encrypted": Case(
+        zipped(("liver/x.jpg", JPEG), change=with_flags(1)), r"liver/x\.jpg.*encrypted"
+    ),
     "unknown method": Case(
         zipped(("liver/x.jpg", JPEG), change=with_method(99)), r"liver/x\.jpg.*another method"
     ),
@@ -398,33 +374,30 @@ def image_file(name: str) -> bytes:
 
 
 def attempt(case: Case, folder: Path) -> dict[str, Any]:
-    """Fetch one source of the corpus; say what came of it, and how long it took."""
+    """Fetch one source of the corpus; return the outcome, and how long it took."""
     folder.mkdir(parents=True)
     source = case.make(folder)
-    before = set(folder.parent.rglob("*"))
-    settings = FETCH.model_copy(update={"source": str(source)})
-    params = PARAMS.model_copy(update={"fetch": settings})
+    data = folder / "data"
+    before = {*folder.parent.rglob("*"), data, data / "raw"}
     printed, outcome = io.StringIO(), {"error": "", "traceback": ""}
     start = time.perf_counter()
     with contextlib.redirect_stdout(printed):
         try:
-            fetch.run(params, folder, workers=1)
+            run_fetch(source, folder)
         except InputError as error:
             outcome["error"] = str(error)
         except Exception:  # noqa: BLE001 what it may not do
             outcome["traceback"] = traceback.format_exc()
-    data = folder / "data"
     written = {path for path in folder.parent.rglob("*") if data / "raw" not in path.parents}
     return {
         **outcome,
         "seconds": time.perf_counter() - start,
         "printed": printed.getvalue(),
-        "written": sorted(map(str, written - before - {data, data / "raw"})),
+        "written": sorted(map(str, written - before)),
         "output": (data / "raw").exists(),
     }
 
 
 if __name__ == "__main__":
-    told = {name: attempt(case, Path(sys.argv[1]) / name) for name, case in ARCHIVES.items()}
-    most = memory("VmHWM")
-    print(json.dumps({"cases": told, "memory": most}))
+    cases = {name: attempt(case, Path(sys.argv[1]) / name) for name, case in ARCHIVES.items()}
+    print(json.dumps({"cases": cases, "memory": memory("VmHWM")}))

@@ -1,4 +1,4 @@
-"""Servers on this machine, for tests: of files over HTTP, with faults on demand."""
+"""A server of files over HTTP on this machine, with faults on demand."""
 
 import threading
 import time
@@ -6,39 +6,40 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import NamedTuple
 
-MOST_REQUESTS = 2000
+MAX_REQUESTS = 2000
+
+
+class Request(NamedTuple):
+    time: float
+    path: str
+    headers: dict[str, str]
 
 
 @dataclass
 class Site:
-    """What an HTTP server has, what it is to do wrong, and what it was asked for.
+    """The files of an HTTP server, its faults, and the requests that it received.
 
-    `faults` holds for a path what happens to the next requests for it, one each: a status, a
-    status with the seconds of a Retry-After, or `cut`: half of the body, then the end.
+    `faults` holds what happens to the next requests for a path, one each: a status, a status with
+    a Retry-After, or `cut`: half of the body, then the end.
     """
 
     files: dict[str, bytes]
     faults: dict[str, list[int | tuple[int, str] | str]] = field(default_factory=dict)
     redirects: dict[str, str] = field(default_factory=dict)
     ranges: bool = True
-    conditions: bool = True  # whether If-Range is heeded
+    conditions: bool = True  # whether If-Range is respected
     tags: bool = True
-    headers: dict[str, str] = field(default_factory=dict)  # sent beside every file
+    headers: dict[str, str] = field(default_factory=dict)  # sent with every file
     url: str = ""
-    asked: list[tuple[float, str, dict[str, str]]] = field(default_factory=list)
-    finished: list[str] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
+    sent: list[str] = field(default_factory=list)  # paths of complete bodies
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def paths(self) -> list[str]:
-        """Every path asked for, in order."""
-        return [path for _, path, _ in self.asked]
-
-    def fault(self, path: str) -> int | tuple[int, str] | str | None:
-        """Take the next fault of a path."""
-        with self.lock:
-            waiting = self.faults.get(path)
-            return waiting.pop(0) if waiting else None
+        """Every requested path, in order."""
+        return [request.path for request in self.requests]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -51,20 +52,20 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         site, path = self.site, self.path
         with site.lock:
-            site.asked.append((time.monotonic(), path, dict(self.headers)))
-            assert len(site.asked) < MOST_REQUESTS
-        fault = site.fault(path)
+            site.requests.append(Request(time.monotonic(), path, dict(self.headers)))
+            assert len(site.requests) < MAX_REQUESTS
+            fault = site.faults[path].pop(0) if site.faults.get(path) else None
         if isinstance(fault, (int, tuple)):
             status, *after = (fault,) if isinstance(fault, int) else fault
             self._head(status, {"Retry-After": after[0]} if after else {}, 0)
         elif path in site.redirects:
             self._head(302, {"Location": site.redirects[path]}, 0)
-        elif path not in site.files and f"{path}/" in site.files:
-            self._head(301, {"Location": f"{path}/"}, 0)
-        elif path not in site.files:
-            self._head(404, {}, 0)
-        else:
+        elif path in site.files:
             self._send(site.files[path], cut=fault == "cut")
+        elif f"{path}/" in site.files:
+            self._head(301, {"Location": f"{path}/"}, 0)
+        else:
+            self._head(404, {}, 0)
 
     do_HEAD = do_GET  # noqa: N815 - its name in http.server
 
@@ -75,10 +76,10 @@ class Handler(BaseHTTPRequestHandler):
         if site.tags and self.headers.get("If-None-Match") == tag:
             self._head(304, headers, 0)
             return
-        asked = self.headers.get("Range", "")
+        wanted = self.headers.get("Range", "")
         same = not site.conditions or self.headers.get("If-Range", tag) == tag
-        if site.ranges and asked and same:
-            start, status = int(asked.removeprefix("bytes=").partition("-")[0]), 206
+        if site.ranges and wanted and same:
+            start, status = int(wanted.removeprefix("bytes=").partition("-")[0]), 206
             headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
         rest = body[start:]
         self._head(status, headers, len(rest))
@@ -86,17 +87,14 @@ class Handler(BaseHTTPRequestHandler):
             return
         self.wfile.write(rest[: len(rest) // 2] if cut else rest)
         self.wfile.flush()
-        if cut:
-            self.close_connection = True
-            return
+        self.close_connection = cut or self.close_connection
         with site.lock:
-            site.finished.append(self.path)
+            site.sent += [] if cut else [self.path]
 
     def _head(self, status: int, headers: dict[str, str], length: int) -> None:
         self.send_response(status)
-        for name, value in headers.items():
+        for name, value in {**headers, "Content-Length": str(length)}.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(length))
         self.end_headers()
 
 
@@ -107,8 +105,7 @@ def serving(site: Site) -> Iterator[Site]:
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
         site.url = f"http://127.0.0.1:{server.server_address[1]}"
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         try:
             yield site
         finally:

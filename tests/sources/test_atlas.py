@@ -2,7 +2,6 @@
 
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -26,49 +25,34 @@ from tissue.sources.atlas_xml import read_gene
 
 GENES = ["ENSG00000000001", "ENSG00000000002"]
 TISSUES = ["Colon", "Endometrium 2", "lymph node"]
-Images = dict[str, list[tuple[str, str]]]  # of each tissue: donor and address
+Images = dict[str, list[tuple[str, str]]]  # donor and URL of each image by tissue
+# Of each gene, below its entry: an image that stands for the whole entry, and one of a cancer.
+SELECTED = """<tissueExpression assayType="tissue"><image imageType="selected"><imageUrl>
+x/0_A_1_1.jpg</imageUrl></image><data><tissue>Liver</tissue></data></tissueExpression>"""
+CANCER = """<tissueExpression assayType="cancer"><data><tissue>Colon</tissue><patient><patientId>9
+</patientId><sample><assayImage><image><imageUrl>x/9_A_1_1.jpg</imageUrl></image></assayImage>
+</sample></patient></data></tissueExpression>"""
+PATIENT = """<patient><sex>Female</sex><age>40</age><patientId>{}</patientId><sample>
+<snomedParameters><snomed snomedCode="T-1" tissueDescription="x"/></snomedParameters><assayImage>
+<image><imageUrl>{}</imageUrl></image></assayImage></sample></patient>"""
 
 
 def gene_xml(
-    gene: str,
-    images: Images,
-    *,
-    root: str = "proteinAtlas",
-    namespace: str = "",
-    assay: str = "tissue",
-) -> bytes:
-    """XML of a gene, of the form of the atlas."""
+    gene: str, images: dict[str, list[tuple[str, str]]], root: str = "proteinAtlas"
+) -> str:
+    """XML as of the atlas, given donor and URL of each image by tissue."""
     data = "".join(
         f'<data><tissue organ="Somewhere">{tissue}</tissue><level type="staining">high</level>'
-        + "".join(
-            f"<patient><sex>Female</sex><age>40</age><patientId>{donor}</patientId><sample>"
-            '<snomedParameters><snomed snomedCode="T-1" tissueDescription="x"/></snomedParameters>'
-            f"<assayImage><image><imageUrl>{url}</imageUrl></image></assayImage></sample></patient>"
-            for donor, url in patients
-        )
-        + "</data>"
+        f"{''.join(PATIENT.format(*patient) for patient in patients)}</data>"
         for tissue, patients in images.items()
     )
-    selected = (
-        f'<tissueExpression assayType="{assay}"><image imageType="selected"><imageUrl>x/0_A_1_1.jpg'
-        "</imageUrl></image><data><tissue>Liver</tissue></data></tissueExpression>"
-    )
-    cancer = (
-        '<tissueExpression assayType="cancer"><data><tissue>Colon</tissue><patient><patientId>9'
-        "</patientId><sample><assayImage><image><imageUrl>x/9_A_1_1.jpg</imageUrl></image>"
-        "</assayImage></sample></patient></data></tissueExpression>"
-    )
-    entry = (
-        f'<entry version="23.0"{namespace if root == "entry" else ""}><name>{gene}</name>{selected}'
-        f'<antibody id="HPA{gene[-3:]}">{cancer}<tissueExpression assayType="{assay}">{data}'
-        "</tissueExpression></antibody></entry>"
-    )
-    whole = entry if root == "entry" else f"<{root}{namespace}>{entry}</{root}>"
-    return f'<?xml version="1.0" encoding="UTF-8"?>{whole}'.encode()
+    entry = f"""<entry version="23.0"><name>{gene}</name>{SELECTED}<antibody id="HPA{gene[-3:]}">
+    {CANCER}<tissueExpression assayType="tissue">{data}</tissueExpression></antibody></entry>"""
+    return entry if root == "entry" else f"<{root}>{entry}</{root}>"
 
 
 def fill(site: Site, *, donors: int = 4) -> None:
-    """Put two genes, with an image a tissue and donor each, on a server."""
+    """Put two genes on a server, with one image per tissue and donor each."""
     for number, gene in enumerate(GENES):
         images: Images = {}
         for row, tissue in enumerate(TISSUES):
@@ -76,7 +60,7 @@ def fill(site: Site, *, donors: int = 4) -> None:
                 path = f"/images/{number}/{70 + number}_A_{donor + 1}_{row + 1}.jpg"
                 site.files[path] = picture(100 * number + 10 * row + donor, "JPEG")
                 images.setdefault(tissue, []).append((f"{row}{donor}", site.url + path))
-        site.files[f"/{gene}.xml"] = gene_xml(gene, images)
+        site.files[f"/{gene}.xml"] = gene_xml(gene, images).encode()
 
 
 @pytest.fixture
@@ -111,8 +95,9 @@ class TestGenes:
         genes = read_gene_ids(ROOT / PARAMS.fetch.hpa.genes)
         assert len(genes) == len(set(genes)) == 52
 
-    @pytest.mark.parametrize("name", ["nosuch.txt", "."])
-    def test_missing_file(self, name: str, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("name", ["nosuch.txt", ".", "binary.txt"])
+    def test_no_text_file(self, name: str, tmp_path: Path) -> None:
+        (tmp_path / "binary.txt").write_bytes(b"\xff\xfe")
         with pytest.raises(InputError, match=r"fetch\.hpa\.genes: expected a text file"):
             read_gene_ids(tmp_path / name)
 
@@ -133,15 +118,10 @@ class TestGenes:
         with pytest.raises(InputError, match=message):
             read_gene_ids(tmp_path / "genes.txt")
 
-    def test_not_text(self, tmp_path: Path) -> None:
-        (tmp_path / "genes.txt").write_bytes(b"\xff\xfe")
-        with pytest.raises(InputError, match="expected a text file"):
-            read_gene_ids(tmp_path / "genes.txt")
-
 
 class TestXml:
-    def read(self, content: bytes, tmp_path: Path) -> list[tuple[str, ...]]:
-        (tmp_path / "a.xml").write_bytes(content)
+    def read(self, content: str, tmp_path: Path) -> list[tuple[str, ...]]:
+        (tmp_path / "a.xml").write_text(f'<?xml version="1.0" encoding="UTF-8"?>{content}')
         rows = [image.row("train", "") for image in read_gene(tmp_path / "a.xml")]
         columns = ("class", "url", "donor", "antibody", "release", "slide")
         return [tuple(str(row[column]) for column in columns) for row in rows]
@@ -151,27 +131,28 @@ class TestXml:
     @pytest.mark.parametrize("tissue", ["Endometrium 2", "endometrium 2"])
     def test_forms(self, root: str, namespace: str, tissue: str, tmp_path: Path) -> None:
         url = "http://images.example.org/1/4821_A_3_5.jpg"
-        content = gene_xml(GENES[0], {tissue: [("7", url)]}, root=root, namespace=namespace)
-        assert self.read(content, tmp_path) == [
-            ("endometrium_2", url, "7", "HPA001", "23.0", "4821")
-        ]
+        content = gene_xml(GENES[0], {tissue: [("7", url)]}, root)
+        content = content.replace(f"<{root}", f"<{root}{namespace}", 1)
+        expected = ("endometrium_2", url, "7", "HPA001", "23.0", "4821")
+        assert self.read(content, tmp_path) == [expected]
 
     def test_left_out(self, tmp_path: Path) -> None:
         images = {"Testis": [("1", "a/1_A_1_1.jpg")], "Colon": [("", "a/2_A_1_1.jpg"), ("1", "")]}
         assert self.read(gene_xml(GENES[0], images), tmp_path) == []
-        pathology = gene_xml(GENES[0], {"Colon": [("1", "a/1_A_1_1.jpg")]}, assay="pathology")
+        tissue = gene_xml(GENES[0], {"Colon": [("1", "a/1_A_1_1.jpg")]})
+        pathology = tissue.replace('assayType="tissue"', 'assayType="pathology"')
         assert self.read(pathology, tmp_path) == []
 
     @pytest.mark.parametrize(
         "content",
         [
-            b"",
-            b"<html>busy",
-            b'<!DOCTYPE a [<!ENTITY b "bb"><!ENTITY c "&b;&b;">]><entry>&c;</entry>',
-            b'<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><entry>&b;</entry>',
+            "",
+            "<html>busy",
+            '<!DOCTYPE a [<!ENTITY b "bb"><!ENTITY c "&b;&b;">]><entry>&c;</entry>',
+            '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><entry>&b;</entry>',
         ],
     )
-    def test_hostile(self, content: bytes, tmp_path: Path) -> None:
+    def test_hostile(self, content: str, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="expected the XML of a gene"):
             self.read(content, tmp_path)
 
@@ -180,9 +161,8 @@ class TestChoice:
     def test_manifest(self, site: Site, tmp_path: Path) -> None:
         manifest = fetched(site, tmp_path)
         assert set(manifest["class"]) == {"colon", "endometrium_2", "lymph_node"}
-        assert list(manifest.columns) == [
-            *MANIFEST, "sha256", "bytes", "url", "licence", "release", "credit",
-        ]  # fmt: skip
+        provenance = ["sha256", "bytes", "url", "licence", "release", "credit"]
+        assert list(manifest.columns) == MANIFEST + provenance
         row = manifest.iloc[0]
         assert row["url"].endswith(Path(row["id"]).name)
         assert row["licence"] == f"{site.url}/about/licence"
@@ -192,7 +172,7 @@ class TestChoice:
         assert all(manifest["donor"])
         assert all(manifest["antibody"])
 
-    def test_no_donor_on_both_sides_in_any_class(self, site: Site, tmp_path: Path) -> None:
+    def test_no_donor_is_in_both_splits(self, site: Site, tmp_path: Path) -> None:
         fill(site, donors=9)
         manifest = fetched(site, tmp_path, train=50, test=25)
         assert (manifest.groupby("donor")["split"].nunique() == 1).all()
@@ -200,11 +180,11 @@ class TestChoice:
         assert (counts["test"] == 6).all()
         assert (counts["train"] == 12).all()
 
-    def test_no_more_than_asked_for(self, site: Site, tmp_path: Path) -> None:
+    def test_no_more_than_wanted(self, site: Site, tmp_path: Path) -> None:
         fill(site, donors=9)
         manifest = fetched(site, tmp_path, train=3, test=2)
         assert set(manifest.groupby(["class", "split"]).size().unstack()["train"]) == {3}
-        assert len(site.asked) == len(manifest) + len(GENES)
+        assert len(site.requests) == len(manifest) + len(GENES)
         # Three of a class come from three donors.
         assert (manifest.groupby(["class", "split"])["donor"].nunique() >= 2).all()
 
@@ -213,7 +193,7 @@ class TestChoice:
         two = fetched(site, tmp_path / "2", genes=GENES[::-1])
         pd.testing.assert_frame_equal(one, two)
 
-    def test_notice_and_shortage_are_told(
+    def test_licence_and_shortage_are_printed(
         self, site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         fetched(site, tmp_path, train=90)
@@ -222,62 +202,65 @@ class TestChoice:
         assert "of 90 images of colon for train; add genes" in printed
         assert "hpa: 0 of 90 images of spleen for train; add genes" in printed
 
-    def test_missing_image_is_replaced_and_asked_for_once(self, site: Site, tmp_path: Path) -> None:
-        first = fetched(site, tmp_path / "1", train=2, test=1)
-        gone = next(row.url for row in first.itertuples() if row.split == "train")
-        del site.files[gone.removeprefix(site.url)]
-        for _ in range(2):
-            second = fetched(site, tmp_path / "2", train=2, test=1)
-            assert len(second) == len(first)
-        assert site.paths().count(gone.removeprefix(site.url)) == 2
 
-    def test_damaged_image_is_replaced_and_told(
-        self, site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+class TestFaults:
+    @pytest.mark.parametrize("content", [None, b"\0" * 500], ids=["missing", "damaged"])
+    def test_image_is_replaced_and_requested_once(
+        self,
+        content: bytes | None,
+        site: Site,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
     ) -> None:
         first = fetched(site, tmp_path / "1", train=2, test=1)
-        damaged = next(row.url for row in first.itertuples() if row.split == "train")
-        site.files[damaged.removeprefix(site.url)] = b"\0" * 500
+        url = first.loc[first["split"] == "train", "url"].iloc[0]
+        path = url.removeprefix(site.url)
+        site.files |= {path: content} if content else {}
+        if not content:
+            del site.files[path]
         for _ in range(2):
             second = fetched(site, tmp_path / "2", train=2, test=1)
             assert len(second) == len(first)
-            assert damaged not in set(second["url"])
-        assert f"hpa: {damaged} is left out: no image" in capsys.readouterr().out
-        assert site.paths().count(damaged.removeprefix(site.url)) == 2
+            assert url not in set(second["url"])
+        assert (f"hpa: {url} is left out: no image" in capsys.readouterr().out) == bool(content)
+        assert site.paths().count(path) == 2
 
-    def test_unknown_gene_is_asked_for_again(self, site: Site, tmp_path: Path) -> None:
+    def test_unknown_gene_is_requested_again(self, site: Site, tmp_path: Path) -> None:
         for _ in range(2):
             with pytest.raises(InputError, match=r"ENSG00000000009, which .* does not know"):
                 fetched(site, tmp_path, genes=["ENSG00000000009"])
         assert site.paths().count("/ENSG00000000009.xml") == 2
 
-    def test_broken_xml_is_asked_for_again(self, site: Site, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("content", [b"<html>", b""])
+    def test_broken_xml_is_requested_again(
+        self, content: bytes, site: Site, tmp_path: Path
+    ) -> None:
         path = f"/{GENES[0]}.xml"
-        whole, site.files[path] = site.files[path], b"<html>"
-        with pytest.raises(InputError, match="expected the XML"):
+        original, site.files[path] = site.files[path], content
+        with pytest.raises(InputError, match=r"expected the XML|does not know"):
             fetched(site, tmp_path)
-        site.files[path] = whole
+        site.files[path] = original
         assert len(fetched(site, tmp_path)) > 0
 
-    def test_page_in_place_of_an_image_is_told_and_asked_for_again(
+    def test_page_in_place_of_an_image_is_reported_and_requested_again(
         self, site: Site, tmp_path: Path
     ) -> None:
         url = fetched(site, tmp_path / "1")["url"][0]
         path = url.removeprefix(site.url)
-        whole, site.files[path] = site.files[path], b"<!DOCTYPE html><p>Closed for repairs"
+        original, site.files[path] = site.files[path], b"<!DOCTYPE html><p>Closed for repairs"
         with pytest.raises(InputError, match=rf"{url}: expected an image.*DOCTYPE html"):
             fetched(site, tmp_path / "2")
         assert not (tmp_path / "2/data/raw").exists()
-        site.files[path] = whole
+        site.files[path] = original
         assert url in set(fetched(site, tmp_path / "2")["url"])
 
-
-def test_faults_are_survived(site: Site, tmp_path: Path) -> None:
-    expected = fetched(site, tmp_path / "1")
-    faults = [429, (429, "0"), 500, "cut"]
-    draw = random.Random(1)
-    site.faults = {path: draw.sample(faults, draw.randrange(4)) for path in sorted(site.files)}
-    pd.testing.assert_frame_equal(fetched(site, tmp_path / "2"), expected)
-    assert not any(site.faults[path] for path in set(site.paths()))
+    def test_faults_of_the_server(self, site: Site, tmp_path: Path) -> None:
+        expected = fetched(site, tmp_path / "1")
+        faults = [429, (429, "0"), 500, "cut"]
+        draw = random.Random(1)
+        site.faults = {path: draw.sample(faults, draw.randrange(4)) for path in sorted(site.files)}
+        pd.testing.assert_frame_equal(fetched(site, tmp_path / "2"), expected)
+        assert not any(site.faults[path] for path in set(site.paths()))
 
 
 @pytest.mark.parametrize("rate", [2.5, 0])
@@ -287,37 +270,34 @@ def test_rate_above_two_is_refused(rate: float) -> None:
 
 
 def test_killed_three_times(site: Site, tmp_path: Path) -> None:
-    """No finished file is asked for twice, the rate holds, and the bytes are the same."""
+    """After kills, no complete file is requested again, and the rate of two per second holds."""
     fetched(site, tmp_path / "undisturbed", train=2, test=1)
-    expected = contents(tmp_path / "undisturbed/data/raw")
-    site.asked.clear()
-    site.finished.clear()
+    site.requests.clear()
     (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
     genes = write_genes(tmp_path / "genes.txt", GENES)
     hpa = {"genes": genes, "train_per_class": 2, "test_per_class": 1, "url": site.url}
     update_params(tmp_path / "params.yaml", {"seed": 1, "fetch": {"source": "hpa", "hpa": hpa}})
     command = [sys.executable, "-m", "stages.fetch"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    names = {sha256((site.url + path).encode()).hexdigest(): path for path in site.files}
     draw = random.Random(7)
-    finished: list[tuple[int, set[str]]] = []
+    complete: list[tuple[int, set[str]]] = []  # number of requests and complete files at each kill
     for kill in range(3):
         process = subprocess.Popen(command, cwd=tmp_path, env=environment)
-        before = len(site.asked)
-        while len(site.asked) < before + 2 and process.poll() is None:
+        before = len(site.requests)
+        while len(site.requests) < before + 2 and process.poll() is None:
             time.sleep(0.01)
         time.sleep(draw.uniform(0, 0.6))
         assert process.poll() is None, f"kill {kill} came too late"
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait()
-        whole = {path.name for path in (tmp_path / ".dvc/tmp/fetch").glob("*/files/*")}
-        digests = {sha256((site.url + path).encode()).hexdigest(): path for path in site.files}
-        finished.append((len(site.asked), {digests[name] for name in whole & set(digests)}))
+        cached = {path.name for path in (tmp_path / ".dvc/tmp/fetch").glob("*/files/*")}
+        complete.append((len(site.requests), {names[name] for name in cached & set(names)}))
         assert not (tmp_path / "data/raw").exists()
     subprocess.run(command, cwd=tmp_path, env=environment, check=True)
-    assert contents(tmp_path / "data/raw") == expected
-    assert [path.name for path in (tmp_path / "data").iterdir()] == ["raw"]
-    assert len(finished[-1][1]) >= 5
-    for asked, paths in finished:
-        assert not paths & set(site.paths()[asked:])
-    times = [when for when, _, _ in site.asked]
+    assert contents(tmp_path / "data") == contents(tmp_path / "undisturbed/data")
+    assert len(complete[-1][1]) >= 5
+    for count, paths in complete:
+        assert not paths & set(site.paths()[count:])
+    times = [request.time for request in site.requests]
     assert min(later - earlier for earlier, later in pairwise(times)) >= 0.5

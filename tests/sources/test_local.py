@@ -32,7 +32,7 @@ LIMITS = PARAMS.fetch.limits
 def read(*sources: Path, sha256: dict[str, str] | None = None) -> Tree:
     """Ids and bytes of the images of sources, in the order in which they are listed."""
     with ExitStack() as closing:
-        images = list_images(map(str, sources), sha256=sha256 or {}, limits=LIMITS, closing=closing)
+        images = list_images(sources, sha256=sha256 or {}, limits=LIMITS, closing=closing)
         return {image.id: image.read() for image in images}
 
 
@@ -194,7 +194,7 @@ SHARED = ROOT.parent / "shared/data"
 @pytest.mark.skipif(not SHARED.is_dir(), reason="no shared data here")
 def test_real_tiles_in_several_zips() -> None:
     with ExitStack() as closing:
-        images = list_images([str(SHARED / "tiles")], sha256={}, limits=LIMITS, closing=closing)
+        images = list_images([SHARED / "tiles"], sha256={}, limits=LIMITS, closing=closing)
         assert len({image.source for image in images}) > 1
         assert len({image.class_name for image in images}) > 2
         with Image.open(io.BytesIO(next(iter(images)).read())) as image:

@@ -31,7 +31,7 @@ def test_unused_storage_options_are_refused(site: Site, tmp_path: Path) -> None:
     for source in (f"{site.url}/a.zip", [f"{site.url}/folder/", str(tmp_path / "a.zip")]):
         with pytest.raises(InputError, match=message):
             fetched(source, tmp_path, storage_options={"headers": {"Referer": "x"}})
-    assert not site.asked
+    assert not site.requests
 
 
 class DownloadError(Exception):

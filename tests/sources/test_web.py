@@ -71,14 +71,14 @@ def test_several_parts(site: Site, tmp_path: Path) -> None:
 def test_faults_are_survived(fault: Any, site: Site, archive: Path, tmp_path: Path) -> None:
     site.faults["/a.zip"] = [fault, fault]
     assert_same_as_local(f"{site.url}/a.zip", archive, tmp_path)
-    assert len(site.asked) == 3
+    assert len(site.requests) == 3
 
 
 @pytest.mark.usefixtures("small_chunks")
 def test_cut_body_is_resumed(site: Site, archive: Path, tmp_path: Path) -> None:
     site.faults["/a.zip"] = ["cut"]
     assert_same_as_local(f"{site.url}/a.zip", archive, tmp_path)
-    assert site.asked[1][2]["Range"] == f"bytes={archive.stat().st_size // 2 // 64 * 64}-"
+    assert site.requests[1].headers["Range"] == f"bytes={archive.stat().st_size // 2 // 64 * 64}-"
 
 
 @pytest.mark.usefixtures("small_chunks")
@@ -104,9 +104,9 @@ def test_halves_of_two_versions_are_not_joined(
     site.faults.clear()
     as_zip(tree(per_class=3), archive)
     site.files["/a.zip"] = archive.read_bytes()
-    asked = len(site.asked)
+    count = len(site.requests)
     assert_same_as_local(f"{site.url}/a.zip", archive, tmp_path)
-    assert "Range" in site.asked[asked][2], "nothing was kept that could have been joined"
+    assert "Range" in site.requests[count].headers, "nothing was kept that could have been joined"
 
 
 @pytest.mark.usefixtures("small_chunks")
@@ -117,7 +117,7 @@ def test_packed_archive_that_a_server_calls_encoded(site: Site, tmp_path: Path) 
     site.faults["/a.tar.gz"] = ["cut"]
     sha256 = {"a.tar.gz": hashlib.sha256(local.read_bytes()).hexdigest()}
     assert_same_as_local(f"{site.url}/a.tar.gz", local, tmp_path, sha256=sha256)
-    assert "Range" in site.asked[1][2]
+    assert "Range" in site.requests[1].headers
 
 
 @pytest.mark.usefixtures("small_chunks")
@@ -130,7 +130,7 @@ def test_encoded_file_is_decoded_and_never_resumed(site: Site, tmp_path: Path) -
     with web.open_session() as session:
         assert web.download(session, f"{site.url}/a", slot)
     assert slot.path.read_bytes() == content
-    assert "Range" not in site.asked[1][2]
+    assert "Range" not in site.requests[1].headers
 
 
 @pytest.mark.usefixtures("small_chunks")
@@ -153,15 +153,15 @@ def test_versions_other_than_a_strong_tag(
     assert slot.path.read_bytes() == archive.read_bytes()
     (value,) = version.values()
     # A weak tag does not promise the same bytes, so that nothing may be joined to them.
-    assert site.asked[1][2].get("If-Range") == (None if value.startswith("W/") else value)
-    assert site.asked[2][2][condition] == value
+    assert site.requests[1].headers.get("If-Range") == (None if value.startswith("W/") else value)
+    assert site.requests[2].headers[condition] == value
 
 
 @pytest.mark.usefixtures("archive")
 def test_unchanged_file_is_not_sent_again(site: Site, tmp_path: Path) -> None:
     first = fetched(f"{site.url}/a.zip", tmp_path)
     assert fetched(f"{site.url}/a.zip", tmp_path) == first
-    assert site.finished == ["/a.zip"]
+    assert site.sent == ["/a.zip"]
 
 
 def test_changed_file_is_fetched(site: Site, archive: Path, tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_changed_file_is_fetched(site: Site, archive: Path, tmp_path: Path) -> N
 def test_retry_after_is_respected(site: Site, tmp_path: Path) -> None:
     site.faults["/a.zip"] = [(429, "1")]
     fetched(f"{site.url}/a.zip", tmp_path)
-    assert site.asked[1][0] - site.asked[0][0] >= 1
+    assert site.requests[1].time - site.requests[0].time >= 1
 
 
 @pytest.mark.parametrize("date", [False, True])
@@ -190,7 +190,7 @@ def test_refusal_is_reported_at_once(status: int, site: Site, tmp_path: Path) ->
     site.faults["/a.zip"] = [status]
     with pytest.raises(InputError, match=str(status)):
         fetched(f"{site.url}/a.zip", tmp_path)
-    assert len(site.asked) == 1
+    assert len(site.requests) == 1
 
 
 def test_no_server(tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def test_rate_holds_for_redirections_and_further_attempts(site: Site, tmp_path: 
     start = time.monotonic()
     with web.open_session(per_second=20, contact="me@example.org") as session:
         assert web.download(session, f"{site.url}/a", Shelf(tmp_path, "source").slot("a"))
-    times = [start, *(when for when, _, _ in site.asked)]
+    times = [start, *(request.time for request in site.requests)]
     assert site.paths() == ["/a", "/b"] * 3
     assert min(b - a for a, b in pairwise(times)) >= 1 / 20
-    assert "me@example.org" in site.asked[0][2]["User-Agent"]
+    assert "me@example.org" in site.requests[0].headers["User-Agent"]

@@ -1,4 +1,4 @@
-"""Changes of a source that DVC is told to watch: picked up by `dvc repro`, and free without one."""
+"""Changes of a source that DVC watches: `dvc repro` notices them, and runs nothing without one."""
 
 import shutil
 from pathlib import Path
@@ -37,7 +37,7 @@ def watch(project: Path, source: str) -> None:
 
 
 @pytest.mark.parametrize("stage", ["fetch", "split"])
-def test_dependency_is_a_parameter(stage: str) -> None:
+def test_watched_path_is_a_dependency(stage: str) -> None:
     assert PARAMS["fetch"]["watch"] in STAGES[stage]["deps"]
 
 
@@ -63,14 +63,14 @@ def test_url(project: Path, tmp_path: Path) -> None:
         assert ran(project)
         assert not ran(project)
         # DVC asks for the head of the file only; fetch downloaded it once.
-        agents = [headers["User-Agent"] for _, _, headers in site.asked]
+        agents = [request.headers["User-Agent"] for request in site.requests]
         assert sum(web.USER_AGENT in agent for agent in agents) == 1
         site.files["/a.zip"] = as_zip(tree(per_class=3), tmp_path / "a.zip").read_bytes()
         assert ran(project)
         assert not ran(project)
 
 
-def test_unwatched_source_is_told(project: Path, tmp_path: Path) -> None:
+def test_unwatched_source_is_reported(project: Path, tmp_path: Path) -> None:
     source = as_folder(tree(), tmp_path / "images")
     update_params(project / "params.yaml", {"fetch": {"source": str(source)}})
     assert "DVC does not see changes there" in run("dvc", "repro", cwd=project)

@@ -18,7 +18,7 @@ LeftOut = dict[str, tuple[int, str]]  # by kind: how many files, and the first n
 
 
 def list_images(
-    sources: Iterable[str], *, sha256: Mapping[str, str], limits: Limits, closing: ExitStack
+    sources: Iterable[Path], *, sha256: Mapping[str, str], limits: Limits, closing: ExitStack
 ) -> Listing:
     """Return the images of folders and archives, merged into one tree and sorted by id.
 
@@ -34,7 +34,7 @@ def list_images(
         InputError: if a source is missing, is neither folder nor archive, has the wrong digest or
             an unknown layout; or if two different images would have one id.
     """
-    paths = [path for source in sources for path in _folder_or_archives(Path(source))]
+    paths = [path for source in sources for path in _folder_or_archives(source)]
     if unknown := sorted(set(sha256) - {path.name for path in paths}):
         raise InputError(
             f"fetch.sha256: expected names of the source's archives. Received: {unknown[0]}, which "

@@ -70,7 +70,7 @@ def _source(rows: list[Row], contents: Iterable[bytes]) -> Source:
     return Source(len(rows), classes, zip(rows, contents, strict=True))
 
 
-def _local(paths: list[str], settings: Fetch, closing: ExitStack) -> Source:
+def _local(paths: list[Path], settings: Fetch, closing: ExitStack) -> Source:
     listing = list_images(paths, sha256=settings.sha256, limits=settings.limits, closing=closing)
     images: Iterable[tuple[Row, bytes]] = (
         ({"id": id_, "split": split, "class": class_name, "source": source}, read())

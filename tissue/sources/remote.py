@@ -22,7 +22,7 @@ DRIVE = "gdrive:"
 DRIVE_RETRIES = 5
 
 
-def download_sources(sources: Sequence[str], settings: Fetch) -> list[str]:
+def download_sources(sources: Sequence[str], settings: Fetch) -> list[Path]:
     """Download what is remote among `sources`, and return the local paths of all.
 
     Raises:
@@ -36,19 +36,19 @@ def download_sources(sources: Sequence[str], settings: Fetch) -> list[str]:
             f"server, which alone use them. Received: {', '.join(settings.storage_options)}, with "
             f"{', '.join(sources)}. Take them out of params.yaml."
         )
-    paths: list[str] = []
+    paths: list[Path] = []
     for source in sources:
         if source.startswith(DRIVE):
             found = download_shared(source, cache=Path(settings.cache))
         elif "://" in source:
             found = [_download_url(source, settings)]
         else:
-            paths.append(source)
+            paths.append(Path(source))
             continue
         files = (file for path in found for file in (path, *sorted(path.rglob("*"))))
         # A file with a wrong digest would be taken for one that is already there.
         check_digests(filter(is_archive, files), settings.sha256, remove=True)
-        paths += map(str, found)
+        paths += found
     return paths
 
 
