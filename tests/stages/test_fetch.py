@@ -1,13 +1,13 @@
-"""A fetch that is killed or finds the disk full leaves all of its output or none of it."""
+"""`fetch` as a command: killed, or with a full disk, it leaves all of its output or none of it."""
 
 import os
 import random
 import resource
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +19,6 @@ from tissue.common.errors import InputError
 
 COMMAND = [sys.executable, "-m", "stages.fetch"]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
-PHANTOM = {"phantom": {"train_per_class": 4, "test_per_class": 2, "size": 160}}
 
 
 @pytest.fixture
@@ -29,13 +28,20 @@ def work(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def leftovers(work: Path) -> list[str]:
-    return sorted(path.name for path in (work / "data").iterdir())
+def fetch(work: Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        COMMAND, cwd=work, env=ENVIRONMENT, capture_output=True, text=True, check=False, **options
+    )
 
 
-def children(pid: int) -> set[int]:
-    found = Path(f"/proc/{pid}/task/{pid}/children")
-    return {int(child) for child in found.read_text().split()} if found.exists() else set()
+def assert_disk_full(done: subprocess.CompletedProcess[str]) -> None:
+    assert done.returncode == 1
+    assert "expected space for what it writes" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 def test_one_class_is_an_error(tmp_path: Path) -> None:
@@ -52,78 +58,69 @@ def test_source_in_the_output_of_fetch_is_refused(tmp_path: Path) -> None:
     assert contents(source) == tree()
 
 
+def test_unwatched_source_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fetched(as_folder(tree(), tmp_path / "images"), tmp_path)
+    assert "DVC does not see changes there" in capsys.readouterr().out
+
+
 def test_killed_at_any_moment(work: Path) -> None:
-    update_params(work / "params.yaml", {"fetch": PHANTOM})
+    """The output is the previous one after a kill, and the processes that draw have ended."""
+    phantom = {"train_per_class": 4, "test_per_class": 2, "size": 160}
+    update_params(work / "params.yaml", {"fetch": {"phantom": phantom}})
     start = time.monotonic()
-    subprocess.run(COMMAND, cwd=work, env=ENVIRONMENT, check=True)
-    took = time.monotonic() - start
+    assert fetch(work).returncode == 0
+    duration = time.monotonic() - start
     expected = contents(work / "data/raw")
     draw = random.Random(3)
     for _ in range(3):
         process = subprocess.Popen(COMMAND, cwd=work, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
-        time.sleep(draw.uniform(0.2, 0.9) * took)
-        workers = children(process.pid)
-        process.send_signal(signal.SIGKILL)
+        time.sleep(draw.uniform(0.2, 0.9) * duration)
+        found = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        workers = found.read_text().split() if found.exists() else []
+        process.kill()
         process.wait()
         assert contents(work / "data/raw") == expected
-        for _ in range(50):
-            if not any(Path(f"/proc/{worker}/exe").exists() for worker in workers):
-                break
+        deadline = time.monotonic() + 5
+        while any(Path(f"/proc/{worker}/exe").exists() for worker in workers):
+            assert time.monotonic() < deadline, "workers go on after their parent was killed"
             time.sleep(0.1)
-        else:
-            pytest.fail("drawing processes go on after their parent was killed")
-    subprocess.run(COMMAND, cwd=work, env=ENVIRONMENT, check=True)
+    assert fetch(work).returncode == 0
     assert contents(work / "data/raw") == expected
-    assert leftovers(work) == ["raw"]
+    assert names(work / "data") == ["raw"]
 
 
-def run_with_file_limit(work: Path, limit: int) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        COMMAND, cwd=work, env=ENVIRONMENT, capture_output=True, text=True, check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize(("where", "before"), [("archive", "previous"), ("server", "none")])
-def test_full_disk(where: str, before: str, work: Path) -> None:
-    files = tree(per_class=40)
-    archive = as_zip(files, work / "made/images.zip")
+@pytest.mark.parametrize(("origin", "before"), [("archive", "previous"), ("server", "none")])
+def test_limit_on_file_sizes(origin: str, before: str, work: Path) -> None:
+    archive = as_zip(tree(per_class=40), work / "made/images.zip")
     with serving(Site({"/images.zip": archive.read_bytes()})) as site:
         if before == "previous":
             older = str(as_folder(tree(), work / "older"))
             update_params(work / "params.yaml", {"fetch": {"source": older}})
-            subprocess.run(COMMAND, cwd=work, env=ENVIRONMENT, check=True)
+            assert fetch(work).returncode == 0
         previous = contents(work / "data/raw")
-        source = str(archive) if where == "archive" else f"{site.url}/images.zip"
+        source = str(archive) if origin == "archive" else f"{site.url}/images.zip"
         update_params(work / "params.yaml", {"fetch": {"source": source}})
-        done = run_with_file_limit(work, 20_000)
-        assert done.returncode == 1
-        assert "expected space for what it writes" in done.stderr
-        assert "Traceback" not in done.stderr
+        limit = (resource.RLIMIT_FSIZE, (20_000, 20_000))
+        assert_disk_full(fetch(work, preexec_fn=lambda: resource.setrlimit(*limit)))
         assert contents(work / "data/raw") == previous
-        assert leftovers(work) == (["raw"] if previous else [])
-        subprocess.run(COMMAND, cwd=work, env=ENVIRONMENT, check=True)
+        assert names(work / "data") == (["raw"] if previous else [])
+        assert fetch(work).returncode == 0
     assert len(contents(work / "data/raw")) == 2
-    assert leftovers(work) == ["raw"]
+    assert names(work / "data") == ["raw"]
 
 
 def test_full_file_system(work: Path) -> None:
     disk = work / "data"
     disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(disk)], capture_output=True
-    )
-    if mounted.returncode:
+    mount = ("mount", "-t", "tmpfs", "-o", "size=64k", "none", str(disk))
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("needs to mount a small file system")
     try:
         source = str(as_zip(tree(per_class=60), work / "made/images.zip"))
         update_params(work / "params.yaml", {"fetch": {"source": source}})
-        done = subprocess.run(
-            COMMAND, cwd=work, env=ENVIRONMENT, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 1
+        done = fetch(work)
+        assert_disk_full(done)
         assert "No space left on device" in done.stderr
-        assert "Traceback" not in done.stderr
-        assert leftovers(work) == []
+        assert names(disk) == []
     finally:
         subprocess.run(["umount", str(disk)], check=True)

@@ -68,9 +68,3 @@ def test_url(project: Path, tmp_path: Path) -> None:
         site.files["/a.zip"] = as_zip(tree(per_class=3), tmp_path / "a.zip").read_bytes()
         assert ran(project)
         assert not ran(project)
-
-
-def test_unwatched_source_is_reported(project: Path, tmp_path: Path) -> None:
-    source = as_folder(tree(), tmp_path / "images")
-    update_params(project / "params.yaml", {"fetch": {"source": str(source)}})
-    assert "DVC does not see changes there" in run("dvc", "repro", cwd=project)
