@@ -10,14 +10,14 @@ import pytest
 from tests.servers import Site
 from tests.source_examples import as_folder, as_zip, fetched, tree
 from tissue.common.errors import InputError
-from tissue.sources.cache import Shelf
+from tissue.sources.cache import DownloadCache
 from tissue.sources.remote import download_shared
 
 
 @pytest.mark.parametrize("name", ["../a", "/a", "a/../../b", "", "a\0b"])
 def test_names_that_lead_out_of_the_cache(name: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="leads out of the download cache"):
-        Shelf(tmp_path, "source").slot(name)
+        DownloadCache(tmp_path, "source").file(name)
 
 
 @pytest.mark.parametrize("name", ["phantom", "hpa"])

@@ -14,7 +14,7 @@ from tests.servers import Site, serving
 from tests.source_examples import FORMS, as_folder, as_tar, as_zip, fetched, halves, tree
 from tissue.common.errors import InputError
 from tissue.sources import web
-from tissue.sources.cache import ATTEMPTS, Shelf
+from tissue.sources.cache import ATTEMPTS, DownloadCache
 
 
 @pytest.fixture
@@ -126,10 +126,10 @@ def test_encoded_file_is_decoded_and_never_resumed(site: Site, tmp_path: Path) -
     site.files["/a"] = gzip.compress(content)
     site.headers["Content-Encoding"] = "gzip"
     site.faults["/a"] = ["cut"]
-    slot = Shelf(tmp_path, "source").slot("a")
+    target = DownloadCache(tmp_path, "source").file("a")
     with web.open_session() as session:
-        assert web.download(session, f"{site.url}/a", slot)
-    assert slot.path.read_bytes() == content
+        assert web.download(session, f"{site.url}/a", target)
+    assert target.path.read_bytes() == content
     assert "Range" not in site.requests[1].headers
 
 
@@ -146,11 +146,11 @@ def test_versions_other_than_a_strong_tag(
 ) -> None:
     site.tags, site.conditions, site.headers = False, False, version
     site.faults["/a.zip"] = ["cut"]
-    slot = Shelf(tmp_path, "source").slot("a")
+    target = DownloadCache(tmp_path, "source").file("a")
     with web.open_session() as session:
         for _ in range(2):
-            assert web.download(session, f"{site.url}/a.zip", slot)
-    assert slot.path.read_bytes() == archive.read_bytes()
+            assert web.download(session, f"{site.url}/a.zip", target)
+    assert target.path.read_bytes() == archive.read_bytes()
     (value,) = version.values()
     # A weak tag does not promise the same bytes, so that nothing may be joined to them.
     assert site.requests[1].headers.get("If-Range") == (None if value.startswith("W/") else value)
@@ -218,7 +218,7 @@ def test_rate_holds_for_redirections_and_further_attempts(site: Site, tmp_path: 
     site.faults["/b"] = [500, "cut"]
     start = time.monotonic()
     with web.open_session(per_second=20, contact="me@example.org") as session:
-        assert web.download(session, f"{site.url}/a", Shelf(tmp_path, "source").slot("a"))
+        assert web.download(session, f"{site.url}/a", DownloadCache(tmp_path, "source").file("a"))
     times = [start, *(request.time for request in site.requests)]
     assert site.paths() == ["/a", "/b"] * 3
     assert min(b - a for a, b in pairwise(times)) >= 1 / 20

@@ -23,7 +23,7 @@ from tissue.common.holdout import group_holdout
 from tissue.common.names import TISSUES
 from tissue.config.schema import Hpa
 from tissue.sources.atlas_xml import AtlasImage, read_gene
-from tissue.sources.cache import Shelf
+from tissue.sources.cache import DownloadCache
 from tissue.sources.raw import Row
 from tissue.sources.web import download, open_session
 
@@ -43,7 +43,7 @@ def download_atlas(settings: Hpa, *, seed: int, cache: Path) -> list[tuple[Row, 
     """
     wanted = {"train": settings.train_per_class, "test": settings.test_per_class}
     with open_session(per_second=settings.requests_per_second, contact=settings.contact) as session:
-        server = _Server(settings.url.rstrip("/"), session, Shelf(cache, settings.url))
+        server = _Server(settings.url.rstrip("/"), session, DownloadCache(cache, settings.url))
         candidates = _divide(_read_genes(settings, server), settings, seed)
         chosen = list(_choose(candidates, wanted, server))
     counts = Counter((row["class"], row["split"]) for row, _ in chosen)
@@ -87,7 +87,7 @@ class _Server(NamedTuple):
 
     url: str
     session: requests.Session
-    shelf: Shelf
+    cache: DownloadCache
 
     @property
     def licence(self) -> str:
@@ -98,11 +98,11 @@ class _Server(NamedTuple):
 
         With `retry_missing`, files that the server did not have are requested again.
         """
-        slot = self.shelf.slot(hashlib.sha256(url.encode()).hexdigest())
-        path = slot.path
+        target = self.cache.file(hashlib.sha256(url.encode()).hexdigest())
+        path = target.path
         if retry_missing and path.is_file() and not path.stat().st_size:
             path.unlink()
-        if not path.is_file() and not download(self.session, url, slot):
+        if not path.is_file() and not download(self.session, url, target):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()  # empty: the server has none
         return path if path.stat().st_size else None

@@ -34,8 +34,8 @@ class IncompleteError(OSError):
 
 
 @dataclass(frozen=True)
-class Slot:
-    """The place of a remote file: `path` once it is complete, files named after `state` before."""
+class CachedFile:
+    """A remote file: at `path` once it is complete, in files named after `state` before."""
 
     path: Path
     state: Path
@@ -51,7 +51,7 @@ class Slot:
             return 0, ""
         return self._partial.stat().st_size, version
 
-    def current(self) -> str:
+    def version(self) -> str:
         """Return the version of the complete file, empty if there is none."""
         return _read(self.state.with_suffix(".whole")) if self.path.is_file() else ""
 
@@ -94,7 +94,7 @@ def _read(path: Path) -> str:
 
 
 def retry(
-    download: Callable[[], Result], slot: Slot, *, final: tuple[type[Exception], ...] = ()
+    download: Callable[[], Result], target: CachedFile, *, final: tuple[type[Exception], ...] = ()
 ) -> Result:
     """Return what `download` returns; after an error, wait and call it again.
 
@@ -103,11 +103,11 @@ def retry(
     """
     failures = 0
     while True:
-        before, _ = slot.resumable()
+        before, _ = target.resumable()
         try:
             return download()
         except Exception as error:
-            progress = slot.resumable()[0] >= before + PROGRESS
+            progress = target.resumable()[0] >= before + PROGRESS
             failures = 1 if progress else failures + 1
             wait = error.wait if isinstance(error, IncompleteError) else 0.0
             hopeless = isinstance(error, (*FINAL, *final)) or is_disk_full(error)
@@ -117,21 +117,21 @@ def retry(
             time.sleep(max(wait, BACK_OFF * 2 ** (failures - 1) * random.uniform(1, 1.25)))
 
 
-class Shelf:
+class DownloadCache:
     """The part of the cache that belongs to one source; complete files are in `files`."""
 
     def __init__(self, cache: Path, source: str) -> None:
         root = cache / hashlib.sha256(source.encode()).hexdigest()[:16]
         self.files, self._state = root / "files", root / "state"
 
-    def slot(self, name: str) -> Slot:
-        """Return the slot of a file.
+    def file(self, name: str) -> CachedFile:
+        """Return the place of a file of the source.
 
         Args:
             name: relative path with `/`, as the server gives it.
 
         Raises:
-            InputError: if the name leads out of the shelf.
+            InputError: if the name leads out of the cache.
         """
         path = PurePosixPath(name)
         if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in name:
@@ -140,7 +140,7 @@ class Shelf:
                 "of the download cache. Do not use this source, or rename the file there."
             )
         digest = hashlib.sha256(path.as_posix().encode()).hexdigest()
-        return Slot(self.files / path, self._state / digest)
+        return CachedFile(self.files / path, self._state / digest)
 
     def keep_only(self, paths: set[Path]) -> None:
         """Remove files that are no longer at the source."""

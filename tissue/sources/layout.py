@@ -16,7 +16,7 @@ OTHER_SPLITS = {"training", "trains", "testing", "tests", "val", "valid", "valid
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
 PACKED_SUFFIXES = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"})
 MAX_LENGTH = 1000  # characters of a name
-DRIVE = re.compile(r"[A-Za-z]:")
+DRIVE_LETTER = re.compile(r"[A-Za-z]:")
 
 
 class ImagePath(NamedTuple):
@@ -137,7 +137,7 @@ def _check_parents(folders: Collection[PurePosixPath], source: str) -> None:
 
 def check_inside(name: str, *, source: str) -> None:
     """Raise an `InputError` if a name leads out of the folder it would be unpacked in."""
-    if name.startswith("/") or DRIVE.match(name) or ".." in name.split("/"):
+    if name.startswith("/") or DRIVE_LETTER.match(name) or ".." in name.split("/"):
         raise InputError(
             f"{source}: expected names inside the archive. Received: {name!r}, which leads out of "
             "it: it may be an attack. Do not use this archive."

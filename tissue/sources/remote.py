@@ -11,15 +11,15 @@ from tissue.common.errors import InputError, is_disk_full
 from tissue.common.filesystems import connect
 from tissue.config.schema import Fetch
 from tissue.sources.archives import is_archive
-from tissue.sources.cache import Shelf, Slot
+from tissue.sources.cache import CachedFile, DownloadCache
 from tissue.sources.layout import is_hidden, is_image
 from tissue.sources.local import check_digests
 from tissue.sources.storage import Info, download_all, list_files
 from tissue.sources.web import TIMEOUT, download, open_session
 
 WEB = ("http://", "https://")
-DRIVE = "gdrive:"
-DRIVE_RETRIES = 5
+GDRIVE = "gdrive:"
+GDRIVE_RETRIES = 5
 
 
 def download_sources(sources: Sequence[str], settings: Fetch) -> list[Path]:
@@ -38,7 +38,7 @@ def download_sources(sources: Sequence[str], settings: Fetch) -> list[Path]:
         )
     paths: list[Path] = []
     for source in sources:
-        if source.startswith(DRIVE):
+        if source.startswith(GDRIVE):
             found = download_shared(source, cache=Path(settings.cache))
         elif "://" in source:
             found = [_download_url(source, settings)]
@@ -56,39 +56,39 @@ def _lower_scheme(source: str) -> str:
     """Return a remote address with its scheme in lower case, and a local path as it is."""
     scheme, colon, rest = source.partition(":")
     lower = f"{scheme.lower()}{colon}{rest}"
-    return lower if "://" in source or lower.startswith(DRIVE) else source
+    return lower if "://" in source or lower.startswith(GDRIVE) else source
 
 
 def _download_url(url: str, settings: Fetch) -> Path:
     """Download an archive or folder, and return its path in the cache."""
-    shelf = Shelf(Path(settings.cache), url)
+    cache = DownloadCache(Path(settings.cache), url)
     # The last part of the address names the folder or archive, as it would on this machine.
     parts = urlsplit(url)
     name = unquote(parts.path).rstrip("/").rpartition("/")[2] or parts.netloc
     on_web = url.startswith(WEB)
     if on_web and is_archive(Path(name)):
-        _download_from_web([({"name": url}, shelf.slot(name))])
-        return shelf.files / name
+        _download_from_web([({"name": url}, cache.file(name))])
+        return cache.files / name
     fs, root = connect(url, {} if on_web else settings.storage_options)
-    files: list[tuple[Info, Slot]] = []
+    files: list[tuple[Info, CachedFile]] = []
     for path, info in list_files(fs, root, url=url).items():
         if is_image(f"{name}/{path}") or (is_archive(Path(path)) and not is_hidden(path)):
             below = f"{name}/{unquote(path) if on_web else path}"
-            files.append((info, shelf.slot(name if is_archive(Path(name)) else below)))
+            files.append((info, cache.file(name if is_archive(Path(name)) else below)))
     if not files:
         raise InputError(f"{url}: expected images or archives. Received: none there.")
-    shelf.keep_only({slot.path for _, slot in files})
+    cache.keep_only({target.path for _, target in files})
     if on_web:
         _download_from_web(files)
     else:
         download_all(fs, files, url=url)
-    return shelf.files / name
+    return cache.files / name
 
 
-def _download_from_web(files: Sequence[tuple[Info, Slot]]) -> None:
+def _download_from_web(files: Sequence[tuple[Info, CachedFile]]) -> None:
     with open_session() as session:
-        for info, slot in tqdm(files, desc="download", unit="file", disable=None):
-            if not download(session, info["name"], slot):
+        for info, target in tqdm(files, desc="download", unit="file", disable=None):
+            if not download(session, info["name"], target):
                 raise InputError(
                     f"{info['name']}: expected a file. Received: HTTP status 404 or 410."
                 )
@@ -110,10 +110,10 @@ def download_shared(source: str, *, cache: Path) -> list[Path]:
             f"{source}: expected gdown to be installed. Received: {error}. "
             "Run: pip install -r requirements-gdrive.txt."
         ) from None
-    folder = Shelf(cache, source).files
+    folder = DownloadCache(cache, source).files
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        _download_from_drive(gdown, source.removeprefix(DRIVE).strip("/"), folder)
+        _download_from_drive(gdown, source.removeprefix(GDRIVE).strip("/"), folder)
     except Exception as error:  # gdown raises errors of its own and of what it is built on
         if is_disk_full(error):
             raise
@@ -126,7 +126,7 @@ def download_shared(source: str, *, cache: Path) -> list[Path]:
 
 def _download_from_drive(gdown: Any, id_: str, folder: Path) -> None:
     options = {"id": id_, "output": f"{folder}/", "resume": True, "quiet": True}
-    options |= {"retries": DRIVE_RETRIES, "timeout": TIMEOUT}
+    options |= {"retries": GDRIVE_RETRIES, "timeout": TIMEOUT}
     # Both kinds of id look alike: what cannot be listed as a folder is a file.
     try:
         gdown.download_folder(skip_download=True, **options)

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from tissue.common.errors import InputError, is_disk_full
 from tissue.common.filesystems import read_error
-from tissue.sources.cache import Slot, retry
+from tissue.sources.cache import CachedFile, retry
 
 # What file systems call the version of a file, surest first.
 VERSIONS = (
@@ -46,14 +46,16 @@ def list_files(fs: AbstractFileSystem, root: str, *, url: str) -> dict[str, Info
     }
 
 
-def download_all(fs: AbstractFileSystem, files: Sequence[tuple[Info, Slot]], *, url: str) -> None:
-    """Download files into their slots, unless they are there already and have not changed.
+def download_all(
+    fs: AbstractFileSystem, files: Sequence[tuple[Info, CachedFile]], *, url: str
+) -> None:
+    """Download files to the cache, unless they are there already and have not changed.
 
     Raises:
         InputError: if a file cannot be read in several attempts.
     """
     with ThreadPoolExecutor(CONCURRENT) as pool:
-        tasks = [pool.submit(_download, fs, info, slot) for info, slot in files]
+        tasks = [pool.submit(_download, fs, info, target) for info, target in files]
         try:
             for task in tqdm(tasks, desc="download", unit="file", disable=None):
                 task.result()
@@ -65,22 +67,22 @@ def download_all(fs: AbstractFileSystem, files: Sequence[tuple[Info, Slot]], *, 
             pool.shutdown(cancel_futures=True)
 
 
-def _download(fs: AbstractFileSystem, info: Info, slot: Slot) -> None:
+def _download(fs: AbstractFileSystem, info: Info, target: CachedFile) -> None:
     mark = next((info[key] for key in VERSIONS if info.get(key)), None)
     version = f"{mark} {info.get('size')}" if mark else ""
-    if version and slot.current() == version:
+    if version and target.version() == version:
         return
-    retry(partial(_attempt, fs, info, slot, version), slot)
+    retry(partial(_attempt, fs, info, target, version), target)
 
 
-def _attempt(fs: AbstractFileSystem, info: Info, slot: Slot, version: str) -> None:
-    offset, known = slot.resumable()
+def _attempt(fs: AbstractFileSystem, info: Info, target: CachedFile, version: str) -> None:
+    offset, known = target.resumable()
     if not version or known != version:
         offset = 0
-        slot.restart(version)
+        target.restart(version)
     # Read in large chunks from front to back; a cache of blocks would only cost memory.
     with fs.open(info["name"], "rb", cache_type="none") as remote:
         if offset:
             remote.seek(offset)
         chunks = iter(lambda: remote.read(CHUNK), b"")
-        slot.write(chunks, version=version, size=info.get("size"))
+        target.write(chunks, version=version, size=info.get("size"))

@@ -15,7 +15,7 @@ from urllib3.exceptions import InvalidHeader
 from urllib3.util.retry import Retry
 
 from tissue.common.errors import InputError
-from tissue.sources.cache import MAX_WAIT, IncompleteError, Slot, retry
+from tissue.sources.cache import MAX_WAIT, CachedFile, IncompleteError, retry
 
 TIMEOUT = (15, 60)  # seconds until connected, and between two chunks of the body
 CHUNK = 1 << 18  # bytes
@@ -66,8 +66,8 @@ def open_session(*, per_second: float | None = None, contact: str = "") -> reque
     return session
 
 
-def download(session: requests.Session, url: str, slot: Slot) -> bool:
-    """Download a file into its slot, unless it is there already and has not changed.
+def download(session: requests.Session, url: str, target: CachedFile) -> bool:
+    """Download a file to the cache, unless it is there already and has not changed.
 
     Returns:
         Whether the server has the file (False: status 404 or 410).
@@ -76,7 +76,7 @@ def download(session: requests.Session, url: str, slot: Slot) -> bool:
         InputError: if the server refuses, or several attempts make no progress.
     """
     try:
-        return retry(partial(_attempt, session, url, slot), slot, final=WRONG_ADDRESS)
+        return retry(partial(_attempt, session, url, target), target, final=WRONG_ADDRESS)
     except (IncompleteError, requests.RequestException) as error:
         hint = "What has arrived is kept: run fetch again later."
         if isinstance(error, WRONG_ADDRESS):
@@ -86,12 +86,12 @@ def download(session: requests.Session, url: str, slot: Slot) -> bool:
         raise InputError(f"{url}: expected to download it. Received: {error}. {hint}") from None
 
 
-def _attempt(session: requests.Session, url: str, slot: Slot) -> bool:
-    offset, version = slot.resumable()
+def _attempt(session: requests.Session, url: str, target: CachedFile) -> bool:
+    offset, version = target.resumable()
     headers = {}
     if offset:
         headers = {"Range": f"bytes={offset}-", "If-Range": version}
-    elif current := slot.current():
+    elif current := target.version():
         is_tag = current.startswith(('"', "W/"))
         headers = {"If-None-Match" if is_tag else "If-Modified-Since": current}
     with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
@@ -100,19 +100,19 @@ def _attempt(session: requests.Session, url: str, slot: Slot) -> bool:
         if response.status_code in (404, 410):
             return False
         _check_status(response, url)
-        if slot.path.suffix.lower() in PACKED:
+        if target.path.suffix.lower() in PACKED:
             # Some servers call the packing of an archive an encoding, which would be undone here.
             response.raw.headers.pop(ENCODING, None)
             response.headers.pop(ENCODING, None)
         if response.status_code in (206, 416):
-            size = _total_size(response, offset, version, slot)
+            size = _total_size(response, offset, version, target)
         else:
             version = _version(response)
             # Sizes and ranges are those of the encoded bytes, not of the decoded ones.
             encoded = response.headers.get(ENCODING, "identity") != "identity"
             size = None if encoded else _number(response.headers.get("Content-Length", ""))
-            slot.restart("" if encoded or version.startswith("W/") else version)
-        slot.write(response.iter_content(CHUNK), version=version, size=size)
+            target.restart("" if encoded or version.startswith("W/") else version)
+        target.write(response.iter_content(CHUNK), version=version, size=size)
     return True
 
 
@@ -130,7 +130,9 @@ def _check_status(response: requests.Response, url: str) -> None:
         )
 
 
-def _total_size(response: requests.Response, offset: int, version: str, slot: Slot) -> int | None:
+def _total_size(
+    response: requests.Response, offset: int, version: str, target: CachedFile
+) -> int | None:
     """Return the announced size of a file whose rest is sent.
 
     Raises:
@@ -146,7 +148,7 @@ def _total_size(response: requests.Response, offset: int, version: str, slot: Sl
     elif _version(response) not in ("", version):  # from a server that ignores If-Range
         reason = "a part of another version"
     if reason:
-        slot.restart("")
+        target.restart("")
         raise IncompleteError(reason)
     return _number(size)
 
