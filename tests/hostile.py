@@ -24,9 +24,9 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from PIL import Image
 
+from tests import source_examples
 from tests.source_examples import PARAMS, as_folder, run_fetch
 from tissue.common.errors import InputError
 
@@ -39,13 +39,8 @@ def memory(what: str) -> int:
     return int(re.search(rf"{what}:\s+(\d+) kB", status)[1]) * 1024  # type: ignore[index]
 
 
-def picture(seed: int = 0, kind: str = "JPEG", side: int = 48, **options: Any) -> bytes:
-    """An image file of random blots, readable."""
-    small = np.random.default_rng(seed).integers(60, 256, (6, 6, 3), dtype=np.uint8)
-    image = Image.fromarray(small).resize((side, side), Image.Resampling.BICUBIC)
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
+def picture(seed: int = 0, kind: str = "JPEG", **options: Any) -> bytes:
+    return source_examples.picture(seed, kind, 48, **options)
 
 
 def good() -> dict[str, bytes]:

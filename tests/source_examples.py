@@ -20,11 +20,12 @@ CLASSES = ["colon", "kidney", "liver"]
 Tree = dict[str, bytes]  # files by relative path
 
 
-def picture(seed: int, kind: str = "PNG") -> bytes:
-    """A small image file of random pixels."""
-    pixels = np.random.default_rng(seed).integers(0, 256, (12, 12, 3), dtype=np.uint8)
+def picture(seed: int, kind: str = "PNG", side: int = 12, **options: Any) -> bytes:
+    """An image file of random blots."""
+    small = np.random.default_rng(seed).integers(60, 256, (6, 6, 3), dtype=np.uint8)
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, kind)
+    image = Image.fromarray(small).resize((side, side), Image.Resampling.BICUBIC)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 

@@ -14,7 +14,6 @@ from tests.source_examples import (
     fetched,
     halves,
     manifest_of,
-    picture,
     snapshot,
     tree,
 )
@@ -96,12 +95,6 @@ def test_shards_of_limited_size(
     for file, rows in manifest.groupby("file"):
         with zipfile.ZipFile(tmp_path / "data/raw" / str(file)) as archive:
             assert archive.namelist() == list(rows["id"])
-
-
-def test_classes_come_from_the_data(tmp_path: Path) -> None:
-    files = {f"class {n}/{k}.png": picture(n * 10 + k) for n in range(5) for k in range(2)}
-    manifest = manifest_of(as_folder(files, tmp_path / "images"), tmp_path)
-    assert sorted(set(manifest["class"])) == [f"class {n}" for n in range(5)]
 
 
 def test_error_halfway_leaves_the_output_as_it_was(tmp_path: Path) -> None:

@@ -175,17 +175,13 @@ def _download(images: pd.Series, server: _Server) -> Iterator[tuple[AtlasImage, 
 
 
 def _is_image(path: Path, url: str) -> bool:
-    """Return whether a file is an image, and empty it if not, as one that the server has not.
-
-    Raises:
-        InputError: if it is a page in place of an image, such as a notice of maintenance.
-    """
+    """Return whether a file is an image; empty it if not, as one that the server does not have."""
     try:
         with Image.open(path):
             return True
     except UnidentifiedImageError:
         start = path.read_bytes()[:40]
-    if start.lstrip().startswith(b"<"):
+    if start.lstrip().startswith(b"<"):  # a notice of maintenance, for example
         path.unlink()  # or the next run would take it for the image
         raise InputError(
             f"{url}: expected an image. Received: a page that begins with {start!r}. It was "

@@ -125,10 +125,7 @@ class DownloadCache:
         self.files, self._state = root / "files", root / "state"
 
     def file(self, name: str) -> CachedFile:
-        """Return the place of a file of the source.
-
-        Args:
-            name: relative path with `/`, as the server gives it.
+        """Return the file with a name, which is a relative path with `/` as the server gives it.
 
         Raises:
             InputError: if the name leads out of the cache.

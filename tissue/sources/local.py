@@ -94,15 +94,10 @@ def find_archives(folder: Path) -> list[Path]:
 def check_digests(
     paths: Iterable[Path], sha256: Mapping[str, str], *, remove: bool = False
 ) -> None:
-    """Check the sha256 of the archives whose names are given.
-
-    Args:
-        paths: archives and folders.
-        sha256: expected digests by file name.
-        remove: whether to remove a file with another digest.
+    """Check the digests of those archives whose names are given.
 
     Raises:
-        InputError: naming the first archive with another digest.
+        InputError: naming the first with another digest, which is removed if `remove` is set.
     """
     for path in paths:
         if path.name in sha256 and (received := file_digest(path)) != sha256[path.name]:

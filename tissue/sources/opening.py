@@ -20,13 +20,7 @@ def names_of(settings: Fetch) -> list[str]:
 
 
 def open_source(settings: Fetch, *, seed: int, workers: int, closing: ExitStack) -> Source:
-    """Find the images of the source.
-
-    Args:
-        settings: names the source, and how it is read.
-        seed: of the drawing, or of the choice among the images of the atlas.
-        workers: processes that draw the phantom.
-        closing: closes what reads the images.
+    """Find the images of the source, which are read until `closing` closes.
 
     Raises:
         InputError: if the source cannot be read.

@@ -133,11 +133,7 @@ def _check_status(response: requests.Response, url: str) -> None:
 def _total_size(
     response: requests.Response, offset: int, version: str, target: CachedFile
 ) -> int | None:
-    """Return the announced size of a file whose rest is sent.
-
-    Raises:
-        IncompleteError: if it is not the rest of what has arrived, which is removed.
-    """
+    """Return the announced size of a file of which the rest is sent, unless it does not fit."""
     part = response.headers.get("Content-Range", "").removeprefix("bytes ")
     start, _, size = part.partition("/")
     reason = ""
