@@ -31,12 +31,13 @@ def run(params: Params, root: Path = Path()) -> None:
     Raises:
         InputError: if a result is missing; the message names it and the stage that makes it.
     """
-    page = render(read_inputs(root)).encode("utf-8")
+    inputs = read_inputs(root)
+    page = render(inputs).encode("utf-8")
     out = root / "plots/report.html"
     with atomic_write(out) as partial:
         partial.write_bytes(page)
     trained_with = {"seed": params.seed, "lr": params.lr, **dict(params.pretrained)}
-    write_card(root, params=trained_with)
+    write_card(inputs, trained_with, root)
     print(f"report: {out}, {len(page) / 1e6:.1f} MB")
 
 

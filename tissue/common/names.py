@@ -27,7 +27,8 @@ IMAGE_NAME = re.compile(r"(\d+)_[AB]_\d+_\d+")  # <slide>_<A or B>_<column>_<row
 MANIFEST = ["id", "split", "class", "file", "source", "donor", "slide", "antibody"]  # its columns
 SPLITS = ("train", "val", "test")
 CLUSTERS = "near-duplicate cluster"  # the rule that grouped images whose donor is unknown
-MODELS = ("scratch", "pretrained")  # in the order in which they are shown
+MODEL_NAMES = {"scratch": "CNN from scratch", "pretrained": "pretrained net"}
+MODELS = tuple(MODEL_NAMES)  # in the order in which they are shown
 EMBEDDED_WEIGHTS = Path("pretrain/mobilenet_v2_035.weights.h5")
 
 

@@ -1,6 +1,7 @@
-"""A joint two-dimensional embedding (t-SNE), drawn for one split or for several."""
+"""A joint two-dimensional embedding (t-SNE) of one or several splits."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,52 +21,44 @@ from tissue.figures.theme import (
 )
 
 COLUMNS = ("split", "class", "x", "y")
-LONGEST = 24  # letters of a name that are written: longer ones would leave no room for the points
+LONGEST = 24  # letters of a class name; longer names are cut to leave room for the points
 ROWS = 28  # of the legend
-WIDTH = 2.0  # inches, of each of its columns but the first
+WIDTH = 2.0  # inches, of each column of the legend but the first
 NAMES_IN_PLOT = 15  # with more classes than this the names would hide the points
 
 
 def scatter_figure(
-    frame: pd.DataFrame,
-    *,
-    title: str,
-    splits: Sequence[str] = ("train", "test"),
+    frame: pd.DataFrame, *, title: str, splits: Sequence[str] = ("train", "test")
 ) -> Figure:
-    """Draw the chosen splits by class: training images filled, all others outlined.
+    """Draw splits by class: training images filled, all others outlined.
 
-    Colours, markers and limits come from the whole frame, so that the drawings of train, test
-    and both can be laid over each other.
+    Colours, markers and limits come from the whole frame, so that figures of train, test and both
+    can be laid over each other.
 
     Args:
-        frame: one row for each image, with the columns `split`, `class`, `x` and `y`.
-        title: what was embedded; the number of images shown of each split is added.
+        frame: one row per image, with the columns `COLUMNS`.
+        title: what was embedded; the number of images of each split is added.
         splits: which splits to draw, the first at the bottom.
 
     Raises:
-        ValueError: if a column is missing or no image belongs to the chosen splits.
+        ValueError: if a column is missing or no image belongs to these splits.
     """
     _check(frame, splits)
     names = sorted(frame["class"].unique())
-    sizes = {split: int((frame["split"] == split).sum()) for split in splits}
-    area = float(np.clip(18_000 / len(frame), 4, 26))
-    # Of more classes two would look the same.
-    listed = names if len(names) <= CLASS_STYLES else []
-    # As many as for two splits: all drawings of a frame are of one size.
-    columns = -(-(len(listed) + 2) // ROWS)
+    listed = names if len(names) <= CLASS_STYLES else []  # beyond that, styles repeat
+    columns = -(-(len(listed) + 2) // ROWS)  # with the two splits, so that all figures match
     with house_style():
         figure = new_figure(6.6 + WIDTH * (columns - 1), 5.2)
         axes = figure.add_subplot()
         for split in splits:
-            _draw_split(axes, frame[frame["split"] == split], names, split, area)
+            _draw_split(axes, frame, names, split)
         if len(names) <= NAMES_IN_PLOT:
             _write_names(axes, frame[frame["split"].isin(splits)])
         _frame_limits(axes, frame)
         _add_legend(figure, listed, splits, columns=columns)
-        counted = ", ".join(f"{n:,} {split}" for split, n in sizes.items())
-        figure.suptitle(
-            f"{title} (n = {counted})", x=0.01, ha="left", fontsize=10, fontweight="bold"
-        )
+        counted = ", ".join(f"{(frame['split'] == name).sum():,} {name}" for name in splits)
+        title = f"{title} (n = {counted})"
+        figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
     return figure
 
 
@@ -87,28 +80,22 @@ def _shortened(name: str) -> str:
     return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
-def _draw_split(
-    axes: Axes, points: pd.DataFrame, names: list[str], split: str, area: float
-) -> None:
-    """One scatter for each class, since a scatter has one marker."""
+def _draw_split(axes: Axes, frame: pd.DataFrame, names: list[str], split: str) -> None:
+    """Draw one scatter per class, since a scatter has one marker."""
     filled = split == "train"
+    area = float(np.clip(18_000 / len(frame), 4, 26))
     for position, name in enumerate(names):
         colour, marker = class_style(position)
-        rows = points[points["class"] == name]
+        rows = frame[(frame["split"] == split) & (frame["class"] == name)]
         axes.scatter(
-            rows["x"],
-            rows["y"],
-            s=area if filled else area * 1.5,
-            marker=marker,
-            facecolors=colour if filled else "none",
-            edgecolors="white" if filled else colour,
-            linewidths=0.25 if filled else 1.1,
-            alpha=0.8 if filled else 1.0,
-        )
+            rows["x"], rows["y"], s=area if filled else area * 1.5, marker=marker,
+            facecolors=colour if filled else "none", edgecolors="white" if filled else colour,
+            linewidths=0.25 if filled else 1.1, alpha=0.8 if filled else 1.0,
+        )  # fmt: skip
 
 
 def _write_names(axes: Axes, points: pd.DataFrame) -> None:
-    """Each class name at the median of its images, pushed apart where two would overlap."""
+    """Write each class name at the median of its images, moved up where two would overlap."""
     span_x, span_y = np.ptp(points["x"]) or 1.0, np.ptp(points["y"]) or 1.0
     middle = points.groupby("class", sort=True)[["x", "y"]].median()
     placed: list[tuple[float, float]] = []
@@ -119,51 +106,34 @@ def _write_names(axes: Axes, points: pd.DataFrame) -> None:
             py += 0.01 * span_y
         placed.append((px, py))
         axes.text(
-            px,
-            py,
-            _shortened(str(name)),
-            ha="center",
-            va="center",
-            fontsize=8.5,
-            color=INK,
+            px, py, _shortened(str(name)), ha="center", va="center", fontsize=8.5, color=INK,
             path_effects=[withStroke(linewidth=2.6, foreground=(1, 1, 1, 0.85))],
-        )
+        )  # fmt: skip
 
 
 def _frame_limits(axes: Axes, points: pd.DataFrame) -> None:
-    """The same square for every drawing of this frame; t-SNE axes carry no unit."""
+    """Set the same square for every figure of this frame; t-SNE axes carry no unit."""
     centre = [(points[c].min() + points[c].max()) / 2 for c in ("x", "y")]
     half = 0.53 * max(np.ptp(points["x"]), np.ptp(points["y"]), 1e-9)
     axes.set_xlim(centre[0] - half, centre[0] + half)
     axes.set_ylim(centre[1] - half, centre[1] + half)
-    axes.set_aspect("equal")
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.spines[:].set_visible(True)
-    axes.spines[:].set_color(PALE)
+    axes.set(aspect="equal", xticks=[], yticks=[])
+    axes.spines[:].set(visible=True, color=PALE)
 
 
 def _add_legend(figure: Figure, names: list[str], splits: Sequence[str], *, columns: int) -> None:
-    """Classes by colour and marker, then, if several splits are drawn, filled and outlined."""
+    """List the classes by colour and marker and, if there are several, the splits."""
     handles = []
     for position, name in enumerate(names):
         colour, marker = class_style(position)
-        label = _shortened(name)
-        handles.append(
-            Line2D([], [], linestyle="", marker=marker, color=colour, markersize=6, label=label)
-        )
+        handles.append(_handle(_shortened(name), color=colour, marker=marker))
     if len(splits) > 1:
-        handles += [
-            Line2D(
-                [],
-                [],
-                linestyle="",
-                marker="o",
-                markersize=6,
-                color=MUTED,
-                markerfacecolor=MUTED if split == "train" else "none",
-                label=f"{split}: {'filled' if split == 'train' else 'outlined'}",
-            )
-            for split in splits
-        ]
+        for split in splits:
+            face, word = (MUTED, "filled") if split == "train" else ("none", "outlined")
+            label = f"{split}: {word}"
+            handles.append(_handle(label, color=MUTED, marker="o", markerfacecolor=face))
     figure.legend(handles=handles, loc="outside right upper", fontsize=8, ncols=columns)
+
+
+def _handle(label: str, **style: Any) -> Line2D:
+    return Line2D([], [], linestyle="", markersize=6, label=label, **style)

@@ -2,7 +2,7 @@
 
 Figures are drawn on matplotlib's Agg canvas through `matplotlib.figure.Figure`: no pyplot, no
 global state, no display. The two model colours are those of the stains on the slides, DAB brown
-and haematoxylin blue, which stay apart for colour-blind readers; the page uses the same two.
+and haematoxylin blue, which colour-blind readers can tell apart; the page uses the same two.
 """
 
 import io
@@ -18,24 +18,15 @@ MODEL_COLOURS = {"scratch": "#9A5412", "pretrained": "#2C5A9E"}
 INK = "#1E2227"
 MUTED = "#5C6570"
 PALE = "#D3D7DC"
+GRID = "#E4E7EA"
 
-# Twelve colours that keep their distance in normal vision and, together with the marker, in
-# protanopia and deuteranopia (after Okabe and Ito, and P. Tol's "muted" scheme).
+# Twelve colours that differ in normal vision and, together with the marker, in protanopia and
+# deuteranopia (after Okabe and Ito, and P. Tol's "muted" scheme).
 CLASS_COLOURS = (
-    "#0072B2",
-    "#D55E00",
-    "#117733",
-    "#CC79A7",
-    "#E69F00",
-    "#332288",
-    "#44AA99",
-    "#882255",
-    "#56B4E9",
-    "#999933",
-    "#555555",
-    "#E4572E",
-)
-# Seven markers against twelve colours: the pair repeats only after 84 classes.
+    "#0072B2", "#D55E00", "#117733", "#CC79A7", "#E69F00", "#332288",
+    "#44AA99", "#882255", "#56B4E9", "#999933", "#555555", "#E4572E",
+)  # fmt: skip
+# Seven markers and twelve colours: the pair repeats only after 84 classes.
 CLASS_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 CLASS_STYLES = len(CLASS_COLOURS) * len(CLASS_MARKERS)
 
@@ -63,12 +54,12 @@ _SETTINGS = {
 
 
 def house_style() -> AbstractContextManager[None]:
-    """The settings above on matplotlib's own defaults, whatever the user's matplotlibrc says."""
+    """Return a context with these settings, whatever the user's matplotlibrc says."""
     return matplotlib.style.context(["default", _SETTINGS])
 
 
 def class_style(position: int) -> tuple[str, str]:
-    """Colour and marker of the class at this position of the sorted class names."""
+    """Return colour and marker of the class at this position of the sorted class names."""
     return (
         CLASS_COLOURS[position % len(CLASS_COLOURS)],
         CLASS_MARKERS[position % len(CLASS_MARKERS)],
@@ -76,19 +67,19 @@ def class_style(position: int) -> tuple[str, str]:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty white figure, size in inches, that lays itself out."""
+    """Return an empty white figure with constrained layout, size in inches."""
     return Figure(figsize=(width, height), facecolor="white", layout="constrained")
 
 
 def png_bytes(figure: Figure) -> bytes:
-    """The figure as PNG at its own resolution, without the name and version of the software."""
+    """Return the figure as PNG, without the name and version of the software."""
     buffer = io.BytesIO()
     with house_style():
         figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
 
-def save_png(figure: Figure, path: Path | str) -> None:
-    """Write the figure as PNG; `path` appears whole or not at all."""
-    with atomic_write(Path(path)) as partial:
+def save_png(figure: Figure, path: Path) -> None:
+    """Write the figure as PNG, atomically."""
+    with atomic_write(path) as partial:
         partial.write_bytes(png_bytes(figure))

@@ -1,140 +1,120 @@
-"""Tables of the data, and of what the page was made with."""
+"""Tables of the data, and of what the page was made from."""
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
 import pandas as pd
 
-from tissue.common.names import SPLITS
-from tissue.report.formatting import PART_NAMES, Table, count, spread
+from tissue.report.formatting import SPLIT_NAMES, Table, count
 from tissue.report.reading import Inputs
 
 PACKAGES = (
-    "tensorflow",
-    "keras",
-    "dvc",
-    "numpy",
-    "pandas",
-    "scikit-learn",
-    "pillow",
-    "matplotlib",
+    "tensorflow", "keras", "dvc", "numpy", "pandas", "scikit-learn", "pillow", "matplotlib",
     "bokeh",
-)
+)  # fmt: skip
+REJECTED = 10  # reasons in the table of rejected images
 
 
 def split_table(inputs: Inputs) -> Table:
-    """Images, groups, donors, slides and original sizes of each part."""
+    """Return images, groups, donors, slides and original sizes of each split."""
     rows = []
-    for part in SPLITS:
-        index = inputs.index[part]
-        cells = [PART_NAMES[part], count(len(index)), count(index["group"].nunique())]
-        cells += [_known(index, column) for column in ("donor", "slide", "antibody")]
-        cells.append(_sizes(index))
-        rows.append(cells)
-    head = ["Part", "Images", "Groups", "Donors", "Slides", "Antibodies", "Original size, px"]
-    used = [i for i in range(len(head)) if i < 3 or any(row[i] for row in rows)]
-    return Table(
-        "The three parts of the data",
-        [head[i] for i in used],
-        [[row[i] or "not known" for i in used] for row in rows],
-    )
-
-
-def _known(index: pd.DataFrame, column: str) -> str:
-    """How many different values, or nothing where the source does not say."""
-    values = index[column] if column in index else pd.Series(dtype=str)
-    known = values[values != ""]
-    return count(known.nunique()) if len(known) else ""
-
-
-def _sizes(index: pd.DataFrame) -> str:
-    if not {"width", "height"} <= set(index.columns) or index.empty:
-        return ""
-    side = index[["width", "height"]].max(axis=1)
-    low, high = int(side.min()), int(side.max())
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    for name, index in inputs.index.items():
+        side = index[["width", "height"]].max(axis=1)
+        known = {
+            title: index.loc[index[column] != "", column].nunique()
+            for title, column in (
+                ("Donors", "donor"), ("Slides", "slide"), ("Antibodies", "antibody"),
+            )
+        }  # fmt: skip
+        low, high = count(side.min()), count(side.max())
+        rows.append({
+            "Split": SPLIT_NAMES[name],
+            "Images": count(len(index)),
+            "Groups": count(index["group"].nunique()),
+            **{title: count(number) if number else "" for title, number in known.items()},
+            "Original size, px": low if low == high else f"{low} to {high}",
+        })  # fmt: skip
+    frame = pd.DataFrame(rows)
+    used = frame.loc[:, (frame != "").any()].replace("", "not known")
+    return Table("The three splits of the data", used)
 
 
 def checks_table(inputs: Inputs) -> Table:
-    """Duplicates, shared groups and rejected images."""
+    """Return duplicates, shared groups and rejected images."""
     split = inputs.metrics["split"]
-    duplicates, groups = split.get("duplicates", {}), split.get("groups", {})
-    leaks = split.get("leaks", {})
-    found = [
-        ("Images that could not be read or used", split.get("rejected")),
-        ("Images that repeat an earlier one exactly", duplicates.get("exact")),
-        ("Images that are a changed copy of an earlier one", duplicates.get("near")),
-        ("Sets of copies that stand in several parts", duplicates.get("across_splits")),
-        ("Sets of copies with different classes", duplicates.get("relabelled")),
-        ("Groups that stand in more than one part", groups.get("shared")),
-        ("Images of the largest group", groups.get("largest")),
-        ("Training images with a copy or group in the test", leaks.get("images")),
-        ("Test images with a copy or group in training", leaks.get("test_images")),
-        ("Training images dropped for that", leaks.get("dropped")),
-        ("Images with nearly no tissue", split.get("blank")),
-    ]
-    return Table(
-        "Checks of the data",
-        ["Check", "Found"],
-        [[name, count(value)] for name, value in found if isinstance(value, int)],
-    )
+    duplicates, groups, leaks = split["duplicates"], split["groups"], split["leaks"]
+    found = {
+        "Unreadable or unusable images": split["rejected"],
+        "Exact copies of an earlier image": duplicates["exact"],
+        "Altered copies of an earlier image": duplicates["near"],
+        "Sets of copies in more than one split": duplicates["across_splits"],
+        "Sets of copies with different classes": duplicates["relabelled"],
+        "Groups in more than one split": groups["shared"],
+        "Images in the largest group": groups["largest"],
+        "Training images with a copy or group in test": leaks["images"],
+        "Test images with a copy or group in training": leaks["test_images"],
+        "Training images dropped for that reason": leaks["dropped"],
+        "Images with almost no tissue": split["blank"],
+    }
+    cells = {"Check": found.keys(), "Found": map(count, found.values())}
+    return Table("Checks of the data", cells)
 
 
-def rejected_table(inputs: Inputs) -> Table | None:
-    """Why images were rejected, if any were."""
-    if inputs.rejected.empty:
-        return None
-    rows = [
-        [str(reason), rows["id"].iloc[0], count(len(rows))]
-        for reason, rows in inputs.rejected.groupby("reason", sort=True)
-    ]
-    rows.sort(key=lambda row: -int(row[2].replace(",", "")))
-    return Table("Rejected images", ["Reason", "Example", "Images"], rows[:10], texts=(1,))
+def rejected_table(inputs: Inputs) -> Table:
+    """Return why images were rejected, most frequent reason first."""
+    reasons = inputs.rejected.groupby("reason")["id"].agg(["first", "size"])
+    reasons = reasons.sort_values("size", ascending=False, kind="stable").head(REJECTED)
+    cells = {
+        "Reason": reasons.index,
+        "Example": reasons["first"].tolist(),
+        "Images": map(count, reasons["size"]),
+    }
+    return Table("Rejected images", cells, texts=["Example"])
 
 
 def class_table(inputs: Inputs) -> Table:
-    """Images of each class in each part."""
-    counts = {part: inputs.index[part]["class"].value_counts() for part in SPLITS}
-    rows = [
-        [name, *(count(counts[part].get(name, 0)) for part in SPLITS)] for name in inputs.classes
-    ]
-    return Table("Images of each class", ["Class", *(PART_NAMES[p] for p in SPLITS)], rows)
+    """Return the images of each class in each split."""
+    columns = {"Class": inputs.classes}
+    for name, index in inputs.index.items():
+        counts = index["class"].value_counts().reindex(inputs.classes, fill_value=0)
+        columns[SPLIT_NAMES[name]] = counts.map(count).tolist()
+    return Table("Images of each class", columns)
 
 
-def picture_table(inputs: Inputs) -> Table | None:
-    """Simple measures of the pictures, part by part: a shift shows here first."""
-    measures = [
-        ("tissue_fraction", "Tissue, share of the image", 2),
-        ("haematoxylin", "Haematoxylin, optical density", 3),
-        ("dab", "Second stain (DAB, where it was used), optical density", 3),
-        ("blur", "Blur, from 0 (sharp) to 1", 2),
-    ]
+def picture_table(inputs: Inputs) -> Table:
+    """Return simple measures of the images of each split, where a shift shows first."""
+    measures = {
+        "tissue_fraction": ("Tissue, share of the image", "{:.2f}"),
+        "haematoxylin": ("Haematoxylin, optical density", "{:.3f}"),
+        "dab": ("Second stain (DAB, where it was used), optical density", "{:.3f}"),
+        "blur": ("Blur, from 0 (sharp) to 1", "{:.2f}"),
+    }
     rows = [
-        [name, *(spread(inputs.index[part][column], digits) for part in SPLITS)]
-        for column, name, digits in measures
-        if all(column in inputs.index[part] and len(inputs.index[part]) for part in SPLITS)
+        [title, *(_spread(index[column], form) for index in inputs.index.values())]
+        for column, (title, form) in measures.items()
     ]
-    head = ["Measure", *(PART_NAMES[part] for part in SPLITS)]
-    caption = "What the pictures are like: median (10th to 90th percentile)"
-    return Table(caption, head, rows) if rows else None
+    caption = "Measures of the images: median (10th to 90th percentile)"
+    return Table(caption, pd.DataFrame(rows, columns=["Measure", *SPLIT_NAMES.values()]))
+
+
+def _spread(values: pd.Series, form: str) -> str:
+    low, middle, high = (form.format(values.quantile(q)) for q in (0.1, 0.5, 0.9))
+    return f"{middle} ({low} to {high})"
 
 
 def versions_table() -> Table:
-    """Python and the packages whose version can change a result."""
-    rows = [["python", platform.python_version()]]
+    """Return the versions of Python and of the packages that can change a result."""
+    versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            rows.append([package, version(package)])
-        except PackageNotFoundError:  # dvc may live outside this environment
+            versions[package] = version(package)
+        except PackageNotFoundError:  # dvc may be installed outside this environment
             continue
-    return Table("Versions", ["Package", "Version"], rows)
+    return Table("Versions", {"Package": versions.keys(), "Version": versions.values()})
 
 
 def files_table(inputs: Inputs) -> Table:
-    """The files this page was made from, with the digests by which DVC knows them."""
-    return Table(
-        "Files this page was made from",
-        ["File", "Bytes", "MD5"],
-        [[name, count(size), md5] for name, size, md5 in inputs.digests],
-        texts=(2,),
-    )
+    """Return the files that this page was made from, with their digests."""
+    rows = [(name, count(size), md5) for name, size, md5 in inputs.digests]
+    frame = pd.DataFrame(rows, columns=["File", "Bytes", "MD5"])
+    return Table("Files this page was made from", frame, texts=["MD5"])

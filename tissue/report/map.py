@@ -1,4 +1,4 @@
-"""The t-SNE to zoom and to point at: an empty plot of Bokeh, which the page fills and filters."""
+"""The interactive t-SNE: an empty plot of Bokeh, which the page fills and filters."""
 
 import re
 from typing import Any
@@ -12,35 +12,22 @@ from tissue.figures.theme import INK
 from tissue.report.records import as_json
 
 COLUMNS = ("x", "y", "image", "colour", "marker", "size", "fill", "line")
-# The names of classes stand on a ground of their own, to be read above the points.
-LABEL: dict[str, Any] = {
-    "padding": 2,
-    "border_radius": 3,
-    "background_fill_color": "white",
-    "background_fill_alpha": 0.75,
-}
 
 
 def library() -> str:
-    """BokehJS as it lies in the package of Bokeh, of the same version: nothing is downloaded."""
+    """Return BokehJS from the installed package, so that nothing is downloaded."""
     scripts = Resources(mode="inline", components=["bokeh"], log_level="error").js_raw
-    # The same bundle would end its own script element early.
+    # The bundle contains `</script`, which would end its own element.
     return "\n".join(scripts).replace("</script", "<\\/script")
 
 
 def map_item() -> str:
-    """The plot as JSON; the same text in every process and at every call."""
+    """Return the plot as JSON, the same text in every process and at every call."""
     plot = figure(
-        height=540,
-        sizing_mode="stretch_width",
-        tools="pan,box_zoom,reset",
-        active_drag="box_zoom",
-        toolbar_location="above",
-        output_backend="canvas",
-        background_fill_color="white",
-        border_fill_color="white",
-        outline_line_color=None,
-    )
+        height=540, sizing_mode="stretch_width", tools="pan,box_zoom,reset",
+        active_drag="box_zoom", toolbar_location="above", output_backend="canvas",
+        background_fill_color="white", border_fill_color="white", outline_line_color=None,
+    )  # fmt: skip
     plot.axis.visible = False
     plot.grid.grid_line_color = "#EEF0F2"
     plot.toolbar.logo = None
@@ -53,35 +40,25 @@ def map_item() -> str:
         "x", "y", size=20, fill_color=None, line_color=INK, line_width=2.5,
         source=_source("ring", ("x", "y")),
     )  # fmt: skip
-    plot.add_glyph(
-        _source("names", ("x", "y", "text")),
-        Text(
-            x="x", y="y", text="text", text_align="center", text_baseline="middle",
-            text_font_size="12px", text_font_style="bold", text_color=INK, **LABEL,
-        ),
-    )  # fmt: skip
-    # Without tooltips: what is pointed at is shown beside the map, where there is room for it.
+    # Class names have a background of their own, so that they are legible above the points.
+    label: dict[str, Any] = {
+        "text_align": "center", "text_baseline": "middle", "text_color": INK, "padding": 2,
+        "text_font_size": "12px", "text_font_style": "bold", "border_radius": 3,
+        "background_fill_color": "white", "background_fill_alpha": 0.75,
+    }  # fmt: skip
+    plot.add_glyph(_source("names", ("x", "y", "text")), Text(x="x", y="y", text="text", **label))
+    # Without tooltips: the image under the pointer is shown beside the map, where there is room.
     plot.add_tools(
         HoverTool(tooltips=None, renderers=[drawn]), TapTool(renderers=[drawn], mode="replace")
     )
-    return as_json(_renumbered(json_item(plot)))
+    # Bokeh numbers models through a process; here they are numbered by first appearance.
+    numbers: dict[str, int] = {}
+    return re.sub(
+        r'"p(\d+)"',
+        lambda found: f'"p{numbers.setdefault(found[1], len(numbers) + 1)}"',
+        as_json(json_item(plot)),
+    )
 
 
 def _source(name: str, columns: tuple[str, ...]) -> ColumnDataSource:
     return ColumnDataSource({column: [] for column in columns}, name=name)
-
-
-def _renumbered(item: Any) -> Any:
-    """Models are numbered on through a process; here by first appearance instead."""
-    seen: dict[str, str] = {}
-
-    def walk(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: walk(one) for key, one in value.items()}
-        if isinstance(value, list):
-            return [walk(one) for one in value]
-        if isinstance(value, str) and re.fullmatch(r"p\d+", value):
-            return seen.setdefault(value, f"p{len(seen) + 1}")
-        return value
-
-    return walk(item)

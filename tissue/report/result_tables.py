@@ -1,139 +1,148 @@
-"""Tables of what the two models do on the test images."""
+"""Tables of what the two models do on the test images, and how far these lie from training."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from tissue.common.names import MODELS, SPLITS, count_joined
+from tissue.common.names import MODEL_NAMES, MODELS
 from tissue.figures.confusion import confusion_counts
-from tissue.report.formatting import PART_NAMES, Bar, Table, count, decimal, percent
+from tissue.report.formatting import (
+    MEASURES,
+    SPLIT_NAMES,
+    Bar,
+    Table,
+    count,
+    interval,
+    measures_of,
+    p_value,
+    percent,
+)
 from tissue.report.reading import Inputs
-from tissue.report.sentences import MODEL_NAMES, best_model
+from tissue.report.sentences import models_by_accuracy, overlap_of
 
 CONFUSIONS_SHOWN = 10  # of each model
-
-# Measures of the test set: key, name, how it is written. A key that is not there has no row.
-MEASURES: tuple[tuple[str, str, Callable[[float], str]], ...] = (
-    ("accuracy_10_tissues", "Accuracy over {tissues} tissues", percent),
-    ("accuracy_8_systems", "Accuracy over {systems} organ systems", percent),
-    ("top3_accuracy", "Top-3 accuracy", percent),
-    ("balanced_accuracy", "Balanced accuracy", percent),
-    ("macro_f1", "Macro F1", decimal),
-    ("kappa", "Cohen\N{RIGHT SINGLE QUOTATION MARK}s kappa", decimal),
-    ("ece", "Calibration error (ECE, lower is better)", decimal),
-)
+JOINED = {"tissues": "accuracy_10_tissues", "systems": "accuracy_8_systems"}
+SPACES = {"features": "pretrained features", "pixels": "raw pixels"}
+OVERLAP_NAMES = {
+    "mixing": "Mixing of nearest neighbours (1: as by chance)",
+    "two_sample": "Classifier of test against training (area under ROC)",
+    "frechet": "Fr\N{LATIN SMALL LETTER E WITH ACUTE}chet distance",
+}
 
 
 def results_table(inputs: Inputs) -> Table:
-    """Scratch beside pretrained; a measure that neither has is left out."""
-    measured = [inputs.metrics[model] for model in MODELS]
+    """Return all measures of both models, each with its interval."""
+    metrics = [inputs.metrics[model] for model in MODELS]
     rows = [
         _result_row(
-            f"Accuracy, {PART_NAMES[part]} (n = {count(len(inputs.index[part]))})",
-            [one.get(part, {}) for one in measured],
-            "accuracy",
-            percent,
+            f"Accuracy, {SPLIT_NAMES[name]} (n = {count(len(index))})",
+            [one[name] for one in metrics], "accuracy", percent,
         )
-        for part in SPLITS
-    ]
-    tests = [
-        {**one.get("test", {}), **_coarse_intervals(inputs, model)}
-        for model, one in zip(MODELS, measured, strict=True)
-    ]
-    joined = count_joined(inputs.classes)
-    rows += [_result_row(name.format(**joined), tests, key, write) for key, name, write in MEASURES]
-    rows.append(_result_row("Parameters", measured, "parameters", count))
+        for name, index in inputs.index.items()
+    ]  # fmt: skip
+    tests = [inputs.metrics[model]["test"] | _joined_intervals(inputs, model) for model in MODELS]
+    _, *titles = measures_of(tests[0], inputs.classes).items()  # accuracy has its rows
+    rows += [_result_row(title, tests, key, MEASURES[key][1]) for key, title in titles]
+    rows.append(_result_row("Parameters", metrics, "parameters", count))
     head = ["Measure"]
     for model in MODELS:
         head += [MODEL_NAMES[model], "95% interval"]
-    return Table(
-        "Both models, on the test images unless the row says otherwise",
-        head,
-        [row for row in rows if any(row[1:])],
-    )
+    caption = "Both models, on the test images unless the row says otherwise"
+    return Table(caption, pd.DataFrame(rows, columns=head))
 
 
-def _coarse_intervals(inputs: Inputs, model: str) -> dict[str, float]:
-    """Intervals of the accuracy over tissues and systems, which come with the error analysis."""
-    levels = {"tissues": "accuracy_10_tissues", "systems": "accuracy_8_systems"}
+def _joined_intervals(inputs: Inputs, model: str) -> dict[str, float]:
+    """Return the intervals of the accuracy over tissues and systems, from the error analysis."""
     measured = inputs.metrics["errors"][model]["accuracy"]
     return {
         f"{key}_{end}": measured[level][end]
-        for level, key in levels.items()
-        if level in measured and key in inputs.metrics[model]["test"]
+        for level, key in JOINED.items()
+        if level in measured
         for end in ("low", "high")
     }
 
 
 def _result_row(
-    name: str, measured: Sequence[dict[str, Any]], key: str, write: Callable[[Any], str]
+    title: str, metrics: Sequence[dict[str, Any]], key: str, write: Callable[[Any], str]
 ) -> list[str]:
-    """The measure of each model and its interval; empty where it was not measured."""
-    row = [name]
-    for metrics in measured:
-        low, high = metrics.get(f"{key}_low"), metrics.get(f"{key}_high")
-        row.append(write(metrics[key]) if key in metrics else "")
-        row.append("" if low is None or high is None else f"{write(low)} to {write(high)}")
+    row = [title]
+    for values in metrics:
+        row.append(write(values[key]))
+        row.append(interval(values.get(f"{key}_low"), values.get(f"{key}_high"), write))
     return row
 
 
+def baseline_accuracy(inputs: Inputs) -> float:
+    """Return the test accuracy of always predicting the most frequent class."""
+    return inputs.index["test"]["class"].value_counts(normalize=True).max()
+
+
 def paired_table(inputs: Inputs) -> Table:
-    """Right and wrong of both models on the same test images."""
-    paired = inputs.metrics["comparison"]["test"]
-    return Table(
-        f"The same {count(paired['n'])} test images, by which model names them right",
-        ["", "pretrained right", "pretrained wrong"],
-        [
-            ["scratch right", count(paired["both_right"]), count(paired["only_scratch"])],
-            ["scratch wrong", count(paired["only_pretrained"]), count(paired["both_wrong"])],
-        ],
-    )
+    """Return how many test images both models, one or none classify correctly."""
+    paired = {key: f"{value:,}" for key, value in inputs.metrics["comparison"]["test"].items()}
+    cells = {
+        "": ["scratch correct", "scratch wrong"],
+        "pretrained correct": [paired["both_right"], paired["only_pretrained"]],
+        "pretrained wrong": [paired["only_scratch"], paired["both_wrong"]],
+    }
+    return Table(f"The same {paired['n']} test images, by which model is correct", cells)
 
 
 def recall_table(inputs: Inputs) -> Table:
-    """Recall of each class, and what the better model takes it for when wrong."""
-    best = best_model(inputs)
+    """Return the recall of each class, and what the better model mistakes it for."""
+    best = models_by_accuracy(inputs)[0]
     counts = test_counts(inputs, best)
-    rows: list[list[str | Bar]] = []
-    for position, name in enumerate(inputs.classes):
-        cells: list[str | Bar] = [name, count(counts[position].sum())]
-        for model in MODELS:
-            share = inputs.metrics[model]["test"].get("recall", {}).get(name)
-            cells.append("no image" if share is None else Bar(percent(share), share, model))
-        rows.append([*cells, _taken_for(counts, position, inputs.classes)])
-    return Table(
-        "Recall: the share of each class's test images that is named right",
-        ["Class", "n", *(MODEL_NAMES[model] for model in MODELS), f"{MODEL_NAMES[best]} also says"],
-        rows,
-        texts=(4,),
-    )
+    columns: dict[str, Any] = {"Class": inputs.classes, "n": map(count, counts.sum(axis=1))}
+    for model in MODELS:
+        recall = inputs.metrics[model]["test"]["recall"]
+        columns[MODEL_NAMES[model]] = [
+            Bar(percent(recall[name]), recall[name], model) if name in recall else "no image"
+            for name in inputs.classes
+        ]
+    wrong = f"{MODEL_NAMES[best]}, most frequent errors"
+    columns[wrong] = [_mistaken_for(counts, row, inputs.classes) for row in range(len(counts))]
+    caption = "Recall: the share of each class's test images that is classified correctly"
+    return Table(caption, columns, texts=[wrong])
 
 
-def _taken_for(counts: np.ndarray, row: int, names: Sequence[str]) -> str:
-    """The two most frequent wrong answers for a class, with their counts."""
-    wrong = counts[row].copy()
-    wrong[row] = 0
-    order = [i for i in np.argsort(-wrong, kind="stable")[:2] if wrong[i]]
-    return ", ".join(f"{names[i]} {wrong[i]}" for i in order)
+def _mistaken_for(counts: np.ndarray, row: int, names: Sequence[str]) -> str:
+    """Return the two most frequent wrong predictions of a class, with their counts."""
+    order = [i for i in np.argsort(-counts[row], kind="stable") if i != row and counts[row, i]]
+    return ", ".join(f"{names[i]} {counts[row, i]}" for i in order[:2])
 
 
 def test_counts(inputs: Inputs, model: str) -> np.ndarray:
-    """Confusion counts of a model on the test images, int64 (K, K)."""
+    """Return the confusion matrix of a model on the test images, int64 (K, K)."""
     tested = inputs.tested(model)
     return confusion_counts(tested["class"], tested["predicted"], inputs.classes)
 
 
 def confusions_table(inputs: Inputs, model: str) -> Table:
-    """The largest confusions of a model."""
-    rows = inputs.confusions
-    rows = rows[rows["model"] == model].head(CONFUSIONS_SHOWN)
-    return Table(
-        f"Largest confusions, {MODEL_NAMES[model]}",
-        ["Actual", "Taken for", "Images", "of", "Share"],
-        [
-            [row.actual, row.predicted, count(row.number), count(row.n), percent(row.share)]
-            for row in rows.rename(columns={"count": "number"}).itertuples()
-        ],
-        texts=(1,),
-    )
+    """Return the most frequent confusions of a model."""
+    rows = inputs.confusions[inputs.confusions["model"] == model].head(CONFUSIONS_SHOWN)
+    cells = {
+        "Actual": rows["actual"],
+        "Predicted": rows["predicted"],
+        "Images": rows["count"].map(count),
+        "of": rows["n"].map(count),
+        "Share": rows["share"].map(percent),
+    }
+    return Table(f"Most frequent confusions, {MODEL_NAMES[model]}", cells, texts=["Predicted"])
+
+
+def overlap_table(inputs: Inputs) -> Table:
+    """Return the three measures of overlap in both spaces, beside random splits."""
+    rows = [
+        {
+            "Measure": f"{OVERLAP_NAMES[figure]}, {name}",
+            "This split": f"{measured['real']:.2f}",
+            "Random splits": f"{measured['random_mean']:.2f}",
+            "95% range": interval(measured["random_low"], measured["random_high"], "{:.2f}".format),
+            "p (one-sided)": p_value(measured["p_value"])[2:].removeprefix("=").strip(),
+        }
+        for space, name in SPACES.items()
+        for figure, measured in overlap_of(inputs.metrics["tsne"], space).items()
+    ]
+    return Table("Distance between test and training images", rows)

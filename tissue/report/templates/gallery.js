@@ -1,8 +1,8 @@
 "use strict";
 // The confusion matrices, the gallery of errors and the dialog on one image. All of them show the
-// same images, each of which the page holds once, in the element #records.
+// images of the element #records, which holds each image once.
 const records = JSON.parse(document.getElementById("records").textContent);
-const { classes, models, parts, causes, images, errors } = records;
+const { classes, models, splits, causes, images, errors } = records;
 const STEP = { images: 48, cards: 12 }; // how many more each press of a button shows
 const $ = (id) => document.getElementById(id);
 
@@ -25,9 +25,9 @@ const capital = (text) => text[0].toUpperCase() + text.slice(1);
 const plural = (n, word) => `${n.toLocaleString("en")} ${word}${n === 1 ? "" : "s"}`;
 
 function answerText(i, model) {
-  const named = classes[images.answer[model][i]];
-  const sure = percent(images.confidence[model][i]);
-  return `${models[model]}: ${named}, ${sure} sure, ${isWrong(i, model) ? "wrong" : "right"}`;
+  const answer = classes[images.answer[model][i]];
+  const confidence = percent(images.confidence[model][i]);
+  return `${models[model]}: ${answer}, ${confidence} confidence, ${isWrong(i, model) ? "wrong" : "correct"}`;
 }
 
 function picture(i, alt) {
@@ -36,9 +36,9 @@ function picture(i, alt) {
   return make("img", { alt, width: size, height: size, decoding: "async", src: source });
 }
 
-const describe = (i) => `${className(i)}, ${parts[images.part[i]]} image ${images.id[i]}`;
+const describe = (i) => `${className(i)}, ${splits[images.split[i]]} image ${images.id[i]}`;
 
-// A picture that opens the dialog; its caption is read with it.
+// A picture that opens the dialog; a screen reader reads its caption with it.
 function tile(i, caption, extra = "") {
   const button = make("button", { type: "button", class: `tile ${extra}` });
   button.append(picture(i, describe(i)), make("span", {}, caption));
@@ -47,13 +47,14 @@ function tile(i, caption, extra = "") {
 }
 
 function overlay(i, heat, caption) {
-  if (heat === null) return make("figure", {}, picture(i, describe(i)), make("figcaption", {}, `${caption}: no map`));
+  if (heat === null)
+    return make("figure", {}, picture(i, describe(i)), make("figcaption", {}, `${caption}: no map`));
   const layer = make("img", { alt: "", class: "heat", src: `data:image/webp;base64,${heat}` });
   const box = make("span", { class: "overlay" }, picture(i, `Heat map: ${caption}`), layer);
   return make("figure", {}, box, make("figcaption", {}, caption));
 }
 
-// What explains one error: heat maps, sentence and neighbours.
+// The explanation of one error: heat maps, sentence and neighbours.
 function explanation(error) {
   const i = error.image;
   const answer = classes[images.answer[error.model][i]];
@@ -67,10 +68,10 @@ function explanation(error) {
     make("p", {}, make("strong", {}, `${capital(causes[error.cause])}. `), error.sentence),
     make(
       "div", { class: "heats" },
-      overlay(i, error.heat[0], `for ${answer}, its answer`),
+      overlay(i, error.heat[0], `for ${answer}, the prediction`),
       overlay(i, error.heat[1], `for ${className(i)}, the actual class`),
     ),
-    make("p", { class: "found" }, `Most alike in training, framed in blue if ${className(i)}, too:`),
+    make("p", { class: "found" }, `Most similar training images, with a blue frame if also ${className(i)}:`),
     make("ol", { class: "images near" }, ...near),
   );
 }
@@ -78,13 +79,13 @@ function explanation(error) {
 function card(error) {
   const i = error.image;
   const answer = classes[images.answer[error.model][i]];
-  const title = make("h4", { tabindex: "-1" }, `${className(i)} taken for ${answer}`);
-  const sure = percent(images.confidence[error.model][i]);
+  const title = make("h4", { tabindex: "-1" }, `${className(i)} classified as ${answer}`);
+  const confidence = percent(images.confidence[error.model][i]);
   const margin = Math.round(100 * error.margin);
   return make(
     "article", { class: "card" },
     title,
-    make("p", { class: "found" }, `${models[error.model]}, ${sure} sure, ${margin} points ahead of the actual class`),
+    make("p", { class: "found" }, `${models[error.model]}, ${confidence} confidence, ${margin} points ahead of the actual class`),
     make("div", { class: "card-body" }, tile(i, images.id[i]), explanation(error)),
   );
 }
@@ -94,16 +95,16 @@ function openDetail(i) {
   const found = errorsOf.get(i) || [];
   $("detail-content").replaceChildren(
     make("h3", { id: "detail-title", tabindex: "-1" }, className(i)),
-    make("p", { class: "found" }, `${parts[images.part[i]]} image ${images.id[i]}, ${records.group} ${images.group[i]}`),
+    make("p", { class: "found" }, `${splits[images.split[i]]} image ${images.id[i]}, ${records.group} ${images.group[i]}`),
     make("div", { class: "detail-top" }, picture(i, describe(i)), make("ul", {}, ...answers)),
     ...found.flatMap((error) => [make("h4", {}, `Why the ${models[error.model]} was wrong`), explanation(error)]),
   );
-  if ($("detail").open) $("detail-title").focus(); // the button that was pressed is gone
+  if ($("detail").open) $("detail-title").focus(); // the pressed button is gone
   else $("detail").showModal();
   $("detail").scrollTop = 0;
 }
 
-// A list that grows at the press of a button, so that thousands of images do not have to be drawn.
+// A list that grows by a button, so that the page does not draw thousands of images at once.
 function growing(list, more, step, draw) {
   let rest = [];
   const show = () => {
@@ -127,19 +128,25 @@ function growing(list, more, step, draw) {
 
 function setUpMatrices() {
   const showImages = growing($("cell-images"), $("cell-more"), STEP.images, (i) =>
-    make("li", {}, tile(i, `${percent(images.confidence[$("matrix-model").value][i])} sure`)),
+    make("li", {}, tile(i, `${percent(images.confidence[$("matrix-model").value][i])} confidence`)),
   );
+  const release = () => {
+    const pressed = document.querySelectorAll(".matrix [aria-pressed=true]");
+    pressed.forEach((button) => button.setAttribute("aria-pressed", "false"));
+  };
+  const named = (actual, answer) =>
+    actual === answer ? "classified correctly" : `classified as ${classes[answer]}`;
   const choose = (model, actual, answer, button) => {
     const n = Number(button.textContent.replace(/,/g, ""));
-    document.querySelectorAll(".matrix [aria-pressed=true]").forEach((other) => other.setAttribute("aria-pressed", "false"));
+    release();
     button.setAttribute("aria-pressed", "true");
     const found = [...images.id.keys()].filter(
-      (i) => images.part[i] === "test" && images.class[i] === actual && images.answer[model][i] === answer,
+      (i) => images.split[i] === "test" && images.class[i] === actual && images.answer[model][i] === answer,
     );
     found.sort((a, b) => images.confidence[model][b] - images.confidence[model][a]);
-    const what = actual === answer ? "named right" : `taken for ${classes[answer]}`;
-    const some = found.length < n ? `${found.length} on this page of ` : "";
-    $("cell-title").textContent = `${some}${plural(n, "image")} of ${classes[actual]} ${what} by the ${models[model]}${found.length > 1 ? ", the surest first" : ""}.`;
+    const some = found.length < n ? `${found.length} of ` : "";
+    const order = found.length > 1 ? ", highest confidence first" : "";
+    $("cell-title").textContent = `${some}${plural(n, "image")} of ${classes[actual]} ${named(actual, answer)} by the ${models[model]}${order}.`;
     showImages(found);
   };
   document.querySelectorAll(".matrix").forEach((matrix) => {
@@ -148,8 +155,8 @@ function setUpMatrices() {
       row.querySelectorAll("[data-cell]").forEach((cell) => {
         const answer = Number(cell.dataset.cell);
         const n = cell.textContent;
-        const what = actual === answer ? "named right" : `taken for ${classes[answer]}`;
-        const button = make("button", { type: "button", tabindex: "-1", "aria-pressed": "false", "aria-label": `${n} ${classes[actual]} ${what}` }, n);
+        const label = `${n} ${classes[actual]} ${named(actual, answer)}`;
+        const button = make("button", { type: "button", tabindex: "-1", "aria-pressed": "false", "aria-label": label }, n);
         button.addEventListener("click", () => choose(model, actual, answer, button));
         cell.replaceChildren(button);
       });
@@ -160,15 +167,15 @@ function setUpMatrices() {
     document.querySelectorAll(".matrix").forEach((matrix) => {
       matrix.hidden = matrix.dataset.model !== $("matrix-model").value;
     });
-    document.querySelectorAll(".matrix [aria-pressed=true]").forEach((other) => other.setAttribute("aria-pressed", "false"));
-    $("cell-title").textContent = "No number chosen yet.";
+    release();
+    $("cell-title").textContent = "No number selected.";
     showImages([]);
   };
   $("matrix-model").addEventListener("change", swap);
   swap();
 }
 
-// One stop of the tabulator key for a whole matrix; inside, arrow keys go to the next number.
+// One tab stop for a whole matrix; inside it, arrow keys go to the next number.
 function walkByArrows(body) {
   const grid = [...body.rows].map((row) => [...row.cells].map((cell) => cell.querySelector("button")));
   const first = grid.flat().find(Boolean);
@@ -197,8 +204,8 @@ function setUpGallery() {
   if (!$("gallery")) return;
   const showCards = growing($("error-cards"), $("error-more"), STEP.cards, card);
   const filters = ["model", "cause", "class", "answer"].map((name) => $(`error-${name}`));
-  const sure = (error) => images.confidence[error.model][error.image];
-  const ordered = [...errors].sort((a, b) => sure(b) - sure(a));
+  const confidence = (error) => images.confidence[error.model][error.image];
+  const ordered = [...errors].sort((a, b) => confidence(b) - confidence(a));
   const update = () => {
     const [model, cause, actual, answer] = filters.map((filter) => filter.value);
     const found = ordered.filter(
@@ -208,7 +215,8 @@ function setUpGallery() {
         (!actual || images.class[error.image] === Number(actual)) &&
         (!answer || images.answer[error.model][error.image] === Number(answer)),
     );
-    $("error-count").textContent = `${found.length.toLocaleString("en")} of ${plural(errors.length, "error")}${errors.length < records.every ? ` on this page, of ${records.every.toLocaleString("en")} in all` : ""}, the surest first`;
+    const all = errors.length < records.every ? ` on this page (${records.every.toLocaleString("en")} in total)` : "";
+    $("error-count").textContent = `${found.length.toLocaleString("en")} of ${plural(errors.length, "error")}${all}, highest confidence first`;
     showCards(found);
   };
   filters.forEach((filter) => filter.addEventListener("change", update));

@@ -1,21 +1,21 @@
-// The map: Bokeh draws, zooms and finds what is pointed at; the rest of the page is told.
+// The map: Bokeh draws, zooms and finds the points under the pointer.
 function setUpMap(plot) {
   const document_ = plot.document;
   const points = document_.get_model_by_name("points");
   const ring = document_.get_model_by_name("ring");
   const names = document_.get_model_by_name("names");
-  const filters = ["class", "part", "model", "answer"].map((name) => $(`map-${name}`));
+  const filters = ["class", "split", "model", "answer"].map((name) => $(`map-${name}`));
   let shown = [];
   let walk = [];
   let chosen = null;
   let seen = null;
 
   const fits = (i) => {
-    const [name, part, model, answer] = filters.map((filter) => filter.value);
+    const [name, split, model, answer] = filters.map((filter) => filter.value);
     return (
       images.x[i] !== null &&
       (!name || images.class[i] === Number(name)) &&
-      (!part || images.part[i] === part) &&
+      (!split || images.split[i] === split) &&
       (!answer || isWrong(i, model) === (answer === "wrong"))
     );
   };
@@ -26,7 +26,7 @@ function setUpMap(plot) {
     const answers = Object.keys(models).map((model) => make("li", {}, answerText(i, model)));
     $("map-image").replaceChildren(
       picture(i, describe(i)),
-      make("p", {}, make("strong", {}, className(i)), ` ${parts[images.part[i]]} image ${images.id[i]}`),
+      make("p", {}, make("strong", {}, className(i)), ` ${splits[images.split[i]]} image ${images.id[i]}`),
       make("ul", {}, ...answers),
     );
     $("map-open").disabled = false;
@@ -42,7 +42,7 @@ function setUpMap(plot) {
     const every = [...images.id.keys()].filter((i) => images.x[i] !== null);
     shown = every.filter(fits);
     // Training below, errors on top.
-    const rank = (i) => (images.part[i] === "test" ? 1 + isWrong(i, model) : 0);
+    const rank = (i) => (images.split[i] === "test" ? 1 + isWrong(i, model) : 0);
     shown.sort((a, b) => rank(a) - rank(b) || images.class[a] - images.class[b]);
     walk = [...shown].reverse();
     points.selected.indices = [];
@@ -52,24 +52,24 @@ function setUpMap(plot) {
       image: shown,
       colour: shown.map((i) => records.colours[images.class[i]]),
       marker: shown.map((i) => records.markers[images.class[i]]),
-      size: shown.map((i) => (images.part[i] === "test" ? 9 : 6)),
-      fill: shown.map((i) => (images.part[i] === "test" ? 0.9 : 0.35)),
-      line: shown.map((i) => (isWrong(i, model) && images.part[i] === "test" ? "#000000" : records.colours[images.class[i]])),
+      size: shown.map((i) => (images.split[i] === "test" ? 9 : 6)),
+      fill: shown.map((i) => (images.split[i] === "test" ? 0.9 : 0.35)),
+      line: shown.map((i) => (isWrong(i, model) && images.split[i] === "test" ? "#000000" : records.colours[images.class[i]])),
     };
     names.data = classNames(shown);
     ring.data = { x: [], y: [] };
     chosen = null;
     $("map-open").disabled = true;
-    $("map-image").replaceChildren(make("p", { class: "found" }, "No image chosen yet."));
+    $("map-image").replaceChildren(make("p", { class: "found" }, "No image selected."));
     $("map-count").textContent = `${shown.length.toLocaleString("en")} of ${plural(every.length, "image")}`;
   };
 
-  // Errors first, as they are what one looks for.
+  // Errors first.
   const step = (by) => {
     if (!walk.length) return;
     const last = walk.indexOf(chosen);
     const next = last < 0 ? (by > 0 ? 0 : -1) : last + by;
-    points.selected.indices = []; // so that what was tapped before can be tapped again
+    points.selected.indices = []; // so that the same point can be tapped again
     choose(walk.at(next % walk.length));
   };
 
@@ -78,7 +78,7 @@ function setUpMap(plot) {
     if (top !== undefined) show(shown[top]);
     else if (chosen !== null) show(chosen);
   };
-  // Of `inspected` Bokeh changes the content without saying so; `inspect` says so.
+  // Bokeh changes the content of `inspected` in place and signals it by `inspect`.
   points.inspect.connect(pointed);
   points.selected.properties.indices.change.connect(() => {
     const top = points.selected.indices.at(-1);
@@ -88,12 +88,12 @@ function setUpMap(plot) {
   $("map-next").addEventListener("click", () => step(1));
   $("map-previous").addEventListener("click", () => step(-1));
   $("map-open").addEventListener("click", () => openDetail(seen));
-  // On a touch screen a drag over the map scrolls the page.
+  // On a touch screen, a drag over the map scrolls the page.
   if (matchMedia("(pointer: coarse)").matches) plot.toolbar.active_drag = null;
   update();
 }
 
-// A class's name stands at the median of its points, which lies inside where they form one group.
+// Each class name is at the median of its points, which is inside if they form one cluster.
 function classNames(shown) {
   const median = (values) => values.sort((a, b) => a - b)[values.length >> 1];
   const present = [...new Set(shown.map((i) => images.class[i]))];
@@ -106,7 +106,7 @@ function classNames(shown) {
   };
 }
 
-// Drawn when it comes near the screen: the page opens sooner.
+// Drawn when it comes near the screen, so that the page opens sooner.
 const near = new IntersectionObserver(
   (entries) => {
     if (!entries.some((entry) => entry.isIntersecting)) return;
