@@ -1,0 +1,77 @@
+"""The t-SNE: comparable figures of the splits, legible with many classes, distinct styles."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from tissue.figures.scatter import scatter_figure
+from tissue.figures.theme import CLASS_COLOURS, CLASS_MARKERS, class_style, png_bytes
+
+NAMES = ["colon", "endometrium_1", "kidney", "small_intestine"]
+
+
+@pytest.fixture
+def frame() -> pd.DataFrame:
+    rows = [(split, name) for split in ("train", "test") for name in NAMES for _ in range(6)]
+    points = np.random.default_rng(0).normal(size=(len(rows), 2))
+    frame = pd.DataFrame(rows, columns=["split", "class"])
+    return frame.assign(x=points[:, 0], y=points[:, 1])
+
+
+def test_limits_are_the_same_for_all_splits(frame: pd.DataFrame) -> None:
+    drawn = [
+        scatter_figure(frame, title="t-SNE", splits=splits)
+        for splits in [("train",), ("test",), ("train", "test")]
+    ]
+    assert len({(figure.axes[0].get_xlim(), figure.axes[0].get_ylim()) for figure in drawn}) == 1
+    assert [figure.get_suptitle() for figure in drawn] == [
+        "t-SNE (n = 24 train)",
+        "t-SNE (n = 24 test)",
+        "t-SNE (n = 24 train, 24 test)",
+    ]
+
+
+def test_missing_columns_and_splits_are_refused(frame: pd.DataFrame) -> None:
+    with pytest.raises(ValueError, match="missing \\['x', 'y'\\]"):
+        scatter_figure(frame.drop(columns=["x", "y"]), title="pixels")
+    with pytest.raises(ValueError, match="val"):
+        scatter_figure(frame, title="t-SNE", splits=("val",))
+
+
+@pytest.mark.parametrize("number", [27, 60, 90])
+def test_many_classes_leave_room_for_the_points(number: int) -> None:
+    points = [*range(number)]
+    frame = pd.DataFrame({
+        "split": "test", "class": [f"a name of many letters, number {i}" for i in points],
+        "x": points, "y": points[::-1],
+    })  # fmt: skip
+    figure = scatter_figure(frame, title="t-SNE", splits=("test",))
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    plot, legend = figure.axes[0].get_window_extent(), figure.legends[0].get_window_extent()
+    assert not plot.overlaps(legend)
+    assert min(plot.width, plot.height) > 0.7 * figure.bbox.height
+    assert legend.y0 >= 0
+    assert len(figure.legends[0].get_texts()) == (number if number <= 84 else 0)
+
+
+def test_a_single_point_is_drawn(frame: pd.DataFrame) -> None:
+    assert png_bytes(scatter_figure(frame.head(1), title="t-SNE", splits=("train",)))
+
+
+def test_the_same_points_give_the_same_bytes(frame: pd.DataFrame) -> None:
+    one, other = (scatter_figure(frame, title="class a$b$ costs $5") for _ in range(2))
+    assert png_bytes(one) == png_bytes(other)
+
+
+def test_class_styles_differ_and_colours_of_one_marker_stay_apart() -> None:
+    assert len({class_style(i) for i in range(84)}) == 84
+    # Deuteranopia after Machado et al. 2009, in linear RGB.
+    see = np.array([[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]])
+    for first in range(len(CLASS_COLOURS) - len(CLASS_MARKERS)):
+        one, two = (
+            np.array([int(CLASS_COLOURS[i][k : k + 2], 16) / 255 for k in (1, 3, 5)]) ** 2.2
+            for i in (first, first + len(CLASS_MARKERS))
+        )
+        assert np.abs(see @ (one - two)).max() > 0.1, CLASS_COLOURS[first]
