@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,40 +41,29 @@ def path(results: Path) -> Path:
     return run_report(results)
 
 
-class Watched:
-    """A page, with its complaints and requests."""
-
-    def __init__(self, browser: Browser, path: Path, **context: Any) -> None:
-        self.page: Page = browser.new_context(**context).new_page()
-        self.path = path
-        self.complaints: list[str] = []
-        self.requests: list[str] = []
-        self.page.on(
-            "console",
-            lambda said: said.type in ("error", "warning") and self.complaints.append(said.text),
-        )
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(path.as_uri())
-
-    def __enter__(self) -> Page:
-        return self.page
-
-    def __exit__(self, *error: object) -> None:
-        self.page.context.close()
-
-    def check_quiet(self) -> None:
-        """Check that nothing was complained of, and only the page and its own data requested."""
-        assert self.complaints == []
-        asked = {url for url in self.requests if not url.startswith(("data:", "blob:"))}
-        assert asked == {self.path.as_uri()}
+@contextmanager
+def opened(browser: Browser, path: Path, **context: Any) -> Iterator[Page]:
+    """Open a page that may neither complain nor request anything but itself and its own data."""
+    page = browser.new_context(**context).new_page()
+    complaints: list[str] = []
+    requests: set[str] = set()
+    page.on(
+        "console",
+        lambda said: said.type in ("error", "warning") and complaints.append(said.text),
+    )
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: requests.add(request.url))
+    page.goto(path.as_uri())
+    yield page
+    page.context.close()
+    assert complaints == []
+    assert {url for url in requests if not url.startswith(("data:", "blob:"))} == {path.as_uri()}
 
 
 @pytest.fixture(scope="module")
-def opened(browser: Browser, path: Path) -> Iterator[Watched]:
-    opened = Watched(browser, path, viewport={"width": 1400, "height": 1000})
-    with opened:
-        yield opened
+def shared(browser: Browser, path: Path) -> Iterator[Page]:
+    with opened(browser, path, viewport={"width": 1400, "height": 1000}) as page:
+        yield page
 
 
 RESET = """() => {
@@ -86,11 +76,10 @@ RESET = """() => {
 
 
 @pytest.fixture
-def page(opened: Watched) -> Iterator[Page]:
-    """The page as it was opened, without loading it for each test."""
-    opened.page.evaluate(RESET)
-    yield opened.page
-    opened.check_quiet()
+def page(shared: Page) -> Page:
+    """Return the page as it was opened, without loading it for each test."""
+    shared.evaluate(RESET)
+    return shared
 
 
 def open_map(page: Page) -> None:
@@ -106,13 +95,11 @@ def test_every_section_is_there(page: Page) -> None:
 
 @pytest.mark.parametrize("width", [1400, 400])
 def test_page_never_scrolls_sideways(width: int, browser: Browser, path: Path) -> None:
-    watched = Watched(browser, path, viewport={"width": width, "height": 850})
-    with watched as page:
+    with opened(browser, path, viewport={"width": width, "height": 850}) as page:
         open_map(page)
         for scheme in SCHEMES:
             page.emulate_media(color_scheme=scheme)
             assert page.evaluate("document.documentElement.scrollWidth") == width
-        watched.check_quiet()
 
 
 # Axe leaves out texts of one character, as many numbers of a matrix are, and asks less of large
@@ -153,7 +140,7 @@ def barriers(page: Page) -> list[str]:
 def test_no_barriers(width: int, browser: Browser, path: Path) -> None:
     """Only this test finds barriers for users with disabilities; axe takes most of its time."""
     size = {"width": width, "height": 1600}
-    with Watched(browser, path, viewport=size, reduced_motion="reduce") as page:
+    with opened(browser, path, viewport=size, reduced_motion="reduce") as page:
         page.add_style_tag(content=DECIDABLE)
         assert barriers(page) == []
         open_map(page)
@@ -170,7 +157,7 @@ def test_no_barriers(width: int, browser: Browser, path: Path) -> None:
 
 
 def test_barriers_are_found(browser: Browser, path: Path) -> None:
-    with Watched(browser, path) as page:
+    with opened(browser, path) as page:
         page.evaluate("document.querySelector('#training img').removeAttribute('alt')")
         pale = "#cell-title, .matrix td.wrong button { color: #999; }"
         page.add_style_tag(content=DECIDABLE + pale)
@@ -183,7 +170,7 @@ def test_barriers_are_found(browser: Browser, path: Path) -> None:
 
 def test_a_link_of_the_contents_leads_to_its_section(browser: Browser, path: Path) -> None:
     size = {"width": 400, "height": 850}
-    with Watched(browser, path, viewport=size, reduced_motion="reduce") as page:
+    with opened(browser, path, viewport=size, reduced_motion="reduce") as page:
         page.click("nav a[href='#overlap']")
         page.wait_for_selector("#map[data-ready]")
         top = page.evaluate("document.getElementById('overlap').getBoundingClientRect().top")
@@ -304,14 +291,12 @@ def test_galleries_grow_only_when_asked(page: Page) -> None:
 
 
 def test_without_a_script_the_pictures_remain(browser: Browser, path: Path) -> None:
-    watched = Watched(browser, path, java_script_enabled=False)
-    with watched as page:
+    with opened(browser, path, java_script_enabled=False) as page:
         for name in ("Confusion matrix, pretrained net", "Training and test images together"):
             assert page.locator("figure", has_text=name).locator("img").is_visible()
         assert page.get_by_text("Most confident errors").is_visible()
         assert not page.locator("#gallery").is_visible()
         assert not page.locator("#map").is_visible()
-        watched.check_quiet()
 
 
 def test_it_prints(page: Page) -> None:
@@ -329,9 +314,7 @@ def test_two_thousand_test_images(browser: Browser, tmp_path: Path) -> None:
     make_results(tmp_path, CLASSES, per_class={"train": 300, "val": 20, "test": 167}, side=64)
     path = run_report(tmp_path)
     assert path.stat().st_size < 16e6
-    watched = Watched(browser, path)
-    with watched as page:
+    with opened(browser, path) as page:
         assert page.locator(".card").count() == 12
         open_map(page)
         assert page.inner_text("#map-count") == "5,604 of 5,604 images"
-        watched.check_quiet()

@@ -105,6 +105,10 @@ def read_inputs(root: Path) -> Inputs:
     split, predictions, plots = root / "data/split", root / "data/predictions", root / "plots"
     errors, points = _read_errors(predictions), _read_names(plots / "tsne.csv")
     shown = shown_ids(errors, points)
+
+    def of_models(form: str) -> dict[str, pd.DataFrame]:
+        return {model: pd.read_csv(plots / form.format(model)) for model in MODELS}
+
     return Inputs(
         params=(root / "params.yaml").read_text(encoding="utf-8"),
         classes=read_classes(split),
@@ -114,7 +118,7 @@ def read_inputs(root: Path) -> Inputs:
             name: json.loads((root / f"metrics/{name}.json").read_text(encoding="utf-8"))
             for name in ("split", *MODELS, "comparison", "errors", "tsne")
         },
-        histories={model: pd.read_csv(plots / f"{model}_history.csv") for model in MODELS},
+        histories=of_models("{}_history.csv"),
         predictions={
             model: _read_predictions(predictions / f"{model}.csv", shown=shown) for model in MODELS
         },
@@ -122,10 +126,8 @@ def read_inputs(root: Path) -> Inputs:
         errors=errors,
         heat=read_array(predictions / "gradcam.npy"),
         suspects=_read_names(predictions / "suspects.csv"),
-        reliability={model: pd.read_csv(plots / f"reliability_{model}.csv") for model in MODELS},
-        risk_coverage={
-            model: pd.read_csv(plots / f"risk_coverage_{model}.csv") for model in MODELS
-        },
+        reliability=of_models("reliability_{}.csv"),
+        risk_coverage=of_models("risk_coverage_{}.csv"),
         points=points,
         pictures={name: (plots / f"{name}.png").read_bytes() for name in PICTURES},
         digests=[

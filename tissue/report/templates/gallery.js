@@ -24,10 +24,14 @@ const percent = (share) => `${Math.round(100 * share)}%`;
 const capital = (text) => text[0].toUpperCase() + text.slice(1);
 const plural = (n, word) => `${n.toLocaleString("en")} ${word}${n === 1 ? "" : "s"}`;
 
-function answerText(i, model) {
-  const answer = classes[images.answer[model][i]];
-  const confidence = percent(images.confidence[model][i]);
-  return `${models[model]}: ${answer}, ${confidence} confidence, ${isWrong(i, model) ? "wrong" : "correct"}`;
+// A list of what each model predicted.
+function predictions(i) {
+  const lines = Object.keys(models).map((model) => {
+    const answer = classes[images.answer[model][i]];
+    const confidence = percent(images.confidence[model][i]);
+    return make("li", {}, `${models[model]}: ${answer}, ${confidence} confidence, ${isWrong(i, model) ? "wrong" : "correct"}`);
+  });
+  return make("ul", {}, ...lines);
 }
 
 function picture(i, alt) {
@@ -91,12 +95,11 @@ function card(error) {
 }
 
 function openDetail(i) {
-  const answers = Object.keys(models).map((model) => make("li", {}, answerText(i, model)));
   const found = errorsOf.get(i) || [];
   $("detail-content").replaceChildren(
     make("h3", { id: "detail-title", tabindex: "-1" }, className(i)),
     make("p", { class: "found" }, `${splits[images.split[i]]} image ${images.id[i]}, ${records.group} ${images.group[i]}`),
-    make("div", { class: "detail-top" }, picture(i, describe(i)), make("ul", {}, ...answers)),
+    make("div", { class: "detail-top" }, picture(i, describe(i)), predictions(i)),
     ...found.flatMap((error) => [make("h4", {}, `Why the ${models[error.model]} was wrong`), explanation(error)]),
   );
   if ($("detail").open) $("detail-title").focus(); // the pressed button is gone

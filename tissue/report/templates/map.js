@@ -23,11 +23,10 @@ function setUpMap(plot) {
   const show = (i) => {
     seen = i;
     ring.data = { x: [images.x[i]], y: [images.y[i]] };
-    const answers = Object.keys(models).map((model) => make("li", {}, answerText(i, model)));
     $("map-image").replaceChildren(
       picture(i, describe(i)),
       make("p", {}, make("strong", {}, className(i)), ` ${splits[images.split[i]]} image ${images.id[i]}`),
-      make("ul", {}, ...answers),
+      predictions(i),
     );
     $("map-open").disabled = false;
   };
