@@ -9,7 +9,7 @@ from markupsafe import Markup
 from tissue.common.names import MODEL_NAMES, MODELS
 from tissue.figures.curves import history_figure, reliability_figure, risk_coverage_figure
 from tissue.figures.theme import png_bytes
-from tissue.report import data_tables, error_tables, result_tables, sentences
+from tissue.report import data_tables, result_tables, sentences
 from tissue.report.formatting import SPLIT_NAMES, count, percent, render_template
 from tissue.report.map import library, map_item
 from tissue.report.reading import Inputs
@@ -32,7 +32,6 @@ def render(inputs: Inputs) -> str:
         "report.html.j2",
         inputs=inputs,
         data=data_tables,
-        errors=error_tables,
         results=result_tables,
         sentences=sentences,
         summary=summary(inputs),
@@ -64,8 +63,12 @@ def pictures(inputs: Inputs) -> dict[str, Picture]:
         **{f"history_{model}": history_figure(inputs.histories[model], model) for model in MODELS},
     }
     pngs = inputs.pictures | {name: png_bytes(figure) for name, figure in drawn.items()}
-    described = alts(inputs)
-    return {name: embed_picture(png, described[name]) for name, png in pngs.items()}
+    described, found = alts(inputs), {}
+    for name, png in pngs.items():
+        address = "data:image/png;base64," + base64.b64encode(png).decode()
+        width, height = struct.unpack(">II", png[16:24])  # at a fixed position of the header
+        found[name] = Picture(address, width, height, described[name])
+    return found
 
 
 def alts(inputs: Inputs) -> dict[str, str]:
@@ -104,9 +107,3 @@ def alts(inputs: Inputs) -> dict[str, str]:
             "validation images."
         )
     return described
-
-
-def embed_picture(png: bytes, alt: str) -> Picture:
-    """Return a PNG as data address; its header holds its size at a fixed position."""
-    width, height = struct.unpack(">II", png[16:24])
-    return Picture("data:image/png;base64," + base64.b64encode(png).decode(), width, height, alt)

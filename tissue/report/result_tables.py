@@ -1,4 +1,4 @@
-"""Tables of what the two models do on the test images, and how far these lie from training."""
+"""Tables of the results: measures, confusions and errors of both models, and overlap."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,15 +14,19 @@ from tissue.report.formatting import (
     Bar,
     Table,
     count,
+    decimal,
     interval,
     measures_of,
     p_value,
     percent,
 )
 from tissue.report.reading import Inputs
+from tissue.report.records import CAUSE_NAMES
 from tissue.report.sentences import models_by_accuracy, overlap_of
 
 CONFUSIONS_SHOWN = 10  # of each model
+ERRORS_SHOWN = 12  # in the table for readers without a script
+SUSPECTS_SHOWN = 20
 JOINED = {"tissues": "accuracy_10_tissues", "systems": "accuracy_8_systems"}
 SPACES = {"features": "pretrained features", "pixels": "raw pixels"}
 OVERLAP_NAMES = {
@@ -130,6 +134,64 @@ def confusions_table(inputs: Inputs, model: str) -> Table:
         "Share": rows["share"].map(percent),
     }
     return Table(f"Most frequent confusions, {MODEL_NAMES[model]}", cells, texts=["Predicted"])
+
+
+def cause_names(inputs: Inputs) -> dict[str, str]:
+    """Return the causes that were measured; confusable pairs are known for the atlas only."""
+    found = inputs.metrics["errors"][MODELS[0]]["causes"]
+    return {cause: name for cause, name in CAUSE_NAMES.items() if cause in found}
+
+
+def causes_table(inputs: Inputs) -> Table:
+    """Return the share of each model's errors that each cause explains, with its interval."""
+    head, rows = ["Cause"], []
+    for model in MODELS:
+        head += [
+            f"{MODEL_NAMES[model]}, errors", "share (95% interval)", "of correct predictions",
+        ]  # fmt: skip
+    for cause, name in cause_names(inputs).items():
+        row = [name]
+        for model in MODELS:
+            one = inputs.metrics["errors"][model]["causes"][cause]
+            # A correct prediction confuses no pair, so its share would mean nothing.
+            usual = "n/a" if cause == "confusable_pair" else percent(one["correct_share"])
+            share = f"{percent(one['share'])} ({interval(one['low'], one['high'])})"
+            row += [count(one["errors"]), share, usual]
+        rows.append(row)
+    caption = (
+        "What explains the errors, one cause each, and how often the same is found in images that "
+        "the model classifies correctly"
+    )
+    return Table(caption, pd.DataFrame(rows, columns=head))
+
+
+def confident_errors_table(inputs: Inputs) -> Table:
+    """Return the errors made with the highest confidence."""
+    errors = inputs.errors.sort_values(["confidence", "model", "id"], ascending=[False, True, True])
+    shown = errors.head(ERRORS_SHOWN)
+    cells = {
+        "Image": shown["id"],
+        "Model": shown["model"].map(MODEL_NAMES),
+        "Actual": shown["class"],
+        "Predicted": shown["predicted"],
+        "Confidence": shown["confidence"].map(percent),
+        "Cause": shown["cause"].map(CAUSE_NAMES),
+    }
+    return Table("Most confident errors", cells, texts=["Model", "Actual", "Predicted", "Cause"])
+
+
+def suspects_table(inputs: Inputs) -> Table:
+    """Return images whose label the rest of the data contradicts, most suspect first."""
+    shown = inputs.suspects.head(SUSPECTS_SHOWN)
+    cells = {
+        "Image": shown["id"],
+        "Split": shown["split"].map(SPLIT_NAMES),
+        "Label": shown["class"],
+        "Looks like": shown["suggested"],
+        "Label quality, 0 to 1": shown["quality"].map(decimal),
+    }
+    caption = f"Labels to check, {len(shown)} of {count(len(inputs.suspects))}"
+    return Table(caption, cells, texts=["Split", "Label", "Looks like"])
 
 
 def overlap_table(inputs: Inputs) -> Table:
