@@ -13,13 +13,8 @@ from tests.pipeline import ROOT
 from tissue.common.files import write_json, write_table
 from tissue.common.names import MODELS
 from tissue.config.loading import load_params
-from tissue.metrics.classification import (
-    confusions,
-    model_metrics,
-    paired_comparison,
-    prediction_table,
-)
-from tissue.metrics.confidence import write_confidence
+from tissue.metrics.classification import confusions, measure_models, prediction_table
+from tissue.metrics.confidence import reliability, risk_coverage
 from tissue.metrics.intervals import Sampling
 from tissue.phantom import plan
 from tissue.report.reading import PICTURES
@@ -63,23 +58,26 @@ def make_results(
         np.save(root / f"data/split/{split}.npy", _images(len(frame), side, rng))
     rejected = pd.DataFrame({"id": ["train/liver/x.jpg"], "reason": ["truncated file"]})
     write_table(rejected, root / "data/split/rejected.csv")
-    tested, donors = {}, index["test"]["group"]
+    tables = {}
     for model, skill in (("scratch", 0.55), ("pretrained", 0.84)):
         frame = _predictions(index, classes, skill, rng)
         write_table(frame, root / f"data/predictions/{model}.csv")
-        tested[model] = frame[frame["split"] == "test"].reset_index(drop=True)
-        metrics = model_metrics(
-            frame, donors, classes=classes, parameters=412_340, sampling=SAMPLING
-        )
-        write_json(metrics, root / f"metrics/{model}.json")
+        tables[model] = frame
         (root / f"data/models/{model}.keras").write_bytes(model.encode())
         write_table(_history(skill, rng), root / f"plots/{model}_history.csv")
-    paired = paired_comparison(*(tested[model] for model in MODELS), donors, sampling=SAMPLING)
-    write_json({"test": paired}, root / "metrics/comparison.json")
+    parameters, donors = dict.fromkeys(MODELS, 412_340), index["test"]["group"]
+    metrics = measure_models(
+        tables, donors, classes=classes, parameters=parameters, sampling=SAMPLING
+    )
+    for name, values in metrics.items():
+        write_json(values, root / f"metrics/{name}.json")
     write_json(_split_metrics(index, source), root / "metrics/split.json")
     write_json(TSNE, root / "metrics/tsne.json")
+    tested = {model: frame[frame["split"] == "test"] for model, frame in tables.items()}
     write_table(confusions(tested), root / "plots/confusions.csv")
-    write_confidence(tested, root / "plots")
+    for model, frame in tested.items():
+        write_table(reliability(frame), root / f"plots/reliability_{model}.csv")
+        write_table(risk_coverage(frame), root / f"plots/risk_coverage_{model}.csv")
     write_errors(root, tested, index["train"])
     points = pd.concat([index[split].assign(split=split) for split in ("train", "test")])
     points[["x", "y"]] = rng.normal(points[["label"]], 0.4, (len(points), 2))
@@ -136,7 +134,7 @@ def _predictions(
             first = probabilities[row].argmax()
             probabilities[row, [first, answer]] = probabilities[row, [answer, first]]
         frames.append(prediction_table(frame, probabilities, split=split, classes=classes))
-    return pd.concat(frames)
+    return pd.concat(frames, ignore_index=True)
 
 
 def _history(skill: float, rng: np.random.Generator) -> pd.DataFrame:

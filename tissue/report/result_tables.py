@@ -195,16 +195,16 @@ def suspects_table(inputs: Inputs) -> Table:
 
 
 def overlap_table(inputs: Inputs) -> Table:
-    """Return the three measures of overlap in both spaces, beside random splits."""
+    """Return the three statistics of overlap in both spaces, beside those of random splits."""
     rows = [
         {
-            "Measure": f"{OVERLAP_NAMES[figure]}, {name}",
+            "Statistic": f"{OVERLAP_NAMES[statistic]}, {name}",
             "This split": f"{measured['real']:.2f}",
             "Random splits": f"{measured['random_mean']:.2f}",
             "95% range": interval(measured["random_low"], measured["random_high"], "{:.2f}".format),
             "p (one-sided)": p_value(measured["p_value"])[2:].removeprefix("=").strip(),
         }
         for space, name in SPACES.items()
-        for figure, measured in overlap_of(inputs.metrics["tsne"], space).items()
+        for statistic, measured in overlap_of(inputs.metrics["tsne"], space).items()
     ]
     return Table("Distance between test and training images", rows)
