@@ -10,16 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-NAMES = {
-    "confusable_pair": "confusable pair",
-    "suspect_label": "label looks wrong",
-    "little_tissue": "little tissue",
-    "extreme_stain": "extreme stain",
-    "blur": "blur",
-    "unlike_training": "unlike training",
-    "donor_unseen": "donor not in training",
-    "none_found": "none found",
-}
+from tissue.report.records import CAUSE_NAMES
+
 PAIRS = 6
 
 
@@ -35,9 +27,9 @@ def cause_table(summary: dict[str, Any], models: list[str]) -> str:
     for level in first["accuracy"]:
         rows.append([f"right {level}", *(with_interval(s["accuracy"][level]) for s in summaries)])
     rows.append(["errors", *(str(s["errors"]) for s in summaries)])
-    for cause in [cause for cause in NAMES if cause in first["causes"]]:
+    for cause in [cause for cause in CAUSE_NAMES if cause in first["causes"]]:
         values = [s["causes"][cause] for s in summaries]
-        rows.append([NAMES[cause], *(f"{v['errors']}: {with_interval(v)}" for v in values)])
+        rows.append([CAUSE_NAMES[cause], *(f"{v['errors']}: {with_interval(v)}" for v in values)])
     return markdown(rows)
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from tests.pipeline import ROOT
 
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS += sorted((ROOT / "benchmarks/results").glob("*.md"))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -26,8 +27,38 @@ def test_commands_of_make_exist(document: Path) -> None:
     assert named <= targets
 
 
-def test_the_readme_is_short() -> None:
-    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 180
+def test_the_documents_are_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+    assert len((ROOT / "docs/models.md").read_text(encoding="utf-8").split()) <= 1500
+
+
+@pytest.mark.parametrize("document", sorted((ROOT / "benchmarks/results").glob("*.md")), ids=str)
+def test_results_name_command_commit_and_machine(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    for fact in ("Command", "Commit", "Machine"):
+        assert re.search(rf"^- \*\*{fact}\*\*: \S", text, re.M), f"{document}: add its {fact}"
+
+
+def test_the_rooms_are_described_where_one_looks() -> None:
+    rooms = {path.name for path in (ROOT / "tissue").iterdir() if any(path.glob("*.py"))}
+    contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    package = (ROOT / "tissue/__init__.py").read_text(encoding="utf-8")
+    for room in rooms:
+        assert f"| `{room}` |" in contributing, f"CONTRIBUTING.md: add a row for tissue/{room}"
+        assert re.search(rf"^    {room} ", package, re.M), f"tissue/__init__.py: describe {room}"
+
+
+def test_imports_between_rooms_run_in_one_direction() -> None:
+    package = (ROOT / "tissue/__init__.py").read_text(encoding="utf-8")
+    order = re.findall(r"^    ([a-z_]+)  +", package, re.M)
+    problems = []
+    for path in sorted((ROOT / "tissue").glob("*/*.py")):
+        for name in re.findall(r"^\s*from tissue\.([a-z_]+)", path.read_text("utf-8"), re.M):
+            if order.index(name) > order.index(path.parent.name):
+                problems.append(
+                    f"{path.relative_to(ROOT)} imports tissue/{name}, which stands below"
+                )
+    assert problems == []
 
 
 def test_the_review_is_summed_up_on_one_page() -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 from tissue.common.errors import InputError
 from tissue.common.names import MODEL_NAMES, MODELS
 from tissue.data.index import locate_rows
-from tissue.error_analysis.table import CAUSES, NEIGHBOUR_COLUMNS, NONE_FOUND
+from tissue.error_analysis.table import NEIGHBOUR_COLUMNS, NONE_FOUND
 from tissue.figures.theme import class_style
 from tissue.report.formatting import SPLIT_NAMES, count
 from tissue.report.reading import Inputs, shown_ids
@@ -29,7 +29,6 @@ CAUSE_NAMES = {
     "donor_unseen": "donor not in training",
     NONE_FOUND: "no measured cause",
 }
-assert set(CAUSE_NAMES) == {*CAUSES, NONE_FOUND}
 # Bokeh's names of matplotlib's markers; it has no filled x.
 MARKERS = {
     "o": "circle", "s": "square", "^": "triangle", "D": "diamond", "v": "inverted_triangle",

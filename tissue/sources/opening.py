@@ -13,6 +13,8 @@ from tissue.sources.local import list_images
 from tissue.sources.raw import Row, Source
 from tissue.sources.remote import download_sources
 
+ALONE = ("phantom", "hpa")  # cannot be combined with other sources
+
 
 def names_of(settings: Fetch) -> list[str]:
     """Return the sources as a list, even a single one."""
@@ -26,7 +28,7 @@ def open_source(settings: Fetch, *, seed: int, workers: int, closing: ExitStack)
         InputError: if the source cannot be read.
     """
     names = names_of(settings)
-    for name in ("phantom", "hpa"):
+    for name in ALONE:
         if name in names and len(names) > 1:
             raise InputError(
                 f"fetch.source: expected {name} to stand alone. Received: {', '.join(names)}."
