@@ -1,4 +1,4 @@
-"""Which frozen network embeds the images, and how it is loaded, whichever kind of file holds it."""
+"""The frozen network that embeds images, loaded from a file of Keras or of ONNX."""
 
 from pathlib import Path
 from typing import Protocol
@@ -13,11 +13,11 @@ from tissue.config.schema import Onnx, Pretrained
 
 
 class Embedder(Protocol):
-    """What embedding needs of a network: a Keras model has it, and so has an ONNX file."""
+    """A network from images to features: a Keras model or an `OnnxBackbone`."""
 
     @property
     def output_shape(self) -> tuple[int | None, int]:
-        """(None, D): the number of features comes last."""
+        """The shape of the features, (None, D)."""
 
     def predict_on_batch(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return features float32 (N, D) of images in [0, 255] (N, S, S, 3)."""
@@ -29,10 +29,10 @@ class BackboneSpec(BaseModel, frozen=True):
     Attributes:
         backbone: a key of `BACKBONES`, or a path that ends in .onnx.
         weights: see `build_backbone`; an ONNX file holds its own.
-        sha256: expected digest of the file of the weights or of the ONNX file.
+        sha256: expected digest of the weights file or the ONNX file.
         image_size: side S of the images, in pixels.
         strides: see `build_backbone`; the outputs of an ONNX file are fixed.
-        onnx: how an ONNX file wants its images and is read.
+        onnx: input and output of an ONNX file.
     """
 
     backbone: str
@@ -44,16 +44,15 @@ class BackboneSpec(BaseModel, frozen=True):
 
     @property
     def is_onnx(self) -> bool:
-        """Whether the network is an ONNX file, which can be run but not trained."""
+        """Whether the backbone is an ONNX file, which can be run but not trained."""
         return self.backbone.endswith(".onnx")
 
 
 def spec_of(settings: Pretrained, *, image_size: int) -> BackboneSpec:
     """Return the backbone that `settings` name, for images of this size."""
-    values = {
-        name: getattr(settings, name) for name in BackboneSpec.model_fields.keys() - {"image_size"}
-    }
-    return BackboneSpec(image_size=image_size, **values)
+    return BackboneSpec(
+        image_size=image_size, **settings.model_dump(include=set(BackboneSpec.model_fields))
+    )
 
 
 def load_embedder(spec: BackboneSpec, *, threads: int) -> Embedder:
@@ -61,7 +60,7 @@ def load_embedder(spec: BackboneSpec, *, threads: int) -> Embedder:
 
     Args:
         spec: which backbone.
-        threads: for an ONNX file; those of Keras are set with its runtime.
+        threads: of an ONNX file; `set_up` sets those of Keras.
 
     Raises:
         InputError: if a file cannot be found, does not fit, or is not the expected one.
@@ -82,32 +81,32 @@ def load_embedder(spec: BackboneSpec, *, threads: int) -> Embedder:
 
 
 def network_files(spec: BackboneSpec, *, download: bool) -> dict[str, Path]:
-    """Return the files that a network is loaded from, by name; the first is given by path.
+    """Return the files that a network is loaded from by name, the one given by path first.
 
-    There are none for ImageNet weights, which Keras finds itself, unless they are downloaded.
+    ImageNet weights, which Keras finds itself, are returned only if they are downloaded.
 
     Args:
         spec: which backbone.
-        download: whether ImageNet weights are downloaded and checked here, once, since processes
-            that download at the same time overwrite each other's file.
+        download: whether to download and check ImageNet weights here, once: processes that
+            download at the same time overwrite each other's file.
 
     Raises:
-        InputError: if a file is not what it should be, or cannot be downloaded.
+        InputError: if a file is not the expected one, or cannot be downloaded.
     """
     if spec.is_onnx:
         from tissue.backbones.onnx_file import checked_files
 
         path = Path(spec.backbone)
-        found = checked_files(path, spec.sha256)
-        return {file.relative_to(path.parent).as_posix(): file for file in found}
+        files = checked_files(path, spec.sha256)
+        return {file.relative_to(path.parent).as_posix(): file for file in files}
     if spec.weights != "imagenet":
         path = EMBEDDED_WEIGHTS if spec.weights == "embedded" else Path(spec.weights)
         return {path.name: path}
     if not download:
         return {}
     with quiet_import():
-        from tissue.backbones.build import downloaded
+        from tissue.backbones.build import download_weights
 
     load_embedder(spec, threads=1)
-    path = downloaded(spec.backbone)
+    path = download_weights(spec.backbone)
     return {path.name: path}
