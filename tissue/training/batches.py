@@ -1,4 +1,4 @@
-"""Batches of a training: in order, or shuffled and transformed anew in each epoch."""
+"""Batches for training and validation: in order, or shuffled and transformed in each epoch."""
 
 import math
 from collections.abc import Callable
@@ -45,27 +45,24 @@ class Batches(keras.utils.PyDataset):
             classes: number of classes.
             batch_size: rows in a batch; the last batch of an epoch may have fewer.
             seed: of the order of the rows and of `transform`; None keeps the order.
-            transform: called with some rows of `inputs` and a generator, returns the like.
+            transform: maps some rows of `inputs` and a generator to inputs of the model.
             epoch: number of the first epoch.
         """
         super().__init__(workers=1)
         self.inputs, self.targets = inputs, np.eye(classes, dtype=np.float32)[labels]
         self.batch_size, self.seed, self.transform = batch_size, seed, transform
         self.epoch = epoch
-        self._order = self._shuffled()
+        self._shuffle()
 
-    def _shuffled(self) -> NDArray[np.int64]:
-        order = np.arange(len(self.inputs))
-        if self.seed is None:
-            return order
-        return np.random.default_rng([self.seed, self.epoch]).permutation(order)
+    def _shuffle(self) -> None:
+        self._order = np.arange(len(self.inputs))
+        if self.seed is not None:
+            self._order = np.random.default_rng([self.seed, self.epoch]).permutation(self._order)
 
     def __len__(self) -> int:
-        """Return the number of batches; each row is in exactly one of them."""
         return math.ceil(len(self.inputs) / self.batch_size)
 
     def __getitem__(self, number: int) -> tuple[Any, NDArray[np.float32]]:
-        """Return batch `number` of the epoch."""
         rows = np.sort(self._order[number * self.batch_size : (number + 1) * self.batch_size])
         inputs = self.inputs[rows]
         if self.transform is not None:
@@ -74,6 +71,6 @@ class Batches(keras.utils.PyDataset):
         return inputs, self.targets[rows]
 
     def on_epoch_end(self) -> None:
-        """Shuffle and transform anew in the next epoch."""
+        """Go on to the next epoch, with another order and other transforms."""
         self.epoch += 1
-        self._order = self._shuffled()
+        self._shuffle()
