@@ -1,46 +1,30 @@
-"""Backbones in ONNX files: small ones made here, and what is said of those that do not fit."""
+"""Backbones in ONNX files: small ones made here, and errors for those that do not fit."""
 
 import hashlib
-import os
-import shutil
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ["KERAS_BACKEND"] = "tensorflow"
-
-import keras
-import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from stages import embed, evaluate, train_pretrained
-from tests import test_models
 from tests.conftest import run
+from tests.networks import PARAMS, SIDE, changed_params, scratch, write_split
+from tests.pipeline import ROOT
 from tissue.backbones.onnx_file import OnnxBackbone
 from tissue.common.errors import InputError
-from tissue.common.runtime import set_up
-from tissue.config.loading import load_params
 from tissue.training.inference import head_of, is_fine_tuned
 from tissue.training.saving import load_model, save_model
 
-ROOT = Path(__file__).parents[2]
-PARAMS = load_params(ROOT / "params.yaml")
 SETTINGS = PARAMS.pretrained.onnx
-SIDE = test_models.SIDE
 RNG = np.random.default_rng(4)
 KERNEL = RNG.normal(0, 0.3, (5, 3, 3, 3)).astype(np.float32)  # (out, in, height, width)
 RANKS = {"pooled": 2, "tokens": 3, "map": 4, "scalar": 0, "one": 2, "nan": 2}
 IMAGES = RNG.integers(0, 256, (3, SIDE, SIDE, 3), dtype=np.uint8)
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
-
-@pytest.fixture(autouse=True)
-def _runtime() -> None:
-    set_up(seed=1, threads=PARAMS.threads)  # before the first operation of the process
 
 
 def network(
@@ -54,12 +38,9 @@ def network(
     """Write a convolution with stride 2, ReLU, and mean over the map, as tokens or as a map."""
     if shape is None:
         shape = ["n", 3, SIDE, SIDE] if channels_first else ["n", SIDE, SIDE, 3]
-    nodes = []
-    if channels_first:
-        nodes.append(helper.make_node("Identity", ["image"], ["planes"]))
-    else:
-        nodes.append(helper.make_node("Transpose", ["image"], ["planes"], perm=[0, 3, 1, 2]))
-    nodes += [
+    planes = [0, 1, 2, 3] if channels_first else [0, 3, 1, 2]
+    nodes = [
+        helper.make_node("Transpose", ["image"], ["planes"], perm=planes),
         helper.make_node("Conv", ["planes", "kernel"], ["conv"], strides=[2, 2]),
         helper.make_node("Relu", ["conv"], ["map_first"]),
         helper.make_node("Transpose", ["map_first"], ["map_last"], perm=[0, 2, 3, 1]),
@@ -96,18 +77,15 @@ def digest(*paths: Path) -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
-def opened(path: Path, *, side: int = SIDE, **changes: object) -> OnnxBackbone:
+def opened(path: Path, **changes: object) -> OnnxBackbone:
     return OnnxBackbone(
-        path,
-        image_size=side,
-        sha256=digest(path) if path.is_file() else None,
-        settings=SETTINGS.model_copy(update=changes),
-        threads=1,
-    )
+        path, image_size=SIDE, sha256=digest(path) if path.is_file() else None,
+        settings=SETTINGS.model_copy(update=changes), threads=1,
+    )  # fmt: skip
 
 
 def expected_map(images: np.ndarray) -> np.ndarray:
-    """The same by Keras, (N, height, width, 5), from images as the network wants them."""
+    """The same by Keras, (N, height, width, 5)."""
     scaled = (images / 255 - np.array(SETTINGS.mean)) / np.array(SETTINGS.std)
     convolution = keras.layers.Conv2D(5, 3, strides=2, use_bias=False, activation="relu")
     convolution.build(scaled.shape)
@@ -123,11 +101,9 @@ def test_features_are_those_of_keras(
 ) -> None:
     free: list[int | str] = ["n", 3, "h", "w"] if channels_first else ["n", "h", "w", 3]
     path = network(
-        tmp_path / "a.onnx",
-        channels_first=channels_first,
-        output=output,
+        tmp_path / "a.onnx", channels_first=channels_first, output=output,
         shape=free if sides == "free" else None,
-    )
+    )  # fmt: skip
     backbone = opened(path)
     assert backbone.output_shape == (None, 5)
     features = backbone.predict_on_batch(IMAGES)
@@ -170,7 +146,7 @@ def test_one_of_several_outputs(tmp_path: Path) -> None:
 
 
 def save_beside(path: Path, location: str) -> Path:
-    """Write a network whose weights lie in another file, as large ones do."""
+    """Write a network whose weights are in another file, as those of large ones."""
     model = onnx.load(network(path))
     onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=100)
     model = onnx.load(path, load_external_data=False)
@@ -185,7 +161,7 @@ def save_beside(path: Path, location: str) -> Path:
 def test_weights_in_a_file_beside_belong_to_the_digest(tmp_path: Path) -> None:
     path = save_beside(tmp_path / "a.onnx", "weights.bin")
     weights = tmp_path / "weights.bin"
-    with pytest.raises(InputError, match=r"of a\.onnx weights\.bin\. Fetch the file again"):
+    with pytest.raises(InputError, match=r"of a\.onnx weights\.bin\. Download the file again"):
         opened(path)
     settings = {"image_size": SIDE, "settings": SETTINGS, "threads": 1}
     backbone = OnnxBackbone(path, sha256=digest(path, weights), **settings)
@@ -193,11 +169,14 @@ def test_weights_in_a_file_beside_belong_to_the_digest(tmp_path: Path) -> None:
     assert np.allclose(backbone.predict_on_batch(IMAGES), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("place", ["../weights.bin", "/etc/passwd", "..\\weights.bin", "gone.bin"])
-def test_weights_elsewhere_are_refused(place: str, tmp_path: Path) -> None:
+LOCATIONS = ["../weights.bin", "/etc/passwd", "..\\weights.bin", "gone.bin"]
+
+
+@pytest.mark.parametrize("location", LOCATIONS)
+def test_weights_elsewhere_are_refused(location: str, tmp_path: Path) -> None:
     (tmp_path / "weights.bin").write_bytes(b"0" * 10000)
     (tmp_path / "inside").mkdir()
-    path = save_beside(tmp_path / "inside" / "a.onnx", place)
+    path = save_beside(tmp_path / "inside" / "a.onnx", location)
     with pytest.raises(InputError, match=r"expected its weights in a file beside it\. Received: "):
         opened(path)
 
@@ -280,7 +259,7 @@ def test_truncated_file(tmp_path: Path) -> None:
         opened(path)
 
 
-def test_operator_that_nobody_knows(tmp_path: Path) -> None:
+def test_unknown_operator(tmp_path: Path) -> None:
     model = onnx.load(network(tmp_path / "a.onnx"))
     model.graph.node[0].domain = "somebody.own"
     model.opset_import.append(helper.make_opsetid("somebody.own", 1))
@@ -311,7 +290,7 @@ def test_missing_package(package: str, tmp_path: Path, monkeypatch: pytest.Monke
         opened(path)
 
 
-def test_packages_are_imported_for_an_onnx_file_only() -> None:
+def test_packages_are_imported_only_for_an_onnx_file() -> None:
     program = (
         "import sys; import stages.embed, stages.train_pretrained, tissue.backbones.embedding,"
         "tissue.backbones.onnx_file; print(*sorted({'onnx', 'onnxruntime'} & set(sys.modules)))"
@@ -319,42 +298,32 @@ def test_packages_are_imported_for_an_onnx_file_only() -> None:
     assert run(sys.executable, "-c", program, cwd=ROOT).strip() == ""
 
 
-def test_pipeline_from_features_to_predictions(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(ROOT)
+def test_pipeline_from_features_to_predictions(tmp_path: Path) -> None:
     path = network(tmp_path / "a.onnx", output="tokens")
-    settings = PARAMS.pretrained.model_copy(
-        update={
-            "backbone": str(path), "weights": "onnx", "sha256": digest(path), "views": 2,
-            "epochs": 25, "onnx": SETTINGS.model_copy(update={"tokens": "mean"}),
-        }
+    onnx_settings = SETTINGS.model_copy(update={"tokens": "mean"})
+    pretrained = {
+        "backbone": str(path), "weights": "onnx", "sha256": digest(path), "views": 2,
+        "epochs": 25, "onnx": onnx_settings,
+    }  # fmt: skip
+    params = changed_params(
+        seed=1, lr=0.05, batch_size=8, scratch={"views": 1}, evaluate={"bootstrap": 100},
+        pretrained=pretrained,
     )  # fmt: skip
-    split, features = tmp_path / "split", tmp_path / "embed"
-    test_models.TestOrderOfRows().write_split(split, None)
+    write_split(tmp_path / "data/split")
+    features, digests = tmp_path / "data/embed/train.npy", set()
     for _ in range(2):
-        embed.run_with(settings, seed=1, threads=PARAMS.threads, split=split, out=features)
-        written = digest(features / "train.npy")
-    assert np.load(features / "train.npy", allow_pickle=False).shape == (24, 2, 5)
-    assert written == digest(features / "train.npy")
-    models = tmp_path / "models"
-    train_pretrained.run(
-        settings, seed=1, lr=0.05, batch_size=8, threads=PARAMS.threads, split=split,
-        embed=features, model=models / "pretrained.keras", history=tmp_path / "history.csv",
-        live=tmp_path / "live",
-    )  # fmt: skip
+        embed.run(params, tmp_path)
+        digests.add(digest(features))
+    assert len(digests) == 1
+    assert np.load(features, allow_pickle=False).shape == (24, 2, 5)
+    train_pretrained.run(params, tmp_path)
+    models = tmp_path / "data/models"
     model = load_model(models / "pretrained.keras")
     assert model.input_shape == (None, 5)
     assert head_of(model) is model
     assert not is_fine_tuned(model)
-    save_model(test_models.scratch(), models / "scratch.keras")
-    (tmp_path / "metrics").mkdir()
-    shutil.copy(ROOT / "metrics/split.json", tmp_path / "metrics")
-    evaluate.run(
-        PARAMS.evaluate.model_copy(update={"bootstrap": 100}), seed=1, threads=PARAMS.threads,
-        scratch_views=1, lr=0.05, pretrained=settings, split=split, embed=features, models=models,
-        out=tmp_path / "predictions", metrics=tmp_path / "metrics", plots=tmp_path / "plots",
-    )  # fmt: skip
-    table = pd.read_csv(tmp_path / "predictions/pretrained.csv")
+    save_model(scratch(), models / "scratch.keras")
+    evaluate.run(params, tmp_path)
+    table = pd.read_csv(tmp_path / "data/predictions/pretrained.csv")
     assert len(table) == 24 + 8 + 12
     assert (table["class"] == table["predicted"]).mean() > 0.9
