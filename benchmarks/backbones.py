@@ -13,8 +13,10 @@ import statistics
 import time
 from typing import NamedTuple
 
+import numpy as np
+
 from tissue.common.backbones import BACKBONES
-from tissue.common.runtime import process_pool
+from tissue.common.runtime import process_pool, set_up
 from tissue.config.command import command
 from tissue.config.loading import load_params
 
@@ -29,12 +31,9 @@ class Row(NamedTuple):
 
 def measure(key: str, *, image_size: int, batch: int, repeats: int, threads: int) -> Row:
     """Run a backbone on images of noise."""
-    import numpy as np
-
-    from tissue.backbones.build import build_backbone
-    from tissue.common.runtime import set_up
-
     set_up(seed=0, threads=threads)
+    from tissue.backbones.build import build_backbone
+
     network = build_backbone(key, image_size=image_size, weights="random")
     shape = (batch, image_size, image_size, 3)
     images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)

@@ -18,6 +18,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
+from tissue.common.runtime import quiet_import
 from tissue.config.command import command
 from tissue.data.index import Dataset, read_split
 from tissue.data.shards import Array, Shards
@@ -28,9 +29,10 @@ STRENGTHS = (1e-3, 1e-2, 1e-1)  # inverse regularisation, tried in this order
 
 def embed(images: Array | Shards, *, backbone: str, weights: str) -> NDArray[np.float32]:
     """Return the pooled features of every image, float32 (N, D)."""
-    import keras
+    with quiet_import():
+        import keras
 
-    from tissue.backbones.build import build_backbone
+        from tissue.backbones.build import build_backbone
 
     keras.utils.set_random_seed(0)  # of the random weights
     network = build_backbone(backbone, image_size=images.shape[1], weights=weights)
