@@ -1,7 +1,8 @@
 """Every backbone of the catalogue: it gets the images that its weights expect, and can be saved."""
 
-import importlib
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import keras
 import numpy as np
@@ -18,30 +19,15 @@ from tissue.training.inference import is_fine_tuned
 from tissue.training.saving import load_model, save_model
 
 IMAGES = np.random.default_rng(1).integers(0, 256, (2, SIDE, SIDE, 3)).astype(np.float32)
-MODULES = {
-    "mobilenet": "mobilenet",
-    "mobilenet_v2": "mobilenet_v2",
-    "mobilenet_v3": "mobilenet_v3",
-    "efficientnet_v2": "efficientnet_v2",
-    "convnext": "convnext",
-    "resnet50": "resnet",
-    "densenet121": "densenet",
-}
-# One of each kind is saved; the others differ in their width and depth alone.
-SAVED = (
-    "mobilenet",
-    "mobilenet_v2_050",
-    "mobilenet_v3_small",
-    "efficientnet_v2_b0",
-    "convnext_tiny",
-    "resnet50",
-    "densenet121",
-)
 
 
-def module_of(key: str) -> str:
-    """The module of keras.applications that holds a backbone."""
-    return MODULES[max((name for name in MODULES if key.startswith(name)), key=len)]
+def module_of(key: str) -> ModuleType:
+    """The module of Keras that holds a backbone."""
+    return sys.modules[getattr(keras.applications, BACKBONES[key].application).__module__]
+
+
+# The first of each kind is saved; the others differ in their width and depth alone.
+SAVED = list({module_of(key): key for key in reversed(BACKBONES)}.values())
 
 
 @pytest.fixture(scope="module", params=list(BACKBONES))
@@ -75,8 +61,7 @@ def test_network_gets_what_keras_prepares_for_it(built: tuple[str, keras.Model])
     received = IMAGES
     for layer in before:
         received = np.asarray(layer(received))
-    module = importlib.import_module(f"keras.applications.{module_of(key)}")
-    assert np.allclose(received, module.preprocess_input(IMAGES.copy()), atol=1e-4)
+    assert np.allclose(received, module_of(key).preprocess_input(IMAGES.copy()), atol=1e-4)
     # Some networks scale by themselves, which Keras decides by their name.
     for layer in network.layers:
         if isinstance(layer, layers.Rescaling | layers.Normalization):
@@ -142,8 +127,7 @@ def test_downloads_what_keras_downloads(key: str, monkeypatch: pytest.MonkeyPatc
         requested.append((fname, origin, file_hash))
         raise RequestedError
 
-    module = importlib.import_module(f"keras.src.applications.{module_of(key)}")
-    monkeypatch.setattr(module.file_utils, "get_file", note)
+    monkeypatch.setattr(module_of(key).file_utils, "get_file", note)
     monkeypatch.setattr(keras.utils, "get_file", note)
     backbone = BACKBONES[key]
     with pytest.raises(RequestedError):

@@ -56,12 +56,6 @@ def test_weights_of_a_file(saved: Path) -> None:
     assert values_digest(one) == values_digest(two) != values_digest(mobilenet())
 
 
-@small
-def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"pretrained\.weights: .*gone\.weights\.h5, which does"):
-        mobilenet(str(tmp_path / "gone.weights.h5"))
-
-
 @pytest.mark.filterwarnings("ignore:Skipping nested container")
 def test_weights_of_another_width(saved: Path) -> None:
     with pytest.raises(InputError, match="expected weights of mobilenet_v2 without its top"):
@@ -80,20 +74,23 @@ def test_weights_of_a_larger_network_are_refused(tmp_path: Path) -> None:
 
 
 @small
-@pytest.mark.parametrize("content", [b"", b"no weights"])
-def test_file_without_weights(content: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "sha256", "message"),
+    [
+        (None, None, r"pretrained\.weights: .*a\.weights\.h5, which does"),
+        (b"", None, r"a\.weights\.h5: expected weights of"),
+        (b"no weights", None, r"a\.weights\.h5: expected weights of"),
+        (b"other", "0" * 64, r"expected sha256 000.*pretrained\.sha256.*Received"),
+    ],
+)
+def test_no_such_weights(
+    content: bytes | None, sha256: str | None, message: str, tmp_path: Path
+) -> None:
     path = tmp_path / "a.weights.h5"
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=r"a\.weights\.h5: expected weights of"):
-        mobilenet(str(path))
-
-
-@small
-def test_wrong_digest(tmp_path: Path) -> None:
-    path = tmp_path / "a.weights.h5"
-    path.write_bytes(b"other")
-    with pytest.raises(InputError, match=r"expected sha256 000.*pretrained\.sha256.*Received"):
-        mobilenet(str(path), sha256="0" * 64)
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        mobilenet(str(path), sha256=sha256)
 
 
 @small

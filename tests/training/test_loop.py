@@ -13,7 +13,6 @@ from tissue.training.loop import FitSettings, Phase, fit, live_log
 
 ROWS = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
 LABELS = np.arange(30) % 3
-TRAIN = {"classes": 3, "batch_size": 10, "seed": 2}
 
 
 def linear() -> keras.Model:
@@ -21,9 +20,9 @@ def linear() -> keras.Model:
     return keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(3, "softmax")])
 
 
-def phase(epochs: int, *, rows: int = 30) -> Phase:
-    val = Batches(ROWS, LABELS, classes=3, batch_size=10)
-    return Phase(epochs, Batches(ROWS[:rows], LABELS[:rows], **TRAIN), val)
+def phase(epochs: int, val_labels: np.ndarray = LABELS) -> Phase:
+    train = Batches(ROWS, LABELS, classes=3, batch_size=10, seed=2)
+    return Phase(epochs, train, Batches(ROWS, val_labels, classes=3, batch_size=10))
 
 
 def train(log: Path, *epochs: int) -> pd.DataFrame:
@@ -35,7 +34,7 @@ def logged(log: Path) -> dict[str, bytes]:
     return {p.relative_to(log).as_posix(): p.read_bytes() for p in log.rglob("*") if p.is_file()}
 
 
-def test_history_and_schedule_span_all_phases(tmp_path: Path) -> None:
+def test_history_schedule_and_log_span_all_phases(tmp_path: Path) -> None:
     table = train(tmp_path, 3, 2, 4)
     columns = ["epoch", "phase", "accuracy", "loss", "val_accuracy", "val_loss", "lr"]
     assert list(table.columns) == columns
@@ -44,8 +43,11 @@ def test_history_and_schedule_span_all_phases(tmp_path: Path) -> None:
     # Warm-up, then a cosine down to nothing.
     assert table["lr"].iloc[:3].tolist() == pytest.approx([0.01 / 3, 0.02 / 3, 0.01])
     assert (table["lr"].iloc[2:].diff().dropna() < 0).all()
-    rows = pd.read_csv(tmp_path / "plots/metrics/train/loss.tsv", sep="\t")
-    assert rows["step"].tolist() == list(range(9))
+    for name in ("loss", "accuracy"):
+        for split, column in (("train", name), ("eval", f"val_{name}")):
+            rows = pd.read_csv(tmp_path / f"plots/metrics/{split}/{name}.tsv", sep="\t")
+            assert rows["step"].tolist() == list(range(9))
+            np.testing.assert_allclose(rows.iloc[:, 1], table[column], rtol=1e-6)
 
 
 @pytest.mark.parametrize("average", [0.0, 0.5, 1.0])
@@ -58,26 +60,11 @@ def test_a_training_that_diverges_is_stopped(average: float) -> None:
 def test_best_weights_are_kept() -> None:
     # The better the training, the worse the validation.
     opposite = (LABELS + 1) % 3
-    val = Batches(ROWS, opposite, classes=3, batch_size=10)
     model = linear()
-    phases = [phase(30)._replace(val=val)]
-    table = fit(model, phases, FitSettings(0.1, patience=3))
+    table = fit(model, [phase(30, opposite)], FitSettings(0.1, patience=3))
     assert len(table) == table["val_loss"].argmin() + 1 + 3
     predicted = model.predict_on_batch(ROWS)[np.arange(30), opposite]
     assert -np.log(predicted).mean() == pytest.approx(table["val_loss"].min(), abs=1e-3)
-
-
-def test_every_epoch_is_logged_as_in_the_history(tmp_path: Path) -> None:
-    history = train(tmp_path, 3)
-    for name, column in (
-        ("train/loss", "loss"),
-        ("train/accuracy", "accuracy"),
-        ("eval/loss", "val_loss"),
-        ("eval/accuracy", "val_accuracy"),
-    ):
-        rows = pd.read_csv(tmp_path / f"plots/metrics/{name}.tsv", sep="\t")
-        assert rows["step"].tolist() == [0, 1, 2]
-        np.testing.assert_allclose(rows.iloc[:, 1], history[column], rtol=1e-6)
 
 
 def test_an_epoch_can_be_read_before_the_training_ends(tmp_path: Path) -> None:

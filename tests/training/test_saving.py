@@ -73,27 +73,30 @@ def test_shared_objects_are_numbered_alike(tmp_path: Path) -> None:
     assert np.allclose(loaded, model.predict_on_batch(images), atol=1e-6)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"no model"])
-def test_no_model(content: bytes | None, tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [None, b"", b"no model", "truncated"])
+def test_no_model(content: bytes | str | None, tmp_path: Path) -> None:
     path = tmp_path / "a.keras"
-    if content is not None:
+    if content == "truncated":
+        save_model(head_for(8), path)
+        path.write_bytes(path.read_bytes()[:-100])
+    elif content is not None:
         path.write_bytes(content)
-    with pytest.raises(InputError, match=r"a\.keras: expected a model saved by Keras 3"):
+    with pytest.raises(InputError, match=r"a\.keras: expected a model saved by Keras 3") as error:
         load_model(path)
+    assert content is None or "File not found" not in str(error.value)
 
 
-@pytest.mark.parametrize("damage", ["no config.json", "no weights", "cut off"])
-def test_damaged_model(damage: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "content"), [("config.json", None), ("model.weights.h5", b"no weights")]
+)
+def test_damaged_member(name: str, content: bytes | None, tmp_path: Path) -> None:
     save_model(head_for(8), tmp_path / "whole.keras")
     path = tmp_path / "a.keras"
     with zipfile.ZipFile(tmp_path / "whole.keras") as whole, zipfile.ZipFile(path, "w") as damaged:
-        for name in whole.namelist():
-            if damage == "no weights" and name == "model.weights.h5":
-                damaged.writestr(name, b"no weights")
-            elif damage != "no config.json" or name != "config.json":
-                damaged.writestr(name, whole.read(name))
-    if damage == "cut off":
-        path.write_bytes(path.read_bytes()[:-100])
+        members = {member: whole.read(member) for member in whole.namelist()} | {name: content}
+        for member, value in members.items():
+            if value is not None:
+                damaged.writestr(member, value)
     with pytest.raises(InputError, match=r"a\.keras: expected a model") as error:
         load_model(path)
     assert "File not found" not in str(error.value)
