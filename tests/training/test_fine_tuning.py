@@ -13,7 +13,7 @@ from tissue.backbones.build import build_backbone
 from tissue.common.errors import InputError
 from tissue.data.index import Dataset
 from tissue.training.batches import Batches
-from tissue.training.fine_tuning import BothScales, augment_both_scales, fine_tune, unfreeze
+from tissue.training.fine_tuning import augment_both_scales, both_scales, fine_tune, unfreeze
 from tissue.training.frozen_maps import cut_below_trained, pick_copy
 from tissue.training.inference import is_fine_tuned
 from tissue.training.loop import FitSettings, Phase, fit, validation_loss
@@ -113,7 +113,7 @@ def test_with_copies_the_model_of_images_is_trained_above_the_cut() -> None:
     changes = {"fine_tune_epochs": 6, "fine_tune_layers": 4, "fine_tune_copies": 3}
     table = tune(model, WITH_CROPS, lr=0.003, **changes)
     # The trained layers are in the model that takes images.
-    val = Batches(BothScales(WITH_CROPS), WITH_CROPS.labels, classes=4, batch_size=4)
+    val = Batches(both_scales(WITH_CROPS), WITH_CROPS.labels, classes=4, batch_size=4)
     assert validation_loss(model, val) == pytest.approx(table["val_loss"].iloc[-1], rel=0.01)
     learnt = [
         not same_weights(old, layer.get_weights())

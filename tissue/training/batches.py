@@ -2,22 +2,13 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
 Transform = Callable[[Any, np.random.Generator], Any]
-
-
-class Rows(Protocol):
-    """An array, or several arrays with the same number of rows."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, rows: NDArray[np.int64]) -> Any:
-        """Return some rows: an array, or a dictionary of arrays by name of the model's input."""
 
 
 class Batches(keras.utils.PyDataset):
@@ -28,7 +19,7 @@ class Batches(keras.utils.PyDataset):
 
     def __init__(
         self,
-        inputs: Rows,
+        inputs: Any,
         labels: NDArray[np.int64],
         *,
         classes: int,
@@ -40,7 +31,7 @@ class Batches(keras.utils.PyDataset):
         """Serve inputs and labels, shuffled if a seed is given.
 
         Args:
-            inputs: (N, ...), an array, memory-mapped or not, or `Rows`.
+            inputs: array (N, ...), memory-mapped or not, or several by name of the model's input.
             labels: class numbers (N,).
             classes: number of classes.
             batch_size: rows in a batch; the last batch of an epoch may have fewer.
@@ -55,16 +46,16 @@ class Batches(keras.utils.PyDataset):
         self._shuffle()
 
     def _shuffle(self) -> None:
-        self._order = np.arange(len(self.inputs))
+        self._order = np.arange(len(self.targets))
         if self.seed is not None:
             self._order = np.random.default_rng([self.seed, self.epoch]).permutation(self._order)
 
     def __len__(self) -> int:
-        return math.ceil(len(self.inputs) / self.batch_size)
+        return math.ceil(len(self.targets) / self.batch_size)
 
     def __getitem__(self, number: int) -> tuple[Any, NDArray[np.float32]]:
         rows = np.sort(self._order[number * self.batch_size : (number + 1) * self.batch_size])
-        inputs = self.inputs[rows]
+        inputs = keras.tree.map_structure(lambda array: np.asarray(array[rows]), self.inputs)
         if self.transform is not None:
             rng = np.random.default_rng([self.seed or 0, self.epoch, number])
             inputs = self.transform(inputs, rng)

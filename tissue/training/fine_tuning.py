@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import keras
 import numpy as np
@@ -69,8 +70,8 @@ def _phase_of_images(
 ) -> tuple[keras.Model, Phase]:
     """Return the network itself, with batches of images."""
     batches, transform = _batch_makers(network, params)
-    seen = batches(BothScales(train), train.labels, seed=params.seed, transform=transform)
-    unseen = batches(BothScales(val), val.labels)
+    seen = batches(both_scales(train), train.labels, seed=params.seed, transform=transform)
+    unseen = batches(both_scales(val), val.labels)
     return network, Phase(params.pretrained.fine_tune_epochs, seen, unseen)
 
 
@@ -82,10 +83,10 @@ def _phase_of_maps(
     batches, transform = _batch_makers(network, params)
     lower, upper = cut_below_trained(network.get_layer("backbone"))
     augmented = [
-        batches(BothScales(train), train.labels, transform=transform, epoch=copy)
+        batches(both_scales(train), train.labels, transform=transform, epoch=copy)
         for copy in range(settings.fine_tune_copies)
     ]
-    *copies, plain = compute_maps(lower, [*augmented, batches(BothScales(val), val.labels)])
+    *copies, plain = compute_maps(lower, [*augmented, batches(both_scales(val), val.labels)])
     crops = 0 if train.crops is None else train.crops.shape[1]
     # It shares the layers of `network` from the cut upwards.
     above = join_backbone(upper, network.get_layer("head"), crops=crops)
@@ -139,21 +140,11 @@ def _inner(backbone: keras.Model) -> keras.Model:
     return next(layer for layer in backbone.layers if isinstance(layer, keras.Model))
 
 
-class BothScales:
-    """Rows of the images of a dataset and, if it has them, of their crops."""
-
-    def __init__(self, dataset: Dataset) -> None:
-        self.images, self.crops = dataset.images, dataset.crops
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, rows: NDArray[np.int64]) -> Inputs:
-        """Return some images, with crops in a dictionary by name of the model's input."""
-        images = np.asarray(self.images[rows])
-        if self.crops is None:
-            return images
-        return {"image": images, "crops": np.asarray(self.crops[rows])}
+def both_scales(dataset: Dataset) -> Any:
+    """Return the images, or images and crops by name of the model's input."""
+    if dataset.crops is None:
+        return dataset.images
+    return {"image": dataset.images, "crops": dataset.crops}
 
 
 def augment_both_scales(

@@ -62,20 +62,17 @@ def compute_maps(lower: keras.Model, copies: Sequence[Batches]) -> list[Maps]:
         maps = lower.predict_on_batch(images.reshape(-1, *images.shape[-3:])).astype(np.float16)
         return maps.reshape(*images.shape[:-3], *maps.shape[1:])
 
+    computed = []
     total = sum(map(len, copies))
     with tqdm(total=total, desc="fine_tune, maps", unit="batch", disable=None) as progress:
-
-        def of_batch(batches: Batches, number: int) -> Maps:
-            progress.update()
-            return keras.tree.map_structure(maps_of, batches[number][0])
-
-        return [
-            keras.tree.map_structure(
-                lambda *parts: np.concatenate(parts),
-                *(of_batch(batches, number) for number in range(len(batches))),
-            )
-            for batches in copies
-        ]
+        for batches in copies:
+            parts = []
+            for number in range(len(batches)):
+                parts.append(keras.tree.map_structure(maps_of, batches[number][0]))
+                progress.update()
+            joined = keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
+            computed.append(joined)
+    return computed
 
 
 def pick_copy(copies: Sequence[Maps]) -> Callable[[NDArray[np.int64], np.random.Generator], Maps]:
