@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import onnx
+import onnx.parser
 import pandas as pd
 import pytest
 from onnx import TensorProto, helper, numpy_helper
@@ -23,7 +24,7 @@ from tissue.training.saving import load_model, save_model
 SETTINGS = PARAMS.pretrained.onnx
 RNG = np.random.default_rng(4)
 KERNEL = RNG.normal(0, 0.3, (5, 3, 3, 3)).astype(np.float32)  # (out, in, height, width)
-RANKS = {"pooled": 2, "tokens": 3, "map": 4, "scalar": 0, "one": 2, "nan": 2}
+SHAPES = {"scalar": "", "tokens": "[a, b, c]", "map": "[a, b, c, d]"}  # else [a, b]
 IMAGES = RNG.integers(0, 256, (3, SIDE, SIDE, 3), dtype=np.uint8)
 
 
@@ -33,42 +34,32 @@ def network(
     channels_first: bool = True,
     shape: list[int | str] | None = None,
     output: str = "pooled",
-    kind: int = TensorProto.FLOAT,
+    kind: str = "float",
 ) -> Path:
     """Write a convolution with stride 2, ReLU, and mean over the map, as tokens or as a map."""
     if shape is None:
         shape = ["n", 3, SIDE, SIDE] if channels_first else ["n", SIDE, SIDE, 3]
-    planes = [0, 1, 2, 3] if channels_first else [0, 3, 1, 2]
-    nodes = [
-        helper.make_node("Transpose", ["image"], ["planes"], perm=planes),
-        helper.make_node("Conv", ["planes", "kernel"], ["conv"], strides=[2, 2]),
-        helper.make_node("Relu", ["conv"], ["map_first"]),
-        helper.make_node("Transpose", ["map_first"], ["map_last"], perm=[0, 2, 3, 1]),
-        helper.make_node("GlobalAveragePool", ["map_first"], ["pool"]),
-        helper.make_node("Flatten", ["pool"], ["pooled"]),
-        helper.make_node("Reshape", ["map_last", "tokens_shape"], ["tokens"]),
-        helper.make_node("Identity", ["map_first" if channels_first else "map_last"], ["map"]),
-        helper.make_node("ReduceMean", ["pooled"], ["one"], keepdims=1),
-        helper.make_node("ReduceMean", ["pooled"], ["scalar"], keepdims=0),
-        helper.make_node("Mul", ["pooled", "minus"], ["negative"]),
-        helper.make_node("Log", ["negative"], ["nan"]),
-    ]
-    initializers = [
-        numpy_helper.from_array(KERNEL, "kernel"),
-        numpy_helper.from_array(np.int64([0, -1, 5]), "tokens_shape"),
-        numpy_helper.from_array(np.float32([-1]), "minus"),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "network",
-        [helper.make_tensor_value_info("image", kind, shape)],
-        [
-            helper.make_tensor_value_info(name, kind, "abcd"[: RANKS[name]])
-            for name in output.split()
-        ],
-        initializers,
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    outputs = ", ".join(f"{kind}{SHAPES.get(name, '[a, b]')} {name}" for name in output.split())
+    model = onnx.parser.parse_model(f"""
+        <ir_version: 9, opset_import: ["": 17]>
+        network ({kind}[{", ".join(map(str, shape))}] image) => ({outputs}) {{
+            planes = Transpose <perm = {[0, 1, 2, 3] if channels_first else [0, 3, 1, 2]}> (image)
+            conv = Conv <strides = [2, 2]> (planes, kernel)
+            map_first = Relu (conv)
+            map_last = Transpose <perm = [0, 2, 3, 1]> (map_first)
+            pool = GlobalAveragePool (map_first)
+            pooled = Flatten (pool)
+            tokens = Reshape (map_last, tokens_shape)
+            map = Identity ({"map_first" if channels_first else "map_last"})
+            one = ReduceMean <keepdims = 1> (pooled)
+            scalar = ReduceMean <keepdims = 0> (pooled)
+            negative = Mul (pooled, minus)
+            nan = Log (negative)
+        }}
+    """)
+    constants = {"kernel": KERNEL, "tokens_shape": np.int64([0, -1, 5]), "minus": np.float32([-1])}
+    tensors = [numpy_helper.from_array(array, name) for name, array in constants.items()]
+    model.graph.initializer.extend(tensors)
     onnx.save(model, path)
     return path
 
@@ -207,7 +198,7 @@ def test_weights_elsewhere_are_found_in_nested_graphs(tmp_path: Path) -> None:
         ({"shape": ["n", 1, SIDE, SIDE]}, r"expected one input float32 .*image tensor\(float\)"),
         ({"shape": ["n", 3, 48, 48]}, r"Received: .*48.*set image_size to its size"),
         ({"shape": ["n", "c", SIDE, SIDE]}, r"expected one input float32"),
-        ({"kind": TensorProto.FLOAT16}, r"Received"),
+        ({"kind": "float16"}, r"Received"),
     ],
 )
 def test_input_that_is_no_image_of_this_size(changes: dict, message: str, tmp_path: Path) -> None:
@@ -215,19 +206,16 @@ def test_input_that_is_no_image_of_this_size(changes: dict, message: str, tmp_pa
         opened(network(tmp_path / "a.onnx", **changes))
 
 
-@pytest.mark.parametrize("shapes", [[["n", 3, SIDE]], [["n", 3, SIDE, SIDE], ["n", 1]]])
-def test_other_inputs_than_one_of_images(shapes: list, tmp_path: Path) -> None:
-    names = [f"input{number}" for number in range(len(shapes))]
-    values = zip(names, shapes, strict=True)
-    graph = helper.make_graph(
-        [helper.make_node("Flatten", [names[0]], ["features"])],
-        "network",
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in values],
-        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", "d"])],
-    )
-    opset = [helper.make_opsetid("", 17)]
-    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), tmp_path / "a.onnx")
-    with pytest.raises(InputError, match=r"expected one input float32 \(N, 3, 32, 32\).*input0"):
+@pytest.mark.parametrize("rest", ["", f", {SIDE}] image, float[n, 1"])
+def test_other_inputs_than_one_of_images(rest: str, tmp_path: Path) -> None:
+    model = onnx.parser.parse_model(f"""
+        <ir_version: 9, opset_import: ["": 17]>
+        network (float[n, 3, {SIDE}{rest}] last) => (float[n, d] features) {{
+            features = Flatten (last)
+        }}
+    """)
+    onnx.save(model, tmp_path / "a.onnx")
+    with pytest.raises(InputError, match=r"expected one input float32 \(N, 3, 32, 32\).*last"):
         opened(tmp_path / "a.onnx")
 
 
