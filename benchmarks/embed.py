@@ -18,7 +18,7 @@ import pandas as pd
 
 from stages import embed
 from tissue.backbones.embedding import BATCH
-from tissue.backbones.loading import load_embedder, spec_of
+from tissue.backbones.loading import load_embedder
 from tissue.common.files import write_table
 from tissue.common.names import SPLITS
 from tissue.common.runtime import set_up
@@ -46,7 +46,7 @@ def make_split(folder: Path, count: int, params: Params) -> None:
 def time_bare(passes: int, params: Params) -> float:
     """Return the seconds of the backbone's forward pass over so many images."""
     side = params.image_size
-    network = load_embedder(spec_of(params.pretrained, image_size=side), threads=params.threads)
+    network = load_embedder(params.pretrained, image_size=side, threads=params.threads)
     batch = np.random.default_rng(0).integers(0, 256, (BATCH, side, side, 3), np.uint8)
     network.predict_on_batch(batch)  # the first call builds the graph
     start = time.perf_counter()

@@ -22,7 +22,7 @@ from tissue.backbones.embedding import (
     embedding_chunks,
     join_chunks,
 )
-from tissue.backbones.loading import network_files, spec_of
+from tissue.backbones.loading import network_files
 from tissue.chunks.running import Work, run_chunks
 from tissue.common.files import atomic_write, file_digest, write_json, write_table
 from tissue.common.names import SPLITS
@@ -43,12 +43,12 @@ def run(params: Params, root: Path = Path()) -> None:
     datasets = {name: read_split(split, name) for name in SPLITS}
     if settings.stainings:
         datasets[STAINED] = datasets["train"]
-    spec = spec_of(settings, image_size=datasets["train"].images.shape[1])
-    on_ray = params.engine.kind == "ray"
-    files = network_files(spec, download=on_ray) if on_ray or spec.sha256 is None else {}
+    image_size, on_ray = datasets["train"].images.shape[1], params.engine.kind == "ray"
+    files = {}
+    if on_ray or settings.sha256 is None:
+        files = network_files(settings, image_size=image_size, download=on_ray)
     job = EmbedJob(
-        spec=spec, views=settings.views, stainings=settings.stainings,
-        stain_jitter=settings.stain_jitter, seed=params.seed, threads=params.threads,
+        settings=settings, image_size=image_size, seed=params.seed, threads=params.threads,
         files=list(files) if on_ray else [],
     )  # fmt: skip
     chunks = embedding_chunks(datasets, job)
@@ -73,7 +73,8 @@ def _state(
 ) -> list[Any]:
     stats = [(name, path.stat()) for name, path in arrays.items()]
     return [
-        job.model_dump(),
+        job.model_dump(include={"image_size", "seed", "threads", "files"}),
+        job.settings.model_dump(include={*RECORDED, "stainings", "stain_jitter"}),
         {name: file_digest(split / f"{name}.csv") for name in SPLITS},
         # The tables do not describe the crops, and the arrays are too large to be read for this.
         [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats],

@@ -14,10 +14,9 @@ of TensorFlow, and gives 96 % on training, 83 % on validation.
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from tissue.backbones.loading import load_embedder, spec_of
+from tissue.backbones.loading import is_onnx, load_embedder
 from tissue.common.files import write_table
 from tissue.common.runtime import set_up, train_on_all_gpus
 from tissue.config.command import run_command
@@ -46,21 +45,22 @@ def run(params: Params, root: Path = Path()) -> None:
     settings, split, embed = params.pretrained, root / "data/split", root / "data/embed"
     train, val, classes = read_split(split, "train"), read_split(split, "val"), read_classes(split)
     names = ["train", STAINED] if settings.stainings else ["train"]
-    features = [read_features(train.index["id"], name, embed) for name in names]
+    examples = [(read_features(train.index["id"], name, embed), train.labels) for name in names]
     val_features = read_features(val.index["id"], "val", embed)
     log = live_log(root / "plots/live/pretrained")
     head, history = train_head(
-        params, [(each, train.labels) for each in features], (val_features, val.labels),
-        classes=len(classes), several_gpus=train_on_all_gpus(), callbacks=[log],
+        params, examples, (val_features, val.labels), classes=len(classes),
+        several_gpus=train_on_all_gpus(), callbacks=[log],
     )  # fmt: skip
-    model, spec = head, spec_of(settings, image_size=train.images.shape[1])
-    if not spec.is_onnx:
+    model = head
+    if not is_onnx(settings):
+        backbone = load_embedder(settings, image_size=train.images.shape[1])
         crops = 0 if train.crops is None else train.crops.shape[1]
-        model = join_backbone(load_embedder(spec, threads=params.threads), head, crops=crops)
+        model = join_backbone(backbone, head, crops=crops)
     if settings.fine_tune_epochs:
-        tuned = fine_tune(model, train, val, params, callbacks=[log])
-        history = pd.concat([history, tuned.assign(phase=2)])
-        history["epoch"] = np.arange(1, len(history) + 1)
+        tuned = fine_tune(model, train, val, params, callbacks=[log]).assign(phase=2)
+        tuned["epoch"] += len(history)
+        history = pd.concat([history, tuned])
         probabilities = predict_views(model, val, views=val_features.shape[1], name="calibrate")
     else:
         probabilities = predict_features(head, val_features)

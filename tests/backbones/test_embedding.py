@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from tests.networks import PARAMS, Images
 from tissue.backbones import embedding
 from tissue.backbones.embedding import EmbedJob, embed_batch, embed_chunk, prefetch
-from tissue.backbones.loading import spec_of
 from tissue.chunks.files import Files
 from tissue.common.stains import augment_stains, views_per_staining
 
@@ -72,10 +71,8 @@ class TestChunks:
     RNG = np.random.default_rng(5)
     IMAGES = RNG.integers(60, 240, (75, 8, 8, 3), np.uint8)
     CROPS = RNG.integers(60, 240, (75, 2, 8, 8, 3), np.uint8)
-    JOB = EmbedJob(
-        spec=spec_of(PARAMS.pretrained, image_size=8), views=4, stainings=2, stain_jitter=0.6,
-        seed=1, threads=1, files=[],
-    )  # fmt: skip
+    SETTINGS = PARAMS.pretrained.model_copy(update={"views": 4})
+    JOB = EmbedJob(settings=SETTINGS, image_size=8, seed=1, threads=1, files=[])
 
     @pytest.mark.parametrize("crops", [True, False])
     @pytest.mark.parametrize("stained", [True, False])

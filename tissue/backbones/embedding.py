@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from tissue.backbones.loading import BackboneSpec, Embedder, load_embedder
+from tissue.backbones.loading import Embedder, is_onnx, load_embedder
 from tissue.chunks.files import Files
 from tissue.chunks.running import ROWS, Chunk
 from tissue.common.augmentation import dihedral
 from tissue.common.runtime import set_up
 from tissue.common.stains import augment_stains, views_per_staining
+from tissue.config.schema import Pretrained
 from tissue.data.features import STAINED
 from tissue.data.index import Dataset
 from tissue.data.shards import read_rows, shard_path, shards_of
@@ -26,23 +27,19 @@ Item = TypeVar("Item")
 
 
 class EmbedJob(BaseModel, frozen=True):
-    """All that decides what a chunk of images is embedded to.
+    """All that a process needs to know to embed chunks of images.
 
     Attributes:
-        spec: the network.
-        views: dihedral views of each image.
-        stainings: stain augmentations of each training image, for the features `STAINED`.
-        stain_jitter: standard deviation of the logarithm of the factors on the stains.
-        seed: of the stain augmentations.
+        settings: the network, views and stainings.
+        image_size: side of the images, in pixels.
+        seed: of the stainings.
         threads: of the network.
         files: names of the inputs of a chunk that the network is loaded from, the one that is
             given by path first; empty where the network finds its files itself.
     """
 
-    spec: BackboneSpec
-    views: int
-    stainings: int
-    stain_jitter: float
+    settings: Pretrained
+    image_size: int
     seed: int
     threads: int
     files: list[str]
@@ -144,12 +141,10 @@ def embed_chunk(
         job: the network, views and stains.
     """
     network = _load_network(json.dumps([job.model_dump(), inputs._asdict()], sort_keys=True))
-    copies = job.stainings if stained else 1
-    views = views_per_staining(job.views, copies) if stained else job.views
-
-    restain = partial(
-        augment_stains, stainings=job.stainings, jitter=job.stain_jitter, seed=job.seed
-    )
+    settings = job.settings
+    copies = settings.stainings if stained else 1
+    views = views_per_staining(settings.views, copies) if stained else settings.views
+    restain = partial(augment_stains, stainings=copies, jitter=settings.stain_jitter, seed=job.seed)
 
     def batches() -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8] | None]]:
         for first in range(start, start + count, BATCH):
@@ -170,11 +165,11 @@ def _load_network(described: str) -> Embedder:
     job = EmbedJob.model_validate(job_values)
     set_up(seed=job.seed, threads=job.threads)
     with Files(**inputs).download(job.files) as paths:
-        spec = job.spec
+        settings = job.settings
         if job.files:
-            key = "backbone" if spec.is_onnx else "weights"
-            spec = spec.model_copy(update={key: str(paths[job.files[0]])})
-        return load_embedder(spec, threads=job.threads)
+            key = "backbone" if is_onnx(settings) else "weights"
+            settings = settings.model_copy(update={key: str(paths[job.files[0]])})
+        return load_embedder(settings, image_size=job.image_size, threads=job.threads)
 
 
 def clear_network() -> None:
