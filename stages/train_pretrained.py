@@ -58,9 +58,8 @@ def run(params: Params, root: Path = Path()) -> None:
         crops = 0 if train.crops is None else train.crops.shape[1]
         model = join_backbone(backbone, head, crops=crops)
     if settings.fine_tune_epochs:
-        tuned = fine_tune(model, train, val, params, callbacks=[log]).assign(phase=2)
-        tuned["epoch"] += len(history)
-        history = pd.concat([history, tuned])
+        tuned = fine_tune(model, train, val, params, callbacks=[log])
+        history = pd.concat([history, tuned.assign(phase=2, epoch=tuned["epoch"] + len(history))])
         probabilities = predict_views(model, val, views=val_features.shape[1], name="calibrate")
     else:
         probabilities = predict_features(head, val_features)
