@@ -35,7 +35,7 @@ OTHER_SEED = 1000  # added to that of params.yaml
 TRAINING = 12  # images per class, which are not read but which split requires
 DRAWS = 1000
 DRAWN = "drawn"
-COLUMNS = "model part n donors accuracy low high confidence ece by_chance by_chance_95"
+COLUMNS = "model dataset n donors accuracy low high confidence ece by_chance by_chance_95"
 
 
 def draw(work: Path, params: Params, *, per_class: int, number: int) -> Dataset:
