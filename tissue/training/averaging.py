@@ -10,7 +10,7 @@ from tissue.training.batches import Batches
 
 
 class AveragedWeights(keras.callbacks.Callback):
-    """Set the weights to their mean over all steps from epoch `first` on.
+    """Set the weights to their mean over all steps from epoch `first` on, counted from 0.
 
     Stochastic weight averaging (Izmailov et al. 2018, arXiv 1803.05407) over every step, as
     Cha et al. (2021, arXiv 2102.08604) propose for test images that differ from training: the mean
@@ -19,7 +19,6 @@ class AveragedWeights(keras.callbacks.Callback):
     """
 
     def __init__(self, first: int) -> None:
-        """Average from epoch `first` on, counted from 0."""
         super().__init__()
         self.first, self.epoch, self.count = first, 0, 0
         self.variables = list[keras.Variable]()
@@ -87,8 +86,6 @@ def update_bn(model: keras.Model, train: Batches) -> None:
         for layer in model.layers
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
     ]
-    if not norms:
-        return
     momenta = [layer.momentum for layer in norms]
     sums = [np.zeros((2, *layer.moving_mean.shape)) for layer in norms]
     for layer in norms:

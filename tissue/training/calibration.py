@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
+from scipy.special import softmax
 
 from tissue.common.stains import augment_stains
 from tissue.data.index import Dataset
@@ -27,9 +28,7 @@ def temperature(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) 
     logits = np.log(np.maximum(probabilities, LEAST, dtype=np.float64))
 
     def loss(log_temperature: float) -> float:
-        scaled = logits / np.exp(log_temperature)
-        scaled = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
-        mean = (scaled / scaled.sum(axis=-1, keepdims=True)).mean(axis=2)
+        mean = softmax(logits / np.exp(log_temperature), axis=-1).mean(axis=2)
         of_label = np.take_along_axis(mean, labels[:, None, None], axis=-1)
         prior = (log_temperature / SPREAD) ** 2 / 2 / len(labels)
         return float(prior - np.log(np.maximum(of_label, LEAST)).mean())
