@@ -11,7 +11,7 @@ import pytest
 from tests.pipeline import ROOT, environment
 
 PROGRAM = """
-import json, sys
+import json, random, sys
 from pathlib import Path
 import keras
 import numpy as np
@@ -35,8 +35,11 @@ def train(several):
     keras.utils.set_random_seed(3)
     scratch = networks.SCRATCH.model_dump() | {"progressive": [], "epochs": 1, "dropout": 0.0}
     params = networks.changed_params(scratch=scratch, seed=1, batch_size=16)
-    # Two batches, the last of which is not full.
-    network, history = train_network(params, data(28), data(16), classes=3, several_gpus=several)
+    # Two batches, the last of which is not full, in the same order, which Keras draws.
+    seed = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: random.seed(0))
+    network, history = train_network(
+        params, data(28), data(16), classes=3, several_gpus=several, callbacks=[seed]
+    )
     return {
         "devices": tf.distribute.get_strategy().num_replicas_in_sync,
         "loss": history["loss"].tolist(),
@@ -66,7 +69,10 @@ print(json.dumps([one, two]))
 
 
 def test_two_devices_take_the_same_steps_as_one(tmp_path: Path) -> None:
-    """Takes a process of its own, since TensorFlow can divide the processor only at its start."""
+    """The one test of training on several GPUs: their results are those of a single one.
+
+    It needs a process of its own, since TensorFlow can divide the processor only at its start.
+    """
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(tmp_path)],
         cwd=tmp_path,
