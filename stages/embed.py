@@ -61,8 +61,8 @@ def run(params: Params, root: Path = Path()) -> None:
     ):
         partial.mkdir()
         clear_network()
+        written = [folder / chunk.name for chunk in chunks]
         for name, dataset in datasets.items():
-            written = [folder / chunk.name for chunk in chunks if chunk.name.startswith(f"{name}-")]
             join_chunks(name, dataset, written, partial)
             write_table(dataset.index[["id"]], partial / f"{name}.csv")
         write_json(settings.model_dump(include=set(RECORDED)), partial / NETWORK_FILE)

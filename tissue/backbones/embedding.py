@@ -54,14 +54,9 @@ def embed_batch(
 ) -> NDArray[np.float32]:
     """Return features float32 (N, views, D), or (N, views, 2 D) with crops.
 
-    The first D are those of the whole image in its dihedral views. The others are the mean over
-    the crops, the same in each view: crops differ enough without being turned.
-
-    Args:
-        network: from images to features.
-        images: uint8 (N, S, S, 3).
-        crops: uint8 (N, C, S, S, 3), or None.
-        views: number of dihedral views.
+    The first D are those of images uint8 (N, S, S, 3) in their dihedral views. The others are the
+    mean over their crops uint8 (N, C, S, S, 3), the same in each view: crops differ enough without
+    being turned.
     """
     batches = [dihedral(images, view) for view in range(views)]
     if crops is not None:
@@ -93,11 +88,9 @@ def prefetch(items: Iterator[Item]) -> Iterator[Item]:
 
 
 def embedding_chunks(datasets: Mapping[str, Dataset], job: EmbedJob) -> list[Chunk]:
-    """Cut all images into chunks for `embed_chunk`, none of which spans two files of an array.
+    """Cut datasets, by split or `STAINED` for the training images again, into chunks.
 
-    Args:
-        datasets: by split; under `STAINED` the training images again.
-        job: what is done with them.
+    They are for `embed_chunk`; none of them spans two files of an array.
     """
     chunks = []
     for name, dataset in datasets.items():
@@ -178,18 +171,17 @@ def clear_network() -> None:
 
 
 def join_chunks(name: str, dataset: Dataset, chunks: Sequence[Path], out: Path) -> None:
-    """Write `<name>.npy` to the folder `out`, the features of a dataset that chunks hold in order.
+    """Write `<name>.npy` to the folder `out`, the features of a dataset from its chunks in order.
 
     It is split into as many files as the array of the images.
     """
-    path = out / f"{name}.npy"
     for number, images in enumerate(shards_of(dataset.images)):
-        names = f"{name}-{number:04}-"
+        prefix = f"{name}-{number:04}-"
         features = [
             np.load(chunk, mmap_mode="r", allow_pickle=False)
             for chunk in chunks
-            if chunk.name.startswith(names)
+            if chunk.name.startswith(prefix)
         ]
-        shape = (len(images), *features[0].shape[1:])
-        array = np.lib.format.open_memmap(shard_path(path, number), "w+", features[0].dtype, shape)
+        path, shape = shard_path(out / f"{name}.npy", number), (len(images), *features[0].shape[1:])
+        array = np.lib.format.open_memmap(path, "w+", features[0].dtype, shape)
         np.concatenate(features, out=array)

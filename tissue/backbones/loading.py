@@ -28,12 +28,9 @@ def is_onnx(settings: Pretrained) -> bool:
 
 
 def load_embedder(settings: Pretrained, *, image_size: int, threads: int = 1) -> Embedder:
-    """Build a backbone of Keras, or open one from an ONNX file.
+    """Build a backbone of Keras, or open one from an ONNX file, which runs on so many threads.
 
-    Args:
-        settings: which backbone, its weights, and how it is read.
-        image_size: side S of the images, in pixels.
-        threads: of an ONNX file; `set_up` sets those of Keras.
+    `set_up` sets the threads of Keras.
 
     Raises:
         InputError: if a file cannot be found, does not fit, or is not the expected one.
@@ -56,13 +53,9 @@ def load_embedder(settings: Pretrained, *, image_size: int, threads: int = 1) ->
 def network_files(settings: Pretrained, *, image_size: int, download: bool) -> dict[str, Path]:
     """Return the files that a network is loaded from by name, the one given by path first.
 
-    ImageNet weights, which Keras finds itself, are returned only if they are downloaded.
-
-    Args:
-        settings: which backbone and weights.
-        image_size: side of the images, in pixels.
-        download: whether to download and check ImageNet weights here, once: processes that
-            download at the same time overwrite each other's file.
+    ImageNet weights, which Keras finds itself, are returned only if `download` is set: then they
+    are downloaded and checked here, once, since processes that download at the same time overwrite
+    each other's file.
 
     Raises:
         InputError: if a file is not the expected one, or cannot be downloaded.

@@ -20,10 +20,8 @@ LEAST = 1e-12  # probability whose logarithm is finite
 def temperature(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> float:
     """Return the most probable temperature for the mean probabilities of the views.
 
-    Args:
-        probabilities: of a softmax, (N, variants, views, classes), of images not trained on, each
-            in one variant or more, such as restained.
-        labels: class numbers (N,).
+    Probabilities (N, variants, views, classes) are those of a softmax on images not trained on, in
+    one or more variants, such as restained; labels are class numbers (N,).
     """
     logits = np.log(np.maximum(probabilities, LEAST, dtype=np.float64))
 

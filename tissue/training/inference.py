@@ -19,13 +19,10 @@ BATCH = 32
 def predict_views(
     model: keras.Model, dataset: Dataset, *, views: int, name: str
 ) -> NDArray[np.float32]:
-    """Return probabilities float32 (N, views, classes) of the images of a dataset.
+    """Return probabilities float32 (N, views, classes) of the images, and crops, of a dataset.
 
-    Args:
-        model: from images, and crops if the dataset has them, to probabilities.
-        dataset: whole images are turned, crops are not.
-        views: number of dihedral views.
-        name: in front of the progress bar.
+    Whole images are seen in so many dihedral views, crops are not turned. A progress bar shows
+    `name`.
     """
     return np.concatenate(list(_predict_batches(model, dataset, views=views, name=name)))
 

@@ -100,11 +100,8 @@ def build_scratch(
     of the one before, up to `max_width`; then the global average, because a dense layer over the
     whole map memorises a thousand images.
 
-    Args:
-        settings: widths, number of blocks, dropout and the side that images are shrunk to.
-        image_size: side S; None takes images of any side and does not shrink them.
-        classes: number of classes.
-        synchronized: whether batch normalisation spans all devices.
+    Without an `image_size` S it takes images of any side and does not shrink them. `synchronized`
+    batch normalisation spans all devices.
     """
     images = keras.Input((image_size, image_size, 3), name="image")
     resize = layers.Resizing(
