@@ -1,26 +1,28 @@
 """Size, features and speed of every backbone, as a table in Markdown.
 
-Random weights, since speed does not depend on them. An image a second counts the median of a few
-batches, after one that is not counted; each backbone in a process of its own, so that none runs in
-what another left behind.
+Weights are random, since speed does not depend on them. Images per second are the median of a few
+batches after a first one that does not count. Each backbone runs in a process of its own, so that
+none is affected by another.
 
 Run: python -m benchmarks.backbones
 Expected on two cores: see docs/backbones.md; about 4 minutes.
 """
 
 import argparse
-import multiprocessing
-import os
 import statistics
 import time
 from typing import NamedTuple
 
+import numpy as np
+
+from tissue.common.backbones import BACKBONES
+from tissue.common.runtime import process_pool, set_up
+from tissue.config.command import command
 from tissue.config.loading import load_params
-from tissue.config.schema import BACKBONES
 
 
 class Row(NamedTuple):
-    """What is measured of a backbone: weights, features, images a second."""
+    """What is measured of a backbone: weights, features, images per second."""
 
     parameters: int
     width: int
@@ -28,13 +30,10 @@ class Row(NamedTuple):
 
 
 def measure(key: str, *, image_size: int, batch: int, repeats: int, threads: int) -> Row:
-    """Run a backbone on images that are noise."""
-    import numpy as np
-
-    from tissue.backbones.build import build_backbone
-    from tissue.common.runtime import set_up
-
+    """Run a backbone on images of noise."""
     set_up(seed=0, threads=threads)
+    from tissue.backbones.build import build_backbone
+
     network = build_backbone(key, image_size=image_size, weights="random")
     shape = (batch, image_size, image_size, 3)
     images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
@@ -48,14 +47,13 @@ def measure(key: str, *, image_size: int, batch: int, repeats: int, threads: int
 
 
 def main() -> None:
-    """Print a row a backbone."""
+    """Print one row per backbone."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--backbones", nargs="+", default=BACKBONES, choices=BACKBONES)
     parser.add_argument("--image-size", type=int, default=224, help="side in pixels")
-    parser.add_argument("--batch", type=int, default=16, help="images a batch")
+    parser.add_argument("--batch", type=int, default=16, help="images per batch")
     parser.add_argument("--repeats", type=int, default=3, help="batches that are timed")
     arguments = parser.parse_args()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     settings = {
         "image_size": arguments.image_size,
         "batch": arguments.batch,
@@ -64,11 +62,12 @@ def main() -> None:
     }
     print("| backbone | parameters | D | images/s |\n|---|---:|---:|---:|")
     for key in arguments.backbones:
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            row = pool.apply(measure, (key,), settings)
+        with process_pool(1) as pool:
+            row = pool.submit(measure, key, **settings).result()
         speed = f"{row.speed:.2g}" if row.speed < 10 else f"{row.speed:.0f}"
         print(f"| {key} | {row.parameters / 1e6:.1f} M | {row.width} | {speed} |", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    with command("backbones"):
+        main()

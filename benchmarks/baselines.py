@@ -1,7 +1,7 @@
-"""What others do with the same images: the methods that `benchmarks.accuracy` compares with.
+"""The baselines of `benchmarks.accuracy`.
 
-Each takes the training part, the test images and a seed, trains, and returns for each of its models
-the predicted label of every test image, int64 (N,), with the seconds that it took.
+Each trains on the training set, and returns for each of its models the predicted label of every
+test image, int64 (N,), with the seconds that it took.
 """
 
 import time
@@ -59,7 +59,7 @@ def original_pretrained(
 ) -> dict[str, Answer]:
     """Train a dense layer of 128 and a softmax on a frozen backbone, without augmentation.
 
-    Since nothing varies, the backbone runs once over each image instead of once an epoch.
+    Since nothing varies, the backbone runs once over each image instead of once per epoch.
     """
     start = time.perf_counter()
     backbone = network()
@@ -77,9 +77,9 @@ def linear_probe(train: Dataset, test: Images, *, network: Network) -> dict[str,
     """Fit a logistic regression to the features of the frozen backbone, as `benchmarks.probe`."""
     start = time.perf_counter()
     backbone = network()
-    known = backbone.predict(np.asarray(train.images), batch_size=BATCH, verbose=0)
-    asked = backbone.predict(test, batch_size=BATCH, verbose=0)
-    predicted = probe.fit(known, train).predict(asked)
+    features = backbone.predict(np.asarray(train.images), batch_size=BATCH, verbose=0)
+    classifier = probe.fit(features, train)
+    predicted = classifier.predict(backbone.predict(test, batch_size=BATCH, verbose=0))
     return {"linear_probe": Answer(predicted, time.perf_counter() - start)}
 
 
@@ -95,7 +95,7 @@ def guide(
     """Follow keras.io's guide "Transfer learning & fine-tuning", with its epochs and rates.
 
     Random flips and turns, the frozen backbone, dropout, a dense layer; then everything is trained
-    at a hundredth of the rate. The backbone runs in inference mode throughout, as there.
+    at a hundredth of the rate. The backbone runs in inference mode throughout, as in the guide.
     """
     start = time.perf_counter()
     backbone = network()
@@ -119,7 +119,7 @@ def guide(
 def histogram_svm(train: Dataset, test: Images) -> dict[str, Answer]:
     """Classify colour histograms by a support vector machine with a Gaussian kernel.
 
-    The cost is chosen by cross-validation inside the training part, by group.
+    The cost is chosen by cross-validation within the training set, by group.
     """
     start = time.perf_counter()
     groups, labels = train.index["group"], train.labels

@@ -1,16 +1,14 @@
-"""What `embed` adds to the forward pass of its backbone: `python -m benchmarks.embed`.
+"""The overhead of `embed` over the forward passes of its backbone: `python -m benchmarks.embed`.
 
-Reads params.yaml, writes only to a temporary folder. Makes images and crops of noise as `split`
-hands them on, and runs in turn, in one process with the same threads: the bare forward pass over
-batches that lie in memory, of as many images as there are in all views, crops and stainings; and
-the stage, which reads them, turns and stains them, loads the backbone anew and writes features
-piece by piece.
+Reads params.yaml, writes only to a temporary folder. Makes images and crops of noise, as `split`
+writes them, and times in turn, in one process with the same threads: the bare forward passes of all
+views, crops and stainings, over batches in memory; and the stage, which reads, turns and stains
+images, loads the backbone, and writes features chunk by chunk.
 
 Expected: 0.9 or more of the bare forward pass. With few images, loading the backbone weighs more.
 """
 
 import argparse
-import os
 import tempfile
 import time
 from pathlib import Path
@@ -18,36 +16,37 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from stages import embed
+from tissue.backbones.embedding import BATCH
+from tissue.backbones.loading import load_embedder
 from tissue.common.files import write_table
 from tissue.common.names import SPLITS
-from tissue.common.runtime import quiet_import
+from tissue.common.runtime import set_up
+from tissue.common.stains import views_per_staining
+from tissue.config.command import command
 from tissue.config.loading import load_params
 from tissue.config.schema import Params
 
 
 def make_split(folder: Path, count: int, params: Params) -> None:
-    """Write what `embed` reads of `split`: most images in training, a batch in each other part."""
-    from tissue.backbones.embed_chunks import BATCH
-
+    """Write what `embed` reads of `split`: one batch for validation and test, the rest to train."""
     rng = np.random.default_rng(params.seed)
+    folder.mkdir(parents=True)
     side, crops = params.image_size, params.split.crops.count
-    for part in SPLITS:
-        rows = count - 2 * BATCH if part == "train" else BATCH
-        np.save(folder / f"{part}.npy", rng.integers(0, 256, (rows, side, side, 3), np.uint8))
+    for name in SPLITS:
+        rows = count - 2 * BATCH if name == "train" else BATCH
+        np.save(folder / f"{name}.npy", rng.integers(0, 256, (rows, side, side, 3), np.uint8))
         if crops:
             shape = (rows, crops, side, side, 3)
-            np.save(folder / f"{part}_crops.npy", rng.integers(0, 256, shape, np.uint8))
-        write_table(pd.DataFrame({"id": [f"{part}/{row}" for row in range(rows)]}),
-                    folder / f"{part}.csv")  # fmt: skip
+            np.save(folder / f"{name}_crops.npy", rng.integers(0, 256, shape, np.uint8))
+        index = pd.DataFrame({"id": [f"{name}/{row}" for row in range(rows)]})
+        write_table(index, folder / f"{name}.csv")
 
 
 def time_bare(passes: int, params: Params) -> float:
     """Return the seconds of the backbone's forward pass over so many images."""
-    from tissue.backbones.embed_chunks import BATCH
-
-    from tissue.prediction.classifier import frozen_network
-
-    network, side = frozen_network(params), params.image_size
+    side = params.image_size
+    network = load_embedder(params.pretrained, image_size=side, threads=params.threads)
     batch = np.random.default_rng(0).integers(0, 256, (BATCH, side, side, 3), np.uint8)
     network.predict_on_batch(batch)  # the first call builds the graph
     start = time.perf_counter()
@@ -56,24 +55,16 @@ def time_bare(passes: int, params: Params) -> float:
     return (time.perf_counter() - start) * passes / (passes // BATCH * BATCH)
 
 
-def time_stage(split: Path, out: Path, params: Params) -> float:
+def time_stage(root: Path, params: Params) -> float:
     """Return the seconds of the stage, loading the backbone included."""
-    from stages.embed import run_with
-
     start = time.perf_counter()
-    run_with(params.pretrained, seed=params.seed, threads=params.threads, split=split, out=out)
+    embed.run(params, root)
     return time.perf_counter() - start
 
 
-def compare(count: int, rounds: int, folder: Path, params: Params) -> list[float]:
-    """Print images a second of both, round by round; return what share the stage's are."""
-    from tissue.backbones.embed_chunks import BATCH
-
-    from tissue.common.stains import views_per_staining
-
-    split = folder / "split"
-    split.mkdir()
-    make_split(split, count, params)
+def compare(count: int, rounds: int, root: Path, params: Params) -> list[float]:
+    """Print images per second of both, round by round; return the shares of the stage."""
+    make_split(root / "data/split", count, params)
     crops, settings = params.split.crops.count, params.pretrained
     passes = count * (settings.views + crops)
     if settings.stainings:
@@ -83,7 +74,7 @@ def compare(count: int, rounds: int, folder: Path, params: Params) -> list[float
     print(f"{'bare, images/s':>16} {'embed, images/s':>16} {'share':>6}", flush=True)
     shares = []
     for _ in range(rounds):
-        bare, stage = time_bare(passes, params), time_stage(split, folder / "embed", params)
+        bare, stage = time_bare(passes, params), time_stage(root, params)
         shares.append(bare / stage)
         print(f"{passes / bare:16.1f} {passes / stage:16.1f} {shares[-1]:6.2f}", flush=True)
     return shares
@@ -97,10 +88,6 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1024, help="more than 64")
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with quiet_import():
-        from tissue.common.runtime import set_up
-
     params = load_params()
     set_up(seed=params.seed, threads=params.threads)
     with tempfile.TemporaryDirectory() as folder:
@@ -109,4 +96,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with command("embed"):
+        main()

@@ -1,15 +1,13 @@
-"""Frozen linear probe: how far a backbone's features go with nothing but a linear classifier.
+"""Frozen linear probe: a linear classifier of a backbone's features.
 
-Reads the train and test parts written by `split`. Standardised pooled features of one view, then
-logistic regression; its strength is chosen by cross-validation inside the training part, by group,
-so that no test image has a say.
+Reads the training and test set written by `split`. Fits logistic regression to standardised pooled
+features of one view; its strength is chosen by cross-validation within the training set, by group.
 
 Run: python -m benchmarks.probe --data data/split --weights embedded random
-Expected on the default phantom and on real tiles: see docs/pretraining.md.
+Expected on the default phantom and on real tiles: see benchmarks/results/probe.md.
 """
 
 import argparse
-import os
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +18,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
+from tissue.common.runtime import quiet_import
+from tissue.config.command import command
 from tissue.data.index import Dataset, read_split
 from tissue.data.shards import Array, Shards
 from tissue.metrics.intervals import Interval, Sampling, mean_interval
@@ -29,36 +29,31 @@ STRENGTHS = (1e-3, 1e-2, 1e-1)  # inverse regularisation, tried in this order
 
 def embed(images: Array | Shards, *, backbone: str, weights: str) -> NDArray[np.float32]:
     """Return the pooled features of every image, float32 (N, D)."""
-    import keras
+    with quiet_import():
+        import keras
 
-    from tissue.backbones.build import build_backbone
+        from tissue.backbones.build import build_backbone
 
-    keras.utils.set_random_seed(0)  # the random weights to compare with
+    keras.utils.set_random_seed(0)  # of the random weights
     network = build_backbone(backbone, image_size=images.shape[1], weights=weights)
     starts = tqdm(range(0, len(images), 32), desc=Path(weights).name, unit="batch")
     batches = [network.predict_on_batch(images[i : i + 32].astype(np.float32)) for i in starts]
     return np.concatenate(batches)
 
 
-def fit(features: NDArray[np.float32], part: Dataset) -> Pipeline:
+def fit(features: NDArray[np.float32], train: Dataset) -> Pipeline:
     """Return the fitted linear classifier."""
-    groups = part.index["group"]
-    folds = min(4, groups.nunique())
-    splits = StratifiedGroupKFold(folds).split(features, part.labels, groups)
+    groups = train.index["group"]
+    folds = StratifiedGroupKFold(min(4, groups.nunique())).split(features, train.labels, groups)
     classifier = LogisticRegressionCV(
-        Cs=list(STRENGTHS),
-        cv=list(splits),
-        scoring="accuracy",
-        l1_ratios=(0.0,),
-        max_iter=100,
-        tol=1e-2,
-        use_legacy_attributes=False,
-    )
-    return make_pipeline(StandardScaler(), classifier).fit(features, part.labels)
+        Cs=list(STRENGTHS), cv=list(folds), scoring="accuracy", l1_ratios=(0.0,), max_iter=100,
+        tol=1e-2, use_legacy_attributes=False,
+    )  # fmt: skip
+    return make_pipeline(StandardScaler(), classifier).fit(features, train.labels)
 
 
 def probe(data: Path, *, backbone: str, weights: str) -> tuple[float, Interval, int]:
-    """Return the test part's accuracy, its 95 % interval by group, and its number of images."""
+    """Return the accuracy on the test set, its 95 % interval by group, and the number of images."""
     train, test = read_split(data, "train"), read_split(data, "test")
     settings = {"backbone": backbone, "weights": weights}
     classifier = fit(embed(train.images, **settings), train)
@@ -68,18 +63,15 @@ def probe(data: Path, *, backbone: str, weights: str) -> tuple[float, Interval, 
 
 
 def main() -> None:
-    """Print one line a set of weights."""
+    """Print one line per set of weights."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, default=Path("data/split"), help="what `split` wrote")
     parser.add_argument("--backbone", default="mobilenet_v2_035", help="a key of the backbones")
     parser.add_argument(
-        "--weights",
-        nargs="+",
-        default=["random", "embedded"],
+        "--weights", nargs="+", default=["random", "embedded"],
         help="embedded, random, imagenet or paths of .weights.h5 files",
-    )
+    )  # fmt: skip
     arguments = parser.parse_args()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     lines = []
     for weights in arguments.weights:
         accuracy, (low, high), count = probe(
@@ -91,4 +83,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with command("probe"):
+        main()

@@ -4,9 +4,9 @@ Reads `data/split` and the weights of the backbone. Writes `data/embed/`: for tr
 and test an array of features float32 (images, views, D) and the ids of its rows; and
 `network.json`, the parameters that made them. Views are the dihedral turns and mirror images; where
 `split` kept crops at a higher magnification, the mean of their features follows that of the whole
-image. `train_stained` holds the training images once more, in other stains, so that the head learns
-what does not depend on them. The head then trains on these features in seconds, and a change of its
-parameters never runs the backbone again.
+image. `train_stained` holds the training images once more, restained, so that the head learns
+what does not depend on the stain. The head then trains on these features in seconds, and a change
+of its parameters never runs the backbone again.
 
 On the default, 1,080 images in 8 views and 4 crops through MobileNetV2 0.35, and 576 of them again
 in two stainings of 2 views and 4 crops, this takes about 90 s on two cores.
@@ -22,7 +22,7 @@ from tissue.backbones.embedding import (
     embedding_chunks,
     join_chunks,
 )
-from tissue.backbones.loading import network_files, spec_of
+from tissue.backbones.loading import network_files
 from tissue.chunks.running import Work, run_chunks
 from tissue.common.files import atomic_write, file_digest, write_json, write_table
 from tissue.common.names import SPLITS
@@ -34,7 +34,7 @@ from tissue.data.index import read_split
 
 
 def run(params: Params, root: Path = Path()) -> None:
-    """Embed every image of `data/split` in all views, those of training in other stains as well.
+    """Embed every image of `data/split` in all views, and training images restained as well.
 
     Raises:
         InputError: if the weights cannot be found or do not fit the backbone.
@@ -43,41 +43,44 @@ def run(params: Params, root: Path = Path()) -> None:
     datasets = {name: read_split(split, name) for name in SPLITS}
     if settings.stainings:
         datasets[STAINED] = datasets["train"]
-    spec = spec_of(settings, image_size=datasets["train"].images.shape[1])
-    on_ray = params.engine.kind == "ray"
-    files = network_files(spec, download=on_ray) if on_ray or spec.sha256 is None else {}
+    image_size, on_ray = datasets["train"].images.shape[1], params.engine.kind == "ray"
+    files = {}
+    if on_ray or settings.sha256 is None:
+        files = network_files(settings, image_size=image_size, download=on_ray)
     job = EmbedJob(
-        spec=spec, views=settings.views, stainings=settings.stainings,
-        stain_jitter=settings.stain_jitter, seed=params.seed, threads=params.threads,
+        settings=settings, image_size=image_size, seed=params.seed, threads=params.threads,
         files=list(files) if on_ray else [],
     )  # fmt: skip
     chunks = embedding_chunks(datasets, job)
-    inputs = {name: split / name for chunk in chunks for name in chunk.arguments["arrays"]}
-    state: list[Any] = [
-        job.model_dump(),
-        {name: file_digest(split / f"{name}.csv") for name in SPLITS},
-    ]
-    # The tables describe the images but not the crops; the arrays are too large to be read for it.
-    state.append(
-        [(name, (at := path.stat()).st_size, at.st_mtime_ns) for name, path in inputs.items()]
-    )
-    # Without a digest in the parameters, the name of a file would be all that is known of it.
-    state.append({name: file_digest(path) for name, path in files.items() if path.is_file()})
-    if on_ray:
-        inputs |= files
-    work = Work(embed_chunk, chunks, inputs, state)
+    arrays = {name: split / name for chunk in chunks for name in chunk.arguments["arrays"]}
+    inputs = arrays | files if on_ray else arrays
+    work = Work(embed_chunk, chunks, inputs, _state(job, split, arrays, files))
     with (
         run_chunks(work, out, params.engine, workers=0, threads=params.threads) as folder,
         atomic_write(out) as partial,
     ):
         partial.mkdir()
         clear_network()
+        written = [folder / chunk.name for chunk in chunks]
         for name, dataset in datasets.items():
-            parts = [folder / chunk.name for chunk in chunks if chunk.name.startswith(f"{name}-")]
-            join_chunks(name, dataset, parts, partial)
+            join_chunks(name, dataset, written, partial)
             write_table(dataset.index[["id"]], partial / f"{name}.csv")
-        recorded = settings.model_dump(include=set(RECORDED))
-        write_json(recorded, partial / NETWORK_FILE)
+        write_json(settings.model_dump(include=set(RECORDED)), partial / NETWORK_FILE)
+
+
+def _state(
+    job: EmbedJob, split: Path, arrays: dict[str, Path], files: dict[str, Path]
+) -> list[Any]:
+    stats = [(name, path.stat()) for name, path in arrays.items()]
+    return [
+        job.model_dump(include={"image_size", "seed", "threads", "files"}),
+        job.settings.model_dump(include={*RECORDED, "stainings", "stain_jitter"}),
+        {name: file_digest(split / f"{name}.csv") for name in SPLITS},
+        # The tables do not describe the crops, and the arrays are too large to be read for this.
+        [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats],
+        # Parameters without a digest hold no more of the network than the name of a file.
+        {name: file_digest(path) for name, path in files.items() if path.is_file()},
+    ]
 
 
 def main() -> None:

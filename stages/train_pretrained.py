@@ -1,11 +1,11 @@
 """Train a head on the cached features: `python -m stages.train_pretrained`.
 
-Reads the training and validation features of `data/embed`, those of training also in other stains,
-the labels in `data/split` and the weights of the backbone. Writes `data/models/pretrained.keras`,
-backbone and head in one file, which takes images in [0, 255] and, where `split` keeps crops, these
-as a second input, and returns class probabilities; and `plots/pretrained_history.csv`; each epoch
-is logged below `plots/live/pretrained` as soon as it ends. With a backbone from an ONNX file the
-model is the head alone, which takes its features.
+Reads the training and validation features of `data/embed`, restained ones included, the labels in
+`data/split` and the weights of the backbone. Writes `data/models/pretrained.keras`, backbone and
+head in one file, which takes images in [0, 255] and, where `split` keeps crops, these as a second
+input, and returns class probabilities; and `plots/pretrained_history.csv`; each epoch is logged
+below `plots/live/pretrained` as soon as it ends. With a backbone from an ONNX file the model is the
+head alone, which takes its features.
 
 With `pretrained.fine_tune_epochs` above 0 the top of the backbone is trained after the head, on the
 images themselves. On the default the head takes about 17 s on two cores, a quarter of it the import
@@ -14,10 +14,9 @@ of TensorFlow, and gives 96 % on training, 83 % on validation.
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from tissue.backbones.loading import load_embedder, spec_of
+from tissue.backbones.loading import is_onnx, load_embedder
 from tissue.common.files import write_table
 from tissue.common.runtime import set_up, train_on_all_gpus
 from tissue.config.command import run_command
@@ -28,7 +27,7 @@ from tissue.data.index import read_classes, read_split
 
 
 def run(params: Params, root: Path = Path()) -> None:
-    """Train the head, fine-tune if asked to, calibrate the probabilities, and save the model.
+    """Train the head, fine-tune if `fine_tune_epochs` is set, calibrate, and save the model.
 
     Args:
         params: `pretrained`, `seed`, `lr`, `batch_size` and `threads` are used.
@@ -44,26 +43,23 @@ def run(params: Params, root: Path = Path()) -> None:
     from tissue.training.saving import save_model
 
     settings, split, embed = params.pretrained, root / "data/split", root / "data/embed"
-    several_gpus = train_on_all_gpus()
     train, val, classes = read_split(split, "train"), read_split(split, "val"), read_classes(split)
-    features = [read_features(train.index["id"], "train", embed)]
-    if settings.stainings:
-        features.append(read_features(train.index["id"], STAINED, embed))
+    names = ["train", STAINED] if settings.stainings else ["train"]
+    examples = [(read_features(train.index["id"], name, embed), train.labels) for name in names]
     val_features = read_features(val.index["id"], "val", embed)
     log = live_log(root / "plots/live/pretrained")
     head, history = train_head(
-        params, [(each, train.labels) for each in features], (val_features, val.labels),
-        classes=len(classes), several_gpus=several_gpus, callbacks=[log],
+        params, examples, (val_features, val.labels), classes=len(classes),
+        several_gpus=train_on_all_gpus(), callbacks=[log],
     )  # fmt: skip
-    spec = spec_of(settings, image_size=train.images.shape[1])
     model = head
-    if not spec.is_onnx:
+    if not is_onnx(settings):
+        backbone = load_embedder(settings, image_size=train.images.shape[1])
         crops = 0 if train.crops is None else train.crops.shape[1]
-        model = join_backbone(load_embedder(spec, threads=params.threads), head, crops=crops)
+        model = join_backbone(backbone, head, crops=crops)
     if settings.fine_tune_epochs:
         tuned = fine_tune(model, train, val, params, callbacks=[log])
-        history = pd.concat([history, tuned.assign(phase=2)])
-        history["epoch"] = np.arange(1, len(history) + 1)
+        history = pd.concat([history, tuned.assign(phase=2, epoch=tuned["epoch"] + len(history))])
         probabilities = predict_views(model, val, views=val_features.shape[1], name="calibrate")
     else:
         probabilities = predict_features(head, val_features)

@@ -13,6 +13,10 @@ from ruamel.yaml import YAML
 
 from tests.pipeline import PARAMS, ROOT, environment
 
+# Before any test imports Keras.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ["KERAS_BACKEND"] = "tensorflow"
+
 TINY = {
     "image_size": 48,
     "fetch": {"phantom": {"train_per_class": 8, "test_per_class": 4, "size": 96}},
@@ -104,6 +108,11 @@ LONGEST = (
 )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Ignore a warning of NumPy: Keras calls it as its first version."""
+    config.addinivalue_line("filterwarnings", "ignore:__array__ implementation:DeprecationWarning")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest files, in the order in which they are named."""
     rank = {name: i for i, name in enumerate(LONGEST)}
@@ -116,6 +125,16 @@ def _runtime() -> None:
     from tissue.common.runtime import set_up
 
     set_up(seed=PARAMS["seed"], threads=PARAMS["threads"])
+
+
+@pytest.fixture
+def small_mobilenet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace MobileNetV2, which takes seconds to build, by two convolutions."""
+    import keras
+
+    from tests.networks import two_convolutions
+
+    monkeypatch.setattr(keras.applications, "MobileNetV2", two_convolutions)
 
 
 def made_once(name: str, make: Callable[[Path], object], factory: pytest.TempPathFactory) -> Path:

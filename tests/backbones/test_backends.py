@@ -9,21 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ["KERAS_BACKEND"] = "tensorflow"
-
-from tests import test_models
+from tests.networks import SIDE, four_classes
+from tests.pipeline import ROOT
 from tissue.training.saving import save_model
 
-ROOT = Path(__file__).parents[2]
-SIDE = test_models.SIDE
-
-
-# As in a notebook of somebody else: only what is in stages/models, without its TensorFlow runtime.
+# As in somebody's notebook: only the modules of networks, without the TensorFlow runtime.
 BUILD = f"""
 import numpy as np
 from tissue.backbones.build import build_backbone
-from tissue.training.head import build_head, join
+from tissue.training.head import build_head, join_backbone
 from tissue.training.scratch import build_scratch
 from tissue.config.loading import load_params
 
@@ -34,7 +28,7 @@ def build():
     head = build_head(features, load_params().pretrained, classes=4, seed=3)
     return {{
         "scratch": build_scratch(settings, image_size={SIDE}, classes=4),
-        "pretrained": join(backbone, head, crops=0),
+        "pretrained": join_backbone(backbone, head, crops=0),
     }}
 """
 PREDICT = (
@@ -59,15 +53,12 @@ print(keras.backend.backend(), *sorted({"tensorflow"} & set(sys.modules)))
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_probabilities_are_the_same(
-    backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_probabilities_are_the_same(backend: str, tmp_path: Path) -> None:
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
-    monkeypatch.chdir(ROOT)
     space: dict = {}
     exec(BUILD, space)
-    images, _ = test_models.four_classes(5)
+    images, _ = four_classes(5)
     np.save(tmp_path / "images.npy", images)
     expected = {}
     for name, model in space["build"]().items():
@@ -86,18 +77,18 @@ def test_probabilities_are_the_same(
         for kind in ("built", "loaded"):
             received = np.load(tmp_path / f"{name}_{kind}.npy", allow_pickle=False)
             assert np.allclose(received, probabilities, atol=1e-4), (name, kind)
-    # TensorFlow would stand behind it, if anything had brought it in.
+    # TensorFlow would follow, if anything had imported it.
     assert ended.stdout.split()[-1] == backend
 
 
 def test_only_the_runtime_and_the_gradients_name_tensorflow() -> None:
-    modules = sorted((ROOT / "stages").rglob("*.py"))
     named = [
         path.relative_to(ROOT).as_posix()
-        for path in modules
+        for folder in ("stages", "tissue")
+        for path in sorted((ROOT / folder).rglob("*.py"))
         if any(
             line.strip().startswith(("import tensorflow", "from tensorflow"))
             for line in path.read_text(encoding="utf-8").splitlines()
         )
     ]
-    assert named == ["tissue/error_analysis/gradcam.py", "tissue/common/runtime.py"]
+    assert named == ["tissue/common/runtime.py", "tissue/error_analysis/gradcam.py"]

@@ -1,6 +1,5 @@
-"""The benchmarks on images of a few pixels: that they run, and what they make of known answers."""
+"""The benchmarks on images of a few pixels: that they run, and their results on known input."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -8,19 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ["KERAS_BACKEND"] = "tensorflow"
-
 from benchmarks import ablation, accuracy, baselines, calibration, embed, scale
 from tests.conftest import update_params
+from tests.networks import SIDE, dataset, mobilenet, write_split
 from tests.pipeline import ROOT
-from tissue.common.files import write_json, write_table
 from tissue.config.loading import load_params
-from tissue.data.index import Dataset
+from tissue.config.schema import Params
 
-SIDE = 32
-CLASSES = ["blue", "dark", "red", "white"]
-GROUNDS = np.array([[60, 60, 200], [40, 40, 40], [200, 60, 60], [230, 230, 230]])
 TINY = {
     "seed": 1,
     "batch_size": 8,
@@ -28,67 +21,44 @@ TINY = {
     "pretrained": {"views": 1, "epochs": 2},
     "evaluate": {"bootstrap": 100},
 }
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
-
-def part(count: int, seed: int) -> Dataset:
-    """Noise on grounds of four colours, four images a donor."""
-    rng = np.random.default_rng(seed)
-    labels = np.arange(count) % 4
-    images = GROUNDS[labels][:, None, None] + rng.normal(0, 20, (count, SIDE, SIDE, 3))
-    index = pd.DataFrame(
-        {
-            "id": [f"{seed}/{row}.png" for row in range(count)],
-            "class": np.array(CLASSES)[labels],
-            "label": labels,
-            "group": [f"{seed}/{row // 4}" for row in range(count)],
-        }
-    )
-    return Dataset(np.clip(images, 0, 255).astype(np.uint8), index)
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    folder = tmp_path / "split"
-    folder.mkdir()
-    write_json(CLASSES, folder / "classes.json")
-    for seed, (name, count) in enumerate({"train": 24, "val": 16, "test": 12}.items()):
-        images, index, _ = part(count, seed)
-        np.save(folder / f"{name}.npy", images)
-        write_table(index, folder / f"{name}.csv")
-    return folder
+    write_split(tmp_path / "split")
+    return tmp_path / "split"
 
 
 @pytest.fixture
-def params(tmp_path: Path) -> Path:
+def params_file(tmp_path: Path) -> Path:
     path = tmp_path / "params.yaml"
     path.write_bytes((ROOT / "params.yaml").read_bytes())
     update_params(path, TINY)
     return path
 
 
+@pytest.fixture
+def params(params_file: Path) -> Params:
+    return load_params(params_file)
+
+
 class TestAccuracy:
-    def test_a_row_a_model_and_ours_against_the_others(
-        self, data: Path, params: Path, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.usefixtures("small_mobilenet")
+    def test_one_row_per_model_and_ours_against_the_others(
+        self, data: Path, params: Params, tmp_path: Path
     ) -> None:
-        monkeypatch.chdir(ROOT)
         methods = ["ours", "original_scratch", "linear_probe", "histogram_svm"]
-        values = load_params(params)
-        table, right = accuracy.measure(data, methods, params=values, seeds=[1], weights="embedded")
-        assert list(table["method"]) == [
-            "ours_scratch",
-            "ours_pretrained",
-            "original_scratch",
-            "linear_probe",
-            "histogram_svm",
-        ]
+        weights = str(tmp_path / "a.weights.h5")
+        mobilenet().get_layer("mobilenet_v2_035").save_weights(weights)
+        table, right = accuracy.measure(data, methods, params=params, seeds=[1], weights=weights)
+        assert list(table["method"]) == ["ours_scratch", "ours_pretrained", *methods[1:]]
         assert all(array.shape == (1, 12) for array in right.values())
         assert (table["n"] == 12).all()
         assert (table["low"] <= table["accuracy"]).all()
         assert (table["accuracy"] <= table["high"]).all()
-        # Four colours are no task for a histogram of colours.
+        # Four colours are easy for a histogram of colours.
         assert right["histogram_svm"].all()
-        pairs = accuracy.against(right, part(12, 2).index["group"])
+        pairs = accuracy.against(right, dataset(12).index["group"])
         assert len(pairs) == 6
 
     def test_paired_test_counts_images_that_only_one_gets_right(self) -> None:
@@ -107,10 +77,10 @@ class TestAccuracy:
         assert accuracy.parse(["--set", "lr=1e-4"]).set == {"lr": "1e-4"}
         with pytest.raises(SystemExit):
             accuracy.parse(["--set", "lr=1,2"])
-        assert "expected one value a key. Received: lr=1,2" in capsys.readouterr().err
+        assert "expected one value per key. Received: lr=1,2" in capsys.readouterr().err
 
-    def test_histograms_sum_to_one_and_tell_colours(self) -> None:
-        images, index, _ = part(8, 0)
+    def test_histograms_sum_to_one_and_distinguish_colours(self) -> None:
+        images, index, _ = dataset(8)
         rows = baselines.histograms(images) ** 2
         assert rows.shape == (8, 512)
         assert np.allclose(rows.sum(axis=1), 1)
@@ -119,18 +89,15 @@ class TestAccuracy:
 
 
 class TestAblation:
-    def test_every_change_is_one_that_params_can_hold(self) -> None:
+    def test_every_change_is_valid_and_changes_a_parameter(self) -> None:
         params = load_params(ROOT / "params.yaml")
         for name, change in ablation.CHANGES.items():
             values = ablation.changed(params, change)
             assert (values == params) == (name == "default"), name
 
-    def test_folds_keep_groups_together_and_a_change_is_compared(
-        self, data: Path, params: Path
-    ) -> None:
-        settings, pooled = load_params(params), ablation.pool(data, groups="given")
-        how = {"folds": [0, 1], "of": 2, "seeds": 1}
-        default = ablation.cross_validate(pooled, settings, **how)
+    def test_folds_keep_groups_together(self, data: Path, params: Params) -> None:
+        pooled = ablation.pool(data, groups="given")
+        default = ablation.cross_validate(pooled, params, folds=[0, 1], of=2, seeds=1)
         assert sorted(default["id"]) == sorted(pooled.index["id"])
         assert (default.groupby("group")["run"].nunique() == 1).all()
         row = ablation.summarise("default", default, default)
@@ -138,23 +105,23 @@ class TestAblation:
         assert row[1] == pytest.approx(default["right"].mean())
         assert row[4:7] == (0, 0, 0)
 
-    def test_command_prints_a_row_a_change(
+    def test_command_prints_one_row_per_change(
         self,
         data: Path,
-        params: Path,
+        params_file: Path,
         monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
-        monkeypatch.chdir(params.parent)
-        options = ["--only", "default", "mixup 0.2", "--folds", "0", "--of", "2"]
+        monkeypatch.chdir(params_file.parent)
+        options = ["--only", "default", "no dropout", "--folds", "0", "--of", "2"]
         monkeypatch.setattr(sys, "argv", ["ablation", "--data", str(data), *options])
         ablation.main()
         heading, *rows = capsys.readouterr().out.splitlines()
         assert heading.split() == ablation.COLUMNS.split()
-        assert [row[:24].strip() for row in rows] == ["default", "mixup 0.2"]
+        assert [row[:24].strip() for row in rows] == ["default", "no dropout"]
         assert all(len(row[24:].split()) == 8 for row in rows)
 
-    def test_like_coloured_images_of_a_class_are_a_group(self, data: Path) -> None:
+    def test_images_of_a_class_with_like_colours_are_a_group(self, data: Path) -> None:
         pooled = ablation.pool(data, groups="colour")
         for group, rows in pooled.index.groupby("group"):
             assert rows["label"].nunique() == 1, group
@@ -165,21 +132,21 @@ class TestCalibration:
         sure = pd.DataFrame({"class": ["a"] * 400, "confidence": 1.0})
         assert (calibration.chance(sure, draws=10) == 0).all()
         errors = calibration.chance(sure.assign(confidence=0.5), draws=200)
-        # Of one bin: the mean distance of a normal distribution.
+        # With one bin: the mean absolute value of a normal distribution.
         assert errors.mean() == pytest.approx(0.5 / 20 * np.sqrt(2 / np.pi), rel=0.1)
 
 
 class TestEmbed:
-    def test_the_stage_is_held_against_the_bare_forward_pass(
-        self, params: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    def test_the_stage_is_compared_with_the_bare_forward_pass(
+        self, params_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        update_params(params, {"image_size": SIDE, "split": {"crops": {"count": 1}}})
-        shares = embed.compare(80, 1, tmp_path, load_params(params))
+        update_params(params_file, {"image_size": SIDE, "split": {"crops": {"count": 1}}})
+        shares = embed.compare(80, 1, tmp_path, load_params(params_file))
         assert len(shares) == 1
         assert shares[0] > 0
-        # 80 images in a view and a crop, and 16 for training in two stainings of both.
+        # 80 images in one view and one crop, and 16 of them in two stainings of both.
         assert "224 forward passes of mobilenet_v2_035" in capsys.readouterr().out
-        assert np.load(tmp_path / "embed/train.npy").shape == (16, 1, 2 * 1280)
+        assert np.load(tmp_path / "data/embed/train.npy").shape == (16, 1, 2 * 1280)
 
 
 class TestScale:

@@ -30,40 +30,37 @@ def build_backbone(
 ) -> keras.Model:
     """Build a frozen backbone that maps images in [0, 255] (N, S, S, 3) to float32 (N, D).
 
-    The features are the means over the last maps at each of the strides, one after the other; the
-    layers above the largest are left out.
+    The features are the means over the last maps at each stride, concatenated; layers above the
+    largest stride are left out.
 
     Args:
         key: a key of `BACKBONES`.
         image_size: side S of the images, in pixels.
         weights: `embedded`, `imagenet`, `random` or the path of a `.weights.h5` file.
-        strides: pixels of an image from one place of a map to the next: 2, 4, 8, 16 or 32.
-        sha256: expected digest of the file of the weights, if any.
+        strides: of the maps, in pixels of the image: 2, 4, 8, 16 or 32.
+        sha256: expected digest of the weights file, if any.
 
     Raises:
-        ValueError: if the weights cannot be found, do not fit, or are not the expected ones.
+        InputError: if the weights cannot be found, do not fit, or are not the expected ones.
     """
-    spec = BACKBONES[key]
-    network = getattr(keras.applications, spec.application)(
-        input_shape=(image_size, image_size, 3),
-        include_top=False,
-        weights=None,
-        pooling="avg",
-        **{"name": key, **spec.options},
-    )
+    backbone = BACKBONES[key]
+    network = getattr(keras.applications, backbone.application)(
+        input_shape=(image_size, image_size, 3), include_top=False, weights=None, pooling="avg",
+        **{"name": key, **backbone.options},
+    )  # fmt: skip
     if weights != "random":
-        _load(network, key, weights, sha256)
-    network = _pooled_at(network, strides)
+        _load_weights(network, key, weights, sha256)
+    network = _pool_at(network, strides)
     network.trainable = False
     images = keras.Input((image_size, image_size, 3), name="image")
     # training=False keeps batch normalisation frozen, also while the network is fine-tuned.
-    features = network(_scale(images, spec.scaling), training=False)
+    features = network(_scale(images, backbone.scaling), training=False)
     return keras.Model(images, features, name="backbone")
 
 
-def _pooled_at(network: keras.Model, strides: Sequence[int]) -> keras.Model:
+def _pool_at(network: keras.Model, strides: Sequence[int]) -> keras.Model:
     side = network.input_shape[1]
-    means, chosen = [], []
+    means, chosen = [], set()
     for stride in strides:
         sides = (side // stride, -(-side // stride))
         at_stride = [
@@ -80,10 +77,10 @@ def _pooled_at(network: keras.Model, strides: Sequence[int]) -> keras.Model:
             )
         pool = layers.GlobalAveragePooling2D(name=f"mean_at_{stride}")
         means.append(pool(at_stride[-1].output))
-        chosen.append(at_stride[-1].name)
-    if len(set(chosen)) < len(chosen):
+        chosen.add(at_stride[-1].name)
+    if len(chosen) < len(strides):
         raise InputError(
-            f"pretrained.strides: expected strides whose maps are not the same. Received: "
+            f"pretrained.strides: expected strides with different maps. Received: "
             f"{list(strides)}, for images of {side} pixels. Take one out, or set a larger "
             "image_size."
         )
@@ -92,7 +89,7 @@ def _pooled_at(network: keras.Model, strides: Sequence[int]) -> keras.Model:
 
 
 def _scale(images: keras.KerasTensor, scaling: str) -> keras.KerasTensor:
-    # With layers that any Keras loads without running code from the file.
+    # Only layers that any Keras loads without running code from the file.
     if scaling == "tf":
         return layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(images)
     if scaling == "torch":
@@ -108,25 +105,28 @@ def _scale(images: keras.KerasTensor, scaling: str) -> keras.KerasTensor:
 
 
 def values_digest(network: keras.Model) -> str:
-    """Return the sha256 of the values of all weights, whatever file they came in."""
+    """Return the sha256 of the values of all weights, whichever file they came in."""
     digest = hashlib.sha256()
     for values in network.get_weights():
         digest.update(values.astype("<f4").tobytes())
     return digest.hexdigest()
 
 
-def _load(network: keras.Model, key: str, weights: str, sha256: str | None) -> None:
-    named = weights in ("embedded", "imagenet")
-    path = Path(weights) if not named else EMBEDDED_WEIGHTS
+def _load_weights(network: keras.Model, key: str, weights: str, sha256: str | None) -> None:
     if weights == "imagenet":
-        path = downloaded(key)
+        path = download_weights(key)
+    else:
+        path = EMBEDDED_WEIGHTS if weights == "embedded" else Path(weights)
     if not path.is_file():
         raise InputError(
             f"pretrained.weights: expected embedded, imagenet or a .weights.h5 file. Received: "
             f"{path}, which does not exist under {Path.cwd()}."
         )
-    if sha256 is not None:
-        _check_file(path, sha256)
+    if sha256 is not None and (received := file_digest(path)) != sha256:
+        raise InputError(
+            f"{path}: expected sha256 {sha256} (pretrained.sha256). Received: {received}. "
+            "Download the file again, or correct the digest."
+        )
     try:
         network.load_weights(path)
         _check_count(network, path)
@@ -140,7 +140,7 @@ def _load(network: keras.Model, key: str, weights: str, sha256: str | None) -> N
 
 
 def _check_count(network: keras.Model, path: Path) -> None:
-    # Keras looks for what the network needs, and would pass over all that a larger one has besides.
+    # Keras loads what the network needs and ignores what a file of a larger one holds besides.
     if not path.name.endswith(".weights.h5"):
         return
     arrays: list[str] = []
@@ -152,48 +152,36 @@ def _check_count(network: keras.Model, path: Path) -> None:
         raise ValueError(f"{len(arrays)} arrays instead of {len(network.variables)}")
 
 
-def downloaded(key: str) -> Path:
-    """Return the file of the ImageNet weights of a backbone, downloaded where it is not there.
+def download_weights(key: str) -> Path:
+    """Return the file of a backbone's ImageNet weights, downloaded if it is not there yet.
 
     Raises:
         InputError: if it cannot be downloaded.
     """
-    spec = BACKBONES[key]
-    name = Path(spec.file).name
+    file, file_hash = BACKBONES[key].file, BACKBONES[key].file_hash
     try:
         return Path(
             keras.utils.get_file(
-                name, KERAS_FILES + spec.file, cache_subdir="models", file_hash=spec.file_hash
+                Path(file).name, KERAS_FILES + file, cache_subdir="models", file_hash=file_hash
             )
         )
     except Exception as error:  # noqa: BLE001  Keras raises no narrower class
         raise InputError(
-            f"pretrained.weights: expected to download {KERAS_FILES}{spec.file}. Received: "
-            f"{error}. Without a network, fetch that file elsewhere and put it into the folder "
-            "models of KERAS_HOME (by default ~/.keras), or set pretrained.weights to embedded or "
-            "to a file."
+            f"pretrained.weights: expected to download {KERAS_FILES}{file}. Received: {error}. "
+            "Without a network, download that file elsewhere and put it into the folder models of "
+            "KERAS_HOME (by default ~/.keras), or set pretrained.weights to embedded or to a file."
         ) from None
 
 
-def _check_file(path: Path, expected: str) -> None:
-    received = file_digest(path)
-    if received != expected:
-        raise InputError(
-            f"{path}: expected sha256 {expected} (pretrained.sha256). Received: {received}. "
-            "Fetch the file again, or correct the digest."
-        )
-
-
 def _check_values(network: keras.Model, key: str, path: Path) -> None:
-    expected = BACKBONES[key].values_sha256
     if BACKBONES[key].file_hash is not None:
         return  # Keras has checked the file
+    expected = BACKBONES[key].values_sha256
     if expected is None:
-        received = file_digest(path)
         raise InputError(
             f"pretrained.sha256: expected the digest of {path.name}, since Keras publishes none "
-            f"and downloads without a check. Received: null; the file that came has {received}. "
-            "If you trust it, set pretrained.sha256 to that."
+            "and downloads without a check. Received: null; the downloaded file has "
+            f"{file_digest(path)}. If you trust it, set pretrained.sha256 to that."
         )
     if values_digest(network) != expected:
         raise InputError(

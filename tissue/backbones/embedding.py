@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from tissue.backbones.loading import BackboneSpec, Embedder, load_embedder
+from tissue.backbones.loading import Embedder, is_onnx, load_embedder
 from tissue.chunks.files import Files
 from tissue.chunks.running import ROWS, Chunk
 from tissue.common.augmentation import dihedral
 from tissue.common.runtime import set_up
 from tissue.common.stains import augment_stains, views_per_staining
+from tissue.config.schema import Pretrained
 from tissue.data.features import STAINED
 from tissue.data.index import Dataset
 from tissue.data.shards import read_rows, shard_path, shards_of
@@ -26,23 +27,19 @@ Item = TypeVar("Item")
 
 
 class EmbedJob(BaseModel, frozen=True):
-    """All that decides what a chunk of images is embedded to.
+    """All that a process needs to know to embed chunks of images.
 
     Attributes:
-        spec: the network.
-        views: dihedral views of each image.
-        stainings: of each training image, of the features `STAINED`.
-        stain_jitter: standard deviation of the logarithm of the factors on the stains.
+        settings: the network, views and stainings.
+        image_size: side of the images, in pixels.
         seed: of the stainings.
         threads: of the network.
-        files: names, among the inputs of a chunk, of the files that the network is loaded from, the
-            first of which is given by path; empty where it finds them itself.
+        files: names of the inputs of a chunk that the network is loaded from, the one that is
+            given by path first; empty where the network finds its files itself.
     """
 
-    spec: BackboneSpec
-    views: int
-    stainings: int
-    stain_jitter: float
+    settings: Pretrained
+    image_size: int
     seed: int
     threads: int
     files: list[str]
@@ -57,66 +54,56 @@ def embed_batch(
 ) -> NDArray[np.float32]:
     """Return features float32 (N, views, D), or (N, views, 2 D) with crops.
 
-    The first D are those of the whole image in its dihedral views. The others are the mean over
-    the crops, the same in each view: crops differ enough to need no turning.
-
-    Args:
-        network: from images to features.
-        images: uint8 (N, S, S, 3).
-        crops: uint8 (N, C, S, S, 3), or None.
-        views: number of dihedral views.
+    The first D are those of images uint8 (N, S, S, 3) in their dihedral views. The others are the
+    mean over their crops uint8 (N, C, S, S, 3), the same in each view: crops differ enough without
+    being turned.
     """
-    batches = network_inputs(images, crops, views=views)
-    return pool_views([predict_once(network, batch) for batch in batches], views=views)
+    batches = [dihedral(images, view) for view in range(views)]
+    if crops is not None:
+        batches.extend(np.moveaxis(crops, 1, 0))
+    outputs = [predict_once(network, b) for b in prefetch(map(np.ascontiguousarray, batches))]
+    whole = np.stack(outputs[:views], axis=1)
+    if crops is None:
+        return whole
+    pooled = np.mean(outputs[views:], axis=0)[:, None]
+    return np.concatenate([whole, np.repeat(pooled, views, axis=1)], axis=2)
 
 
 def predict_once(network: Embedder, batch: NDArray) -> NDArray[np.float32]:
-    """Return what a network gives for a batch, one row for each of its rows.
+    """Return the output of a network for a batch, one row for each of its rows.
 
-    A Keras model that was made to be trained on several GPUs runs the whole batch on each of them,
-    and gives the rows of the first GPU, then those of the next.
+    A Keras model that was built to be trained on several GPUs runs the whole batch on each of them,
+    and returns the rows of the first GPU, then those of the next.
     """
     return network.predict_on_batch(batch)[: len(batch)]
 
 
-def network_inputs(
-    images: NDArray[np.uint8], crops: NDArray[np.uint8] | None, *, views: int
-) -> Iterator[NDArray[np.uint8]]:
-    """Yield what the network is given: images (N, S, S, 3) in each view, then crop after crop."""
-    for view in range(views):
-        yield np.ascontiguousarray(dihedral(images, view))
-    if crops is not None:
-        for crop in range(crops.shape[1]):
-            yield np.ascontiguousarray(crops[:, crop])
-
-
-def pool_views(outputs: Sequence[NDArray[np.float32]], *, views: int) -> NDArray[np.float32]:
-    """Return features as `embed_batch` does from the network's output for each of its inputs."""
-    whole = np.stack(outputs[:views], axis=1)
-    if len(outputs) == views:
-        return whole
-    crops = np.mean(outputs[views:], axis=0)[:, None]
-    return np.concatenate([whole, np.repeat(crops, views, axis=1)], axis=2)
+def prefetch(items: Iterator[Item]) -> Iterator[Item]:
+    """Yield the items; a thread prepares the next one while the caller works on the last."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = thread.submit(next, items, None)
+            yield item
 
 
 def embedding_chunks(datasets: Mapping[str, Dataset], job: EmbedJob) -> list[Chunk]:
-    """Cut all images into chunks for `embed_chunk`, none of them across two files of an array.
+    """Cut datasets, by split or `STAINED` for the training images again, into chunks.
 
-    Args:
-        datasets: by name, what `split` wrote; as `STAINED` the training images once more.
-        job: what is done with them.
+    They are for `embed_chunk`; none of them spans two files of an array.
     """
     chunks = []
     for name, dataset in datasets.items():
         stained = name == STAINED
-        source = "train" if stained else name
+        split = "train" if stained else name
         suffixes = [""] if dataset.crops is None else ["", "_crops"]
         for number, rows in enumerate(map(len, shards_of(dataset.images))):
-            arrays = [shard_path(Path(f"{source}{end}.npy"), number).name for end in suffixes]
+            arrays = [shard_path(Path(f"{split}{end}.npy"), number).name for end in suffixes]
             for start in range(0, rows, ROWS):
                 count = min(ROWS, rows - start)
                 arguments = {
-                    "arrays": arrays, "start": start, "count": count, "stained": stained, "job": job,
+                    "arrays": arrays, "start": start, "count": count,
+                    "stained": stained, "job": job,
                 }  # fmt: skip
                 about = f"rows {start} to {start + count - 1} of {arrays[0]}"
                 file = f"{name}-{number:04}-{start:08}.npy"
@@ -138,86 +125,63 @@ def embed_chunk(
 
     Args:
         out: .npy file to write.
-        inputs: files by name: those of the arrays, and those of the network.
-        arrays: name of the array of images uint8 (N, S, S, 3) and, where there are crops, of theirs
-            uint8 (N, C, S, S, 3).
+        inputs: files by name: the arrays, and what the network is loaded from.
+        arrays: name of the array of images uint8 (N, S, S, 3) and, if there are crops, of the array
+            of crops uint8 (N, C, S, S, 3).
         start: number of the first row.
         count: number of rows.
-        stained: whether in other stains, as `augment_stains` gives them.
+        stained: whether the images are restained by `augment_stains`.
         job: the network, views and stains.
     """
-    network = _network(json.dumps([job.model_dump(), inputs._asdict()], sort_keys=True))
-    copies = job.stainings if stained else 1
-    views = views_per_staining(job.views, copies) if stained else job.views
-    batches = [
-        slice(at, min(at + BATCH, start + count)) for at in range(start, start + count, BATCH)
-    ]
+    network = _load_network(json.dumps([job.model_dump(), inputs._asdict()], sort_keys=True))
+    settings = job.settings
+    copies = settings.stainings if stained else 1
+    views = views_per_staining(settings.views, copies) if stained else settings.views
+    restain = partial(augment_stains, stainings=copies, jitter=settings.stain_jitter, seed=job.seed)
 
-    def prepared() -> Iterator[NDArray[np.uint8]]:
-        for rows in batches:
+    def batches() -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8] | None]]:
+        for first in range(start, start + count, BATCH):
+            rows = slice(first, min(first + BATCH, start + count))
             images, *crops = (read_rows(inputs.open(name), rows) for name in arrays)
-            both = images, crops[0] if crops else None
-            for other in _restained(*both, job) if stained else [both]:
-                yield from network_inputs(*other, views=views)
+            batch = images, crops[0] if crops else None
+            yield from restain(*batch) if stained else [batch]
 
-    outputs = [network.predict_on_batch(batch) for batch in prefetch(prepared())]
-    each = len(outputs) // (len(batches) * copies)
-    features = [
-        pool_views(outputs[i : i + each], views=views) for i in range(0, len(outputs), each)
-    ]
-    of_each = [np.concatenate(features[number::copies]) for number in range(copies)]
-    np.save(out, np.concatenate(of_each, axis=1))
-
-
-def _restained(
-    images: NDArray[np.uint8], crops: NDArray[np.uint8] | None, job: EmbedJob
-) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8] | None]]:
-    return augment_stains(
-        images, crops, stainings=job.stainings, jitter=job.stain_jitter, seed=job.seed
-    )
-
-
-def prefetch(items: Iterator[Item]) -> Iterator[Item]:
-    """Yield the items; a thread makes the next one while the caller works on the last."""
-    with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(next, items, None)
-        while (item := coming.result()) is not None:
-            coming = thread.submit(next, items, None)
-            yield item
+    features = [embed_batch(network, *batch, views=views) for batch in prefetch(batches())]
+    by_copy = [np.concatenate(features[copy::copies]) for copy in range(copies)]
+    np.save(out, np.concatenate(by_copy, axis=1))
 
 
 @lru_cache(maxsize=1)
-def _network(described: str) -> Embedder:
+def _load_network(described: str) -> Embedder:
     # One per process: loading takes seconds, running a chunk not many more.
-    settings, inputs = json.loads(described)
-    job = EmbedJob.model_validate(settings)
+    job_values, inputs = json.loads(described)
+    job = EmbedJob.model_validate(job_values)
     set_up(seed=job.seed, threads=job.threads)
     with Files(**inputs).download(job.files) as paths:
-        spec = job.spec
-        for first in list(paths.values())[:1]:
-            key = "backbone" if spec.is_onnx else "weights"
-            spec = spec.model_copy(update={key: str(first)})
-        return load_embedder(spec, threads=job.threads)
+        settings = job.settings
+        if job.files:
+            key = "backbone" if is_onnx(settings) else "weights"
+            settings = settings.model_copy(update={key: str(paths[job.files[0]])})
+        return load_embedder(settings, image_size=job.image_size, threads=job.threads)
 
 
 def clear_network() -> None:
     """Free the network that `embed_chunk` has loaded in this process."""
-    _network.cache_clear()
+    _load_network.cache_clear()
 
 
 def join_chunks(name: str, dataset: Dataset, chunks: Sequence[Path], out: Path) -> None:
-    """Write `<name>.npy` to the folder `out`, the features of a dataset that chunks hold in order.
+    """Write `<name>.npy` to the folder `out`, the features of a dataset from its chunks in order.
 
-    It has as many files as the array of the images.
+    It is split into as many files as the array of the images.
     """
-    path = out / f"{name}.npy"
     for number, images in enumerate(shards_of(dataset.images)):
-        names = f"{name}-{number:04}-"
+        prefix = f"{name}-{number:04}-"
         features = [
             np.load(chunk, mmap_mode="r", allow_pickle=False)
             for chunk in chunks
-            if chunk.name.startswith(names)
+            if chunk.name.startswith(prefix)
         ]
-        shape = (len(images), *features[0].shape[1:])
-        array = np.lib.format.open_memmap(shard_path(path, number), "w+", features[0].dtype, shape)
+        path, shape = shard_path(out / f"{name}.npy", number), (len(images), *features[0].shape[1:])
+        array = np.lib.format.open_memmap(path, "w+", features[0].dtype, shape)
         np.concatenate(features, out=array)

@@ -1,7 +1,7 @@
 """A backbone from an ONNX file, run by onnxruntime without the framework it was trained in.
 
-The packages are those of requirements-onnx.txt. An ONNX file is data, but it may name other files
-as its weights and may be anything but a network of images: it is checked before it is run.
+It needs the packages of requirements-onnx.txt. An ONNX file is data, but it may name any file as
+its weights and need not hold a network of images, so it is checked before it is run.
 """
 
 import hashlib
@@ -34,15 +34,15 @@ class OnnxBackbone:
 
         Args:
             path: an .onnx file with one input, images as NCHW or NHWC in float32, and an output
-                (N, D), (N, tokens, D), or a map of D channels laid out like the input.
+                (N, D), (N, tokens, D), or a map of D channels in the layout of the input.
             image_size: side S of the images, in pixels.
-            sha256: expected digest, see `files_digest`.
-            settings: mean and deviation of the images it wants, and how its output is read.
+            sha256: expected digest of the file and the files of its weights, concatenated.
+            settings: mean and standard deviation of its input, and how its output is read.
             threads: number of threads within an operation; sums depend on it.
 
         Raises:
-            ValueError: if the packages or files are missing, the digest is another, or the network
-                is broken or does not fit the images.
+            InputError: if packages or files are missing, the digest differs, or the network is
+                broken or does not fit the images.
         """
         checked_files(path, sha256)
         self._path, self._settings = path, settings
@@ -52,7 +52,7 @@ class OnnxBackbone:
         # Standardised in units of [0, 1], from images in [0, 255].
         self._scale = np.float32(1 / (255 * np.array(settings.std)))
         self._offset = np.float32(-np.array(settings.mean) / np.array(settings.std))
-        # Two images show whether the number of images is kept.
+        # Two images show whether the output has one row per image.
         probe = np.zeros((self._input.batch or 2, image_size, image_size, 3), np.uint8)
         self.output_shape: tuple[int | None, int] = (None, self.predict_on_batch(probe).shape[1])
 
@@ -62,7 +62,7 @@ class OnnxBackbone:
         if self._input.channels_first:
             scaled = np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
         size = self._input.batch or len(scaled)
-        # A fixed number of images is filled up with the last of them.
+        # A fixed batch is filled up with the last image.
         filled = np.pad(scaled, [(0, -len(scaled) % size), (0, 0), (0, 0), (0, 0)], mode="edge")
         batches = [self._run(filled[row : row + size]) for row in range(0, len(filled), size)]
         return np.concatenate(batches)[: len(images)]
@@ -97,21 +97,11 @@ class OnnxBackbone:
         return output
 
 
-def files_digest(paths: list[Path]) -> str:
-    """Return the sha256 of files one after the other, as `cat a b | sha256sum` does."""
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
-
-
 def checked_files(path: Path, sha256: str | None) -> list[Path]:
-    """Return an ONNX file and those with its weights beside it, all of them checked.
+    """Return an ONNX file and the files of its weights beside it, all of them checked.
 
     Raises:
-        ValueError: see `OnnxBackbone`.
+        InputError: see `OnnxBackbone`.
     """
     try:
         import onnx
@@ -140,7 +130,11 @@ def checked_files(path: Path, sha256: str | None) -> list[Path]:
 
 
 def _check_digest(files: list[Path], expected: str | None) -> None:
-    received, names = files_digest(files), " ".join(file.name for file in files)
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            hashlib.file_digest(file, lambda: digest)  # continues the digest of the files before
+    received, names = digest.hexdigest(), " ".join(path.name for path in files)
     if expected is None:
         raise InputError(
             f"pretrained.sha256: expected the digest of {names}: DVC learns from it that the "
@@ -150,31 +144,31 @@ def _check_digest(files: list[Path], expected: str | None) -> None:
     if received != expected:
         raise InputError(
             f"{files[0]}: expected sha256 {expected} (pretrained.sha256). Received: {received} of "
-            f"{names}. Fetch the file again, or correct the digest."
+            f"{names}. Download the file again, or correct the digest."
         )
 
 
 def _external_files(path: Path, model: Any) -> list[Path]:
-    """Return the files in which the weights lie that are not in the ONNX file, sorted."""
-    places = {
+    """Return the files of the weights that are not in the ONNX file itself, sorted."""
+    locations = {
         entry.value
         for tensor in _tensors(model)
         for entry in tensor.external_data
         if entry.key == "location"
     }
-    for place in sorted(places):
-        parts = {*PurePosixPath(place).parts, *PureWindowsPath(place).parts}
-        absolute = PurePosixPath(place).is_absolute() or PureWindowsPath(place).anchor
-        if absolute or ".." in parts or not (path.parent / place).is_file():
+    for location in sorted(locations):
+        posix, windows = PurePosixPath(location), PureWindowsPath(location)
+        outside = posix.is_absolute() or windows.anchor or ".." in {*posix.parts, *windows.parts}
+        if outside or not (path.parent / location).is_file():
             raise InputError(
-                f"{path}: expected its weights in a file beside it. Received: {place}. "
+                f"{path}: expected its weights in a file beside it. Received: {location}. "
                 "Put that file into the same folder, or export the network again."
             )
-    return [path.parent / place for place in sorted(places)]
+    return [path.parent / location for location in sorted(locations)]
 
 
 def _tensors(message: Any) -> Iterator[Any]:
-    """Yield every tensor of a network, those of nested graphs and functions included."""
+    """Yield every tensor of a network, including nested graphs and functions."""
     if message.DESCRIPTOR.name == "TensorProto":
         yield message
         return
@@ -208,13 +202,11 @@ def _find_input(session: Any, path: Path, image_size: int) -> Input:
         batch, *shape = inputs[0].shape
         for channels_first in (True, False):
             channels, sides = (shape[0], shape[1:]) if channels_first else (shape[2], shape[:2])
-            # A name instead of a number is a size that may vary.
-            if channels == 3 and all(
-                side in (image_size, None) or isinstance(side, str) for side in sides
-            ):
-                return Input(
-                    inputs[0].name, channels_first, batch if isinstance(batch, int) else None
-                )
+            # A name instead of a number stands for any size.
+            fits = all(isinstance(side, str) or side in (image_size, None) for side in sides)
+            if channels == 3 and fits:
+                fixed = batch if isinstance(batch, int) else None
+                return Input(inputs[0].name, channels_first, fixed)
     received = ", ".join(f"{item.name} {item.type} {item.shape}" for item in inputs)
     raise InputError(
         f"{path}: expected one input float32 (N, 3, {image_size}, {image_size}), or with the 3 at "
@@ -224,10 +216,8 @@ def _find_input(session: Any, path: Path, image_size: int) -> Input:
 
 def _find_output(session: Any, path: Path, name: str | None) -> str:
     names = [item.name for item in session.get_outputs()]
-    if name is None and len(names) == 1:
-        return names[0]
-    if name is not None and name in names:
-        return name
+    if name in names or (name is None and len(names) == 1):
+        return name or names[0]
     raise InputError(
         f"pretrained.onnx.output: expected the name of an output of {path}: {', '.join(names)}. "
         f"Received: {name}."

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tissue.backbones.embedding import embed_batch
-from tissue.backbones.loading import Embedder, load_embedder, spec_of
+from tissue.backbones.loading import Embedder, load_embedder
 from tissue.common.errors import InputError
 from tissue.config.schema import Params
 from tissue.training.inference import head_of, is_fine_tuned, predict_batch, predict_features
@@ -66,8 +66,7 @@ def load_classifier(name: str, params: Params, models: Path) -> Classifier:
 
 def frozen_network(params: Params) -> Embedder:
     """Load the network that `embed` runs."""
-    spec = spec_of(params.pretrained, image_size=params.image_size)
-    return load_embedder(spec, threads=params.threads)
+    return load_embedder(params.pretrained, image_size=params.image_size, threads=params.threads)
 
 
 def _check_shapes(network: keras.Model, params: Params, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The mean of the weights over the steps of a training, and batch normalisation that fits it."""
+"""The mean of the weights over training steps, and batch normalisation that fits it."""
 
 from collections.abc import Iterator
 
@@ -10,23 +10,22 @@ from tissue.training.batches import Batches
 
 
 class AveragedWeights(keras.callbacks.Callback):
-    """Set the weights to their mean over all steps from epoch `first` on.
+    """Set the weights to their mean over all steps from epoch `first` on, counted from 0.
 
     Stochastic weight averaging (Izmailov et al. 2018, arXiv 1803.05407) over every step, as
     Cha et al. (2021, arXiv 2102.08604) propose for test images that differ from training: the mean
-    lies in a flatter minimum than its parts. Validation measures the mean, too. The statistics of
-    batch normalisation belong to other weights then: see `update_bn`.
+    lies in a flatter minimum than its parts. Validation measures the mean, too. It does not fit the
+    statistics of batch normalisation: see `update_bn`.
     """
 
     def __init__(self, first: int) -> None:
-        """Average from epoch `first` on, counted from 0."""
         super().__init__()
         self.first, self.epoch, self.count = first, 0, 0
         self.variables = list[keras.Variable]()
         self.sums, self.latest = list[NDArray[np.float64]](), list[NDArray[np.float32]]()
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Collect the variables that change: reading one takes longer than adding it."""
+        """Collect the variables that training changes: reading all would take longer."""
         self.variables = [
             variable
             for layer in _layers_of(self.model)
@@ -80,19 +79,17 @@ def _layers_of(model: keras.Model) -> Iterator[keras.Layer]:
 def update_bn(model: keras.Model, train: Batches) -> None:
     """Set mean and variance of batch normalisation to their means over one epoch of batches.
 
-    Frozen layers keep theirs. Named after the function of PyTorch that does the same.
+    Frozen layers keep theirs. Named after PyTorch's function.
     """
     norms = [
         layer
         for layer in model.layers
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
     ]
-    if not norms:
-        return
     momenta = [layer.momentum for layer in norms]
     sums = [np.zeros((2, *layer.moving_mean.shape)) for layer in norms]
     for layer in norms:
-        layer.momentum = 0.0  # the statistics are then those of the last batch alone
+        layer.momentum = 0.0  # the statistics are then those of the last batch
     for number in range(len(train)):
         inputs, _ = train[number]
         model(inputs, training=True)

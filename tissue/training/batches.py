@@ -1,23 +1,14 @@
-"""Batches of a training: in order, or shuffled and transformed anew in each epoch."""
+"""Batches for training and validation: in order, or shuffled and transformed in each epoch."""
 
 import math
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
 Transform = Callable[[Any, np.random.Generator], Any]
-
-
-class Rows(Protocol):
-    """An array, or several arrays with the same number of rows."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, rows: NDArray[np.int64]) -> Any:
-        """Return some rows: an array, or a dictionary of arrays by name of the model's input."""
 
 
 class Batches(keras.utils.PyDataset):
@@ -28,7 +19,7 @@ class Batches(keras.utils.PyDataset):
 
     def __init__(
         self,
-        inputs: Rows,
+        inputs: Any,
         labels: NDArray[np.int64],
         *,
         classes: int,
@@ -40,40 +31,37 @@ class Batches(keras.utils.PyDataset):
         """Serve inputs and labels, shuffled if a seed is given.
 
         Args:
-            inputs: (N, ...), an array, memory-mapped or not, or `Rows`.
+            inputs: array (N, ...), memory-mapped or not, or several by name of the model's input.
             labels: class numbers (N,).
             classes: number of classes.
             batch_size: rows in a batch; the last batch of an epoch may have fewer.
             seed: of the order of the rows and of `transform`; None keeps the order.
-            transform: called with some rows of `inputs` and a generator, returns the like.
+            transform: maps some rows of `inputs` and a generator to inputs of the model.
             epoch: number of the first epoch.
         """
         super().__init__(workers=1)
         self.inputs, self.targets = inputs, np.eye(classes, dtype=np.float32)[labels]
         self.batch_size, self.seed, self.transform = batch_size, seed, transform
         self.epoch = epoch
-        self._order = self._shuffled()
+        self._shuffle()
 
-    def _shuffled(self) -> NDArray[np.int64]:
-        order = np.arange(len(self.inputs))
-        if self.seed is None:
-            return order
-        return np.random.default_rng([self.seed, self.epoch]).permutation(order)
+    def _shuffle(self) -> None:
+        self._order = np.arange(len(self.targets))
+        if self.seed is not None:
+            self._order = np.random.default_rng([self.seed, self.epoch]).permutation(self._order)
 
     def __len__(self) -> int:
-        """Return the number of batches; each row is in exactly one of them."""
-        return math.ceil(len(self.inputs) / self.batch_size)
+        return math.ceil(len(self.targets) / self.batch_size)
 
     def __getitem__(self, number: int) -> tuple[Any, NDArray[np.float32]]:
-        """Return batch `number` of the epoch."""
         rows = np.sort(self._order[number * self.batch_size : (number + 1) * self.batch_size])
-        inputs = self.inputs[rows]
+        inputs = keras.tree.map_structure(lambda array: np.asarray(array[rows]), self.inputs)
         if self.transform is not None:
             rng = np.random.default_rng([self.seed or 0, self.epoch, number])
             inputs = self.transform(inputs, rng)
         return inputs, self.targets[rows]
 
     def on_epoch_end(self) -> None:
-        """Shuffle and transform anew in the next epoch."""
+        """Go on to the next epoch, with another order and other transforms."""
         self.epoch += 1
-        self._order = self._shuffled()
+        self._shuffle()

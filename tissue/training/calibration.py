@@ -1,42 +1,35 @@
-"""Temperature scaling: probabilities that are right as often as they say.
-
-Guo et al. 2017, arXiv 1706.04599.
-"""
+"""Temperature scaling (Guo et al. 2017, arXiv 1706.04599)."""
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
+from scipy.special import softmax
 
 from tissue.common.stains import augment_stains
 from tissue.data.index import Dataset
 from tissue.training.inference import iterate_batches, predict_batch
 
 COLDEST, HOTTEST = 0.05, 20.0
-# Standard deviation of the logarithm of the temperature before any image was seen: few of them,
-# or none that is wrong, shall not make a model as good as certain, or of no opinion.
+# Standard deviation of the prior of the logarithm of the temperature, which keeps it finite for few
+# images, all of them right or all wrong.
 SPREAD = 0.5
-LEAST = 1e-12  # probability; its logarithm is finite
+LEAST = 1e-12  # probability whose logarithm is finite
 
 
 def temperature(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> float:
-    """Return the most probable temperature of the views' mean probabilities.
+    """Return the most probable temperature for the mean probabilities of the views.
 
-    Args:
-        probabilities: of a softmax, (N, variants, views, classes), of images not trained on, each
-            in one variant or more, such as other stains.
-        labels: class numbers (N,).
+    Probabilities (N, variants, views, classes) are those of a softmax on images not trained on, in
+    one or more variants, such as restained; labels are class numbers (N,).
     """
     logits = np.log(np.maximum(probabilities, LEAST, dtype=np.float64))
-    actual = np.asarray(labels)[:, None, None]
 
     def loss(log_temperature: float) -> float:
-        scaled = logits / np.exp(log_temperature)
-        scaled = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
-        mean = (scaled / scaled.sum(axis=-1, keepdims=True)).mean(axis=2)
-        of_actual = np.take_along_axis(mean, actual, axis=-1)
+        mean = softmax(logits / np.exp(log_temperature), axis=-1).mean(axis=2)
+        of_label = np.take_along_axis(mean, labels[:, None, None], axis=-1)
         prior = (log_temperature / SPREAD) ** 2 / 2 / len(labels)
-        return float(prior - np.log(np.maximum(of_actual, LEAST)).mean())
+        return float(prior - np.log(np.maximum(of_label, LEAST)).mean())
 
     bounds = (np.log(COLDEST), np.log(HOTTEST))
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
@@ -44,7 +37,7 @@ def temperature(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) 
 
 def predict_stainings(
     model: keras.Model,
-    part: Dataset,
+    dataset: Dataset,
     *,
     views: int,
     stainings: int,
@@ -52,14 +45,21 @@ def predict_stainings(
     seed: int,
     name: str,
 ) -> NDArray[np.float32]:
-    """Return probabilities float32 (N, stainings, views, classes) of images in other stains.
+    """Return probabilities float32 (N, stainings, views, classes) of restained images.
 
-    As `predict_views` does of images in their own stains; see `stain_again`.
+    Args:
+        model: see `predict_views`, as for `dataset`, `views` and `name`.
+        dataset: images and crops.
+        views: number of dihedral views.
+        stainings: see `augment_stains`, as for `jitter` and `seed`.
+        jitter: standard deviation of the logarithm of the factors on the stains.
+        seed: of the factors.
+        name: in front of the progress bar.
     """
     batches = []
-    for images, crops in iterate_batches(part, name):
-        changed = augment_stains(images, crops, stainings=stainings, jitter=jitter, seed=seed)
-        each = [predict_batch(model, *pictures, views=views) for pictures in changed]
+    for batch in iterate_batches(dataset, name):
+        restained = augment_stains(*batch, stainings=stainings, jitter=jitter, seed=seed)
+        each = [predict_batch(model, *copy, views=views) for copy in restained]
         batches.append(np.stack(each, axis=1))
     return np.concatenate(batches)
 
@@ -67,12 +67,9 @@ def predict_stainings(
 def calibrate(
     classifier: keras.Model, probabilities: NDArray[np.floating], labels: NDArray[np.int64]
 ) -> None:
-    """Build the temperature into a classifier whose last layer is `probabilities`, a softmax.
+    """Divide the logits of a classifier, whose last layer is `probabilities`, by the temperature.
 
-    Args:
-        classifier: its logits are divided by the temperature from now on.
-        probabilities: its own, and `labels`: see `temperature`.
+    See `temperature` for its probabilities and their labels.
     """
-    layer = classifier.get_layer("probabilities")
-    by = temperature(probabilities, labels)
-    layer.set_weights([weights / by for weights in layer.get_weights()])
+    layer, divisor = classifier.get_layer("probabilities"), temperature(probabilities, labels)
+    layer.set_weights([weights / divisor for weights in layer.get_weights()])

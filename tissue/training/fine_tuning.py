@@ -1,7 +1,8 @@
-"""Training of the top of a backbone together with its head."""
+"""Training of the top layers of a backbone together with the head."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import keras
 import numpy as np
@@ -17,7 +18,7 @@ from tissue.data.index import Dataset
 from tissue.training.batches import Batches
 from tissue.training.frozen_maps import compute_maps, cut_below_trained, pick_copy
 from tissue.training.head import join_backbone
-from tissue.training.loop import FitSettings, fit, validation_loss
+from tissue.training.loop import FitSettings, Phase, fit, validation_loss
 
 Inputs = NDArray[np.uint8] | dict[str, NDArray[np.uint8]]
 
@@ -32,36 +33,31 @@ def fine_tune(
 ) -> pd.DataFrame:
     """Train the head and the top layers of the backbone on images; return the history.
 
-    Learning rates are discriminative (Howard and Ruder 2018, arXiv 1801.06146): at the top of the
-    backbone that of the head times `fine_tune_lr_factor`, in each layer `fine_tune_decay` times
-    that of the layer above. Batch normalisation stays frozen. The mean of the weights over the last
-    epochs is kept, unless its validation loss is not below that of the network before.
+    Learning rates are discriminative (Howard and Ruder 2018, arXiv 1801.06146), see
+    `learning_rate_factors`. Batch normalisation stays frozen. The mean of the weights over the last
+    epochs is kept if it lowers the validation loss.
 
     Args:
         network: backbone and head, as from `join_backbone`; it is trained in place.
-        train: images to train on, which are zoomed and stained: anew in each epoch or, with
-            `fine_tune_copies`, only so many times, and then frozen layers see each copy once.
+        train: images to train on, augmented anew in each epoch or `fine_tune_copies` times, so that
+            frozen layers see each copy once.
         val: images that decide whether the result is kept.
         params: `pretrained`, `seed`, `lr` and `batch_size` are used.
         callbacks: called in every epoch.
 
     Raises:
-        InputError: if none of the top layers has weights, or copies are asked for and all have.
+        InputError: see `learning_rate_factors` and `cut_below_trained`.
     """
-    settings = params.pretrained
-    backbone = network.get_layer("backbone")
+    settings, backbone = params.pretrained, network.get_layer("backbone")
     unfreeze(backbone, settings.fine_tune_layers)
-    factors = _checked_factors(backbone, settings)
-    make_batches = _map_batches if settings.fine_tune_copies else _image_batches
-    trained, seen, unseen = make_batches(train, val, params, network)
-    kept, before = trained.get_weights(), validation_loss(trained, unseen)
-    fit_settings = FitSettings(
-        lr=params.lr, lr_factors=factors, epochs=settings.fine_tune_epochs,
-        average=settings.fine_tune_average,
-    )  # fmt: skip
-    history = fit(trained, seen, unseen, fit_settings, name="fine_tune", callbacks=callbacks)
-    if not (after := validation_loss(trained, unseen)) < before:
-        trained.set_weights(kept)
+    factors = learning_rate_factors(backbone, settings)
+    make_phase = _phase_of_maps if settings.fine_tune_copies else _phase_of_images
+    model, phase = make_phase(network, train, val, params)
+    weights, before = model.get_weights(), validation_loss(model, phase.val)
+    fit_settings = FitSettings(params.lr, settings.fine_tune_average, lr_factors=factors)
+    history = fit(model, [phase], fit_settings, name="fine_tune", callbacks=callbacks)
+    if not (after := validation_loss(model, phase.val)) < before:
+        model.set_weights(weights)
         print(
             f"fine_tune: the validation loss, {after:.3f}, is not below that of the head alone, "
             f"{before:.3f}, so the network stays as it was"
@@ -69,48 +65,43 @@ def fine_tune(
     return history
 
 
-def _checked_factors(backbone: keras.Model, settings: Pretrained) -> dict[str, float]:
-    factors = learning_rate_factors(
-        backbone, top=settings.fine_tune_lr_factor, decay=settings.fine_tune_decay
-    )
-    if not factors:
-        raise InputError(
-            "pretrained.fine_tune_layers: expected so many that one of them has weights to train. "
-            f"Received: {settings.fine_tune_layers}, and so many layers at the top of "
-            f"{settings.backbone} have none. Give a larger number."
-        )
-    return factors
+def _phase_of_images(
+    network: keras.Model, train: Dataset, val: Dataset, params: Params
+) -> tuple[keras.Model, Phase]:
+    """Return the network itself, with batches of images."""
+    batches, transform = _batch_makers(network, params)
+    seen = batches(both_scales(train), train.labels, seed=params.seed, transform=transform)
+    unseen = batches(both_scales(val), val.labels)
+    return network, Phase(params.pretrained.fine_tune_epochs, seen, unseen)
 
 
-def _batches(params: Params, network: keras.Model) -> partial[Batches]:
-    return partial(Batches, classes=network.output_shape[-1], batch_size=params.batch_size)
-
-
-def _image_batches(
-    train: Dataset, val: Dataset, params: Params, network: keras.Model
-) -> tuple[keras.Model, Batches, Batches]:
-    batches, transform = _batches(params, network), _transform(params.pretrained)
-    seen = batches(BothScales(train), train.labels, seed=params.seed, transform=transform)
-    return network, seen, batches(BothScales(val), val.labels)
-
-
-def _map_batches(
-    train: Dataset, val: Dataset, params: Params, network: keras.Model
-) -> tuple[keras.Model, Batches, Batches]:
+def _phase_of_maps(
+    network: keras.Model, train: Dataset, val: Dataset, params: Params
+) -> tuple[keras.Model, Phase]:
     """Return the network above its frozen layers, with batches of the maps that these compute."""
-    batches, transform = _batches(params, network), _transform(params.pretrained)
+    settings = params.pretrained
+    batches, transform = _batch_makers(network, params)
     lower, upper = cut_below_trained(network.get_layer("backbone"))
-    drawings = [
-        batches(BothScales(train), train.labels, transform=transform, epoch=copy)
-        for copy in range(params.pretrained.fine_tune_copies)
+    augmented = [
+        batches(both_scales(train), train.labels, transform=transform, epoch=copy)
+        for copy in range(settings.fine_tune_copies)
     ]
-    *copies, unchanged = compute_maps(lower, [*drawings, batches(BothScales(val), val.labels)])
+    *copies, plain = compute_maps(lower, [*augmented, batches(both_scales(val), val.labels)])
     crops = 0 if train.crops is None else train.crops.shape[1]
-    # It has the same layers as `network`, from the cut upwards.
+    # It shares the layers of `network` from the cut upwards.
     above = join_backbone(upper, network.get_layer("head"), crops=crops)
-    rows = np.arange(len(train.labels)), np.arange(len(val.labels))
-    seen = batches(rows[0], train.labels, seed=params.seed, transform=pick_copy(copies))
-    return above, seen, batches(rows[1], val.labels, transform=pick_copy([unchanged]))
+    train_rows, val_rows = np.arange(len(train.labels)), np.arange(len(val.labels))
+    seen = batches(train_rows, train.labels, seed=params.seed, transform=pick_copy(copies))
+    unseen = batches(val_rows, val.labels, transform=pick_copy([plain]))
+    return above, Phase(settings.fine_tune_epochs, seen, unseen)
+
+
+def _batch_makers(
+    network: keras.Model, params: Params
+) -> tuple[Callable[..., Batches], Callable[..., Inputs]]:
+    batches = partial(Batches, classes=network.output_shape[-1], batch_size=params.batch_size)
+    zoom, jitter = params.pretrained.fine_tune_zoom, params.pretrained.fine_tune_stain_jitter
+    return batches, partial(augment_both_scales, zoom=zoom, stain_jitter=jitter)
 
 
 def unfreeze(backbone: keras.Model, count: int) -> None:
@@ -122,14 +113,24 @@ def unfreeze(backbone: keras.Model, count: int) -> None:
         layer.trainable = not frozen
 
 
-def learning_rate_factors(backbone: keras.Model, *, top: float, decay: float) -> dict[str, float]:
-    """Return for each trainable variable's path its share of the learning rate.
+def learning_rate_factors(backbone: keras.Model, settings: Pretrained) -> dict[str, float]:
+    """Return the share of the learning rate of each trainable variable, by its path.
 
-    `top` for the topmost layer with such variables, and `decay` times as much in each below.
+    It is `fine_tune_lr_factor` in the topmost layer with such variables, and `fine_tune_decay`
+    times that of the layer above in each layer below.
+
+    Raises:
+        InputError: if there is no such variable.
     """
     trainable = [layer for layer in reversed(_inner(backbone).layers) if layer.trainable_variables]
+    if not trainable:
+        raise InputError(
+            "pretrained.fine_tune_layers: expected so many that one of them has weights to train. "
+            f"Received: {settings.fine_tune_layers}, and so many layers at the top of "
+            f"{settings.backbone} have none. Give a larger number."
+        )
     return {
-        variable.path: top * decay**depth
+        variable.path: settings.fine_tune_lr_factor * settings.fine_tune_decay**depth
         for depth, layer in enumerate(trainable)
         for variable in layer.trainable_variables
     }
@@ -139,36 +140,23 @@ def _inner(backbone: keras.Model) -> keras.Model:
     return next(layer for layer in backbone.layers if isinstance(layer, keras.Model))
 
 
-class BothScales:
-    """Rows of the whole images of a split and, where it has them, of their crops."""
-
-    def __init__(self, dataset: Dataset) -> None:
-        self.images, self.crops = dataset.images, dataset.crops
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, rows: NDArray[np.int64]) -> Inputs:
-        """Return some of the images, with crops in a dictionary by name of the model's input."""
-        images = np.asarray(self.images[rows])
-        if self.crops is None:
-            return images
-        return {"image": images, "crops": np.asarray(self.crops[rows])}
+def both_scales(dataset: Dataset) -> Any:
+    """Return the images, or images and crops by name of the model's input."""
+    if dataset.crops is None:
+        return dataset.images
+    return {"image": dataset.images, "crops": dataset.crops}
 
 
-def _transform(settings: Pretrained) -> Callable[..., Inputs]:
-    def transform(inputs: Inputs, rng: np.random.Generator) -> Inputs:
-        rows = len(keras.tree.flatten(inputs)[0])
-        # An image and its crops are of one section, in one stain.
-        jitter = settings.fine_tune_stain_jitter
-        factors = np.stack([draw_stain_factors(rng, jitter) for _ in range(rows)])
+def augment_both_scales(
+    inputs: Inputs, rng: np.random.Generator, *, zoom: float, stain_jitter: float
+) -> Inputs:
+    """Return `augment`ed images and crops; both show one section, so both are stained alike."""
+    rows = len(keras.tree.flatten(inputs)[0])
+    factors = np.stack([draw_stain_factors(rng, stain_jitter) for _ in range(rows)])
 
-        def transform_all(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
-            flat = array.reshape(-1, *array.shape[-3:])
-            each = np.repeat(factors, len(flat) // rows, axis=0)
-            zoom = settings.fine_tune_zoom
-            return augment(flat, rng, zoom=zoom, factors=each).reshape(array.shape)
+    def augment_all(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        flat = array.reshape(-1, *array.shape[-3:])
+        repeated = np.repeat(factors, len(flat) // rows, axis=0)
+        return augment(flat, rng, zoom=zoom, factors=repeated).reshape(array.shape)
 
-        return keras.tree.map_structure(transform_all, inputs)
-
-    return transform
+    return keras.tree.map_structure(augment_all, inputs)

@@ -1,4 +1,4 @@
-"""Maps below the trained layers of a backbone, computed once and not in every epoch."""
+"""Maps below the trained layers of a backbone, computed once instead of in every epoch."""
 
 from collections.abc import Callable, Sequence
 
@@ -14,17 +14,17 @@ Maps = NDArray[np.float16] | dict[str, NDArray[np.float16]]
 
 
 def cut_below_trained(backbone: keras.Model) -> tuple[keras.Model, keras.Model]:
-    """Cut a backbone into what maps images to maps, and what maps these to features.
+    """Cut a backbone in two: from images to maps, and from maps to features. Both share its layers.
 
-    Both share its layers. The cut is the highest one, below all layers that are trained, where a
-    single map is all that the layers above need, as between two residual blocks.
+    The cut is the highest one below all trained layers where the layers above need a single map, as
+    between two residual blocks.
 
     Raises:
-        InputError: if there is no such map but the image.
+        InputError: if the only such map is the image.
     """
     *scaling, network = backbone.layers[1:]
-    # With sums of residual blocks, which in some backbones are no layers; and as they were called,
-    # since the `output` of a model within is not the tensor in this network.
+    # Operations, since residual sums are no layers in some backbones; and their calls, since the
+    # `output` of an inner model is not the tensor in this network.
     steps = network.operations
     calls = [step._inbound_nodes[0] for step in steps]
     trained = [i for i, step in enumerate(steps) if getattr(step, "trainable_variables", None)]
@@ -52,36 +52,33 @@ def cut_below_trained(backbone: keras.Model) -> tuple[keras.Model, keras.Model]:
     )
 
 
-def compute_maps(lower: keras.Model, drawings: Sequence[Batches]) -> list[Maps]:
-    """Return the maps of each drawing's images, and of their crops, where it has some.
+def compute_maps(lower: keras.Model, copies: Sequence[Batches]) -> list[Maps]:
+    """Return the maps float16 (N, ...) of the images, and crops if any, of each copy.
 
-    float16 (N, ...), which halves the memory and rounds far below what training does to them.
+    float16 halves the memory, and its rounding is far below the changes by training.
     """
 
     def maps_of(images: NDArray[np.uint8]) -> NDArray[np.float16]:
         maps = lower.predict_on_batch(images.reshape(-1, *images.shape[-3:])).astype(np.float16)
         return maps.reshape(*images.shape[:-3], *maps.shape[1:])
 
-    total = sum(map(len, drawings))
+    computed = []
+    total = sum(map(len, copies))
     with tqdm(total=total, desc="fine_tune, maps", unit="batch", disable=None) as progress:
-
-        def of_batch(batches: Batches, number: int) -> Maps:
-            progress.update()
-            return keras.tree.map_structure(maps_of, batches[number][0])
-
-        return [
-            keras.tree.map_structure(
-                lambda *parts: np.concatenate(parts),
-                *(of_batch(batches, number) for number in range(len(batches))),
-            )
-            for batches in drawings
-        ]
+        for batches in copies:
+            parts = []
+            for number in range(len(batches)):
+                parts.append(keras.tree.map_structure(maps_of, batches[number][0]))
+                progress.update()
+            joined = keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
+            computed.append(joined)
+    return computed
 
 
 def pick_copy(copies: Sequence[Maps]) -> Callable[[NDArray[np.int64], np.random.Generator], Maps]:
-    """Return a change of row numbers into the maps of one of the copies of each, drawn anew."""
+    """Return a transform of row numbers (N,) to maps, each of a copy that is drawn anew."""
 
-    def change(rows: NDArray[np.int64], rng: np.random.Generator) -> Maps:
+    def transform(rows: NDArray[np.int64], rng: np.random.Generator) -> Maps:
         drawn = rng.integers(len(copies), size=len(rows))
 
         def rows_of(*maps: NDArray[np.float16]) -> NDArray[np.float16]:
@@ -89,4 +86,4 @@ def pick_copy(copies: Sequence[Maps]) -> Callable[[NDArray[np.int64], np.random.
 
         return keras.tree.map_structure(rows_of, *copies)
 
-    return change
+    return transform

@@ -1,6 +1,7 @@
-"""The classifier on top of a frozen backbone, its training, and both as one model."""
+"""The head, a classifier of the features of a frozen backbone, and both as one model."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import keras
 import numpy as np
@@ -12,10 +13,10 @@ from tissue.config.schema import Params, Pretrained
 from tissue.data.features import flatten_views
 from tissue.data.shards import RowSelection
 from tissue.training.batches import Batches
-from tissue.training.loop import FitSettings, fit
+from tissue.training.loop import FitSettings, Phase, fit
 
 BLOCK = 8192  # rows whose mean and variance are computed at once
-LEAST_SPREAD = 0.01  # lowest standard deviation of a feature, as a share of the mean over features
+LEAST_SPREAD = 0.01  # smallest standard deviation of a feature, as a share of the mean of all
 Examples = tuple[RowSelection, NDArray[np.int64]]
 
 
@@ -33,7 +34,7 @@ def train_head(
     Args:
         params: `pretrained`, `seed`, `lr` and `batch_size` are used.
         train: features (N, views, D) and labels (N,) of the training images, then of the same
-            images in other stains, if any. The first set standardises the features.
+            images restained, if any. The first set standardises the features.
         val: likewise of validation.
         classes: number of classes.
         several_gpus: whether several GPUs train.
@@ -44,22 +45,14 @@ def train_head(
     """
     settings, (features, _) = params.pretrained, train[0]
     head = build_head(flatten_views(features), settings, classes=classes, seed=params.seed)
-    history = fit(
-        head,
-        Batches(
-            *_each_view(train), classes=classes, batch_size=params.batch_size, seed=params.seed
-        ),
-        Batches(*_each_view([val]), classes=classes, batch_size=params.batch_size),
-        FitSettings(
-            lr=params.lr,
-            epochs=settings.epochs,
-            patience=settings.patience,
-            # A step of the head takes no longer than the call.
-            steps_per_execution=1 if several_gpus else 16,
-        ),
-        name="train_pretrained",
-        callbacks=callbacks,
+    batches = partial(Batches, classes=classes, batch_size=params.batch_size)
+    phase = Phase(
+        settings.epochs, batches(*_each_view(train), seed=params.seed), batches(*_each_view([val]))
     )
+    # A step of the head takes no longer than the call.
+    steps = 1 if several_gpus else 16
+    fit_settings = FitSettings(params.lr, patience=settings.patience, steps_per_execution=steps)
+    history = fit(head, [phase], fit_settings, name="train_pretrained", callbacks=callbacks)
     return head, history
 
 
@@ -73,16 +66,13 @@ def build_head(
 ) -> keras.Model:
     """Build softmax regression on standardised features: (N, D) to probabilities (N, classes).
 
-    Args:
-        features: training features float32 (M, D), for their mean and variance.
-        settings: dropout and L2.
-        classes: number of classes.
-        seed: of the initial coefficients and of dropout.
+    The mean and variance are those of `features` float32 (M, D). The seed is of the initial
+    coefficients and of dropout.
     """
     standardise = layers.Normalization(name="standardise")
     # Block by block: all rows together may be larger than the memory.
     standardise.adapt(features[at : at + BLOCK] for at in range(0, len(features), BLOCK))
-    # A feature that hardly varies in training would be blown up where it does, on other images.
+    # A feature that hardly varies in training would dominate on images where it does.
     variance = np.asarray(standardise.adapt_variance)
     floor = (LEAST_SPREAD * np.sqrt(variance).mean()) ** 2
     standardise.adapt_variance.assign(np.maximum(variance, floor))
@@ -90,27 +80,25 @@ def build_head(
     inputs = keras.Input((features.shape[1],), name="features")
     x = layers.Dropout(settings.dropout, seed=seed, name="dropout")(standardise(inputs))
     probabilities = layers.Dense(
-        classes,
-        activation="softmax",
+        classes, activation="softmax", name="probabilities",
         kernel_initializer=keras.initializers.GlorotUniform(seed),
         kernel_regularizer=keras.regularizers.L2(settings.l2),
-        name="probabilities",
-    )
+    )  # fmt: skip
     return keras.Model(inputs, probabilities(x), name="head")
 
 
 def join_backbone(backbone: keras.Model, head: keras.Model, *, crops: int) -> keras.Model:
     """Return one model from images in [0, 255] (N, S, S, 3) to class probabilities.
 
-    With `crops` above 0 it takes a second input, crops in [0, 255] (N, crops, S, S, 3), and the
-    head sees the mean of their features after those of the whole image.
+    With `crops` above 0 it has a second input, crops in [0, 255] (N, crops, S, S, 3), and the head
+    takes the mean of their features after those of the whole image.
     """
     images = keras.Input(backbone.input_shape[1:], name="image")
     features = backbone(images)
     if not crops:
         return keras.Model(images, head(features), name="pretrained")
     magnified = keras.Input((crops, *backbone.input_shape[1:]), name="crops")
-    # Called once per crop: a layer that wraps the backbone would be saved with a second copy of it.
+    # One call per crop: a layer that wraps the backbone would be saved with a second copy of it.
     each = [backbone(magnified[:, crop]) for crop in range(crops)]
     pooled = layers.Average(name="pooled_crops")(each) if crops > 1 else each[0]
     both = layers.Concatenate(name="both_scales")([features, pooled])

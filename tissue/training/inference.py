@@ -17,34 +17,31 @@ BATCH = 32
 
 
 def predict_views(
-    model: keras.Model, part: Dataset, *, views: int, name: str
+    model: keras.Model, dataset: Dataset, *, views: int, name: str
 ) -> NDArray[np.float32]:
-    """Return probabilities float32 (N, views, classes) of the images of a part.
+    """Return probabilities float32 (N, views, classes) of the images, and crops, of a dataset.
 
-    Args:
-        model: from images, and crops where the part has them, to probabilities.
-        part: whole images are turned, crops taken as they are.
-        views: number of dihedral views.
-        name: in front of the progress bar.
+    Whole images are seen in so many dihedral views, crops are not turned. A progress bar shows
+    `name`.
     """
-    return np.concatenate(list(_in_batches(model, part, views=views, name=name)))
+    return np.concatenate(list(_predict_batches(model, dataset, views=views, name=name)))
 
 
-def _in_batches(
-    model: keras.Model, part: Dataset, *, views: int, name: str
+def _predict_batches(
+    model: keras.Model, dataset: Dataset, *, views: int, name: str
 ) -> Iterator[NDArray[np.float32]]:
-    for images, crops in iterate_batches(part, name):
+    for images, crops in iterate_batches(dataset, name):
         yield predict_batch(model, images, crops, views=views)
 
 
 def iterate_batches(
-    part: Dataset, name: str
+    dataset: Dataset, name: str
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8] | None]]:
-    """Yield images uint8 (n, S, S, 3) and their crops, or None, with a progress bar named so."""
-    for start in tqdm(range(0, len(part.images), BATCH), desc=name, unit="batch", disable=None):
+    """Yield images uint8 (n, S, S, 3) and their crops or None; a progress bar shows `name`."""
+    for start in tqdm(range(0, len(dataset.images), BATCH), desc=name, unit="batch", disable=None):
         rows = slice(start, start + BATCH)
-        crops = None if part.crops is None else np.asarray(part.crops[rows])
-        yield np.asarray(part.images[rows]), crops
+        crops = None if dataset.crops is None else np.asarray(dataset.crops[rows])
+        yield np.asarray(dataset.images[rows]), crops
 
 
 def predict_batch(
@@ -52,7 +49,7 @@ def predict_batch(
 ) -> NDArray[np.float32]:
     """Return probabilities float32 (N, views, classes) of images (N, S, S, 3) and their crops.
 
-    A backbone sees each crop once, and not once for every view of the whole image.
+    A backbone sees each crop once, not once for every view of the whole image.
     """
     if model.name == "scratch":
         return embed_batch(model, images, None, views=views)
@@ -64,52 +61,58 @@ def predict_features(
     head: keras.Model, features: NDArray[np.float32] | RowSelection
 ) -> NDArray[np.float32]:
     """Return probabilities float32 (N, views, classes) of features (N, views, D)."""
-    return np.concatenate(list(_features_in_batches(head, features)))
+    return np.concatenate(list(_predict_feature_batches(head, features)))
 
 
-def _features_in_batches(
+def _predict_feature_batches(
     head: keras.Model, features: NDArray[np.float32] | RowSelection
 ) -> Iterator[NDArray[np.float32]]:
     for start in range(0, len(features), BATCH):
         batch = np.asarray(features[start : start + BATCH])
-        each = predict_once(head, batch.reshape(-1, batch.shape[-1]))
-        yield each.reshape(*batch.shape[:2], -1)
-
-
-def _mean_of_views(batches: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Return (N, classes) of batches (n, views, classes), which are not all held at once."""
-    return np.concatenate([batch.mean(axis=1) for batch in batches])
+        probabilities = predict_once(head, batch.reshape(-1, batch.shape[-1]))
+        yield probabilities.reshape(*batch.shape[:2], -1)
 
 
 def head_of(model: keras.Model) -> keras.Model:
-    """Return the head of a model, which is the model itself where the backbone is an ONNX file."""
+    """Return the head of a model, which is the model itself if the backbone is an ONNX file."""
     return model if model.name == "head" else model.get_layer("head")
 
 
 def is_fine_tuned(model: keras.Model) -> bool:
-    """Whether the backbone inside a model was trained, so that cached features are not its own."""
+    """Whether the backbone in a model was trained, so that cached features are not its own."""
     return model.name != "head" and bool(model.get_layer("backbone").trainable_weights)
 
 
 def predict_splits(
-    model: keras.Model, parts: Mapping[str, Dataset], *, views: int
+    model: keras.Model, datasets: Mapping[str, Dataset], *, views: int
 ) -> dict[str, NDArray[np.float32]]:
-    """Return the probabilities of each part from its images, mean of the views."""
+    """Return the probabilities (N, classes) of each split from its images, mean of the views."""
     return {
-        name: _mean_of_views(_in_batches(model, part, views=views, name=f"{model.name} {name}"))
-        for name, part in parts.items()
+        name: _mean_of_views(
+            _predict_batches(model, dataset, views=views, name=f"{model.name} {name}")
+        )
+        for name, dataset in datasets.items()
     }
 
 
 def predict_embedded_splits(
-    model: keras.Model, parts: Mapping[str, Dataset], embed: Path
+    model: keras.Model, datasets: Mapping[str, Dataset], embed: Path
 ) -> dict[str, NDArray[np.float32]]:
-    """Return the probabilities of each part from its cached features, where they are the model's.
+    """Return the probabilities (N, classes) of each split from its cached features.
 
-    A fine-tuned backbone has features of its own: then its images are read, in as many views.
+    A fine-tuned backbone has features of its own: then images are read, in as many views.
     """
-    cached = {name: read_features(part.index["id"], name, embed) for name, part in parts.items()}
+    features = {
+        name: read_features(dataset.index["id"], name, embed) for name, dataset in datasets.items()
+    }
     if is_fine_tuned(model):
-        return predict_splits(model, parts, views=next(iter(cached.values())).shape[1])
-    head = head_of(model)
-    return {name: _mean_of_views(_features_in_batches(head, each)) for name, each in cached.items()}
+        return predict_splits(model, datasets, views=next(iter(features.values())).shape[1])
+    return {
+        name: _mean_of_views(_predict_feature_batches(head_of(model), cached))
+        for name, cached in features.items()
+    }
+
+
+def _mean_of_views(batches: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
+    # Batch by batch: all views of all images together may be larger than the memory.
+    return np.concatenate([batch.mean(axis=1) for batch in batches])

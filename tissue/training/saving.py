@@ -1,29 +1,28 @@
-"""Models saved so that the same weights make the same bytes."""
+"""Models saved so that the same weights give the same bytes."""
 
 import json
+import re
 import tempfile
 import textwrap
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import keras
 
 from tissue.common.errors import InputError
 from tissue.common.files import atomic_write
 
-CLASSES = "classes.json"  # in the file of a model, where Keras does not mind it
+CLASSES = "classes.json"  # in the file of a model, where Keras ignores it
 FIXED_DATE = "1980-01-01@00:00:00"
 
 
 def save_model(model: keras.Model, path: Path, *, classes: Sequence[str] = ()) -> None:
-    """Save a model in Keras' own format, with everything removed that differs from run to run.
+    """Save a model in Keras' own format, without anything that differs from run to run.
 
-    The names of its classes, in the order of its outputs, lie beside its configuration.
-
-    Keras writes the date, the dates of the parts of the zip, and `id()`s as names of shared
-    objects; here the dates are fixed and the ids are numbered by first appearance.
+    Keras writes the date, the dates of the members of the zip, and `id()`s as names of shared
+    objects; here the dates are fixed and the ids are numbered by first appearance. The names of the
+    classes, in the order of the outputs, are added.
     """
     with tempfile.TemporaryDirectory() as folder, atomic_write(path) as partial:
         as_saved = Path(folder, "model.keras")
@@ -38,13 +37,13 @@ def load_model(path: Path) -> keras.Model:
     """Load a saved model for inference; code inside the file is never run.
 
     Raises:
-        ValueError: if the file is no such model.
+        InputError: if the file is no such model.
     """
     try:
-        zipfile.ZipFile(path).close()  # Keras says of what is no archive that it does not exist
+        zipfile.ZipFile(path).close()  # Keras reports a file that is no archive as missing
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
-        # What went wrong comes last, then all of the configuration.
+        # Keras wraps the reason in messages with the whole configuration.
         reason = textwrap.shorten(str(error).rpartition("Exception encountered: ")[2], 400)
         raise InputError(
             f"{path}: expected a model saved by Keras 3 and made of its own layers alone. "
@@ -53,27 +52,21 @@ def load_model(path: Path) -> keras.Model:
 
 
 def classes_of(path: Path) -> list[str]:
-    """Return the names of the classes that a model was saved with, none if it is of old."""
+    """Return the names of the classes that a model was saved with, empty for older files."""
     with zipfile.ZipFile(path) as saved:
         return json.loads(saved.read(CLASSES)) if CLASSES in saved.namelist() else []
 
 
 def _fix(name: str, content: bytes) -> bytes:
+    if name not in ("metadata.json", "config.json"):
+        return content
+    numbers: dict[str, int] = {}
+    text = re.sub(
+        r'(?<="shared_object_id": )\d+',
+        lambda match: str(numbers.setdefault(match[0], len(numbers))),
+        content.decode(),
+    )
+    values = json.loads(text)
     if name == "metadata.json":
-        return json.dumps(json.loads(content) | {"date_saved": FIXED_DATE}, sort_keys=True).encode()
-    if name == "config.json":
-        return json.dumps(_renumber(json.loads(content), {}), sort_keys=True).encode()
-    return content
-
-
-def _renumber(value: Any, numbers: dict[int, int]) -> Any:
-    if isinstance(value, list):
-        return [_renumber(item, numbers) for item in value]
-    if isinstance(value, dict):
-        return {
-            key: numbers.setdefault(item, len(numbers))
-            if key == "shared_object_id"
-            else _renumber(item, numbers)
-            for key, item in value.items()
-        }
-    return value
+        values["date_saved"] = FIXED_DATE
+    return json.dumps(values, sort_keys=True).encode()

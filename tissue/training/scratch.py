@@ -1,12 +1,11 @@
 """The small residual network that is trained from scratch, and its training."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import keras
-import numpy as np
 import pandas as pd
 from keras import layers
-from numpy.typing import NDArray
 
 from tissue.common.augmentation import augment, shrink
 from tissue.config.schema import Params, Scratch
@@ -27,10 +26,7 @@ def train_network(
     several_gpus: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> tuple[keras.Model, pd.DataFrame]:
-    """Train the network on images that were shrunk before, which is cheaper than shrinking inside.
-
-    The side of the images grows during training (progressive learning, Tan and Le 2021,
-    arXiv 2104.00298): no weight depends on it.
+    """Train the network on shrunk images, which is cheaper than shrinking them inside.
 
     Args:
         params: `scratch`, `seed`, `lr` and `batch_size` are used.
@@ -44,47 +40,52 @@ def train_network(
         The network, which takes images as large as those of `train`, and its history as from `fit`.
     """
     settings = params.scratch
-    sides = [round(share * settings.input_size) for share in (*settings.progressive, 1.0)]
-    epochs = settings.epochs // len(sides)
+    small = build_scratch(settings, image_size=None, classes=classes, synchronized=several_gpus)
+    fit_settings = FitSettings(
+        lr=params.lr * settings.lr_factor, average=settings.average, warm_up=settings.warm_up,
+        label_smoothing=settings.label_smoothing,
+    )  # fmt: skip
+    phases = _progressive_phases(params, train, val, classes=classes)
+    history = fit(small, phases, fit_settings, name="train_scratch", callbacks=callbacks)
+    network = build_scratch(settings, image_size=train.images.shape[1], classes=classes)
+    network.set_weights(small.get_weights())
+    # At the size of new images, which the network shrinks itself and thereby makes less sharp.
+    update_bn(network, _augmented(params, train, classes=classes))
+    return network, history
 
-    def phase(number: int, side: int) -> Phase:
-        batches = _augmented(params, train, classes, side=side, epoch=number * epochs)
+
+def _progressive_phases(
+    params: Params, train: Dataset, val: Dataset, *, classes: int
+) -> list[Phase]:
+    """Return phases with growing images (progressive learning, Tan and Le 2021, arXiv 2104.00298).
+
+    No weight depends on the side of the images.
+    """
+    settings = params.scratch
+
+    def phase(side: int, start: int, end: int) -> Phase:
         validation = Batches(
             val.images, val.labels, classes=classes, batch_size=params.batch_size,
             transform=lambda images, _: shrink(images, side),
         )  # fmt: skip
-        return Phase(epochs, batches, validation)
+        training = _augmented(params, train, classes=classes, side=side, epoch=start)
+        return Phase(end - start, training, validation)
 
-    *before, last = [phase(number, side) for number, side in enumerate(sides)]
-    small = build_scratch(settings, image_size=None, classes=classes, synchronized=several_gpus)
-    fit_settings = FitSettings(
-        lr=params.lr * settings.lr_factor, epochs=settings.epochs, average=settings.average,
-        warm_up=settings.warm_up, label_smoothing=settings.label_smoothing,
-    )  # fmt: skip
-    history = fit(
-        small, last.train, last.val, fit_settings, before=before if epochs else (),
-        name="train_scratch", callbacks=callbacks,
-    )  # fmt: skip
-    network = build_scratch(settings, image_size=train.images.shape[1], classes=classes)
-    network.set_weights(small.get_weights())
-    # On images as large as those it will be asked about: the network shrinks them itself, and they
-    # are less sharp afterwards than the cropped ones it was trained on.
-    update_bn(network, _augmented(params, train, classes, side=None))
-    return network, history
+    sides = [round(share * settings.input_size) for share in (*settings.progressive, 1.0)]
+    starts = [number * (settings.epochs // len(sides)) for number in range(len(sides))]
+    spans = zip(sides, starts, [*starts[1:], settings.epochs], strict=True)
+    # With fewer epochs than sides, only the last has any.
+    return [phase(side, start, end) for side, start, end in spans if end > start]
 
 
 def _augmented(
-    params: Params, train: Dataset, classes: int, *, side: int | None, epoch: int = 0
+    params: Params, train: Dataset, *, classes: int, side: int | None = None, epoch: int = 0
 ) -> Batches:
-    settings = params.scratch
-
-    def transform(images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-        jitter = settings.stain_jitter
-        return augment(images, rng, zoom=settings.zoom, stain_jitter=jitter, size=side)
-
+    zoom, jitter = params.scratch.zoom, params.scratch.stain_jitter
     return Batches(
         train.images, train.labels, classes=classes, batch_size=params.batch_size,
-        seed=params.seed, transform=transform, epoch=epoch,
+        seed=params.seed, epoch=epoch,
+        transform=partial(augment, zoom=zoom, stain_jitter=jitter, size=side),
     )  # fmt: skip
 
 
@@ -93,17 +94,14 @@ def build_scratch(
 ) -> keras.Model:
     """Build the network: images in [0, 255] (N, S, S, 3) to class probabilities (N, classes).
 
-    The stem has two fine 3x3 convolutions, since fine texture tells tissues apart and one coarse
-    convolution would blur it. Residual blocks (He et al. 2016, arXiv 1512.03385) of two 3x3
+    The stem has two 3x3 convolutions, since one coarse convolution would blur the fine texture that
+    distinguishes tissues. Residual blocks (He et al. 2016, arXiv 1512.03385) of two 3x3
     convolutions with batch normalisation follow, each at half the side and with twice the channels
     of the one before, up to `max_width`; then the global average, because a dense layer over the
     whole map memorises a thousand images.
 
-    Args:
-        settings: widths, number of blocks, dropout and the side that images are shrunk to.
-        image_size: side S; None takes images of any side and does not shrink them.
-        classes: number of classes.
-        synchronized: whether batch normalisation spans all devices that train together.
+    Without an `image_size` S it takes images of any side and does not shrink them. `synchronized`
+    batch normalisation spans all devices.
     """
     images = keras.Input((image_size, image_size, 3), name="image")
     resize = layers.Resizing(

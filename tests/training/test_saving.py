@@ -1,0 +1,102 @@
+"""Models as files: the same bytes for the same weights, and errors for damaged ones."""
+
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from tests.networks import PARAMS, four_classes, head_for, joined, mobilenet, scratch
+from tests.pipeline import ROOT
+from tissue.common.errors import InputError
+from tissue.common.runtime import set_up
+from tissue.training.batches import Batches
+from tissue.training.loop import FitSettings, Phase, fit
+from tissue.training.saving import classes_of, load_model, save_model
+
+SAVE = """
+import sys
+from pathlib import Path
+from tests.networks import PARAMS, scratch
+from tissue.common.runtime import set_up
+from tissue.training.saving import save_model
+set_up(seed=4, threads=PARAMS.threads)
+save_model(scratch(), Path(sys.argv[1]))
+"""
+
+
+def test_another_process_writes_the_same_bytes(tmp_path: Path) -> None:
+    there, here = tmp_path / "there.keras", tmp_path / "here.keras"
+    subprocess.run([sys.executable, "-c", SAVE, there], cwd=ROOT, check=True)
+    keras.backend.clear_session()
+    set_up(seed=4, threads=PARAMS.threads)
+    model = scratch()
+    save_model(model, here)
+    assert there.read_bytes() == here.read_bytes()
+    with zipfile.ZipFile(here) as archive:
+        assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        assert b"1980-01-01" in archive.read("metadata.json")
+    images, _ = four_classes(3)
+    loaded = load_model(there).predict_on_batch(images)
+    assert np.array_equal(loaded, model.predict_on_batch(images))
+
+
+def test_a_trained_model_survives_saving(tmp_path: Path) -> None:
+    rows, labels = np.random.default_rng(1).normal(size=(16, 8)), np.arange(16) % 4
+    model = head_for(8)
+    batches = Batches(rows, labels, classes=4, batch_size=8, seed=1)
+    fit(model, [Phase(1, batches, batches)], FitSettings(0.01, average=1.0))
+    save_model(model, tmp_path / "a.keras", classes=["b", "a"])
+    loaded = load_model(tmp_path / "a.keras")
+    assert np.array_equal(loaded.predict_on_batch(rows), model.predict_on_batch(rows))
+    assert loaded.count_params() == model.count_params()
+    assert classes_of(tmp_path / "a.keras") == ["b", "a"]
+
+
+@pytest.mark.usefixtures("small_mobilenet")
+def test_shared_objects_are_numbered_alike(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        keras.backend.clear_session()
+        keras.utils.set_random_seed(1)
+        model = joined(mobilenet())
+        save_model(model, tmp_path / f"{name}.keras")
+    assert (tmp_path / "one.keras").read_bytes() == (tmp_path / "two.keras").read_bytes()
+    with zipfile.ZipFile(tmp_path / "one.keras") as archive:
+        numbers = re.findall(rb'"shared_object_id": (\d+)', archive.read("config.json"))
+    assert all(int(number) < 1000 for number in numbers)
+    images, _ = four_classes(3)
+    loaded = load_model(tmp_path / "one.keras").predict_on_batch(images)
+    assert np.allclose(loaded, model.predict_on_batch(images), atol=1e-6)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no model", "truncated"])
+def test_no_model(content: bytes | str | None, tmp_path: Path) -> None:
+    path = tmp_path / "a.keras"
+    if content == "truncated":
+        save_model(head_for(8), path)
+        path.write_bytes(path.read_bytes()[:-100])
+    elif content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.keras: expected a model saved by Keras 3") as error:
+        load_model(path)
+    assert content is None or "File not found" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("config.json", None), ("model.weights.h5", b"no weights")]
+)
+def test_damaged_member(name: str, content: bytes | None, tmp_path: Path) -> None:
+    save_model(head_for(8), tmp_path / "whole.keras")
+    path = tmp_path / "a.keras"
+    with zipfile.ZipFile(tmp_path / "whole.keras") as whole, zipfile.ZipFile(path, "w") as damaged:
+        members = {member: whole.read(member) for member in whole.namelist()} | {name: content}
+        for member, value in members.items():
+            if value is not None:
+                damaged.writestr(member, value)
+    with pytest.raises(InputError, match=r"a\.keras: expected a model") as error:
+        load_model(path)
+    assert "File not found" not in str(error.value)

@@ -1,0 +1,97 @@
+"""The network from scratch and its training, on images of a few pixels."""
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from keras import layers
+
+from tests.networks import (
+    PARAMS,
+    SCRATCH,
+    SIDE,
+    changed_params,
+    dataset,
+    four_classes,
+    scratch,
+)
+from tissue.backbones.build import values_digest
+from tissue.common.augmentation import shrink
+from tissue.common.runtime import set_up
+from tissue.training.scratch import _progressive_phases, build_scratch, train_network
+
+
+def train(**changes: object) -> tuple[keras.Model, pd.DataFrame]:
+    settings = SCRATCH.model_dump() | {"progressive": [], "warm_up": 1} | changes
+    params = changed_params(scratch=settings, lr=0.0025, batch_size=8)
+    return train_network(params, dataset(16), dataset(16), classes=4)
+
+
+def test_images_in_probabilities_out() -> None:
+    images, _ = four_classes(6)
+    model = scratch(classes=5)
+    assert model.input_shape == (None, SIDE, SIDE, 3)
+    for batch in (images, images.astype(np.float32), np.zeros_like(images), images * 0 + 255):
+        probabilities = model.predict_on_batch(batch)
+        assert probabilities.shape == (6, 5)
+        assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+        assert (probabilities >= 0).all()
+
+
+def test_range_of_the_images_is_0_to_255() -> None:
+    scale = scratch().get_layer("scale")
+    assert np.allclose(scale(np.float32([0, 127.5, 255])), [-1, 0, 1])
+
+
+def test_images_of_the_input_size_are_not_resized() -> None:
+    model = build_scratch(SCRATCH, image_size=24, classes=3)
+    assert not [layer for layer in model.layers if isinstance(layer, layers.Resizing)]
+
+
+def test_channels_double_up_to_the_maximum() -> None:
+    settings = SCRATCH.model_copy(update={"blocks": 3, "width": 4, "max_width": 8})
+    model = build_scratch(settings, image_size=SIDE, classes=4)
+    blocks = [model.get_layer(f"block{number}_add").output.shape[-1] for number in (1, 2, 3)]
+    assert blocks == [4, 8, 8]
+
+
+@pytest.mark.parametrize(
+    ("progressive", "epochs", "sides"),
+    [([0.5, 0.75], 7, {12: 2, 18: 2, 24: 3}), ([0.5], 1, {24: 1}), ([], 2, {24: 2})],
+)
+def test_training_begins_with_smaller_images(
+    progressive: list[float], epochs: int, sides: dict[int, int]
+) -> None:
+    settings = SCRATCH.model_copy(update={"progressive": progressive, "epochs": epochs})
+    params = changed_params(scratch=dict(settings))
+    phases = _progressive_phases(params, dataset(16), dataset(8), classes=4)
+    assert {phase.train[0][0].shape[1]: phase.epochs for phase in phases} == sides
+    assert [phase.val[0][0].shape[1] for phase in phases] == list(sides)
+    firsts = np.cumsum([0, *sides.values()])[:-1]
+    assert [phase.train.epoch for phase in phases] == firsts.tolist()
+
+
+def test_network_of_whole_images_is_the_trained_one() -> None:
+    network, history = train(progressive=[0.5], epochs=2)
+    assert history["phase"].tolist() == [1, 2]
+    assert history["lr"].tolist() == pytest.approx([0.005, 0.01])
+    assert network.input_shape == (None, SIDE, SIDE, 3)
+    small = build_scratch(SCRATCH, image_size=SCRATCH.input_size, classes=4)
+    small.set_weights(network.get_weights())
+    images, _ = four_classes(16)
+    shrunk = shrink(images, SCRATCH.input_size)
+    assert np.allclose(network.predict_on_batch(images), small.predict_on_batch(shrunk), atol=0.01)
+
+
+def test_learns_four_obvious_classes() -> None:
+    images, labels = four_classes(32)
+    network, _ = train(epochs=12)
+    assert (network.predict_on_batch(images).argmax(axis=1) == labels).mean() > 0.95
+
+
+def test_same_seed_same_training() -> None:
+    def digest() -> str:
+        set_up(seed=1, threads=PARAMS.threads)
+        return values_digest(train(epochs=1)[0])
+
+    assert digest() == digest()
