@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from stages import embed
-from tissue.backbones.embedding import BATCH
+from tissue.backbones.embed_chunks import BATCH
 from tissue.backbones.loading import load_embedder
 from tissue.common.files import write_table
 from tissue.common.names import SPLITS

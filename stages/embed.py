@@ -15,7 +15,7 @@ in two stainings of 2 views and 4 crops, this takes about 90 s on two cores.
 from pathlib import Path
 from typing import Any
 
-from tissue.backbones.embedding import (
+from tissue.backbones.embed_chunks import (
     EmbedJob,
     clear_network,
     embed_chunk,

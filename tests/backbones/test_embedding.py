@@ -8,8 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.networks import PARAMS, Images
-from tissue.backbones import embedding
-from tissue.backbones.embedding import EmbedJob, embed_batch, embed_chunk, prefetch
+from tissue.backbones import embed_chunks
+from tissue.backbones.embed_chunks import EmbedJob, embed_chunk
+from tissue.backbones.embedding import embed_batch, prefetch
 from tissue.chunks.files import Files
 from tissue.common.stains import augment_stains, views_per_staining
 
@@ -69,7 +70,7 @@ class TestChunks:
         for name, array in {"train.npy": self.IMAGES, "train_crops.npy": self.CROPS}.items():
             np.save(tmp_path / name, array)
             paths[name] = str(tmp_path / name)
-        monkeypatch.setattr(embedding, "_load_network", lambda described: OnePixel())
+        monkeypatch.setattr(embed_chunks, "_load_network", lambda described: OnePixel())
         embed_chunk(
             tmp_path / "out.npy", Files(paths, {}), arrays=list(paths)[: 1 + crops],
             start=5, count=70, stained=stained, job=self.JOB,
