@@ -1,4 +1,4 @@
-"""The commands beside the stages: `python -m tissue <command> --help` explains each."""
+"""The commands beside the stages. `python -m tissue <command> --help` explains each of them."""
 
 import sys
 from importlib import import_module
@@ -8,7 +8,7 @@ from tissue.config.command import check_python
 COMMANDS = {
     "predict": "name the organ of pictures with a trained model",
     "compare": "compare parameters, metrics and predictions with another Git revision",
-    "push": "push data and results, and what spares others a run of the same parameters",
+    "push": "push data and results, so that others need not run the same parameters",
     "sweep": "run an experiment for every combination of parameter values",
     "verify": "check that a fresh run gave the committed results",
 }
@@ -17,8 +17,8 @@ COMMANDS = {
 def main() -> None:
     """Run the command that the first argument names with the arguments after it."""
     name, *arguments = sys.argv[1:] or ["--help"]
-    listed = "\n".join(f"  {command:10}{text}" for command, text in COMMANDS.items())
-    usage = f"usage: python -m tissue <command> [--help] ...\n\n{__doc__}\n\n{listed}"
+    commands = "\n".join(f"  {command:10}{text}" for command, text in COMMANDS.items())
+    usage = f"usage: python -m tissue <command> [--help] ...\n\n{__doc__}\n\n{commands}"
     if name in ("-h", "--help"):
         print(usage)
     elif name in COMMANDS:

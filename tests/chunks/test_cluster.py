@@ -16,11 +16,11 @@ from benchmarks.split import make_small
 from stages import embed, split
 from tests.clusters import KEYS, Cluster, Node, cluster
 from tests.conftest import copy_project, run, update_params
-from tests.experiments.test_sweep_cluster import share, shared_clone
 from tests.guides import blocks, execute
 from tests.pipeline import ROOT, outputs
 from tests.sources.test_buckets import needs_s3
 from tests.stages.test_pipeline import digests
+from tests.standins import environment_for_make, share, shared_clone
 from tissue.chunks.running import ROWS
 from tissue.config.loading import load_params
 
@@ -159,10 +159,8 @@ def test_a_sweep_when_a_node_is_killed(nodes: Cluster, quick: Path, tmp_path: Pa
         stage.write(WAIT.format(hold=str(hold)))
     update_params(clone / "params.yaml", {"engine": {"kind": "ray", "address": nodes.address}})
     share(clone)
-    (tmp_path / "venv").mkdir()
-    (tmp_path / "venv/installed").touch()
     start, take = blocks("scale.md")["A sweep over many machines"]
-    command = start.replace("make sweep", f"make sweep VENV={tmp_path}/venv")
+    command = start.replace("make sweep", f"make sweep {environment_for_make(tmp_path)}")
     sweep = nodes.run("bash", "-c", command, cwd=clone)
     while not all(works(node) for node in nodes.nodes[:2]):
         assert sweep.poll() is None, sweep.communicate()[0]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from tests import test_buckets
+from tests.sources import test_buckets
 from tests.conftest import commit, run, update_params
 from tests.guides import blocks, execute
 

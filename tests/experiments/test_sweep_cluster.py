@@ -1,6 +1,5 @@
-"""What a sweep on a Ray cluster refuses before it starts; `tests/chunks/test_cluster.py` runs one."""
+"""What a sweep on a Ray cluster refuses before it starts: tests/chunks/test_cluster.py runs one."""
 
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -8,24 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import commit, run
+from tests.standins import shared_clone
 from tissue.common.errors import InputError
-from tissue.experiments.cluster import Commit, Order, Runner, run_on_cluster, shared_commit
-
-
-def shared_clone(quick: Path, tmp_path: Path) -> Path:
-    """A clone with stand-ins as stages, and beside it a repository that is not its remote yet."""
-    run("git", "init", "--quiet", "--bare", "--initial-branch=main", "hub.git", cwd=tmp_path)
-    return shutil.copytree(quick, tmp_path / "clone", symlinks=True)
-
-
-def share(clone: Path) -> None:
-    """Bring a commit, and the data that it names, to remotes beside the clone."""
-    run("git", "remote", "add", "origin", "../hub.git", cwd=clone)
-    folder = str(clone.with_name("remote"))
-    run("dvc", "remote", "add", "--default", "storage", folder, cwd=clone)
-    commit(clone, "share")
-    run("dvc", "push", cwd=clone)
-    run("git", "push", "--quiet", "origin", "main", cwd=clone)
+from tissue.experiments.cluster import Commit, Order, run_in_clone, run_on_cluster, shared_commit
 
 
 def test_what_others_could_not_get_at_is_refused(
@@ -54,9 +38,9 @@ def test_what_others_could_not_get_at_is_refused(
         (push, r"Received: storage with the relative path ../../remote"),
         (lambda: [remote("storage", str(clone.with_name("remote")))(), push()], "Run `dvc push`"),
     ]
-    for step, told in steps:
+    for step, message in steps:
         step()
-        with pytest.raises(InputError, match=told):
+        with pytest.raises(InputError, match=message):
             shared_commit()
     run("dvc", "push", cwd=clone)
     sha = run("git", "rev-parse", "HEAD", cwd=clone).strip()
@@ -65,13 +49,14 @@ def test_what_others_could_not_get_at_is_refused(
 
 def test_ray_is_asked_for_before_anything_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(InputError, match=r"expected the package ray.*requirements-ray"):
+    with pytest.raises(InputError, match=r"expected the package ray.*requirements/ray"):
         list(run_on_cluster([{"lr": "0.1"}]))
 
 
 def test_a_machine_that_cannot_clone_is_named(tmp_path: Path) -> None:
-    nowhere = Runner(Commit(str(tmp_path / "nowhere"), "0" * 40))
-    failed = nowhere(Order("sweep-1", {"lr": "0.1"}, "the experiment lr=0.1"))
+    nowhere = Commit(str(tmp_path / "nowhere"), "0" * 40)
+    order = Order("sweep-1", {"lr": "0.1"}, "the experiment lr=0.1")
+    failed = run_in_clone(order, commit=nowhere)
     assert isinstance(failed, InputError)
     assert str(failed).startswith("on ")
     assert "expected `git clone` to work. Received the status 128" in str(failed)

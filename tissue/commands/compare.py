@@ -1,14 +1,14 @@
 """Compare the workspace with a Git revision: `python -m tissue compare --base main`.
 
 Prints Markdown: parameters and metrics before and after; for the test images that both have, paired
-differences with intervals by donor and McNemar's exact test, so that noise can be told from a gain;
-and the images that changed sides. With `--gate` the exit status is 1 when a metric has fallen by
-more than its tolerance under `compare.tolerance` in params.yaml, or when code or parameters were
-changed after the run.
+differences with intervals by donor and McNemar's exact test, which tell a gain from noise; and the
+images that changed sides. With `--gate` the exit status is 1 if a metric has fallen by more than
+its tolerance under `compare.tolerance` in params.yaml, or if code or parameters were changed after
+the run.
 
 Reads `metrics/`, `data/predictions` and `data/split/test.csv` here and, at the revision, metrics
-from Git and predictions from DVC's cache or a remote; without the latter there are no paired tests,
-and the report says so. No stage depends on it. About 5 s on the default.
+from Git and predictions from DVC's cache or a remote; without these there are no paired tests, and
+the report says so. No stage depends on it. About 5 s on the default.
 """
 
 import argparse
@@ -26,77 +26,73 @@ from tissue.config.schema import Params
 from tissue.data.index import read_index
 from tissue.experiments import markdown, revisions
 from tissue.experiments.gates import check_gates
-from tissue.experiments.pairing import Paired, crossings, pair_predictions, paired_metrics
+from tissue.experiments.lock import lock_at, lock_here
+from tissue.experiments.pairing import Pairs, find_flips, pair_predictions, paired_metrics
+from tissue.experiments.revisions import NoPredictionsError
 from tissue.metrics.intervals import Sampling
+
+TEST_TABLE = Path("data/split/test.csv")
 
 
 def run(params: Params, *, base: str, pictures: list[str]) -> tuple[str, list[str]]:
-    """Return the comparison as Markdown, and what a gate has to stop, in words.
+    """Return the comparison as Markdown, and the reasons why a gate fails.
 
-    Args:
-        params: of the workspace: tolerances, number of resamples and seed.
-        base: the Git revision to compare with.
-        pictures: two addresses below which `plots/` lies, before and after, or none.
+    `pictures` are two URLs below which `plots/` lies, before and after, or empty.
     """
     metrics = revisions.all_metrics(base)
     checks = check_gates(metrics, params.compare.tolerance)
     changed = revisions.changed_since_run()
-    paired, images, notes = _on_the_same_images(params, base, changed)
     stale = sorted(changed)
+    try:
+        pairs = _pair(base, changed)
+        notes = markdown.basis(pairs[MODELS[0]])
+        if lock_at(base)["fetch"]["outs"] != lock_here()["fetch"]["outs"]:
+            notes += f" **Other images than in {base}**: one name need not be one picture."
+    except NoPredictionsError as reason:
+        pairs, notes = {}, f"No paired test: {reason}."
+    sampling = Sampling(params.evaluate.bootstrap, params.seed)
+    paired = {
+        f"{model}.test.{key}": value
+        for model, both in pairs.items()
+        for key, value in paired_metrics(both, sampling=sampling).items()
+    }
+    flips = {model: find_flips(both) for model, both in pairs.items()}
     sections = {
         "State": markdown.state_section(stale),
         "Gate": markdown.gate_section(checks, metrics, stale),
         "Parameters": markdown.params_section(revisions.changed_params(base)),
         "Metrics": f"{markdown.metrics_section(metrics, paired, checks)}\n\n{notes}",
-        "Images that changed sides": images,
-        "Confusion matrices": markdown.pictures_section(*pictures) if pictures else "",
+        "Images that changed sides": markdown.flips_section(flips),
+        "Confusion matrices": markdown.figures_section(*pictures) if pictures else "",
     }
     body = [f"## {title}\n\n{text}\n" for title, text in sections.items() if text]
     failed = [
-        f"{one.key} fell by more than compare.tolerance allows" for one in checks if not one.passed
+        f"{check.key} fell by more than compare.tolerance allows"
+        for check in checks
+        if not check.passed
     ]
     if stale:
         failed.append(f"the results are not of this code: run `dvc repro` ({', '.join(stale)})")
     return "\n".join([f"# Compared with {base}\n", *body]), failed
 
 
-def _on_the_same_images(
-    params: Params, base: str, changed: Mapping[str, list[str]]
-) -> tuple[dict[str, Paired], str, str]:
-    """Paired differences by metric, the images that changed sides, and what they rest on."""
+def _pair(base: str, changed: Mapping[str, list[str]]) -> dict[str, Pairs]:
+    """Pair the test predictions of each model here and at a revision."""
     for folder in (revisions.PREDICTIONS, "data/split"):
         if any(path.startswith(folder) for paths in changed.values() for path in paths):
-            why = f"{folder} is not that of dvc.lock: run `dvc pull` or `dvc repro`"
-            return {}, "", f"No paired test: {why}."
+            raise NoPredictionsError(
+                f"{folder} is not that of dvc.lock: run `dvc pull` or `dvc repro`"
+            )
+    here = revisions.predictions_here()
     with tempfile.TemporaryDirectory() as scratch:
-        here = revisions.predictions_here()
-        there = here if here.missing else revisions.predictions_at(base, Path(scratch))
-    if there.missing:
-        return {}, "", f"No paired test: {there.missing}."
-    table = Path("data/split/test.csv")
-    if not table.is_file():
-        return {}, "", f"No paired test: there is no {table}: run `dvc pull {table}`."
-    index = read_index(table)
-    pairs = {
-        name: pair_predictions(there.tables[name], here.tables[name], index) for name in MODELS
-    }
+        there = revisions.predictions_at(base, Path(scratch))
+    if not TEST_TABLE.is_file():
+        raise NoPredictionsError(f"there is no {TEST_TABLE}: run `dvc pull {TEST_TABLE}`")
+    index = read_index(TEST_TABLE)
+    pairs = {model: pair_predictions(there[model], here[model], index) for model in MODELS}
     if pairs[MODELS[0]].old.empty:
-        return (
-            {},
-            "",
-            f"No paired test: the test sets of {base} and of the workspace share no image.",
-        )
-    sampling = Sampling(params.evaluate.bootstrap, params.seed)
-    paired = {
-        f"{model}.test.{key}": value
-        for model in MODELS
-        for key, value in paired_metrics(pairs[model], sampling=sampling).items()
-    }
-    crossed = {model: crossings(pairs[model]) for model in MODELS}
-    said = markdown.basis(pairs[MODELS[0]])
-    if not revisions.same_images(base):
-        said += f" **Other images than in {base}**: one name need not be one picture."
-    return paired, markdown.crossings_section(crossed), said
+        raise NoPredictionsError(f"the test sets of {base} and of the workspace share no image")
+    return pairs
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -114,26 +110,26 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _check_output(output: Path) -> None:
-    check_output_file("--output", output)
-    if output.exists() and not (output.is_file() and output.suffix.lower() == ".md"):
+def _check_options(base: str, output: Path | None) -> None:
+    if not base:
         raise InputError(
-            f"--output: expected a new file, or one that ends in .md. Received: {output}, which is "
-            "there and would be lost. Give another name."
+            "--base: expected a Git revision. Received: none. Name one, or leave --base out for "
+            "main."
         )
+    if output:
+        check_output_file("--output", output)
+        if output.exists() and not (output.is_file() and output.suffix.lower() == ".md"):
+            raise InputError(
+                f"--output: expected a new file, or one that ends in .md. Received: {output}, "
+                "which is there and would be lost. Give another name."
+            )
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Compare as the command line says."""
+    """Run the command with these arguments, or those of the process."""
     options = _parse(arguments)
     with command("compare"):
-        if not options.base:
-            raise InputError(
-                "--base: expected a Git revision. Received: none. Name one, or leave "
-                "--base out for main."
-            )
-        if options.output:
-            _check_output(options.output)
+        _check_options(options.base, options.output)
         report, failed = run(load_params(), base=options.base, pictures=options.pictures)
         if options.output:
             with atomic_write(options.output) as partial:

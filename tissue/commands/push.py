@@ -1,8 +1,8 @@
-"""Push data, and all that spares others a run of the same parameters: `python -m tissue push`.
+"""Push data and results, so that others need not run the same: `python -m tissue push`.
 
-Does what `dvc push --run-cache` does, and pushes the metrics and plots of all runs as well, which
-that leaves out because they lie in Git (DVC 3.67.1). In another clone `dvc repro --pull` then takes
-the results of this one in place of running stages, also where Git has not carried dvc.lock.
+Does what `dvc push --run-cache` does, and also pushes the metrics and plots of all runs, which that
+command leaves out because they lie in Git (DVC 3.67.1). In another clone, `dvc repro --pull` then
+takes the results of this one instead of running stages, also where Git has not carried dvc.lock.
 Data that is there already is not pushed again.
 """
 
@@ -17,14 +17,14 @@ from tissue.config.command import parser_of
 
 
 def push_from_git() -> int:
-    """Push the metrics and plots that lie in Git, of all runs; return how many were not there yet.
+    """Push the metrics and plots of all runs that lie in Git; return how many were not there yet.
 
     Raises:
         DvcException: if some could not be pushed.
     """
     pushed = 0
     with Repo() as repo:
-        # Kept as runs/<2 digits>/<digest of what went in>/<digest of what came out>.
+        # Runs lie in runs/<2 digits>/<digest of the inputs>/<digest of the outputs>.
         entries = Path(repo.stage_cache.cache_dir).glob("*/*/*")
         runs = [(entry.parent.name, entry.name) for entry in entries]
         in_git = [Path(out.def_path) for out in repo.index.outs if not out.use_cache]
@@ -43,9 +43,9 @@ def push_from_git() -> int:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Push, and say how much."""
+    """Run the command with these arguments, or those of the process."""
     parser_of("push", __doc__).parse_args(arguments)
-    # Through its command line, which knows what to say of each kind of remote that fails.
+    # DVC's command line describes errors of every kind of remote.
     if status := dvc(["push", "--run-cache"]):
         sys.exit(status)
     try:

@@ -1,16 +1,16 @@
-"""Try a grid of parameters: `python -m tissue sweep lr=0.001,0.003 pretrained.hidden=0,64`.
+"""Try a grid of parameters: `python -m tissue sweep lr=0.001,0.003 pretrained.l2=0.003,0.03`.
 
-Runs an experiment of DVC for each combination of values, one after the other, in a temporary
-folder, so that the working folder stays as it is: what Git tracks is used, as it stands. Stages
-that ran before with the same parameters come from the cache. `dvc exp apply <experiment>` brings
-one into the working folder.
+Runs one DVC experiment per combination of values, one after the other, in a temporary folder, so
+that the working folder stays as it is. It uses what Git tracks, in its present state. Stages that
+ran before with the same parameters come from the cache. `dvc exp apply <experiment>` brings one
+into the working folder.
 
 With `--engine ray`, the experiments run on the Ray cluster at `engine.address` of params.yaml, each
 in a new clone of the Git remote origin, with the data of the DVC remote: docs/scale.md.
 
-Writes `sweep/sweep.csv`, a row for each experiment and model that the grid changes, best accuracy
-on validation first, and `sweep/sweep.png`, accuracy against cost in seconds and parameters. Seconds
-are timed here, of training and embedding as far as they ran, so nothing else should run beside.
+Writes `sweep/sweep.csv`, one row per experiment and model that the grid changes, best validation
+accuracy first, and `sweep/sweep.png`, accuracy against cost in seconds and parameters. Seconds are
+those of training and embedding, measured here, so nothing else should run at the same time.
 
 Choose by validation: the best of many experiments on test is the luckiest. The exit status is 1 if
 an experiment failed; the others are in the table all the same.
@@ -38,41 +38,31 @@ ENGINES = {"local": run_here, "ray": run_on_cluster}
 
 
 def run(grid: list[Point], out: Path, *, engine: str = "local") -> list[str]:
-    """Run all points, write table and figure, and return what went wrong.
-
-    Args:
-        grid: parameters and values of each experiment.
-        out: folder for `sweep.csv` and `sweep.png`.
-        engine: where they run, local or ray.
-    """
+    """Run an experiment per point, write table and figure to `out`, and return the errors."""
     rows: dict[int, list[dict[str, Any]]] = {}
-    failed = []
+    table = pd.DataFrame()
+    errors = []
     outcomes = ENGINES[engine](grid)
     for point, outcome in tqdm(
         outcomes, total=len(grid), desc="sweep", unit="experiment", disable=None
     ):
         if isinstance(outcome, InputError):
-            failed.append(f"{describe_point(point)}: {outcome}")
+            errors.append(f"{describe_point(point)}: {outcome}")
             continue
-        made = experiment_rows(point, outcome, read_metrics(outcome.name))
-        rows[grid.index(point)] = made
-        # After each, so that what is done stays when the sweep is stopped.
-        write_table(_table(rows), out / "sweep.csv")
-        for row in made:
+        number = grid.index(point)
+        rows[number] = experiment_rows(point, outcome, read_metrics(outcome.name))
+        # In the order of the grid, and written each time, in case the sweep is stopped.
+        table = sweep_table([row for i in sorted(rows) for row in rows[i]])
+        write_table(table, out / "sweep.csv")
+        for row in rows[number]:
             tqdm.write(
                 f"{describe_point(point)}: {row['model']} {row['val_accuracy']:.1%} on validation"
             )
     if rows:
-        table = _table(rows)
         save_png(cost_figure(table), out / "sweep.png")
         print(table.drop(columns=["test_macro_f1", "test_ece"]).to_string(index=False))
         print(f"The table lies in {out}/sweep.csv, the figure in {out}/sweep.png")
-    return failed
-
-
-def _table(rows: dict[int, list[dict[str, Any]]]) -> pd.DataFrame:
-    # In the order of the grid, whichever was done first.
-    return sweep_table([row for number in sorted(rows) for row in rows[number]])
+    return errors
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -84,13 +74,13 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Sweep as the command line says."""
+    """Run the command with these arguments, or those of the process."""
     options = _parse(arguments)
     with command("sweep"):
         check_output_folder("--out", options.out)
         grid = parse_grid(options.grid)
         for point in grid:
-            load_params(changes=point)  # else a stage would say, in the middle of the night
-        failed = run(grid, options.out, engine=options.engine)
-    if failed:
-        sys.exit("sweep: " + "\nsweep: ".join(failed))
+            load_params(changes=point)  # else a stage would report it hours later
+        errors = run(grid, options.out, engine=options.engine)
+    if errors:
+        sys.exit("sweep: " + "\nsweep: ".join(errors))

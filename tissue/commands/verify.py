@@ -1,107 +1,68 @@
 """Compare a fresh run with the committed one: `python -m tissue verify`, or `make verify`.
 
-Reads dvc.lock and `metrics/` as they are here and at the revision, which is HEAD unless --base says
-otherwise. On the same machine all outputs are the same bytes. On another processor the last bits of
-a training differ: then the first stage that made something else is named, and the metrics under
-`compare.tolerance` in params.yaml have to agree within their tolerances, in either direction.
+Reads dvc.lock and `metrics/` here and at a Git revision, HEAD unless --base names another. On the
+same machine all outputs have the same bytes. On another processor the last bits of a training
+differ: then the first stage whose output differs is named, and the metrics under
+`compare.tolerance` in params.yaml have to agree within their tolerances, up or down.
 
-The exit status is 1 if they do not, or if code, parameters or sources differ from the committed
-run, which is then another run and no reproduction of it, or if anything was changed after the run.
-`make verify` first runs every stage anew.
+The exit status is 1 if they do not; if code, parameters or sources differ from the committed run,
+because it is then another run; or if anything was changed after the run. `make verify` runs every
+stage anew before.
 """
 
-import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
-from tissue.common.errors import InputError
 from tissue.config.command import command, parser_of
 from tissue.config.loading import load_params
-from tissue.experiments.gates import beyond, first_difference, foreign_inputs, outcomes
+from tissue.experiments.gates import check_gates
+from tissue.experiments.lock import LOCK, changed_stages, foreign_inputs, lock_at, lock_here
 from tissue.experiments.revisions import all_metrics, changed_since_run
 
-LOCK = "dvc.lock"
 
-
-def run(tolerance: dict[str, float], *, base: str) -> tuple[str, bool]:
-    """Return what is the same and what is not, and whether the run counts as reproduced."""
-    here = _lock_here()
-    found = outcomes(_lock_at(base), here)
-    foreign = foreign_inputs(found)
-    if foreign:
-        lines = [f"  {stage}: {', '.join(paths)}" for stage, paths in foreign.items()]
-        return "\n".join([f"another run than that of {base}, with other inputs:", *lines]), False
-    changed = changed_since_run()
-    if changed:
-        lines = [f"  {stage}: {', '.join(paths)}" for stage, paths in changed.items()]
-        return "\n".join(
-            [f"changed since the run that {LOCK} tells of, run `dvc repro`:", *lines]
-        ), False
-    first = first_difference(found)
-    if first is None and (missing := _missing(here)):
-        # A clone that ran nothing has the same dvc.lock, too.
-        return f"nothing to verify, since there is no {missing[0]}: run `make verify`", False
-    if first is None:
-        return f"all outputs of {len(found)} stages are the same bytes as at {base}", True
-    same = [one.stage for one in found if not one.outputs]
+def run(tolerance: Mapping[str, float], *, base: str) -> tuple[str, bool]:
+    """Return a description of what agrees and what differs, and whether the run is reproduced."""
+    here = lock_here()
+    changes = changed_stages(lock_at(base), here)
+    if foreign := foreign_inputs(changes):
+        return _listed(f"another run than that of {base}, with other inputs:", foreign), False
+    if changed := changed_since_run():
+        title = f"changed since the run that {LOCK} describes, run `dvc repro`:"
+        return _listed(title, changed), False
+    different = [change for change in changes if change.outputs]
+    if not different:
+        outputs = [out["path"] for stage in here.values() for out in stage.get("outs", [])]
+        missing = sorted(path for path in outputs if not Path(path).exists())
+        if missing:  # a clone that ran nothing has the same dvc.lock, too
+            return f"nothing to verify, since there is no {missing[0]}: run `make verify`", False
+        return f"all outputs of {len(changes)} stages are the same bytes as at {base}", True
+    first = different[0]
+    same = [change.stage for change in changes if not change.outputs]
     lines = [
         f"the first stage that differs from {base} is {first.stage}: {', '.join(first.outputs)}",
         f"the same bytes: {', '.join(same) or 'no stage'}",
     ]
-    wrong = beyond(all_metrics(base), tolerance)
-    lines += [f"beyond its tolerance: {one.key}, {one.old} and now {one.new}" for one in wrong]
-    if not wrong:
+    checks = check_gates(all_metrics(base), tolerance)
+    beyond = [check for check in checks if not check.agrees]
+    lines += [f"beyond its tolerance: {one.key}, {one.old} and now {one.new}" for one in beyond]
+    if not beyond:
         lines.append(f"all {len(tolerance)} metrics with a tolerance agree within it")
-    return "\n".join(lines), not wrong
+    return "\n".join(lines), not beyond
 
 
-def _lock_at(base: str) -> Any:
-    command = ["git", "show", f"{base}:./{LOCK}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise InputError(
-            f"{LOCK} at {base}: expected a committed run. Received: {done.stderr.strip()}"
-        )
-    return _read(done.stdout)
-
-
-def _lock_here() -> Any:
-    try:
-        return _read(Path(LOCK).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(
-            f"{LOCK}: expected the run to verify. Received: no such file. Run `dvc repro`."
-        ) from None
-
-
-def _missing(lock: Any) -> list[str]:
-    """Outputs that the run should have left here."""
-    stages = lock.get("stages", {}).values()
-    outputs = [out["path"] for stage in stages for out in stage.get("outs", [])]
-    return sorted(path for path in outputs if not Path(path).exists())
-
-
-def _read(text: str) -> Any:
-    try:
-        return YAML(typ="safe", pure=True).load(text) or {}
-    except YAMLError as error:
-        raise InputError(
-            f"{LOCK}: expected YAML, as `dvc repro` writes it. Received: {error}. After a merge, "
-            f"take one side, as with `git checkout --ours {LOCK}`, and run `dvc repro`."
-        ) from None
+def _listed(title: str, paths: Mapping[str, list[str]]) -> str:
+    lines = (f"  {stage}: {', '.join(names)}" for stage, names in paths.items())
+    return "\n".join([title, *lines])
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Verify as the command line says."""
+    """Run the command with these arguments, or those of the process."""
     parser = parser_of("verify", __doc__)
     parser.add_argument("--base", default="HEAD", help="Git revision with the run (HEAD)")
     options = parser.parse_args(arguments)
     with command("verify"):
-        said, reproduced = run(load_params().compare.tolerance, base=options.base)
-    print(f"verify: {said}")
+        description, reproduced = run(load_params().compare.tolerance, base=options.base)
+    print(f"verify: {description}")
     if not reproduced:
         sys.exit(1)

@@ -7,7 +7,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
 from configparser import ConfigParser
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,17 +20,27 @@ from tissue.experiments.runs import Outcome, run_experiment
 
 REMOTE = "origin"  # that of Git
 CONFIG = ".dvc/config"
+# Pulls what the stages that run read, and not what only earlier ones did, such as the raw images.
+OPTIONS = ("--pull", "--allow-missing")
 
 
 class Commit(NamedTuple):
-    """A commit, and the URL of the repository that it can be cloned from."""
+    """A commit, and the URL of a repository that it can be cloned from."""
 
     url: str
     sha: str
 
 
+class Order(NamedTuple):
+    """An experiment to run: its name, its parameters, and a description."""
+
+    name: str
+    point: Point
+    about: str
+
+
 def shared_commit() -> Commit:
-    """Return the commit that is checked out, once it is known that other machines can have it.
+    """Return the commit that is checked out, after checking that other machines can get it.
 
     Raises:
         InputError: if something is not committed or not pushed, by Git or DVC.
@@ -60,15 +70,15 @@ def shared_commit() -> Commit:
 
 
 def _default_remote() -> str:
-    # `dvc config` would add what only this machine says.
+    # `dvc config` would include the settings of this machine.
     config = ConfigParser(interpolation=None)
     config.read(CONFIG)
-    name = config.get("core", "remote", fallback=None)
+    name = config.get("core", "remote", fallback="")
     url = config.get(f"'remote \"{name}\"'", "url", fallback=None)
     if not url:
         raise InputError(
             f"expected a default DVC remote, with its URL, in {CONFIG}, where clones find it. "
-            f"Received: {'none' if name is None else f'{name} without a URL'}. "
+            f"Received: {f'{name} without a URL' if name else 'none'}. "
             f"Run `dvc remote add --default <name> <url>` and commit {CONFIG}: docs/sharing.md"
         )
     if not re.match(r"/|\w+:", url):
@@ -76,14 +86,13 @@ def _default_remote() -> str:
             f"expected a DVC remote that a clone in another folder reaches, in {CONFIG}. "
             f"Received: {name} with the relative path {url}. Set the absolute one."
         )
-    return str(name)
+    return name
 
 
 def _check_data(remote: str) -> None:
-    printed = call(
-        "dvc", "status", "--cloud", "--remote", remote, "--with-deps", "--json", "evaluate"
-    )
-    absent = sorted(path for path, is_ in json.loads(printed).items() if is_ in ("new", "missing"))
+    options = ("--remote", remote, "--with-deps", "--json")
+    states = json.loads(call("dvc", "status", "--cloud", *options, "evaluate"))
+    absent = sorted(path for path, state in states.items() if state in ("new", "missing"))
     if absent:
         raise InputError(
             f"expected the data of this commit in the DVC remote {remote}. Received: "
@@ -92,35 +101,17 @@ def _check_data(remote: str) -> None:
         )
 
 
-# Pulls what the stages that run read, and not what only earlier ones did, such as the raw images.
-OPTIONS = ("--pull", "--allow-missing")
-
-
-class Order(NamedTuple):
-    """An experiment to be run: its name, its parameters, and both in words."""
-
-    name: str
-    point: Point
-    about: str
-
-
-@dataclass(frozen=True)
-class Runner:
-    """Runs experiments of a commit; it is sent to machines and called there."""
-
-    commit: Commit
-
-    def __call__(self, order: Order) -> Outcome:
-        """Run an experiment in a new clone and push it; what went wrong is returned."""
+def run_in_clone(order: Order, *, commit: Commit) -> Outcome:
+    """Run an experiment in a new clone of a commit and push it, or return the error."""
+    try:
         # Processes that DVC leaves behind may still write there.
-        try:
-            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-                return _run_in(Path(folder), self.commit, order)
-        except (InputError, OSError) as error:
-            return InputError(f"on {socket.gethostname()}: {error}")
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            return _run_in(Path(folder), order, commit)
+    except (InputError, OSError) as error:
+        return InputError(f"on {socket.gethostname()} (docs/scale.md lists what it needs): {error}")
 
 
-def _run_in(folder: Path, commit: Commit, order: Order) -> Outcome:
+def _run_in(folder: Path, order: Order, commit: Commit) -> Outcome:
     variables = environment(
         # The experiment has this machine to itself, in a folder that no other reaches. As a
         # parameter it would come back with the experiment.
@@ -131,41 +122,35 @@ def _run_in(folder: Path, commit: Commit, order: Order) -> Outcome:
     clone = folder / "clone"
     call("git", "clone", "--quiet", "--no-checkout", commit.url, str(clone), env=variables)
     call("git", "checkout", "--quiet", "--detach", commit.sha, cwd=clone, env=variables)
-    experiment = run_experiment(
-        order.point, *OPTIONS, "--name", order.name, cwd=clone, env=variables
-    )
+    options = (*OPTIONS, "--name", order.name)
+    experiment = run_experiment(order.point, *options, cwd=clone, env=variables)
     # By force: a machine may have died after it had pushed.
     call("dvc", "exp", "push", "--force", REMOTE, order.name, cwd=clone, env=variables)
     return experiment
 
 
 def run_on_cluster(grid: Sequence[Point]) -> Iterator[tuple[Point, Outcome]]:
-    """Run an experiment for each point of a grid, and give each as it is done.
+    """Run one experiment per point of a grid, and yield each when it is done.
 
     Afterwards they are in the Git remote and in this repository, their results in the DVC remote.
 
     Raises:
-        InputError: if other machines could not get at what is needed, or there is no cluster.
+        InputError: if other machines cannot get what they need, or there is no cluster.
     """
     import_ray()
     params = load_params()
-    runner = Runner(shared_commit())
-    sweep = uuid.uuid4().hex[:6]  # names must not be those of another sweep
+    task = partial(run_in_clone, commit=shared_commit())
+    sweep = uuid.uuid4().hex[:6]  # other sweeps have other names
     orders = [
         Order(f"sweep-{sweep}-{number}", point, f"the experiment {describe_point(point)}")
         for number, point in enumerate(grid, 1)
     ]
-    done = run_on_ray(runner, orders, address=params.engine.address, threads=params.threads)
+    done = run_on_ray(task, orders, address=params.engine.address, threads=params.threads)
     for order, outcome in done:
-        yield order.point, _brought(outcome)
-
-
-def _brought(outcome: Outcome) -> Outcome:
-    if isinstance(outcome, InputError):
-        return outcome
-    try:
-        # Metrics lie in Git: models of experiments that no one wants need not come.
-        call("dvc", "exp", "pull", "--no-cache", REMOTE, outcome.name)
-    except InputError as error:
-        return error
-    return outcome
+        try:
+            if not isinstance(outcome, InputError):
+                # Metrics lie in Git; models of experiments that no one wants are left out.
+                call("dvc", "exp", "pull", "--no-cache", REMOTE, outcome.name)
+            yield order.point, outcome
+        except InputError as error:
+            yield order.point, error

@@ -12,24 +12,17 @@ import pandas as pd
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with one column of names, short column names and - for what is not there."""
+    """Return the table with one column of names, short column names and - for what is missing."""
     named = table["Experiment"].where(table["Experiment"] != "", table["rev"])
     indented = named.where(table["typ"] == "baseline", "  " + named)
     values = table.drop(columns=["Experiment", "rev", "typ"]).replace("", "-")
     values["Created"] = values["Created"].str.slice(0, len("2026-01-31T12:34"))
-    return values.rename(columns=short).set_axis(indented.rename(None), axis="index")
+    return values.rename(columns=_short).set_axis(indented.rename(None), axis="index")
 
 
-def short(column: str) -> str:
-    """The name of a column as words, without its file's folder and ending."""
+def _short(column: str) -> str:
     return re.sub(r"^metrics/|\.(json:)?", lambda found: " " if found.start() else "", column)
 
 
-def main() -> None:
-    """Print the table that comes in, readable."""
-    table = pd.read_csv(sys.stdin, dtype=str, keep_default_na=False)
-    print(readable(table).to_string())
-
-
 if __name__ == "__main__":
-    main()
+    print(readable(pd.read_csv(sys.stdin, dtype=str, keep_default_na=False)).to_string())

@@ -1,4 +1,4 @@
-"""How commands of Git and DVC are run: with the Python that runs this, whatever PATH says."""
+"""Run Git and DVC, the latter with the Python of this process, whatever PATH says."""
 
 import os
 import subprocess
@@ -20,15 +20,12 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def call(*command: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
-    """Run a command and return what it printed to standard output.
+    """Run `git ...` or `dvc ...` and return its standard output.
 
-    Args:
-        command: `git` or `dvc` and what follows.
-        cwd: the folder it runs in, if not this one.
-        env: its variables, if not those of `environment`.
+    It runs in this folder with the variables of `environment`, unless others are given.
 
     Raises:
-        InputError: if it fails, with the end of what it said.
+        InputError: if it fails, with the error or the last lines that it printed.
     """
     program = DVC if command[0] == "dvc" else command[:1]
     done = subprocess.run(
@@ -42,11 +39,13 @@ def call(*command: str, cwd: Path | None = None, env: Mapping[str, str] | None =
         check=False,
     )
     if done.returncode:
-        # Not its options, as a URL may hold a secret.
+        # Options are left out: a URL among them may hold a secret.
         name = " ".join(takewhile(lambda word: not word.startswith("-"), command))
-        said = "\n".join((done.stdout + done.stderr).splitlines()[-TAIL:])
+        lines = (done.stdout + done.stderr).splitlines()
+        errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+        reason = "\n".join(errors or lines[-TAIL:])
         raise InputError(
-            f"expected `{name}` to work. Received the status {done.returncode}:\n{said}\n"
-            "See what it says; what each machine needs is in docs/scale.md."
+            f"expected `{name}` to work. Received the status {done.returncode}: {reason}\n"
+            "Correct what it names and run this again."
         )
     return done.stdout

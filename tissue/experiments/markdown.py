@@ -1,76 +1,83 @@
-"""The comparison as GitHub-flavoured Markdown, which reads well in a terminal, too."""
+"""The comparison as GitHub-flavoured Markdown, which is readable in a terminal, too."""
 
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tissue.common.names import MODELS
 from tissue.experiments.gates import Check
-from tissue.experiments.pairing import Crossing, Paired, Pairs
+from tissue.experiments.pairing import Difference, Flip, Pairs
 from tissue.experiments.revisions import Change
 
 IMAGES_SHOWN = 15  # of each model and direction
-PICTURES = ("confusion_scratch", "confusion_pretrained")
+FIGURES = ("confusion_scratch", "confusion_pretrained")
 SAME_DATA = ("split.source", "split.classes", "split.images.test")
 MINUS = "\N{MINUS SIGN}"
+METRIC_COLUMNS = (
+    "Metric", "Before", "After", "Change", "Relative", "Same images (95 %)", "p", "Reading",
+)  # fmt: skip
 
 
 def code(text: Any) -> str:
-    """A name as it stands: nothing in it is taken for Markdown, HTML, a link or a mention."""
+    """Return text as inline code, so that nothing in it is Markdown, HTML, a link or a mention."""
     plain = re.sub(r"[\s`]+", " ", str(text)).replace("|", "\\|").strip()
     return f"`{plain}`" if plain else ""
 
 
-def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int = 1) -> str:
-    """A table whose first `texts` columns are aligned left and the others right."""
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int = 1) -> str:
+    """Return a table whose first `texts` columns are aligned left and the others right."""
     marks = [":--" if column < texts else "--:" for column in range(len(head))]
-    lines = [head, marks, *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in [head, marks, *rows])
 
 
-def signed(value: float, digits: int = 4, unit: str = "") -> str:
-    """A difference with its sign."""
+def _details(summary: str, content: str) -> str:
+    return f"<details><summary>{summary}</summary>\n\n{content}\n\n</details>"
+
+
+def _signed(value: float, digits: int = 4, unit: str = "") -> str:
     return f"{value:+.{digits}f}{unit}".replace("-", MINUS)
 
 
-def gate_section(checks: Sequence[Check], metrics: Sequence[Change], stale: Sequence[str]) -> str:
-    """One line for each metric that has a tolerance, and what the verdict cannot say.
+def _value(value: Any) -> str:
+    if isinstance(value, int | float):
+        return f"{value:.4g}" if isinstance(value, float) else f"{value}"
+    return "none" if value is None else code(value)
 
-    Args:
-        checks: of the metrics with a tolerance.
-        metrics: all of them, which tell whether the data are the same.
-        stale: stages whose results are not of this code.
+
+def gate_section(checks: Sequence[Check], metrics: Sequence[Change], stale: Sequence[str]) -> str:
+    """Return the verdict, what it does not cover, and one line per metric with a tolerance.
+
+    `stale` are the stages whose results are not of this code.
     """
-    failed = [one for one in checks if not one.passed]
+    failed = sum(not check.passed for check in checks)
     verdict = (
-        f"**Failed**: {len(failed)} of {len(checks)} metrics fell by more than their tolerance."
+        f"**Failed**: {failed} of {len(checks)} metrics fell by more than their tolerance."
         if failed
         else f"**Passed**: none of {len(checks)} metrics fell by more than its tolerance."
     )
-    rows = [
-        [
-            code(one.key),
-            "new" if one.old is None else f"{one.old:.4f}",
-            f"{one.new:.4f}",
-            f"{one.tolerance:g}",
-            "passed" if one.passed else "**failed**",
-        ]
-        for one in checks
-    ]
     if stale:
         verdict = f"**Not judged**, since the results are not of this code. {verdict}"
-    other = [one for one in metrics if one.key in SAME_DATA and one.old not in (None, one.new)]
-    if other:
-        differ = (f"{code(one.key)} {code(one.old)} and now {code(one.new)}" for one in other)
-        told = ", ".join(differ)
-        verdict += f" **The data differ** ({told}), so that a change need not be the model's."
-    return f"{verdict}\n\n" + markdown_table(
-        ["Metric", "Before", "After", "May fall by", "Gate"], rows
+    other = ", ".join(
+        f"{code(one.key)} {code(one.old)} and now {code(one.new)}"
+        for one in metrics
+        if one.key in SAME_DATA and one.old not in (None, one.new)
     )
+    if other:
+        verdict += f" **The data differ** ({other}), so that a change need not be the model's."
+    rows = [
+        [
+            code(check.key),
+            "new" if check.old is None else f"{check.old:.4f}",
+            f"{check.new:.4f}",
+            f"{check.tolerance:g}",
+            "passed" if check.passed else "**failed**",
+        ]
+        for check in checks
+    ]
+    return f"{verdict}\n\n" + _table(["Metric", "Before", "After", "May fall by", "Gate"], rows)
 
 
 def state_section(stale: Sequence[str]) -> str:
-    """A warning if the results are not of the code and parameters beside them."""
+    """Return a warning if the results are not of the code and parameters beside them."""
     if not stale:
         return ""
     return (
@@ -80,119 +87,104 @@ def state_section(stale: Sequence[str]) -> str:
 
 
 def params_section(changes: Sequence[Change]) -> str:
-    """Parameters before and after."""
+    """Return parameters before and after."""
     if not changes:
         return "No parameter differs."
-    rows = [[code(one.key), _value(one.old), _value(one.new)] for one in changes]
-    return markdown_table(["Parameter", "Before", "After"], rows)
-
-
-def _value(value: Any) -> str:
-    return "none" if value is None else code(value)
+    rows = [
+        [code(key), *("none" if value is None else code(value) for value in values)]
+        for key, *values in changes
+    ]
+    return _table(["Parameter", "Before", "After"], rows)
 
 
 def metrics_section(
-    changes: Sequence[Change], paired: Mapping[str, Paired], checks: Sequence[Check]
+    changes: Sequence[Change], paired: Mapping[str, Difference], checks: Sequence[Check]
 ) -> str:
-    """Metrics that differ, those with a paired difference or a tolerance first.
+    """Return the metrics that differ, those with a paired difference or a tolerance first.
 
-    Args:
-        changes: all metrics.
-        paired: paired differences by the name of the metric.
-        checks: those with a tolerance, shown even where they are the same.
+    The latter are shown even where they are the same.
     """
-    gated = {one.key for one in checks}
-    bounds = ("_low", "_high")  # which a class may end in, too
+    gated = {check.key for check in checks}
+
+    def leads(change: Change) -> bool:
+        if change.key in gated:
+            return True
+        of_base = change.key.endswith("test.accuracy") and change.old is not None
+        return ".recall." not in change.key and (change.key in paired or of_base)
+
+    bounds = ("_low", "_high")  # a class may end in these, too
     shown = [one for one in changes if ".recall." in one.key or not one.key.endswith(bounds)]
-    leading = [one for one in shown if one.key in gated or _is_leading(one, paired)]
+    leading = [one for one in shown if leads(one)]
     others = [one for one in shown if one not in leading and one.old != one.new]
-    same = len(shown) - len(leading) - len(others)
-    parts = [_metric_table(leading, paired)] if leading else []
+    sections = [_metric_table(leading, paired)] if leading else []
     if others:
-        parts.append(
-            f"<details><summary>{len(others)} more metrics that differ</summary>\n\n"
-            f"{_metric_table(others, paired)}\n\n</details>"
-        )
-    parts.append(f"{same} metrics are the same.")
-    return "\n\n".join(parts)
+        title = f"{len(others)} more metrics that differ"
+        sections.append(_details(title, _metric_table(others, paired)))
+    sections.append(f"{len(shown) - len(leading) - len(others)} metrics are the same.")
+    return "\n\n".join(sections)
 
 
-def _is_leading(change: Change, paired: Mapping[str, Paired]) -> bool:
-    if ".recall." in change.key:
-        return False
-    return change.key in paired or (change.key.endswith("test.accuracy") and change.old is not None)
-
-
-def _metric_table(changes: Sequence[Change], paired: Mapping[str, Paired]) -> str:
-    head = ["Metric", "Before", "After", "Change", "Relative", "Same images (95 %)", "p", "Reading"]
+def _metric_table(changes: Sequence[Change], paired: Mapping[str, Difference]) -> str:
     rows = []
-    for one in changes:
-        numbers = [one.old, one.new]
-        cells = [_number(n) if isinstance(n, int | float) else _value(n) for n in numbers]
-        rows.append([code(one.key), *cells, *_difference(one), *_paired(paired.get(one.key))])
-    return markdown_table(head, rows)
+    for key, old, new in changes:
+        change = relative = ""
+        if isinstance(old, int | float) and isinstance(new, int | float):
+            change = _signed(new - old)
+            relative = _signed(100 * (new - old) / abs(old), 1, " %") if old else ""
+        difference = _paired(paired[key]) if key in paired else ("", "", "")
+        rows.append([code(key), _value(old), _value(new), change, relative, *difference])
+    return _table(METRIC_COLUMNS, rows)
 
 
-def _number(value: float) -> str:
-    return f"{value}" if isinstance(value, int) else f"{value:.4g}"
-
-
-def _difference(change: Change) -> tuple[str, str]:
-    old, new = change.old, change.new
-    if not isinstance(old, int | float) or not isinstance(new, int | float):
-        return "", ""
-    return signed(new - old), signed(100 * (new - old) / abs(old), 1, " %") if old else ""
-
-
-def _paired(found: Paired | None) -> tuple[str, str, str]:
-    if found is None:
-        return "", "", ""
-    low, high = signed(found.low), signed(found.high)
+def _paired(found: Difference) -> tuple[str, str, str]:
+    interval = f"{_signed(found.low)} to {_signed(found.high)}"
     p = "<0.001" if found.p_value < 0.001 else f"{found.p_value:.3f}"
     reading = found.verdict if found.verdict in ("noise", "same") else f"**{found.verdict}**"
-    return f"{signed(found.difference)} ({low} to {high})", p, reading
+    return f"{_signed(found.value)} ({interval})", p, reading
 
 
 def basis(pairs: Pairs) -> str:
-    """What the paired differences rest on."""
-    said = (
+    """Return what the paired differences rest on."""
+    text = (
         f"{len(pairs.old)} test images of {pairs.groups.nunique()} groups (donors, where they are "
         "known) are in both. Intervals resample groups; p is that of McNemar's exact test, for "
         "macro-F1 of a permutation test by group; a gain or loss needs both. Of twenty rows "
         "without a true difference, one will look like one."
     )
     if pairs.only_old or pairs.only_new:
-        said += (
+        text += (
             f" **The test sets differ**: {pairs.only_old} images only before, {pairs.only_new} only"
             " after. Before and After are on different images, the paired columns on the same."
         )
     if pairs.relabelled:
-        said += f" {pairs.relabelled} images have another label than before."
-    return said
+        text += f" {pairs.relabelled} images have another label than before."
+    return text
 
 
-def crossings_section(found: Mapping[str, tuple[list[Crossing], list[Crossing]]]) -> str:
-    """Images that changed sides, a capped list for each model and direction."""
-    parts = []
-    for model in MODELS:
-        for images, way in zip(found[model], ("right to wrong", "wrong to right"), strict=True):
-            title = f"{model}: {len(images)} from {way}"
-            rows = [[code(value) for value in image] for image in images[:IMAGES_SHOWN]]
-            if not rows:
-                parts.append(f"{title}.")
+def flips_section(flips: Mapping[str, tuple[list[Flip], list[Flip]]]) -> str:
+    """Return the images that changed sides: for each model and direction, the first ones."""
+    sections = []
+    for model, both in flips.items():
+        for images, direction in zip(both, ("right to wrong", "wrong to right"), strict=True):
+            title = f"{model}: {len(images)} from {direction}"
+            if not images:
+                sections.append(f"{title}.")
                 continue
-            more = len(images) - len(rows)
-            listed = markdown_table(["Image", "Class", "Before", "After"], rows, texts=4)
-            listed += f"\n\nand {more} more." if more else ""
-            parts.append(f"<details><summary>{title}</summary>\n\n{listed}\n\n</details>")
-    return "\n\n".join(parts)
+            rows = [[code(value) for value in image] for image in images[:IMAGES_SHOWN]]
+            content = _table(["Image", "Class", "Before", "After"], rows, texts=4)
+            if more := len(images) - len(rows):
+                content += f"\n\nand {more} more."
+            sections.append(_details(title, content))
+    return "\n\n".join(sections)
 
 
-def pictures_section(before: str, after: str) -> str:
-    """The confusion matrices side by side, from two addresses of the repository's files."""
+def figures_section(before: str, after: str) -> str:
+    """Return the confusion matrices side by side, from two URLs of the repository's files."""
     rows = [
-        [f"![{name}, {when}]({at.rstrip('/')}/plots/{name}.png)" for when, at in places]
-        for name in PICTURES
-        for places in [(("before", before), ("after", after))]
+        [
+            f"![{name}, {when}]({url.rstrip('/')}/plots/{name}.png)"
+            for when, url in (("before", before), ("after", after))
+        ]
+        for name in FIGURES
     ]
-    return markdown_table(["Before", "After"], rows, texts=2)
+    return _table(["Before", "After"], rows, texts=2)

@@ -1,4 +1,4 @@
-"""The same test images under two revisions: paired tests, and which images changed sides."""
+"""The same test images under two revisions: paired tests, and which answers changed sides."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -22,7 +22,7 @@ TOP = 3
 
 
 class Pairs(NamedTuple):
-    """Two prediction tables, row by row the same images, and what one of them lacks."""
+    """Two prediction tables with the same images row by row, and how many only one of them has."""
 
     old: pd.DataFrame
     new: pd.DataFrame
@@ -32,26 +32,26 @@ class Pairs(NamedTuple):
     relabelled: int
 
 
-class Paired(NamedTuple):
-    """A difference, new minus old, on the same images."""
+class Difference(NamedTuple):
+    """A paired difference on the same images, new minus old, with its interval and p-value."""
 
-    difference: float
+    value: float
     low: float
     high: float
     p_value: float
 
     @property
     def verdict(self) -> str:
-        """Gain or loss if the interval and the test say so; else noise."""
-        if self.low == self.difference == self.high == 0:
+        """Gain or loss if the interval and the test say so, else noise; same if nothing changed."""
+        if self.low == self.value == self.high == 0:
             return "same"
         if not is_beyond_chance(self.low, self.high, self.p_value):
             return "noise"
-        return "gain" if self.difference > 0 else "loss"
+        return "gain" if self.value > 0 else "loss"
 
 
-class Crossing(NamedTuple):
-    """An image that changed sides."""
+class Flip(NamedTuple):
+    """An image whose answer went from right to wrong or back."""
 
     id: str
     actual: str
@@ -60,57 +60,54 @@ class Crossing(NamedTuple):
 
 
 def pair_predictions(old: pd.DataFrame, new: pd.DataFrame, index: pd.DataFrame) -> Pairs:
-    """Join two prediction tables on id.
+    """Join two prediction tables, with the columns id, class, predicted and p_<class>, on id.
 
-    Args:
-        old: predictions of the base revision, with the columns id, class, predicted and p_<class>.
-        new: those of the workspace.
-        index: a table with the columns id and group, the donor; an image that it lacks stands for
-            a donor of its own.
+    The index has the columns id and group, the donor; an image that is not in it counts as a donor
+    of its own.
     """
-    ids = sorted(set(old["id"]) & set(new["id"]))
+    ids = pd.Series(sorted({*old["id"]} & {*new["id"]}), dtype=object)
     left, right = (table.set_index("id").loc[ids].reset_index() for table in (old, new))
     donors = index.drop_duplicates("id").set_index("id")["group"]
-    ids_column = pd.Series(ids, dtype=object)
-    groups = ids_column.map(donors).fillna(ids_column)
+    groups = ids.map(donors).fillna(ids)
     relabelled = int((left["class"] != right["class"]).sum())
     return Pairs(left, right, groups, len(old) - len(ids), len(new) - len(ids), relabelled)
 
 
-def paired_metrics(pairs: Pairs, *, sampling: Sampling) -> dict[str, Paired]:
-    """Paired differences of the metrics of the test part, by their name in `metrics/<model>.json`.
+def paired_metrics(pairs: Pairs, *, sampling: Sampling) -> dict[str, Difference]:
+    """Return the paired differences of test metrics, named as in `metrics/<model>.json`.
 
     Shares of right answers get McNemar's exact test and an interval that resamples donors;
-    macro-F1, which is no share, a permutation test in its place.
+    macro-F1, which is not a share, gets a permutation test instead.
     """
-
-    def exact(view: Callable[[pd.DataFrame], pd.DataFrame], rows: NDArray[np.bool_]) -> Paired:
-        found = paired_comparison(
-            view(pairs.old[rows]),
-            view(pairs.new[rows]),
-            pairs.groups[rows],
-            sampling=sampling,
-        )
-        if not found["only_scratch"] + found["only_pretrained"]:
-            return Paired(0.0, 0.0, 0.0, 1.0)  # by the same answers, not by chance
-        bounds = found["difference_low"], found["difference_high"]
-        return Paired(found["difference"], *bounds, found["p_value"])
-
-    everything = np.ones(len(pairs.old), bool)
-    classes = sorted({*pairs.old["class"], *pairs.new["class"]})
-    found = {"accuracy": exact(lambda table: table, everything)}
-    answers = {*pairs.old["predicted"], *pairs.new["predicted"]}
-    if is_atlas([*classes, *sorted(answers)]):
-        found["accuracy_10_tissues"] = exact(lambda table: _joined(table, TISSUES), everything)
-        found["accuracy_8_systems"] = exact(lambda table: _joined(table, SYSTEMS), everything)
-    if len(_probability_columns(pairs.old)) > TOP and len(_probability_columns(pairs.new)) > TOP:
-        found["top3_accuracy"] = exact(_in_top, everything)
-    found["macro_f1"] = _macro_f1(pairs, sorted({*classes, *answers}), sampling)
+    old, new, groups = pairs.old, pairs.new, pairs.groups
+    classes = sorted({*old["class"], *new["class"]})
+    names = sorted({*classes, *old["predicted"], *new["predicted"]})
+    found = {"accuracy": _mcnemar(old, new, groups, sampling)}
+    views: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {}
+    if is_atlas(names):
+        views["accuracy_10_tissues"] = lambda table: _joined(table, TISSUES)
+        views["accuracy_8_systems"] = lambda table: _joined(table, SYSTEMS)
+    if min(len(_probability_columns(table)) for table in (old, new)) > TOP:
+        views["top3_accuracy"] = _in_top
+    for key, view in views.items():
+        found[key] = _mcnemar(view(old), view(new), groups, sampling)
+    found["macro_f1"] = _macro_f1(pairs, names, sampling)
     for name in classes:
-        rows = ((pairs.old["class"] == name) & (pairs.new["class"] == name)).to_numpy()
+        rows = (old["class"] == name) & (new["class"] == name)
         if rows.any():
-            found[f"recall.{name}"] = exact(lambda table: table, rows)
+            found[f"recall.{name}"] = _mcnemar(old[rows], new[rows], groups[rows], sampling)
     return found
+
+
+def _mcnemar(
+    old: pd.DataFrame, new: pd.DataFrame, groups: pd.Series, sampling: Sampling
+) -> Difference:
+    found = paired_comparison(old, new, groups, sampling=sampling)
+    if not found["only_scratch"] + found["only_pretrained"]:
+        return Difference(0.0, 0.0, 0.0, 1.0)  # the same answers, which is not chance
+    return Difference(
+        *(found[key] for key in ("difference", "difference_low", "difference_high", "p_value"))
+    )
 
 
 def _joined(table: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
@@ -122,7 +119,7 @@ def _probability_columns(table: pd.DataFrame) -> list[str]:
 
 
 def _in_top(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with the actual class as the answer where it is among the three likeliest."""
+    """Return the table with the actual class as the answer where it is among the first three."""
     columns = _probability_columns(table)
     order = np.argsort(-table[columns].to_numpy(), axis=1, kind="stable")[:, :TOP]
     names = np.array([column.removeprefix("p_") for column in columns])
@@ -131,7 +128,7 @@ def _in_top(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(predicted=np.where(hit, actual, names[order[:, 0]]))
 
 
-def _macro_f1(pairs: Pairs, names: list[str], sampling: Sampling) -> Paired:
+def _macro_f1(pairs: Pairs, names: list[str], sampling: Sampling) -> Difference:
     cells = len(names) ** 2
 
     def difference(sums: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -139,38 +136,34 @@ def _macro_f1(pairs: Pairs, names: list[str], sampling: Sampling) -> Paired:
 
     both = np.hstack([one_hot_confusions(table, names) for table in (pairs.old, pairs.new)])
     bounds = bootstrap(both, pairs.groups, difference, sampling=sampling)
-    real = float(difference(both.sum(axis=0)))
-    return Paired(real, *bounds, _exchanged(both, pairs.groups, difference, sampling))
+    p_value = _permutation_test(both, pairs.groups, difference, sampling)
+    return Difference(float(difference(both.sum(axis=0))), *bounds, p_value)
 
 
-def _exchanged(
+def _permutation_test(
     both: NDArray[np.float64], groups: pd.Series, difference: Statistic, sampling: Sampling
 ) -> float:
-    """Two-sided p-value of a permutation test: which model answered is exchanged, by donor.
+    """Return the two-sided p-value of exchanging the two models at random, donor by donor.
 
-    Args:
-        both: (N, 2 * K), of the old model and, after it, of the new one.
-        groups: the donor of each row.
-        difference: of sums (..., 2 * K), new minus old.
-        sampling: how many exchanges are drawn, and the seed.
+    `both` holds (N, 2 * K) values, K of the old model and K of the new one; `difference` is of
+    their sums (..., 2 * K), new minus old.
     """
     sums = sums_by_group(both, groups)
     swapped = np.roll(sums, both.shape[1] // 2, axis=1)
     chosen = np.random.default_rng(sampling.seed).integers(0, 2, (sampling.resamples, len(sums)))
     drawn = difference(chosen @ swapped + (1 - chosen) @ sums)
-    as_far = np.abs(drawn) >= abs(float(difference(sums.sum(axis=0)))) - 1e-12
-    return float((1 + as_far.sum()) / (1 + sampling.resamples))
+    extreme = np.abs(drawn) >= abs(float(difference(sums.sum(axis=0)))) - 1e-12
+    return float((1 + extreme.sum()) / (1 + sampling.resamples))
 
 
-def crossings(pairs: Pairs) -> tuple[list[Crossing], list[Crossing]]:
-    """Images that went from right to wrong, and from wrong to right, sorted by class and id."""
+def find_flips(pairs: Pairs) -> tuple[list[Flip], list[Flip]]:
+    """Return the images that went from right to wrong and those back, sorted by class and id."""
     old, new = pairs.old, pairs.new
+    columns = {"id": old["id"], "actual": new["class"]}
+    table = pd.DataFrame({**columns, "old": old["predicted"], "new": new["predicted"]})
     was, now = old["class"] == old["predicted"], new["class"] == new["predicted"]
-    rows = [
-        Crossing(*row)
-        for row in zip(old["id"], new["class"], old["predicted"], new["predicted"], strict=True)
-    ]
-    order = sorted(range(len(rows)), key=lambda i: (rows[i].actual, rows[i].id))
-    lost = [rows[i] for i in order if was[i] and not now[i]]
-    won = [rows[i] for i in order if now[i] and not was[i]]
+    lost, won = (
+        [Flip(*row) for row in table[rows].sort_values(["actual", "id"]).itertuples(index=False)]
+        for rows in (was & ~now, now & ~was)
+    )
     return lost, won

@@ -14,13 +14,14 @@ from tissue.experiments.dvc import DVC, TAIL, call, environment
 from tissue.experiments.grid import Point, changed_models
 
 RUNNING = re.compile(r"Running stage '([^']+)'")
-# What DVC says when it goes on to another stage, or to storing what the last one made.
-OTHERWISE = re.compile(r"Stage '[^']+' (is cached|didn't change)|Ran experiment|Use `dvc push`")
-NAMED = re.compile(r"^\s*Ran experiment\(s\): (\S+)")
+# What DVC prints when it goes on to another stage, or to storing the results of the last one.
+NOT_RUNNING = re.compile(r"Stage '[^']+' (is cached|didn't change)|Ran experiment|Use `dvc push`")
+NAME = re.compile(r"^\s*Ran experiment\(s\): (\S+)")
+TEST_METRICS = ("accuracy", "accuracy_low", "accuracy_high", "macro_f1", "ece")
 
 
 class Experiment(NamedTuple):
-    """An experiment that ended well: its name, and the seconds of each stage that was run."""
+    """An experiment that succeeded: its name, and the seconds of each stage that was run."""
 
     name: str
     seconds: dict[str, float]
@@ -30,7 +31,7 @@ Outcome = Experiment | InputError  # the latter says why it failed
 
 
 def run_here(grid: Sequence[Point]) -> Iterator[tuple[Point, Outcome]]:
-    """Run an experiment for each point of a grid, one after the other, in temporary folders."""
+    """Run one experiment per point of a grid, one after the other, in temporary folders."""
     before = _tracked()
     for point in grid:
         try:
@@ -51,21 +52,14 @@ def _tracked() -> str:
 def run_experiment(
     point: Point, *options: str, cwd: Path | None = None, env: Mapping[str, str] | None = None
 ) -> Experiment:
-    """Run the pipeline up to `evaluate` with other parameters.
-
-    Args:
-        point: the parameters.
-        options: more of those of `dvc exp run`.
-        cwd: the repository, if it is not this folder.
-        env: variables, if not those of `environment`.
+    """Run the pipeline up to `evaluate` with other parameters and options of `dvc exp run`.
 
     Raises:
-        InputError: if a stage fails, with the end of what it said.
+        InputError: if a stage fails, with the last lines that it printed.
     """
     changes = [word for item in point.items() for word in ("--set-param", "=".join(item))]
-    command = [*DVC, "exp", "run", *options, *changes, "evaluate"]
     with subprocess.Popen(
-        command,
+        [*DVC, "exp", "run", *options, *changes, "evaluate"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -73,75 +67,68 @@ def run_experiment(
         cwd=cwd,
         env=environment() if env is None else env,
     ) as process:
-        assert process.stdout is not None, "asked for"
+        assert process.stdout is not None, "it is a pipe"
         seconds, lines = time_stages((time.monotonic(), line) for line in process.stdout)
-    named = [found[1] for line in lines if (found := NAMED.match(line))]
-    if process.returncode or not named:
+    names = [found[1] for line in lines if (found := NAME.match(line))]
+    if process.returncode or not names:
         raise InputError(f"the experiment failed:\n{''.join(lines[-TAIL:])}")
-    return Experiment(named[-1], seconds)
+    return Experiment(names[-1], seconds)
 
 
 def time_stages(lines: Iterable[tuple[float, str]]) -> tuple[dict[str, float], list[str]]:
-    """Return the seconds of each stage that ran, and all that DVC printed.
+    """Return the seconds of each stage that ran, and all lines that DVC printed.
 
-    They are those between the lines in which DVC names a stage and goes on, so they hold the start
-    of Python and the storing of results; a stage taken from the cache has none.
-
-    Args:
-        lines: what DVC prints, each with the time of its arrival in seconds.
+    A stage lasts from the line that names it to the next one that names another or its results, so
+    the start of Python and the storing of results are included. Cached stages have no seconds.
+    Each line comes with the time of its arrival in seconds.
     """
-    seconds: dict[str, float] = {}
+    seconds: dict[str, float] = {}  # under "" those between stages
     printed: list[str] = []
-    running, since = "", 0.0
-    now = 0.0
+    running, since, now = "", 0.0, 0.0
     for now, line in lines:
         printed.append(line)
         started = RUNNING.search(line)
-        if running and (started or OTHERWISE.search(line)):
-            seconds[running] = seconds.get(running, 0.0) + now - since
-            running = ""
-        if started:
-            running, since = started[1], now
-    if running:
-        seconds[running] = now - since
-    return seconds, printed
+        if started or NOT_RUNNING.search(line):
+            seconds[running] = now - since
+            running, since = (started[1] if started else ""), now
+    seconds[running] = now - since
+    return {stage: spent for stage, spent in seconds.items() if stage}, printed
 
 
 def read_metrics(name: str) -> dict[str, Any]:
-    """Return the metrics of an experiment by file: `{"metrics/scratch.json": {...}}`."""
+    """Return the metrics of an experiment by model."""
     import dvc.api  # takes half a second
 
-    paths = [f"metrics/{model}.json" for model in ("pretrained", "scratch")]
-    return {path: dvc.api.metrics_show(path, rev=name) for path in paths}
-
-
-TEST = ("accuracy", "accuracy_low", "accuracy_high", "macro_f1", "ece")
+    return {
+        model: dvc.api.metrics_show(f"metrics/{model}.json", rev=name)
+        for model in ("pretrained", "scratch")
+    }
 
 
 def experiment_rows(
-    point: Point, experiment: Experiment, metrics: dict[str, Any]
+    point: Point, experiment: Experiment, metrics: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """Return a row for each model that the parameters of a point change.
+    """Return one row for each model that the parameters of a point change.
 
-    `seconds` are those of the training and, for the pretrained model, of the embedding, where they
-    ran; what came from the cache costs nothing and adds nothing, so `ran` names what did run.
+    `seconds` is the time of the training and, for the pretrained model, of the embedding. Stages
+    that came from the cache add nothing; `ran` names those that did run.
+    `metrics` are those of `metrics/<model>.json`, by model.
     """
     rows = []
     for model in changed_models(list(point)):
-        values = metrics[f"metrics/{model}.json"]
-        needed = [f"train_{model}", *(["embed"] if model == "pretrained" else [])]
-        ran = [stage for stage in sorted(needed) if stage in experiment.seconds]
+        values = metrics[model]
+        needed = ["embed", "train_pretrained"] if model == "pretrained" else ["train_scratch"]
+        ran = [stage for stage in needed if stage in experiment.seconds]
+        seconds = round(sum(experiment.seconds[stage] for stage in ran), 1)
         rows.append(
             {
                 "experiment": experiment.name,
                 **point,
                 "model": model,
                 "val_accuracy": values["val"]["accuracy"],
-                **{f"test_{name}": values["test"][name] for name in TEST},
+                **{f"test_{name}": values["test"][name] for name in TEST_METRICS},
                 "parameters": values["parameters"],
-                "seconds": round(sum(experiment.seconds[stage] for stage in ran), 1)
-                if ran
-                else None,
+                "seconds": seconds if ran else None,
                 "ran": " ".join(ran),
             }
         )
@@ -149,7 +136,7 @@ def experiment_rows(
 
 
 def sweep_table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """Return all rows, best accuracy on validation first within each model."""
+    """Return all rows, best validation accuracy first within each model."""
     table = pd.DataFrame(rows)
     return table.sort_values(
         ["model", "val_accuracy"], ascending=[True, False], kind="stable", ignore_index=True

@@ -1,4 +1,4 @@
-"""Pictures of where a model looked: the image, and Grad-CAM of its two most probable classes."""
+"""Figures of where a model looked: the picture, and Grad-CAM of its two most probable classes."""
 
 import hashlib
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ from PIL import Image
 from tissue.common.errors import InputError
 from tissue.error_analysis.gradcam import heat_maps, own_features
 from tissue.figures.theme import house_style, new_figure, save_png
-from tissue.prediction.classifier import Classifier
+from tissue.prediction.classifier import Batch
 from tissue.training.inference import is_fine_tuned
 
 SHOWN = 2
-LONGEST = 200  # bytes of the name of a file
+LONGEST = 200  # bytes of a file name; most systems allow 255, and `atomic_write` adds some
 
 
 def check_has_maps(network: keras.Model) -> None:
@@ -29,30 +29,19 @@ def check_has_maps(network: keras.Model) -> None:
 
 
 def save_heat(
-    classifier: Classifier,
-    images: NDArray[np.uint8],
-    crops: NDArray[np.uint8] | None,
-    features: NDArray[np.float32],
-    probabilities: NDArray[np.float32],
-    *,
-    ids: Sequence[str],
-    classes: Sequence[str],
-    folder: Path,
+    network: keras.Model, batch: Batch, *, ids: Sequence[str], classes: Sequence[str], folder: Path
 ) -> None:
-    """Draw `<folder>/<id>.png` for each image.
+    """Draw `<folder>/<id>.png` for each picture.
 
     Args:
-        classifier: what answered.
-        images: uint8 (N, S, S, 3).
-        crops: uint8 (N, C, S, S, 3), or None.
-        features: (N, views, D) of them, as cached by `embed`.
-        probabilities: (N, classes).
-        ids: names of the images; a `/` in them makes folders.
+        network: the model that classified the pictures.
+        batch: the pictures.
+        ids: their names; a `/` in them makes folders.
         classes: all class names.
-        folder: where to write to.
+        folder: where the figures go.
     """
+    images, crops, features, probabilities = batch
     labels = np.argsort(-probabilities, axis=1, kind="stable")[:, :SHOWN]
-    network = classifier.network
     if network.name == "scratch":
         heat = heat_maps(network, images, labels)
     else:
@@ -65,7 +54,6 @@ def save_heat(
 
 
 def _file_name(name: str) -> str:
-    # Most systems take 255 bytes of the last part, of which `replacing` needs some.
     above, slash, last = name.rpartition("/")
     if len(last.encode()) > LONGEST:
         digest = hashlib.sha256(last.encode()).hexdigest()[:8]

@@ -1,20 +1,21 @@
-"""The pictures that `predict` is given: one file, a folder or an archive, read where they are."""
+"""The pictures that `predict` is given: a file, a folder or an archive, read where they are."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tissue.common.errors import InputError
-from tissue.config.schema import Limits, Params, Split
+from tissue.config.schema import Limits, Params
 from tissue.images.decoding import UnreadableImageError
 from tissue.images.reading import read_image
-from tissue.sources.archives import Member, Reader, is_archive, open_archive
+from tissue.sources.archives import Member, is_archive, open_archive
 from tissue.sources.layout import check_text, is_image
 from tissue.sources.local import find_archives, open_folder, read_file
 
@@ -38,12 +39,7 @@ class Picture(NamedTuple):
 def list_pictures(source: Path, *, limits: Limits, closing: ExitStack) -> list[Member]:
     """List the pictures of a file, folder or archive, sorted by name.
 
-    A folder that holds archives and no picture stands for its archives.
-
-    Args:
-        source: a picture, or a folder or archive laid out in any way.
-        limits: of what is in archives, as for `fetch`.
-        closing: closes the archives when the pictures have been read.
+    A folder that holds archives and no picture stands for its archives, which `closing` closes.
 
     Raises:
         InputError: if there is no picture, or an archive is damaged or unsafe.
@@ -83,28 +79,18 @@ def _members(source: Path, limits: Limits, closing: ExitStack) -> list[Member]:
 
 
 def read_picture_batches(members: Sequence[Member], params: Params) -> Iterator[list[Picture]]:
-    """Read and decode pictures as `split` does, a batch at a time."""
+    """Read and decode pictures as `split` does, one batch at a time."""
+    read = partial(_read, params=params, lock=Lock())
     with ThreadPoolExecutor(params.threads) as pool:
         for start in range(0, len(members), BATCH):
-            batch = members[start : start + BATCH]
-            # Read one after the other: they may come from one archive.
-            contents = [_content(member.read) for member in batch]
-            decode = partial(_decode, settings=params.split, size=params.image_size)
-            yield list(pool.map(decode, [member.name for member in batch], contents))
+            yield list(pool.map(read, members[start : start + BATCH]))
 
 
-def _content(read: Reader) -> bytes | str:
+def _read(member: Member, *, params: Params, lock: Lock) -> Picture:
     try:
-        return read()
-    except (InputError, OSError) as error:
-        return str(error)
-
-
-def _decode(name: str, content: bytes | str, *, settings: Split, size: int) -> Picture:
-    if isinstance(content, str):
-        return Picture(name, content)
-    try:
-        read = read_image(content, settings, size=size)
-    except UnreadableImageError as error:
-        return Picture(name, str(error))
-    return Picture(name, "", read.image, read.crops, read.quality["tissue_fraction"])
+        with lock:  # several members may be of one archive
+            content = member.read()
+        read = read_image(content, params.split, size=params.image_size)
+    except (InputError, OSError, UnreadableImageError) as error:
+        return Picture(member.name, str(error))
+    return Picture(member.name, "", read.image, read.crops, read.quality["tissue_fraction"])

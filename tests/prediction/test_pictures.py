@@ -1,0 +1,95 @@
+"""The pictures that `predict` is given: which files they are, and that `split` decodes them so."""
+
+import zipfile
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.hostile import ARCHIVES, OUT, good, picture
+from tests.pipeline import ROOT
+from tissue.common.errors import InputError
+from tissue.config.loading import load_params
+from tissue.prediction.inputs import list_pictures, read_picture_batches
+
+PARAMS = load_params(ROOT / "params.yaml")
+
+
+def listed(source: Path) -> list[str]:
+    with ExitStack() as closing:
+        found = list_pictures(source, limits=PARAMS.fetch.limits, closing=closing)
+        return [member.name for member in found]
+
+
+def write(files: dict[str, bytes], folder: Path) -> Path:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def archive(files: dict[str, bytes], path: Path) -> Path:
+    with zipfile.ZipFile(path, "w") as made:
+        for name, content in files.items():
+            made.writestr(name, content)
+    return path
+
+
+def test_picture_folder_archive_and_folder_of_archives(tmp_path: Path) -> None:
+    folder = write(good() | {"notes.txt": b"x", ".hidden.jpg": b"x"}, tmp_path / "a")
+    names = ["liver/0.jpg", "skin/0.jpg"]
+    assert listed(folder) == names
+    assert listed(folder / names[0]) == ["0.jpg"]
+    assert listed(archive(good(), tmp_path / "b.zip")) == names
+    (tmp_path / "c").mkdir()
+    (tmp_path / "b.zip").rename(tmp_path / "c/b.zip")
+    (tmp_path / "c/.old").mkdir()
+    archive(good(), tmp_path / "c/.old/b.zip")
+    assert listed(tmp_path / "c") == [f"b.zip/{name}" for name in names]
+    write({"overview.jpg": picture()}, tmp_path / "c")
+    with pytest.raises(InputError, match=r"Received: both, e\.g\. b\.zip\."):
+        listed(tmp_path / "c")
+
+
+def test_pictures_need_no_class(tmp_path: Path) -> None:
+    flat = {"a.png": picture(kind="PNG"), "b/c/d/e.jpg": picture()}
+    assert listed(write(flat, tmp_path)) == ["a.png", "b/c/d/e.jpg"]
+
+
+def test_nothing_to_read(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        listed(tmp_path / "nosuch.jpg")
+    with pytest.raises(InputError, match=r"expected pictures .* Received: 1 other"):
+        listed(write({"a.txt": b"x"}, tmp_path / "folder"))
+
+
+@pytest.mark.parametrize("name", [name for name, case in ARCHIVES.items() if OUT in case.error])
+def test_archives_that_lead_out_are_not_read(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=ARCHIVES[name].error):
+        listed(ARCHIVES[name].make(tmp_path))
+
+
+def test_decoding_is_that_of_split(tiny: Path) -> None:
+    params = load_params(tiny / "params.yaml")
+    (raw,) = (tiny / "data/raw").glob("*.zip")
+    index = pd.read_csv(tiny / "data/split/test.csv").reset_index().set_index("id")["index"]
+    images = np.load(tiny / "data/split/test.npy")
+    crops = np.load(tiny / "data/split/test_crops.npy")
+    with ExitStack() as closing:
+        members = list_pictures(raw, limits=params.fetch.limits, closing=closing)
+        wanted = [member for member in members if member.name in index.index]
+        assert len(wanted) == len(images)
+        for one in (one for batch in read_picture_batches(wanted, params) for one in batch):
+            assert np.array_equal(one.image, images[index[one.id]])
+            assert np.array_equal(one.crops, crops[index[one.id]])
+
+
+def test_a_damaged_picture_is_reported_and_the_others_are_read(tmp_path: Path) -> None:
+    folder = write(good() | {"bad.jpg": picture()[:300]}, tmp_path)
+    with ExitStack() as closing:
+        members = list_pictures(folder, limits=PARAMS.fetch.limits, closing=closing)
+        (batch,) = read_picture_batches(members, PARAMS)
+    assert [bool(one.problem) for one in batch] == [True, False, False]
+    assert batch[1].image.shape == (PARAMS.image_size, PARAMS.image_size, 3)
