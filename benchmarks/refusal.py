@@ -1,8 +1,8 @@
 """Which pictures `predict` refuses: `python -m benchmarks.refusal [name=folder or archive ...]`.
 
-Draws pictures that show no tissue, 20 of each kind, asks the pretrained model of `data/models`
-about them, about the test images of the pipeline and about the sources named, and prints how many
-of each are refused. About two minutes on two cores.
+Draws pictures that show no tissue, 20 of each kind. Has the pretrained model of `data/models`
+classify them, the test images of the pipeline and the given sources, and prints how many of each
+are refused. About two minutes on two cores.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ Draw = Callable[[np.random.Generator], Image.Image]
 
 
 def noise(rng: np.random.Generator) -> Image.Image:
-    """Independent pixels, in colour or grey, or clouds of them."""
+    """Draw independent pixels, in colour or grey, or clouds of them."""
     channels = rng.choice([1, 3])
     levels = rng.integers(0, 256, (SIDE, SIDE, channels), dtype=np.uint8)
     image = Image.fromarray(np.repeat(levels, 3 // channels, axis=2))
@@ -40,9 +40,8 @@ def noise(rng: np.random.Generator) -> Image.Image:
 
 
 def gradient(rng: np.random.Generator) -> Image.Image:
-    """Four colours that run into each other, or a landscape: sky over hills."""
-    x, y = np.meshgrid(np.linspace(0, 1, SIDE), np.linspace(0, 1, SIDE))
-    x, y = x[..., None], y[..., None]
+    """Draw four colours that run into each other, or a landscape: sky over hills."""
+    x, y = (axis[..., None] for axis in np.meshgrid(*[np.linspace(0, 1, SIDE)] * 2))
     corners = rng.uniform(0, 255, (4, 3))
     sky = (corners[0] * (1 - x) + corners[1] * x) * (1 - y)
     image = sky + (corners[2] * (1 - x) + corners[3] * x) * y
@@ -53,7 +52,7 @@ def gradient(rng: np.random.Generator) -> Image.Image:
 
 
 def text(rng: np.random.Generator) -> Image.Image:
-    """A page of dark words."""
+    """Draw a page of dark words."""
     page = Image.new("RGB", (600, int(rng.integers(600, 1000))), "white")
     draw, step = ImageDraw.Draw(page), int(rng.integers(14, 20))
     for line in range(20, page.height - 20, step):
@@ -62,12 +61,12 @@ def text(rng: np.random.Generator) -> Image.Image:
 
 
 def blank(rng: np.random.Generator) -> Image.Image:
-    """One colour: white to black."""
+    """Draw one colour: white to black."""
     return Image.new("RGB", (SIDE, SIDE), (int(rng.integers(256)),) * 3)
 
 
 def white(rng: np.random.Generator) -> Image.Image:
-    """An empty slide: white with a little noise."""
+    """Draw an empty slide: white with a little noise."""
     return _picture(rng.normal(rng.uniform(225, 255), 2, (SIDE, SIDE, 3)))
 
 
@@ -83,10 +82,11 @@ def draw_all(folder: Path) -> dict[str, Path]:
     sources = {}
     rng = np.random.default_rng(0)
     for draw in KINDS:
-        sources[draw.__name__] = folder / draw.__name__
-        sources[draw.__name__].mkdir()
+        kind = folder / draw.__name__
+        kind.mkdir()
         for number in range(COUNT):
-            draw(rng).save(sources[draw.__name__] / f"{number:02d}.png")
+            draw(rng).save(kind / f"{number:02d}.png")
+        sources[draw.__name__] = kind
     manifest = read_index(Path("data/raw/manifest.csv")).set_index("id")["file"]
     sources["test images"] = folder / "test.zip"
     with zipfile.ZipFile(folder / "test.zip", "w") as archive:
@@ -98,18 +98,18 @@ def draw_all(folder: Path) -> dict[str, Path]:
 
 def main() -> None:
     """Print the table."""
-    named = dict(argument.split("=", 1) for argument in sys.argv[1:])
+    given = dict(argument.split("=", 1) for argument in sys.argv[1:])
     with tempfile.TemporaryDirectory() as folder:
-        sources = draw_all(Path(folder)) | {name: Path(path) for name, path in named.items()}
-        told = []
+        sources = draw_all(Path(folder)) | {name: Path(path) for name, path in given.items()}
+        results = []
         for name, source in sources.items():
             with contextlib.redirect_stdout(io.StringIO()):
                 rows = pd.DataFrame(predict.run(load_params(), source, model="pretrained"))
             refused = int((rows["refused"] != "").sum())
             distance = rows["distance"].quantile([0, 0.5, 1]).round(2).tolist()
-            told.append([name, len(rows), refused, *distance])
+            results.append([name, len(rows), refused, *distance])
     columns = ["pictures", "number", "refused", "nearest", "median distance", "farthest"]
-    print(pd.DataFrame(told, columns=columns).to_string(index=False))
+    print(pd.DataFrame(results, columns=columns).to_string(index=False))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
 """Time and memory of the stages as the set grows: `python -m benchmarks.scale --images 1000 10000`.
 
 Draws random textures of 64 pixels in twelve classes, a third of them the test set, and runs each
-stage on them as a process of its own, both trainings for one epoch. Prints its seconds by the clock
-and of the processors (on a machine that others use, only these can be compared), the most memory
-that its processes held together (of Linux, mapped files not counted: their pages are given up when
-memory is short), the number of files it hands over, and how much more processor time it took than
-in proportion to the set before. Reads only params.yaml, writes only to a temporary folder.
+stage on them in a process of its own, both trainings for one epoch. Prints its seconds by the clock
+and of the processors (compare only these on a machine that others use), the most memory that its
+processes held together (Linux only, without mapped files, whose pages are given up when memory is
+short), the number of files it writes, and its processor time per image, relative to the set before.
+Reads only params.yaml, writes only to a temporary folder.
 
-Such images are far smaller than real ones: what is learnt is how the cost grows, not how high it
-is. docs/scale.md holds the results.
+Real images are far larger: the benchmark shows how the cost grows, not how high it is.
+docs/scale.md holds the results.
 """
 
 import argparse
@@ -28,8 +28,10 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
 CLASSES, SIDE, COARSE = 12, 64, 8
-INTERVAL = 0.05  # seconds between two looks at the memory
+INTERVAL = 0.05  # seconds between two measurements of the memory
 STAGES: dict[str, Any] = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
+HEAD = ("stage", "images", "seconds", "processor", "MB", "files", "to linear")
+WIDTHS = ("16", ">9", ">9", ">10", ">7", ">6", ">10")
 
 
 class Spent(NamedTuple):
@@ -40,27 +42,22 @@ class Spent(NamedTuple):
     memory: float
 
 
-def draw(folder: Path, count: int) -> None:
-    """Write `count` textures as JPEG, below train/ and test/, in folders of classes."""
+def prepare(work: Path, count: int) -> None:
+    """Make a folder in which stages run on `count` textures, below train/ and test/ by class."""
     for number in range(count):
         rng = np.random.default_rng([17, number])
-        label, part = number % CLASSES, "test" if number // CLASSES % 3 == 2 else "train"
-        path = folder / part / f"class_{label:02}" / f"{number:07}.jpg"
+        label, split = number % CLASSES, "test" if number // CLASSES % 3 == 2 else "train"
+        path = work / f"images/{split}/class_{label:02}/{number:07}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         coarse = rng.integers(60, 256, (COARSE, COARSE, 3), dtype=np.uint8)
         Image.fromarray(coarse).resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(path)
-
-
-def prepare(work: Path, count: int) -> None:
-    """Make a folder in which stages run on `count` textures."""
-    draw(work / "images", count)
-    text = YAML()
-    params = text.load(ROOT / "params.yaml")
+    yaml = YAML()
+    params = yaml.load(ROOT / "params.yaml")
     params["image_size"] = SIDE
     params["fetch"]["source"] = str(work / "images")
     params["scratch"]["epochs"] = params["pretrained"]["epochs"] = 1
-    params["scratch"]["warm_up"] = 0
-    text.dump(params, work / "params.yaml")
+    params["advanced"]["scratch"]["warm_up"] = 0
+    yaml.dump(params, work / "params.yaml")
     (work / "pretrain").symlink_to(ROOT / "pretrain")
 
 
@@ -68,7 +65,7 @@ def spend(work: Path, *command: str) -> Spent:
     """Run Python in a folder and measure it.
 
     Raises:
-        RuntimeError: with what it printed, if it fails.
+        RuntimeError: with its output, if it fails.
     """
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with tempfile.TemporaryFile("w+") as output:
@@ -94,34 +91,31 @@ def spend(work: Path, *command: str) -> Spent:
 
 
 def own_memory(process: int) -> int:
-    """Return the bytes that a process holds without those of mapped files, which it can give up."""
+    """Return the bytes that a process holds without those of mapped files."""
     status = Path(f"/proc/{process}/status").read_text()
-    held = status.partition("RssAnon:")[2].split()  # of a process that has just ended: nothing
+    held = status.partition("RssAnon:")[2].split()  # empty for a process that has just ended
     return int(held[0]) * 1024 if held else 0
 
 
 def measure(counts: Sequence[int], stages: Sequence[str], folder: Path) -> None:
-    """Run stages on sets of each size, in `folder/<size>`."""
+    """Run stages on sets of each size, in `folder/<size>`, and print a line for each."""
     before: dict[str, float] = {}
-    print(
-        f"{'stage':16} {'images':>9} {'seconds':>9} {'processor':>10} {'MB':>7} {'files':>6} "
-        f"{'to linear':>10}",
-        flush=True,
-    )
+    print(*map(format, HEAD, WIDTHS), flush=True)
     for count in counts:
         work = folder / str(count)
         work.mkdir()
         prepare(work, count)
         for stage in stages:
-            now = spend(work, "-m", f"stages.{stage}")
-            each = now.processor / count
+            spent = spend(work, "-m", f"stages.{stage}")
+            each = spent.processor / count
             outs = [work / out for out in STAGES[stage].get("outs", [])]
             files = sum(path.is_file() for out in outs for path in [out, *out.rglob("*")])
-            print(
-                f"{stage:16} {count:9,} {now.clock:9.1f} {now.processor:10.1f} {now.memory:7.0f} "
-                f"{files:6} {each / before.get(stage, each):10.2f}",
-                flush=True,
-            )
+            growth = each / before.get(stage, each)
+            values = (
+                stage, f"{count:,}", f"{spent.clock:.1f}", f"{spent.processor:.1f}",
+                f"{spent.memory:.0f}", f"{files}", f"{growth:.2f}",
+            )  # fmt: skip
+            print(*map(format, values, WIDTHS), flush=True)
             before[stage] = each
 
 

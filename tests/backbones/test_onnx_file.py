@@ -267,7 +267,7 @@ def test_digest_is_required_and_checked(tmp_path: Path) -> None:
 def test_missing_package(package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = network(tmp_path / "a.onnx")
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(InputError, match=r"pip install -r requirements-onnx\.txt"):
+    with pytest.raises(InputError, match=r"pip install -r requirements/onnx\.txt"):
         opened(path)
 
 

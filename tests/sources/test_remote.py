@@ -95,12 +95,12 @@ def test_neither_folder_nor_archive(shared: dict[str, Path], tmp_path: Path) -> 
 
 def test_missing_library_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "gdown", None)
-    with pytest.raises(InputError, match=r"pip install -r requirements-gdrive\.txt"):
+    with pytest.raises(InputError, match=r"pip install -r requirements/gdrive\.txt"):
         download_shared("gdrive:abc", cache=tmp_path)
 
 
 def test_installed_library_has_what_is_used() -> None:
-    gdown = pytest.importorskip("gdown", reason="needs gdown (requirements-gdrive.txt)")
+    gdown = pytest.importorskip("gdown", reason="needs gdown (requirements/gdrive.txt)")
     import inspect
 
     for function, names in (

@@ -78,5 +78,5 @@ def test_unknown_protocol(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(find_spec("gcsfs") is not None, reason="gcsfs is installed")
 def test_missing_library_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"pip install -r requirements-gcs\.txt"):
+    with pytest.raises(InputError, match=r"pip install -r requirements/gcs\.txt"):
         fetched("gs://bucket/a.zip", tmp_path)

@@ -1,6 +1,6 @@
 """A backbone from an ONNX file, run by onnxruntime without the framework it was trained in.
 
-It needs the packages of requirements-onnx.txt. An ONNX file is data, but it may name any file as
+It needs the packages of requirements/onnx.txt. An ONNX file is data, but it may name any file as
 its weights and need not hold a network of images, so it is checked before it is run.
 """
 
@@ -109,7 +109,7 @@ def checked_files(path: Path, sha256: str | None) -> list[Path]:
     except ImportError as error:
         raise InputError(
             f"{path}: expected the packages onnx and onnxruntime, which run such a backbone. "
-            f"Received: {error}. Run `pip install -r requirements-onnx.txt`."
+            f"Received: {error}. Run `pip install -r requirements/onnx.txt`."
         ) from None
     if not path.is_file():
         raise InputError(

@@ -1,4 +1,4 @@
-"""Chunks of work on a Ray cluster; requirements-ray.txt installs the package ray."""
+"""Chunks of work on a Ray cluster; requirements/ray.txt installs the package ray."""
 
 import itertools
 import logging
@@ -24,7 +24,7 @@ def run_on_ray(
 
     When a process or machine dies, Ray repeats the chunk elsewhere; the result of a chunk that
     fails again and again is an `InputError`. Our code is sent along, so machines need the packages
-    of requirements.txt and requirements-ray.txt only.
+    of requirements.txt and requirements/ray.txt only.
 
     Args:
         task: called with each chunk.
@@ -84,7 +84,7 @@ def import_ray() -> Any:
     except ImportError as error:
         raise InputError(
             f"engine: expected the package ray, which a cluster needs. Received: {error}. "
-            "Run `pip install -r requirements-ray.txt`."
+            "Run `pip install -r requirements/ray.txt`."
         ) from None
     return ray
 

@@ -29,7 +29,7 @@ def connect(url: str, options: Mapping[str, Any]) -> tuple[AbstractFileSystem, s
         return url_to_fs(url, **{**DEFAULTS.get(protocol, {}), **options})
     except ImportError as error:
         extra = EXTRAS.get(protocol)
-        install = f"pip install -r requirements-{extra}.txt" if extra else "Install its library"
+        install = f"pip install -r requirements/{extra}.txt" if extra else "Install its library"
         raise InputError(
             f"{url}: expected the library that reads {protocol}:// to be installed. Received: "
             f"{error}. Run: {install}."

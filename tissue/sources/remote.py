@@ -108,7 +108,7 @@ def download_shared(source: str, *, cache: Path) -> list[Path]:
     except ImportError as error:
         raise InputError(
             f"{source}: expected gdown to be installed. Received: {error}. "
-            "Run: pip install -r requirements-gdrive.txt."
+            "Run: pip install -r requirements/gdrive.txt."
         ) from None
     folder = DownloadCache(cache, source).files
     folder.mkdir(parents=True, exist_ok=True)
