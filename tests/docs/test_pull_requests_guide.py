@@ -10,7 +10,6 @@ from tests.guides import blocks, execute
 from tests.standins import share, shared_clone
 
 GUIDE = blocks("pull-requests.md")
-RECIPE = blocks("sharing.md")["When dvc.lock conflicts in a merge"][0]
 # On 48 test images an accuracy is known to 14 points either way: the gate may not be closer.
 TOLERANCE = {"pretrained.test.accuracy": 0.15}
 
@@ -32,8 +31,8 @@ def team(quick: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, P
 
 
 def test_a_team(team: tuple[Path, Path, Path]) -> None:
-    """Alone protects that a gain is proposed, a loss is stopped, and both are merged."""
-    a, b, c = team
+    """Alone protects that the guide's commands propose a change and stop a loss."""
+    _, b, c = team
     (propose,), (compare,) = (
         GUIDE["Before you ask for a review"],
         GUIDE["Compare with the main branch"],
@@ -65,19 +64,6 @@ def test_a_team(team: tuple[Path, Path, Path]) -> None:
     report = (c / "report.md").read_text(encoding="utf-8")
     assert "**Failed**: 1 of 1" in report
     assert "**loss**" in report
-
-    # A has gone on meanwhile, merges B, and follows the recipe for the lock.
-    update_params(a / "params.yaml", {"tsne": {"perplexity": 7}})
-    run("dvc", "repro", cwd=a)
-    run("git", "commit", "--quiet", "--all", "--message", "Another map", cwd=a)
-    run("git", "fetch", "--quiet", cwd=a)
-    printed = run("git", "merge", "origin/penalties", cwd=a, expect=1)
-    assert "CONFLICT (content): Merge conflict in dvc.lock" in printed
-    printed = execute(RECIPE, a)
-    ran = {line for line in printed.splitlines() if line.startswith("Running stage")}
-    assert ran <= {"Running stage 'report':"}
-    assert "Data and pipelines are up to date." in run("dvc", "status", cwd=a)
-    assert run("git", "status", "--porcelain", cwd=a) == ""
 
 
 def test_a_release(team: tuple[Path, Path, Path]) -> None:

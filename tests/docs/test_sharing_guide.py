@@ -1,12 +1,12 @@
 """docs/sharing.md, command by command: folder, SSH server and bucket, and what may go wrong."""
 
+import asyncio
 import filecmp
 import getpass
 import shutil
-import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -184,45 +184,36 @@ def test_a_damaged_file_in_the_remote_is_noticed_and_can_be_replaced(
 
 
 @contextmanager
-def gate(target: tuple[str, int]) -> Iterator[tuple[int, dict[str, int]]]:
+def gate(host: str, port: int) -> Iterator[tuple[int, dict[str, int]]]:
     """Yield a port that leads to a server, and how many bytes may pass before all is cut."""
     left = {"bytes": 1 << 60}
-    listening = socket.create_server(("127.0.0.1", 0))
-    ends: list[socket.socket] = []
+    writers: list[asyncio.StreamWriter] = []
 
-    def carry(one: socket.socket, other: socket.socket) -> None:
-        try:
-            while left["bytes"] > 0 and (data := one.recv(16384)):
-                left["bytes"] -= len(data)
-                if left["bytes"] > 0:
-                    other.sendall(data)
-        except OSError:
-            pass  # the other direction was cut
-        finally:
-            # Idle connections as well, or who waits there would wait for ever.
-            for end in (one, other) if left["bytes"] > 0 else tuple(ends):
-                with suppress(OSError):
-                    end.shutdown(socket.SHUT_RDWR)
-
-    def accept() -> None:
-        while True:
-            try:
-                client, _ = listening.accept()
-            except OSError:
-                return
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(16384):
+            left["bytes"] -= len(data)
             if left["bytes"] <= 0:
-                client.close()
-                continue
-            onward = socket.create_connection(target)
-            ends.extend((client, onward))
-            for way in ((client, onward), (onward, client)):
-                threading.Thread(target=carry, args=way, daemon=True).start()
+                for each in writers:  # idle ones as well: their readers would wait for ever
+                    each.transport.abort()
+                return
+            writer.write(data)
+        writer.close()
 
-    threading.Thread(target=accept, daemon=True).start()
-    yield listening.getsockname()[1], left
-    listening.close()
-    for end in ends:
-        end.close()
+    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        back, onward = await asyncio.open_connection(host, port)
+        writers.extend((writer, onward))
+        both = carry(reader, onward), carry(back, writer)
+        await asyncio.gather(*both, return_exceptions=True)
+
+    loop = asyncio.new_event_loop()
+    listening = loop.run_until_complete(asyncio.start_server(connect, "127.0.0.1", 0))
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        yield listening.sockets[0].getsockname()[1], left
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
 
 
 @test_buckets.needs_s3
@@ -234,7 +225,7 @@ def test_a_remote_that_dies_in_the_middle_loses_nothing(
     host, _, port = server.removeprefix("http://").partition(":")
     make_bucket(server)
     _, set_up = GUIDE["A bucket"][0].split("\n", 1)  # without `pip install`
-    with gate((host, int(port))) as (entrance, left):
+    with gate(host, int(port)) as (entrance, left):
         names = {
             "https://s3.example.org": f"http://127.0.0.1:{entrance}",
             "s3://lab-tissue/dvc": "s3://lab-tissue/dying",
