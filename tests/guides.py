@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,14 +28,14 @@ def execute(block: str, cwd: Path, given: Mapping[str, str] | None = None, statu
     """Run a block as it stands, but for names that are given, and return what it printed."""
     for name, value in (given or {}).items():
         block = block.replace(name, value)
-    done = subprocess.run(
-        ["bash", "-e", "-o", "pipefail", "-c", block],
-        cwd=cwd,
-        env=environment(PIP_NO_INDEX="1"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == status, f"{block}\n{done.stdout}"
-    return done.stdout
+    command = ["bash", "-e", "-o", "pipefail", "-c", block]
+    # Not to a pipe, which the worker of a queue would keep open after the commands have ended.
+    with tempfile.TemporaryFile("w+") as output:
+        done = subprocess.run(
+            command, cwd=cwd, env=environment(PIP_NO_INDEX="1"),
+            stdout=output, stderr=output, check=False,
+        )  # fmt: skip
+        output.seek(0)
+        printed = output.read()
+    assert done.returncode == status, f"{block}\n{printed}"
+    return printed
