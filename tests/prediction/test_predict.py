@@ -20,8 +20,8 @@ from tissue.commands import predict
 from tissue.common.errors import InputError
 from tissue.config.loading import load_params
 from tissue.prediction.answers import answer_row
-from tissue.prediction.classifier import load_classifier
 from tissue.prediction.inputs import Picture
+from tissue.prediction.loading import load_networks
 from tissue.prediction.predictor import load_predictor
 
 
@@ -184,7 +184,7 @@ def test_other_parameters_than_those_of_the_model(tiny: Path, tmp_path: Path) ->
 def test_a_model_of_images_of_another_size(tiny: Path) -> None:
     params = load_params(tiny / "params.yaml", {"image_size": "64"})
     with pytest.raises(InputError, match=r"a model that takes \[\(None, 64, 64, 3\)\]"):
-        load_classifier("scratch", params, tiny / "data/models")
+        load_networks("scratch", params, tiny / "data/models")
 
 
 @pytest.mark.parametrize("model", ["pretrained", "scratch"])

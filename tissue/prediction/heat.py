@@ -12,7 +12,7 @@ from PIL import Image
 from tissue.common.errors import InputError
 from tissue.error_analysis.gradcam import heat_maps, own_features
 from tissue.figures.theme import house_style, new_figure, save_png
-from tissue.prediction.classifier import Batch
+from tissue.prediction.inputs import Picture, stack_pictures
 from tissue.training.inference import is_fine_tuned
 
 SHOWN = 2
@@ -29,28 +29,34 @@ def check_has_maps(network: keras.Model) -> None:
 
 
 def save_heat(
-    network: keras.Model, batch: Batch, *, ids: Sequence[str], classes: Sequence[str], folder: Path
+    network: keras.Model,
+    pictures: list[Picture],
+    features: NDArray[np.float32],
+    probabilities: NDArray[np.float32],
+    *,
+    classes: Sequence[str],
+    folder: Path,
 ) -> None:
     """Draw `<folder>/<id>.png` for each picture.
 
     Args:
         network: the model that classified the pictures.
-        batch: the pictures.
-        ids: their names; a `/` in them makes folders.
+        pictures: those that are drawn; a `/` in an id makes a folder.
+        features: float32 (N, views, D) of the frozen backbone.
+        probabilities: float32 (N, classes).
         classes: all class names.
         folder: where the figures go.
     """
-    images, crops, features, probabilities = batch
+    images, crops = stack_pictures(pictures)
     labels = np.argsort(-probabilities, axis=1, kind="stable")[:, :SHOWN]
-    if network.name == "scratch":
-        heat = heat_maps(network, images, labels)
-    else:
+    known = None
+    if network.name != "scratch":
         tuned = is_fine_tuned(network)
         known = own_features(network, images, crops) if tuned else features[:, 0]
-        heat = heat_maps(network, images, labels, known)
-    for i, name in enumerate(ids):
+    heat = heat_maps(network, images, labels, known)
+    for i, picture in enumerate(pictures):
         titles = [f"{classes[label]} {probabilities[i, label]:.1%}" for label in labels[i]]
-        _draw(images[i], heat[i], titles, folder / f"{_file_name(name)}.png")
+        _draw(picture.image, heat[i], titles, folder / f"{_file_name(picture.id)}.png")
 
 
 def _file_name(name: str) -> str:

@@ -36,6 +36,14 @@ class Picture(NamedTuple):
     tissue: float = 0.0
 
 
+def stack_pictures(
+    pictures: Sequence[Picture],
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """Return images (N, S, S, 3) and crops (N, C, S, S, 3), None where `split` keeps none."""
+    crops = np.stack([picture.crops for picture in pictures])
+    return np.stack([picture.image for picture in pictures]), crops if crops.size else None
+
+
 def list_pictures(source: Path, *, limits: Limits, closing: ExitStack) -> list[Member]:
     """List the pictures of a file, folder or archive, sorted by name.
 

@@ -1,0 +1,101 @@
+"""Load a trained model and the frozen backbone, and check that they fit data and parameters."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from tissue.backbones.loading import Embedder, load_embedder
+from tissue.common.errors import InputError
+from tissue.config.schema import Params
+from tissue.data.features import NETWORK_FILE, RECORDED
+from tissue.data.index import PREPARATION_FILE
+from tissue.training.inference import head_of, is_fine_tuned
+from tissue.training.saving import classes_of, load_model
+
+
+def load_networks(name: str, params: Params, models: Path) -> tuple[keras.Model, Embedder]:
+    """Load the model `scratch` or `pretrained`, and the backbone whose features `embed` cached.
+
+    Raises:
+        InputError: if a file is no model, or was trained with other parameters.
+    """
+    path = models / f"{name}.keras"
+    network = load_model(path)
+    _check_shapes(network, params, path)
+    if name == "pretrained" and network.name != "head" and not is_fine_tuned(network):
+        return network, network.get_layer("backbone")
+    embedder = load_embedder(params.pretrained, image_size=params.image_size, threads=params.threads)
+    return network, embedder
+
+
+def _check_shapes(network: keras.Model, params: Params, path: Path) -> None:
+    if network.name == "head":
+        return  # takes features, which are compared with those of `embed`
+    size, count = params.image_size, params.split.crops.count
+    expected: list[tuple[int | None, ...]] = [(None, size, size, 3)]
+    if network.name == "pretrained" and count:
+        expected.append((None, count, size, size, 3))
+    received = [tuple(tensor.shape) for tensor in network.inputs]
+    if received != expected:
+        raise InputError(
+            f"{path}: expected a model that takes {expected}, after image_size and split.crops in "
+            f"params.yaml. Received: one that takes {received}. Restore the params.yaml it was "
+            "trained with, or run `dvc repro`."
+        )
+
+
+def check_recorded(params: Params, data: Path) -> None:
+    """Raise an `InputError` if `split` or `embed` ran with other parameters."""
+    pretrained = params.pretrained.model_dump(mode="json", include=set(RECORDED))
+    _check_same(pretrained, data / "embed" / NETWORK_FILE, section="pretrained.")
+    images = {"image_size": params.image_size, "split.crops": params.split.crops.model_dump()}
+    _check_same(images, data / "split" / PREPARATION_FILE)
+
+
+def _check_same(expected: dict[str, Any], path: Path, *, section: str = "") -> None:
+    recorded = json.loads(path.read_text())
+    for name, value in expected.items():
+        if recorded[name] != value:
+            raise InputError(
+                f"{path.parent}: expected files made with the params.yaml that is here. Received: "
+                f"{section}{name} was {recorded[name]}, and is {value} now. Restore the "
+                "params.yaml, or run `dvc repro`."
+            )
+
+
+def check_classes(path: Path, classes: list[str]) -> None:
+    """Raise an `InputError` if a model was trained on other classes."""
+    if (trained := classes_of(path)) != classes:
+        other = sorted(set(trained) ^ set(classes))
+        raise InputError(
+            f"{path}: expected a model of the classes in data/split/classes.json. Received: one of "
+            f"{len(trained)} classes and not of {len(classes)} here; {', '.join(other[:3])} are "
+            "not in both. Run `dvc repro`, or `dvc checkout` what belongs to this commit."
+        )
+
+
+def check_features(
+    features: NDArray[np.float32], network: keras.Model, width: int, path: Path
+) -> None:
+    """Raise an `InputError` unless training features (N, width) are those of the head."""
+    if features.shape[1] != width:
+        raise InputError(
+            f"{path}: expected {width} features per image, as the backbone and split.crops in "
+            f"params.yaml give. Received: {features.shape[1]}. Run `dvc repro embed`, or `dvc "
+            "pull` for what others have made."
+        )
+    if network.name == "scratch":
+        return
+    # A head keeps the mean of the features that it was trained on.
+    layer = head_of(network).get_layer("standardise")
+    mean, spread = (np.asarray(x).ravel() for x in (layer.mean, np.sqrt(layer.variance)))
+    tolerance = 0.01 * float(spread.mean()) + 1e-6
+    if len(mean) != width or not np.allclose(features.mean(axis=0), mean, rtol=0, atol=tolerance):
+        raise InputError(
+            f"{path}: expected the features that the model was trained on. Received: others. "
+            "Run `dvc repro`, or `dvc checkout` what belongs to this commit."
+        )
