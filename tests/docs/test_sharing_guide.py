@@ -97,6 +97,7 @@ def make_bucket(server: str) -> None:
 
 @test_buckets.needs_s3
 def test_a_bucket(quick: Path, tmp_path: Path, server: str) -> None:
+    """Alone protects the commands for S3, whose secrets stay out of Git."""
     make_bucket(server)
     names = {"https://s3.example.org": server, "$KEY_ID": "tester", "$SECRET": SECRET}
     mine, yours = start(quick, tmp_path, GUIDE["A bucket"][0], names)

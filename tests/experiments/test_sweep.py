@@ -116,7 +116,7 @@ def test_order_is_that_of_the_grid_whichever_was_done_first(
 
 
 def test_two_experiments(quick: Path, tmp_path: Path) -> None:
-    """Of the whole command through `make`, with a parameter in its short form; one fails."""
+    """Alone protects a whole sweep through `make`, with a key in its short form; one run fails."""
     clone = shutil.copytree(quick, tmp_path / "clone", symlinks=True)
     with (clone / "stages/train_scratch.py").open("a") as stage:
         stage.write("assert lr != 7, 'it diverged'\n")
