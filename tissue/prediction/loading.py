@@ -28,8 +28,8 @@ def load_networks(name: str, params: Params, models: Path) -> tuple[keras.Model,
     _check_shapes(network, params, path)
     if name == "pretrained" and network.name != "head" and not is_fine_tuned(network):
         return network, network.get_layer("backbone")
-    embedder = load_embedder(params.pretrained, image_size=params.image_size, threads=params.threads)
-    return network, embedder
+    size, threads = params.image_size, params.threads
+    return network, load_embedder(params.pretrained, image_size=size, threads=threads)
 
 
 def _check_shapes(network: keras.Model, params: Params, path: Path) -> None:
