@@ -51,13 +51,12 @@ def prepare(work: Path, count: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         coarse = rng.integers(60, 256, (COARSE, COARSE, 3), dtype=np.uint8)
         Image.fromarray(coarse).resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(path)
-    yaml = YAML()
-    params = yaml.load(ROOT / "params.yaml")
+    params = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
     params["image_size"] = SIDE
     params["fetch"]["source"] = str(work / "images")
     params["scratch"]["epochs"] = params["pretrained"]["epochs"] = 1
     params["advanced"]["scratch"]["warm_up"] = 0
-    yaml.dump(params, work / "params.yaml")
+    YAML().dump(params, work / "params.yaml")
     (work / "pretrain").symlink_to(ROOT / "pretrain")
 
 

@@ -94,17 +94,17 @@ def commit(folder: Path, message: str) -> None:
 # Longest first: at the end one process would work alone. The second and third do not need `tiny`,
 # so that the first makes it while they do something else.
 LONGEST = (
-    "test_pull_requests_guide.py",
     "test_cluster.py",
-    "test_backbones.py",
+    "test_pull_requests_guide.py",
+    "test_killed.py",
     "test_sharing_guide.py",
     "test_pipeline.py",
+    "test_backbones.py",
     "test_experiments_guide.py",
     "test_devices.py",
-    "test_killed.py",
     "test_report_browser.py",
-    "test_shards.py",
     "test_predict.py",
+    "test_benchmarks.py",
 )
 
 
