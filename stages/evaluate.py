@@ -1,17 +1,17 @@
 """Predict all images with both models and measure: `python -m stages.evaluate`.
 
-Reads both models, `data/split` and, for the frozen backbone, its features in `data/embed`. Writes
+Reads both models, `data/split` and the features in `data/embed`. Writes
 
 - `data/predictions/{scratch,pretrained}.csv`;
 - in `errors.csv` there, why each test image was misclassified, with Grad-CAM of at most
-  `evaluate.heat_maps` errors in `gradcam.npy`, row by row of `gradcam.csv`; in `suspects.csv`,
-  labels that look wrong;
+  `advanced.evaluate.heat_maps` errors in `gradcam.npy`, row by row of `gradcam.csv`; in
+  `suspects.csv`, labels that look wrong;
 - `metrics/{scratch,pretrained,comparison,errors}.json`;
 - the confusion matrices of the test set as CSV and PNG, `plots/confusions.csv`, worst first, and
   the calibration of both models, `plots/{reliability,risk_coverage}_{scratch,pretrained}.csv`.
 
 Intervals resample groups (donors, if they are known), and the two models are compared on the same
-images by McNemar's test. About 30 s on the default, two cores, where both models have 75.6 %.
+images by McNemar's test. About 30 s with the default settings on two cores.
 """
 
 from collections.abc import Sequence

@@ -2,13 +2,14 @@
 
 Reads `data/raw`. Writes `data/split/`: for training, validation and test an array of images, an
 array of crops at a higher magnification, and a table that describes their rows; arrays of more
-than `split.shard_size` images are in several files. Also the class names, and lists of unusable
-images, of copies, and of training images that share a picture or donor with the test set. Writes
-`metrics/split.json`, sheets of samples of training and test, and a sheet of what the checks found.
+than `advanced.split.shard_size` images are in several files. Also the class names, and lists of
+unusable images, of copies, and of training images that share a picture or donor with the test set.
+Writes `metrics/split.json`, sheets of samples, and a sheet of what the checks found.
 
-A test set that the source gives is kept; otherwise one is made. Validation is taken from training.
-Both are taken by whole groups (donors, else slides, else clusters of near-duplicates), so that no
-donor is in two splits. On the default: 576 + 144 + 360 images, in about 15 s on two cores.
+Validation, and the test set if the source gives none, are taken from training by whole groups:
+donors, else slides, else clusters of near-duplicates. A test set from the source is kept; it may
+share donors with training, as `split.on_leak` says. With the default settings: 576 + 144 + 360
+images, in about 15 s on two cores.
 """
 
 import os

@@ -4,10 +4,10 @@ Reads `data/embed` and `data/split`. Writes `plots/tsne.csv`, the maps of traini
 as PNG, the same from raw pixels for comparison, and `metrics/tsne.json`.
 
 Training and test features share one t-SNE, initialised by PCA (Kobak and Berens 2019,
-s41467-019-13056-x), since separate maps cannot be compared. Distances and sizes of clusters in such
-a map mean little. Overlap is measured on 50 principal components: how mixed the neighbours are, how
+doi 10.1038/s41467-019-13056-x), since separate maps cannot be compared. Distances in such a map
+mean little. Overlap is measured on 50 principal components: how mixed the neighbours are, how
 well a classifier separates test from training, and their Frechet distance, overall and by class,
-each compared with random splits by donor. About 15 s on the default.
+each compared with random splits by donor. About 15 s with the default settings.
 """
 
 from pathlib import Path
@@ -82,7 +82,7 @@ def _sentence(measured: dict[str, Any]) -> str:
     compared = [text.format(name, **measured[name]["features"]) for name in STATISTICS]
     p = measured["p_value"]["features"]
     return (
-        f"random splits lie as far apart as training and test do with p = {p:.3f}: "
+        f"training and test compared with random splits by group, p = {p:.3f}: "
         f"{', '.join(compared)}"
     )
 

@@ -94,16 +94,16 @@ def commit(folder: Path, message: str) -> None:
 # Longest first: at the end one process would work alone. The second and third do not need `tiny`,
 # so that the first makes it while they do something else.
 LONGEST = (
+    "test_pull_requests_guide.py",  # makes the tiny run, for which the others would wait
+    "test_backbones.py",
+    "test_devices.py",
     "test_cluster.py",
-    "test_pull_requests_guide.py",
     "test_killed.py",
     "test_sharing_guide.py",
     "test_pipeline.py",
-    "test_backbones.py",
     "test_experiments_guide.py",
-    "test_devices.py",
-    "test_report_browser.py",
     "test_predict.py",
+    "test_report_browser.py",
     "test_benchmarks.py",
 )
 

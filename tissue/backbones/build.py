@@ -72,15 +72,15 @@ def _pool_at(network: keras.Model, strides: Sequence[int]) -> keras.Model:
         ]
         if not at_stride:
             raise InputError(
-                f"pretrained.strides: expected strides at which {network.name} has maps of images "
-                f"of {side} pixels. Received: {stride}."
+                f"advanced.pretrained.strides: expected strides at which {network.name} has maps "
+                f"of images of {side} pixels. Received: {stride}."
             )
         pool = layers.GlobalAveragePooling2D(name=f"mean_at_{stride}")
         means.append(pool(at_stride[-1].output))
         chosen.add(at_stride[-1].name)
     if len(chosen) < len(strides):
         raise InputError(
-            f"pretrained.strides: expected strides with different maps. Received: "
+            f"advanced.pretrained.strides: expected strides with different maps. Received: "
             f"{list(strides)}, for images of {side} pixels. Take one out, or set a larger "
             "image_size."
         )

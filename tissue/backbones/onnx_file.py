@@ -79,7 +79,8 @@ class OnnxBackbone:
             raise InputError(
                 f"{self._path}: expected the output {self._output} of shape ({len(batch)}, D), "
                 f"({len(batch)}, tokens, D) or a map. Received: {output.shape}. Choose another "
-                "with pretrained.onnx.output, or export the network with its features as output."
+                "with advanced.pretrained.onnx.output, or export the network with its features as "
+                "output."
             )
         features = self._pool(output).astype(np.float32)
         if not np.isfinite(features).all():
@@ -219,6 +220,6 @@ def _find_output(session: Any, path: Path, name: str | None) -> str:
     if name in names or (name is None and len(names) == 1):
         return name or names[0]
     raise InputError(
-        f"pretrained.onnx.output: expected the name of an output of {path}: {', '.join(names)}. "
-        f"Received: {name}."
+        f"advanced.pretrained.onnx.output: expected the name of an output of {path}: "
+        f"{', '.join(names)}. Received: {name}."
     )

@@ -201,7 +201,7 @@ def run_locally(
                     raise InputError(
                         f"expected to read {next(iter(left.values())).about}. Received: a process "
                         "that the system ended there, perhaps because memory is short or an image "
-                        "is enormous. Lower split.max_pixels, or take the image out."
+                        "is enormous. Lower advanced.split.max_pixels, or take the image out."
                     ) from None
                 workers //= 2
             except BaseException:

@@ -8,7 +8,7 @@ the run.
 
 Reads `metrics/`, `data/predictions` and `data/split/test.csv` here and, at the revision, metrics
 from Git and predictions from DVC's cache or a remote; without these there are no paired tests, and
-the report says so. No stage depends on it. About 5 s on the default.
+the report says so. No stage depends on it. About 5 s with the default data.
 """
 
 import argparse

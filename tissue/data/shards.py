@@ -44,7 +44,7 @@ class Shards:
         """Refuse to read all files at once, which may not fit into memory."""
         raise TypeError(
             f"expected a selection of the rows of {len(self.parts)} files. Received: a request for "
-            "all of them. If they fit into memory, raise split.shard_size for one file."
+            "all of them. If they fit into memory, raise advanced.split.shard_size for one file."
         )
 
     def reshape(self, *shape: int) -> "Shards":

@@ -1,4 +1,4 @@
-"""A grid of parameters from the command line: `lr=0.001,0.003 pretrained.l2=0.003,0.03`."""
+"""A grid of parameters as on the command line: `lr=0.001,0.003 advanced.pretrained.l2=0.003`."""
 
 import re
 from collections.abc import Sequence

@@ -24,8 +24,8 @@ def check_counts(
         if rejected is not None and len(rejected):
             found += f"; {len(rejected)} images cannot be used, e.g. {_examples(rejected)}"
         raise InputError(
-            f"split.min_per_class: expected {minimum} images or more of every class. Received: "
-            f"{found}. Add images, take the class out, or lower split.min_per_class in params.yaml."
+            f"advanced.split.min_per_class: expected {minimum} images or more of every class. "
+            f"Received: {found}. Add images, take the class out, or lower this parameter."
         )
 
 
@@ -54,7 +54,7 @@ def select_usable(
     if len(rejected) > settings.max_rejected * len(manifest):
         raise InputError(
             f"data/raw: expected at most {settings.max_rejected:.0%} unreadable images "
-            f"(split.max_rejected). Received: {len(rejected)} of {len(manifest)}, e.g. "
+            f"(advanced.split.max_rejected). Received: {len(rejected)} of {len(manifest)}, e.g. "
             f"{_examples(rejected)}. Repair or remove them."
         )
     usable = np.flatnonzero(~unusable)

@@ -22,7 +22,7 @@ DAMAGED = (
     OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError,
     struct.error, zlib.error,
 )  # fmt: skip
-Image.MAX_IMAGE_PIXELS = None  # split.max_pixels takes its place
+Image.MAX_IMAGE_PIXELS = None  # advanced.split.max_pixels takes its place
 
 
 class UnreadableImageError(Exception):
@@ -80,11 +80,11 @@ def content_box(width: int, height: int, size: int) -> tuple[slice, slice]:
 def _check_size(width: int, height: int, settings: Split) -> None:
     problem = ""
     if width * height > settings.max_pixels:
-        problem = f"more than split.max_pixels ({settings.max_pixels})"
+        problem = f"more than advanced.split.max_pixels ({settings.max_pixels})"
     elif min(width, height) < settings.min_side:
-        problem = f"less than split.min_side ({settings.min_side})"
+        problem = f"less than advanced.split.min_side ({settings.min_side})"
     elif max(width, height) > settings.max_aspect * min(width, height):
-        problem = f"longer than split.max_aspect ({settings.max_aspect:g})"
+        problem = f"longer than advanced.split.max_aspect ({settings.max_aspect:g})"
     if problem:
         raise UnreadableImageError(f"{width} x {height} pixels are {problem}")
 

@@ -51,7 +51,8 @@ def principal_components(values: NDArray[np.float32]) -> NDArray[np.float32]:
 def fit_tsne(points: NDArray[np.float32], *, perplexity: float, seed: int) -> NDArray[np.float32]:
     """Return t-SNE coordinates (N, 2) of points (N, D).
 
-    Initialised by PCA, they keep the global arrangement (Kobak, Berens 2019, s41467-019-13056-x).
+    Initialised by PCA, they keep the global arrangement (Kobak and Berens 2019, doi
+    10.1038/s41467-019-13056-x).
     """
     return TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(points)
 

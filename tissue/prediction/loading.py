@@ -42,7 +42,8 @@ def _check_shapes(network: keras.Model, params: Params, path: Path) -> None:
     received = [tuple(tensor.shape) for tensor in network.inputs]
     if received != expected:
         raise InputError(
-            f"{path}: expected a model that takes {expected}, after image_size and split.crops in "
+            f"{path}: expected a model that takes {expected}, after image_size and "
+            "advanced.split.crops in "
             f"params.yaml. Received: one that takes {received}. Restore the params.yaml it was "
             "trained with, or run `dvc repro`."
         )
@@ -84,7 +85,8 @@ def check_features(
     """Raise an `InputError` unless training features (N, width) are those of the head."""
     if features.shape[1] != width:
         raise InputError(
-            f"{path}: expected {width} features per image, as the backbone and split.crops in "
+            f"{path}: expected {width} features per image, as the backbone and "
+            "advanced.split.crops in "
             f"params.yaml give. Received: {features.shape[1]}. Run `dvc repro embed`, or `dvc "
             "pull` for what others have made."
         )

@@ -1,6 +1,6 @@
 """Images inside zip and tar archives, read in place and never unpacked into a folder.
 
-An archive may be malicious. A name that leads out of it, or content beyond `fetch.limits`, stops
+An archive may be malicious. A name that leads out of it, or content beyond `advanced.fetch.limits`,
 the run. Stated sizes are checked before anything is read, and real ones while it is read, since an
 archive may state wrong ones. Links are never followed.
 """
@@ -89,8 +89,8 @@ def _checked(entries: Iterator[Entry], path: Path, limits: Limits) -> Iterator[M
     for count, (member, size, packed) in enumerate(entries, 1):
         if count > limits.members:
             raise InputError(
-                f"{path}: expected at most {limits.members} members (fetch.limits.members). "
-                f"Received: {count} or more."
+                f"{path}: expected at most {limits.members} members "
+                f"(advanced.fetch.limits.members). Received: {count} or more."
             )
         check_inside(member.name, source=str(path))
         if member.kind == FOLDER:
@@ -109,7 +109,7 @@ def check_size(path: Path, name: str, size: int, limits: Limits) -> None:
     if size > limits.member_bytes:
         raise InputError(
             f"{path}: expected files of at most {limits.member_bytes} bytes "
-            f"(fetch.limits.member_bytes). Received: {name} with {size} or more."
+            f"(advanced.fetch.limits.member_bytes). Received: {name} with {size} or more."
         )
 
 
@@ -117,13 +117,13 @@ def _check_growth(path: Path, name: str, size: int, packed: int, limits: Limits)
     if size > max(HARMLESS, limits.ratio * packed):
         raise InputError(
             f"{path}: expected content at most {limits.ratio} times as large as it is packed "
-            f"(fetch.limits.ratio). Received: {name} with {packed} bytes that grow to {size} or "
-            "more. It may be a decompression bomb: do not use this archive."
+            f"(advanced.fetch.limits.ratio). Received: {name} with {packed} bytes that grow to "
+            f"{size} or more. It may be a decompression bomb: do not use this archive."
         )
     if size > limits.archive_bytes:
         raise InputError(
             f"{path}: expected at most {limits.archive_bytes} bytes of content "
-            f"(fetch.limits.archive_bytes). Received: {size} or more."
+            f"(advanced.fetch.limits.archive_bytes). Received: {size} or more."
         )
 
 
@@ -176,7 +176,9 @@ class _BoundedReads:
 
     def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= self._limit:
-            raise tarfile.ReadError(f"a part of {size} bytes, more than fetch.limits.member_bytes")
+            raise tarfile.ReadError(
+                f"a part of {size} bytes, more than advanced.fetch.limits.member_bytes"
+            )
         return self._file.read(size)
 
 

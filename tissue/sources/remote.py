@@ -32,7 +32,8 @@ def download_sources(sources: Sequence[str], settings: Fetch) -> list[Path]:
     in_storage = [one for one in sources if "://" in one and not one.startswith(WEB)]
     if settings.storage_options and not in_storage:
         raise InputError(
-            "fetch.storage_options: expected none without a source in a bucket or on a file "
+            "advanced.fetch.storage_options: expected none without a source in a bucket or on a "
+            "file "
             f"server, which alone use them. Received: {', '.join(settings.storage_options)}, with "
             f"{', '.join(sources)}. Take them out of params.yaml."
         )

@@ -125,8 +125,8 @@ def learning_rate_factors(backbone: keras.Model, settings: Pretrained) -> dict[s
     trainable = [layer for layer in reversed(_inner(backbone).layers) if layer.trainable_variables]
     if not trainable:
         raise InputError(
-            "pretrained.fine_tune_layers: expected so many that one of them has weights to train. "
-            f"Received: {settings.fine_tune_layers}, and so many layers at the top of "
+            "advanced.pretrained.fine_tune_layers: expected so many that one of them has weights "
+            f"to train. Received: {settings.fine_tune_layers}, and so many layers at the top of "
             f"{settings.backbone} have none. Give a larger number."
         )
     return {

@@ -37,8 +37,9 @@ def cut_below_trained(backbone: keras.Model) -> tuple[keras.Model, keras.Model]:
             break
     else:
         raise InputError(
-            "pretrained.fine_tune_copies: expected 0 where no layer below the trained ones has "
-            "maps that could be kept. Give 0, or fewer pretrained.fine_tune_layers."
+            "advanced.pretrained.fine_tune_copies: expected 0 where no layer below the trained "
+            "ones has maps that could be kept. Give 0, or fewer "
+            "advanced.pretrained.fine_tune_layers."
         )
     images = keras.Input(backbone.input_shape[1:])
     scaled = images
