@@ -12,9 +12,9 @@ GRID ?= advanced.pretrained.l2=0.003,0.01,0.03 advanced.pretrained.dropout=0.2,0
 ENGINE ?= local
 
 .PHONY: all test lint compare sweep changes verify lock clean help
-all: $(VENV)/installed ## set up, run the pipeline, say where the report lies
+all: $(VENV)/installed ## set up, run the pipeline, say where the report is
 	dvc repro
-	@echo "The report lies in plots/report.html"
+	@echo "The report is plots/report.html"
 
 test: $(VENV)/installed-test ## set up with the test extras, run the tests
 	python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder

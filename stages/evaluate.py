@@ -33,7 +33,7 @@ def run(params: Params, root: Path = Path()) -> None:
 
     Args:
         params: `evaluate`, `scratch.views`, `seed` and `threads` are used.
-        root: the folder that `data`, `metrics` and `plots` lie in.
+        root: the folder that contains `data`, `metrics` and `plots`.
     """
     set_up(seed=params.seed, threads=params.threads)
     # These take seconds to import; wrong parameters are reported before.

@@ -58,7 +58,7 @@ def _check_elsewhere(settings: Fetch, out: Path) -> None:
     for name in names_of(settings):
         if Path(name).resolve().is_relative_to(out.resolve()):
             raise InputError(
-                f"fetch.source: expected images that lie elsewhere. Received: {name}, in {out}, "
+                f"fetch.source: expected images that are elsewhere. Received: {name}, in {out}, "
                 "which this stage replaces. Move them out of it."
             )
 

@@ -26,7 +26,7 @@ def run(params: Params, root: Path = Path()) -> None:
 
     Args:
         params: what the pretrained model was trained with, for its card.
-        root: the folder that `params.yaml`, `data`, `metrics` and `plots` lie in.
+        root: the folder that contains `params.yaml`, `data`, `metrics` and `plots`.
 
     Raises:
         InputError: if a result is missing; the message names it and the stage that makes it.

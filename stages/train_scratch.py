@@ -24,7 +24,7 @@ def run(params: Params, root: Path = Path()) -> None:
 
     Args:
         params: `scratch`, `seed`, `lr`, `batch_size` and `threads` are used.
-        root: the folder that `data` and `plots` lie in.
+        root: the folder that contains `data` and `plots`.
     """
     set_up(seed=params.seed, threads=params.threads)
     # These need TensorFlow, which takes seconds to import; wrong parameters are reported before.

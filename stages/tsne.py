@@ -31,7 +31,7 @@ def run(params: Params, root: Path = Path()) -> None:
 
     Args:
         params: `tsne` and `seed` are used.
-        root: the folder that `data`, `metrics` and `plots` lie in.
+        root: the folder that contains `data`, `metrics` and `plots`.
 
     Raises:
         InputError: if there are too few images for the perplexity.

@@ -37,7 +37,7 @@ TEST_TABLE = Path("data/split/test.csv")
 def run(params: Params, *, base: str, pictures: list[str]) -> tuple[str, list[str]]:
     """Return the comparison as Markdown, and the reasons why a gate fails.
 
-    `pictures` are two URLs below which `plots/` lies, before and after, or empty.
+    `pictures` are two URLs below which `plots/` is, before and after, or empty.
     """
     metrics = revisions.all_metrics(base)
     checks = check_gates(metrics, params.compare.tolerance)
@@ -105,7 +105,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--output", type=Path, metavar="FILE", help="write there, not to the screen"
     )
     parser.add_argument(
-        "--pictures", nargs=2, default=[], metavar="URL", help="where plots/ lies, before and after"
+        "--pictures", nargs=2, default=[], metavar="URL", help="where plots/ is, before and after"
     )
     return parser.parse_args(arguments)
 

@@ -1,7 +1,7 @@
 """Push data and results, so that others need not run the same: `python -m tissue push`.
 
 Does what `dvc push --run-cache` does, and also pushes the metrics and plots of all runs, which that
-command leaves out because they lie in Git (DVC 3.67.1). In another clone, `dvc repro --pull` then
+command leaves out because Git has them (DVC 3.67.1). In another clone, `dvc repro --pull` then
 takes the results of this one instead of running stages, also where Git has not carried dvc.lock.
 Data that is there already is not pushed again.
 """
@@ -17,14 +17,14 @@ from tissue.config.command import parser_of
 
 
 def push_from_git() -> int:
-    """Push the metrics and plots of all runs that lie in Git; return how many were not there yet.
+    """Push the metrics and plots of all runs that Git tracks; return how many were not there yet.
 
     Raises:
         DvcException: if some could not be pushed.
     """
     pushed = 0
     with Repo() as repo:
-        # Runs lie in runs/<2 digits>/<digest of the inputs>/<digest of the outputs>.
+        # Runs are in runs/<2 digits>/<digest of the inputs>/<digest of the outputs>.
         entries = Path(repo.stage_cache.cache_dir).glob("*/*/*")
         runs = [(entry.parent.name, entry.name) for entry in entries]
         in_git = [Path(out.def_path) for out in repo.index.outs if not out.use_cache]

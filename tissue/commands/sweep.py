@@ -61,7 +61,7 @@ def run(grid: list[Point], out: Path, *, engine: str = "local") -> list[str]:
     if rows:
         save_png(cost_figure(table), out / "sweep.png")
         print(table.drop(columns=["test_macro_f1", "test_ece"]).to_string(index=False))
-        print(f"The table lies in {out}/sweep.csv, the figure in {out}/sweep.png")
+        print(f"The table is {out}/sweep.csv, the figure {out}/sweep.png")
     return errors
 
 

@@ -149,7 +149,7 @@ def run_on_cluster(grid: Sequence[Point]) -> Iterator[tuple[Point, Outcome]]:
     for order, outcome in done:
         try:
             if not isinstance(outcome, InputError):
-                # Metrics lie in Git; models of experiments that no one wants are left out.
+                # Metrics are in Git; models of experiments that no one wants are left out.
                 call("dvc", "exp", "pull", "--no-cache", REMOTE, outcome.name)
             yield order.point, outcome
         except InputError as error:

@@ -14,7 +14,7 @@ from tissue.common.errors import InputError
 from tissue.config.loading import ADVANCED, load_params
 from tissue.config.schema import known_keys
 
-Point = dict[str, str]  # values by key, as they stand in params.yaml
+Point = dict[str, str]  # values by key, as in params.yaml
 COMMA = re.compile(r",(?![^\[]*\])")  # between values, and not inside of a list
 # No metric of a model depends on these sections, or `sweep` sets them itself.
 WITHOUT_EFFECT = ("compare", "engine", "tsne")

@@ -47,7 +47,7 @@ def stack_pictures(
 def list_pictures(source: Path, *, limits: Limits, closing: ExitStack) -> list[Member]:
     """List the pictures of a file, folder or archive, sorted by name.
 
-    A folder that holds archives and no picture stands for its archives, which `closing` closes.
+    A folder that holds archives and no picture means its archives, which `closing` closes.
 
     Raises:
         InputError: if there is no picture, or an archive is damaged or unsafe.

@@ -37,7 +37,7 @@ def write_card(inputs: Inputs, params: Mapping[str, Any], root: Path) -> None:
     Args:
         inputs: the results below `root`.
         params: what the model was trained with.
-        root: the folder that `data` lies in.
+        root: the folder that contains `data`.
     """
     model = root / "data/models/pretrained.keras"
     tables = (root / f"data/split/{name}.csv" for name in SPLITS)

@@ -1,6 +1,6 @@
 """Where downloads wait until they are complete, so that an interrupted one is resumed.
 
-The cache lies outside of the outputs of DVC, which are emptied before a stage runs. A file gets its
+The cache is outside the outputs of DVC, which are emptied before a stage runs. A file gets its
 name when it is complete. Until then its bytes are kept elsewhere, with the version of the remote
 file that they are of, so that the halves of two versions are never joined.
 """

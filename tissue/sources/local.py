@@ -25,7 +25,7 @@ def list_images(
     Prints what else is in them, in one line.
 
     Args:
-        sources: folders and archives; a folder with archives and no image stands for its archives.
+        sources: folders and archives; a folder with archives and no image means its archives.
         sha256: expected digests of archives by file name.
         limits: of what is in the archives.
         closing: closes the archives when the images have been read.
