@@ -290,9 +290,7 @@ class TestRefused:
     def test_too_many_pixels(self, kind: str) -> None:
         content = encode(smooth(40, 30), kind)
         small = LIMITS.model_copy(update={"max_pixels": 1199})
-        with pytest.raises(
-            UnreadableImageError, match=r"40 x 30 .*split\.max_pixels"
-        ):
+        with pytest.raises(UnreadableImageError, match=r"40 x 30 .*split\.max_pixels"):
             decode(content, small, sizes=(8,))
         decode(content, small.model_copy(update={"max_pixels": 1200}), sizes=(8,))
 

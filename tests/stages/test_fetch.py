@@ -53,7 +53,7 @@ def test_one_class_is_an_error(tmp_path: Path) -> None:
 
 def test_source_in_the_output_of_fetch_is_refused(tmp_path: Path) -> None:
     source = as_folder(tree(), tmp_path / "data/raw")
-    with pytest.raises(InputError, match=r"fetch\.source: expected images that lie elsewhere"):
+    with pytest.raises(InputError, match=r"fetch\.source: expected images that are elsewhere"):
         fetched(source, tmp_path)
     assert contents(source) == tree()
 
