@@ -2,15 +2,25 @@
 
 import json
 import re
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from tests.pipeline import ROOT
 from tissue.common.backbones import BACKBONES
 from tissue.common.filesystems import EXTRAS
 from tissue.common.names import MODELS, TISSUES
-from tissue.error_analysis.causes import Quality, find_evidence, measure_images
+from tissue.error_analysis.causes import (
+    MOST,
+    Quality,
+    find_evidence,
+    measure_images,
+    name_cause,
+)
 from tissue.error_analysis.table import CAUSES, NONE_FOUND, error_sentence
+from tissue.metrics.classification import split_metrics
+from tissue.metrics.intervals import Sampling
 from tissue.report.formatting import MEASURES
 from tissue.report.records import CAUSE_NAMES
 from tissue.sources.opening import ALONE
@@ -30,28 +40,56 @@ def first_column(document: str) -> str:
     return "\n".join(re.findall(r"^\| *([^|]+?) *\|", text, re.M))
 
 
+def words_above(key: str) -> set[str]:
+    """Return the words of the comment above a key of params.yaml."""
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    comment = re.search(rf"((?:^ *#.*\n)+) *{key}:", text, re.M)
+    assert comment
+    return set(re.findall(r"\w+", comment[1]))
+
+
 def test_a_backbone() -> None:
     named = first_column("backbones.md").splitlines()
     problems = [f"docs/backbones.md: add a row for {key}" for key in BACKBONES if key not in named]
-    assert problems == []
+    offered = words_above("backbone")
+    endings = tuple(word for word in offered if word.startswith("_"))
+    problems += [
+        f"params.yaml: name {key} in the comment of pretrained.backbone"
+        for key in BACKBONES
+        if key not in offered and not key.endswith(endings)
+    ]
+    assert not problems, "\n".join(problems)
 
 
 def test_a_metric() -> None:
-    """The committed metrics of both models hold what `evaluate` measures."""
-    problems = []
+    """`evaluate` measures what the page shows, and the committed metrics hold it."""
+    classes = sorted(TISSUES)
+    table = pd.DataFrame({"class": classes, "predicted": classes, "confidence": 0.9})
+    scores = pd.DataFrame(np.eye(len(classes)), columns=[f"p_{name}" for name in classes])
+    test = split_metrics(
+        table.join(scores), table["class"], classes=classes, sampling=Sampling(100, 0)
+    )
+    returned = measures(test)
+    problems = [
+        f"tissue/report/formatting.py: add {key} of split_metrics to MEASURES"
+        for key in sorted(returned - set(MEASURES))
+    ]
+    problems += [
+        f"tissue/metrics/classification.py: split_metrics should return {key}, which MEASURES "
+        "of tissue/report/formatting.py names"
+        for key in sorted(set(MEASURES) - returned)
+    ]
     for model in MODELS:
-        test = json.loads((ROOT / f"metrics/{model}.json").read_text(encoding="utf-8"))["test"]
-        measured = {re.sub("_(low|high)$", "", key) for key in test} - DETAILS
+        committed = json.loads((ROOT / f"metrics/{model}.json").read_text(encoding="utf-8"))["test"]
         problems += [
-            f"tissue/report/formatting.py: add {key} of metrics/{model}.json to MEASURES"
-            for key in sorted(measured - set(MEASURES))
+            f"metrics/{model}.json: run `dvc repro` and commit it, because of {key}"
+            for key in sorted(returned ^ measures(committed))
         ]
-        problems += [
-            f"tissue/metrics/classification.py: split_metrics should return {key}, which MEASURES "
-            "of tissue/report/formatting.py names (then run `dvc repro`)"
-            for key in sorted(set(MEASURES) - measured)
-        ]
-    assert problems == []
+    assert not problems, "\n".join(problems)
+
+
+def measures(test: dict[str, Any]) -> set[str]:
+    return {re.sub("_(low|high)$", "", key) for key in test} - DETAILS
 
 
 def test_a_cause() -> None:
@@ -68,12 +106,19 @@ def test_a_cause() -> None:
         pd.DataFrame(0.0, classes, range(4)).to_numpy(), *([1.0] * 4, [[1, 0], [0, 1]])
     )
     measured = measure_images(images, quality, classes)
-    problems = []
+    problems = [
+        f"tissue/error_analysis/causes.py: measure {cause} in measure_images"
+        for cause in CAUSES
+        if cause not in measured
+    ]
+    # Without it find_evidence has nothing to look at.
+    measured = measured.assign(**dict.fromkeys(set(CAUSES) - set(measured), 0.0))
     for cause in CAUSES:
-        if cause not in measured:
-            problems.append(f"tissue/error_analysis/causes.py: measure {cause} in measure_images")
-        elif cause not in find_evidence(images, measured, classes):
+        shown = images.assign(suspect=True), measured.assign(**{cause: [1e3, 0.0, 0.0]})
+        if not find_evidence(*shown, classes)[cause][0] > 0:
             problems.append(f"tissue/error_analysis/causes.py: give {cause} evidence")
+        if name_cause({**dict.fromkeys((*CAUSES, *CAUSE_NAMES), 0.0), cause: MOST}) != cause:
+            problems.append(f"tissue/error_analysis/causes.py: name {cause} in name_cause")
     for cause in (*CAUSES, NONE_FOUND):
         try:
             error_sentence({**ERROR, "cause": cause})
@@ -85,7 +130,7 @@ def test_a_cause() -> None:
             problems.append(f"docs/why-misclassified.md: add a row for {CAUSE_NAMES[cause]}")
     unknown = set(CAUSE_NAMES) - {*CAUSES, NONE_FOUND}
     problems += [f"tissue/error_analysis/table.py: add {cause} to CAUSES" for cause in unknown]
-    assert problems == []
+    assert not problems, "\n".join(problems)
 
 
 def test_a_source() -> None:
@@ -97,7 +142,16 @@ def test_a_source() -> None:
             problems.append(f"requirements/{kind}.txt: expected the library that EXTRAS needs")
         if not any(f"requirements/{kind}.txt" in row for row in rows):
             problems.append(f"docs/data-sources.md: add a row with requirements/{kind}.txt")
+    offered = {kind for row in rows for kind in re.findall(r"requirements/(\w+)\.txt", row)}
+    problems += [
+        f"tissue/common/filesystems.py: add the protocol of requirements/{kind}.txt to EXTRAS"
+        for kind in sorted(offered - set(EXTRAS.values()) - {GDRIVE.strip(":")})
+    ]
+    named = words_above("source")
+    for kind in sorted(set(EXTRAS.values())):
+        if not named & {protocol for protocol, extra in EXTRAS.items() if extra == kind}:
+            problems.append(f"params.yaml: name {kind} in the comment of fetch.source")
     for name in (*ALONE, GDRIVE):
         if not any(f"`{name}" in row for row in rows):
             problems.append(f"docs/data-sources.md: add a row for {name}")
-    assert problems == []
+    assert not problems, "\n".join(problems)

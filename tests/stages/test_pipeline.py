@@ -69,7 +69,7 @@ def test_every_script_is_a_stage_with_a_command_a_sentence_and_a_row_in_the_read
             problems.append(f"dvc.yaml: {name} needs a desc")
         if f"(stages/{name}.py)" not in readme:
             problems.append(f"README.md: add a row for {name} to the table of stages")
-    assert problems == []
+    assert not problems, "\n".join(problems)
 
 
 @pytest.mark.parametrize("stage", ORDER)
@@ -83,14 +83,14 @@ def test_a_stage_depends_on_its_script_and_on_the_rooms_that_it_imports(stage: s
         f"dvc.yaml: delete '- {path}' from the deps of {stage}, which does not import it"
         for path in sorted(code - used)
     ]
-    assert problems == []
+    assert not problems, "\n".join(problems)
 
 
 def test_the_pipeline_is_taken_in_at_a_glance() -> None:
     lines = (ROOT / "dvc.yaml").read_text(encoding="utf-8").splitlines()
     code = [dep for stage in STAGES.values() for dep in stage["deps"] if CODE.match(dep)]
     assert len(lines) < 200
-    assert len(code) <= 50
+    assert len(code) <= 6.5 * len(STAGES), "dvc.yaml: list rooms, not files, and fewer code deps"
 
 
 def change_undeclared(values: dict[str, Any], declared: Sequence[str], above: str = "") -> None:
@@ -145,7 +145,7 @@ def test_stages_need_only_what_they_declare_and_many_shards_change_no_result(
         update_params(here / "params.yaml", {"split": {"shard_size": SHARD_SIZE}})
         if "params.yaml" not in deps:
             values = yaml.load(here / "params.yaml")
-            change_undeclared(values, STAGES[stage]["params"])
+            change_undeclared(values, STAGES[stage].get("params", []))
             yaml.dump(values, here / "params.yaml")
         run("python", "-m", f"stages.{stage}", cwd=here)
         made = outputs(stage)
