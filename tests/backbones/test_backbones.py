@@ -10,7 +10,6 @@ import pytest
 from keras import layers
 
 from tests.networks import SIDE, joined
-from tests.pipeline import ROOT
 from tissue.backbones import build
 from tissue.common.backbones import BACKBONES
 from tissue.common.errors import InputError
