@@ -40,15 +40,16 @@ def test_groups_are_donors_else_slides_else_clusters(donors, slides, rule, expec
     assert names.tolist() == list(expected)
 
 
-def test_atlas_file_names_contain_the_slide():
+def test_atlas_file_names_contain_the_position_and_the_slide_separates_no_donors():
     index = table_of(
-        id=["train/a/4821_A_3_5.jpg", "train/b/4821_B_1_2.jpg", "b/7_A_1_1.x", "1_A_2_2"]
-    )
+        id=["train/a/4821_A_3_5.jpg", "train/a/7_A_3_5.jpg", "b/7_A_1_1.x", "1_A_2_2"],
+        slide=["4821", "7", "7", "1"],
+    ).assign(**{"class": list("aabb")})
     names, rule = name_groups(index, ALONE, DEFAULT)
-    assert rule == "slide in file name"
-    assert names.tolist() == ["4821", "4821", "7", "1"]
-    index.loc[1, "id"] = "train/b/4821_C_1_2.jpg"
-    assert name_groups(index, ALONE, DEFAULT)[1] == "near-duplicate cluster"
+    assert rule == "array position in file name"
+    assert names.tolist() == ["a A_3_5", "a A_3_5", "b A_1_1", "b A_2_2"]
+    index.loc[1, "id"] = "train/a/4821_C_1_2.jpg"
+    assert name_groups(index, ALONE, DEFAULT)[1] == "slide"
 
 
 def test_pattern_takes_precedence_over_the_source_and_the_table_over_both(tmp_path: Path):

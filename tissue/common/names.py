@@ -22,11 +22,15 @@ SYSTEMS = {
     "colon": "gastrointestinal tract",
     "small_intestine": "gastrointestinal tract",
 }
-IMAGE_NAME = re.compile(r"(\d+)_[AB]_\d+_\d+")  # <slide>_<A or B>_<column>_<row>
+# <slide>_<A or B>_<column>_<row>: the last three are a position on the array
+IMAGE_NAME = re.compile(r"(\d+)_([AB]_\d+_\d+)")
 
 MANIFEST = ["id", "split", "class", "file", "source", "donor", "slide", "antibody"]  # its columns
 SPLITS = ("train", "val", "test")
-CLUSTERS = "near-duplicate cluster"  # the rule that grouped images whose donor is unknown
+# Rules that give the group of an image. With the first three donors are known; with POSITIONS one
+# group holds a donor of each block, so it may join donors but never divides one.
+METADATA, PATTERN, DONORS = "metadata", "group_pattern", "donor"
+POSITIONS, SLIDES, CLUSTERS = "array position in file name", "slide", "near-duplicate cluster"
 MODEL_NAMES = {"scratch": "CNN from scratch", "pretrained": "pretrained net"}
 MODELS = tuple(MODEL_NAMES)  # in the order in which they are shown
 EMBEDDED_WEIGHTS = Path("pretrain/mobilenet_v2_035.weights.h5")
@@ -36,6 +40,12 @@ def slide_of(path: str) -> str:
     """Return the number of the slide in the name of an image of the atlas, else an empty text."""
     match = IMAGE_NAME.fullmatch(PurePosixPath(path).stem)
     return match[1] if match else ""
+
+
+def position_of(path: str) -> str:
+    """Return the position on the array in the name of an image of the atlas, else an empty text."""
+    match = IMAGE_NAME.fullmatch(PurePosixPath(path).stem)
+    return match[2] if match else ""
 
 
 def count_joined(classes: Sequence[str]) -> dict[str, int]:
