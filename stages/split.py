@@ -6,10 +6,9 @@ than `advanced.split.shard_size` images are in several files. Also the class nam
 unusable images, of copies, and of training images that share a picture or donor with the test set.
 Writes `metrics/split.json`, sheets of samples, and a sheet of what the checks found.
 
-Validation, and the test set if the source gives none, are taken from training by whole groups:
-donors, else slides, else clusters of near-duplicates. A test set from the source is kept; it may
-share donors with training, as `split.on_leak` says. With the default settings: 576 + 144 + 360
-images, in about 15 s on two cores.
+A test set that the source gives is kept; otherwise one is made. Validation is taken from training.
+Both are taken by whole groups (donors, else positions on the array in file names of the atlas, else
+clusters of near-duplicates). On the default: 576 + 144 + 360 images, in about 15 s on two cores.
 """
 
 import os
@@ -74,7 +73,7 @@ def run(params: Params, root: Path = Path(), *, workers: int | None = None) -> N
     for name in ("train", "test"):
         sheet = sample_sheet(*read_split(out, name)[:2], per_class=6, seed=params.seed)
         save_sheet(sheet, root / f"plots/samples_{name}.png")
-    for line in describe_division(division, len(rejected)):
+    for line in describe_division(division, len(rejected), settings):
         print(f"split: {line}")
 
 

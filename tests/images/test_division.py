@@ -150,16 +150,46 @@ def test_no_donor_straddles_splits_that_are_made_from_atlas_names(
     metrics = division_metrics(division, 0)
     assert metrics["donors"] == "not known"
     assert metrics["group_rule"] == "array position in file name"
-    lines = describe_division(division, 0)
-    assert "donors are not known" in lines[0]
-    val, train = (metrics["images"][name] for name in ("val", "train"))
-    share = f"3 positions in a class, validation is {val / (val + train):.0%} of"
-    assert share in lines[1]
-    assert "python -m tissue donors" in lines[1]
+    printed = "\n".join(describe_division(division, 0, DEFAULT))
+    assert "groups by array position in file name, donors are not known;" in printed
+    size = metrics["images"]
+    val = f"validation takes {size['val'] / (size['val'] + size['train']):.0%} of the training"
+    test = f"test takes {size['test'] / 1080:.0%} of all images instead of 25%, "
+    made = test if given == "test set made here" else ""
+    sizes = f"with only 3 groups in a class, {made}{val} images instead of 20%, training keeps "
+    assert f"{sizes}{size['train']} images" in printed
+    assert "`python -m tissue donors" in printed
     possible = metrics["leaks"]["possible"]
     assert possible == (720 if given == "test set given" else 0)
-    warned = f"up to {possible} training images may share" in lines[-1]
+    warned = f"up to {possible} training images may share" in printed
     assert warned == (given == "test set given")
+
+
+def test_a_few_other_names_do_not_hide_the_positions(phantom: pd.DataFrame):
+    index = phantom.assign(split="")
+    index.loc[:9, "id"] = [f"colon/scan {number}.jpg" for number in range(10)]
+    division = assign_splits(index, np.empty((0, 2), np.int64), DEFAULT, seed=1)
+    assert division.rule == "array position in file name"
+    named = division.index[10:]
+    assert (named.groupby("true")["assigned"].nunique() == 1).all()
+    printed = "\n".join(describe_division(division, 0, DEFAULT))
+    assert "10 images have no position in their name" in printed
+
+
+def test_a_split_that_cannot_be_made_by_position_names_the_way_out(phantom: pd.DataFrame):
+    position = phantom["id"].str.rsplit("/", n=1).str[1].str.partition("_")[2]
+    first = position.groupby(phantom["class"]).transform("min")
+    index = phantom[position == first].assign(split="").reset_index(drop=True)
+    with pytest.raises(InputError, match="`python -m tissue donors` asks the atlas"):
+        assign_splits(index, np.empty((0, 2), np.int64), DEFAULT, seed=1)
+
+
+def test_without_names_of_the_atlas_slides_claim_no_leak(phantom: pd.DataFrame):
+    index = phantom.assign(id=[f"{row.split}/{row.Index}.jpg" for row in phantom.itertuples()])
+    division = assign_splits(index, np.empty((0, 2), np.int64), DEFAULT, seed=1)
+    assert division.rule == "near-duplicate cluster"
+    assert division.leaks["images"] == division.leaks["possible"] == 0
+    assert "donors are not known" in describe_division(division, 0, DEFAULT)[0]
 
 
 @pytest.mark.parametrize("on_leak", ["drop", "fail"])

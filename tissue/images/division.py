@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from tissue.common.errors import InputError
 from tissue.common.files import write_json, write_table
 from tissue.common.holdout import group_holdout, missing_classes
-from tissue.common.names import DONORS, METADATA, PATTERN, POSITIONS, SPLITS
+from tissue.common.names import POSITIONS, SPLITS, donor_status
 from tissue.config.schema import Split
 from tissue.data.index import QUALITY
 from tissue.images.checks import check_counts, check_leaks, check_training
 from tissue.images.duplicates import join_pairs
 from tissue.images.groups import assign_groups, find_leaks, name_groups, on_both_sides
+from tissue.images.positions import describe_positions
 from tissue.images.quality import BLANK
 from tissue.images.stored import StoredImages, StoredRows, write_shards
 
@@ -36,15 +37,10 @@ class Division(NamedTuple):
 
     index: pd.DataFrame
     rule: str  # that gives the groups
-    # The counts of `find_leaks`, the images that were dropped, and the training images outside of
-    # them that may share a donor with the test set, since their array position is in it
+    # The counts of `find_leaks`; how many images were dropped; and `possible`, the other training
+    # images that may share a donor with the test set, since their array position is in it
     leaks: dict[str, int]
     leaked: pd.DataFrame  # the table of `find_leaks`
-
-    @property
-    def donors_known(self) -> bool:
-        """Whether groups are donors that the user or the source named."""
-        return self.rule in (METADATA, PATTERN, DONORS)
 
     @property
     def kept(self) -> pd.DataFrame:
@@ -158,11 +154,12 @@ def write_division(
             write_shards(out / f"{name}{suffix}.npy", images, shard_size=settings.shard_size)
 
 
-def describe_division(division: Division, rejected: int) -> list[str]:
+def describe_division(division: Division, rejected: int, settings: Split) -> list[str]:
     """Return lines to print: sizes and rule, missing classes, leaks."""
     sizes = ", ".join(f"{len(rows)} {name}" for name, rows in division.splits.items())
-    known = "" if division.donors_known else "; donors are not known"
-    lines = [f"{sizes}; groups by {division.rule}{known}; {rejected} rejected"]
+    known = donor_status(division.rule) != "not known"
+    rule = division.rule if known else f"{division.rule}, donors are not known"
+    lines = [f"{sizes}; groups by {rule}; {rejected} rejected"]
     for name, missing in division.missing.items():
         if missing:
             lines.append(f"no {name} image of {', '.join(missing)}")
@@ -171,22 +168,7 @@ def describe_division(division: Division, rejected: int) -> list[str]:
         shared = "training images share a copy or a donor with the test set"
         lines.append(f"{leaking} {shared}; {outcome}")
     if division.rule == POSITIONS:
-        lines += _describe_positions(division)
-    return lines
-
-
-def _describe_positions(division: Division) -> list[str]:
-    """Return what grouping by position means for the splits, and the way out."""
-    splits = division.splits
-    few = min(division.kept.groupby("class")["group"].nunique())
-    share = len(splits["val"]) / (len(splits["train"]) + len(splits["val"]))
-    lines = [
-        f"images of one array position may be of several donors and stay together; with {few} "
-        f"positions in a class, validation is {share:.0%} of the training images. `python -m "
-        "tissue donors <source>` asks the atlas for the donors: give its table as split.metadata"
-    ]
-    if possible := division.leaks["possible"]:
-        lines.append(f"up to {possible} training images may share a donor with the test set")
+        lines += describe_positions(division.kept, division.leaks["possible"], settings)
     return lines
 
 
@@ -219,7 +201,7 @@ def division_metrics(division: Division, rejected: int) -> dict[str, Any]:
     return {
         "source": sources[0] if len(sources) == 1 else f"{len(sources)} archives or folders",
         "group_rule": division.rule,
-        "donors": "known" if division.donors_known else "not known",
+        "donors": donor_status(division.rule),
         "images": {name: len(rows) for name, rows in splits.items()},
         "images_per_class": {name: _balance(rows, classes) for name, rows in splits.items()},
         "classes": len(classes),

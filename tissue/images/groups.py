@@ -1,4 +1,4 @@
-"""Which images belong together: those of one donor or slide, and copies of one picture.
+"""Which images belong together: those of one donor, and copies of one picture.
 
 Such images are not independent: with one in training and another in the test set, a score measures
 memory. They form a group, and a group is never divided.
@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tissue.common.errors import InputError
-from tissue.common.names import CLUSTERS, DONORS, METADATA, PATTERN, POSITIONS, SLIDES, position_of
+from tissue.common.names import CLUSTERS, DONORS, METADATA, PATTERN, POSITIONS, position_of
 from tissue.config.schema import Split
 from tissue.images.duplicates import join_pairs
 
@@ -91,11 +91,11 @@ def name_groups(
     """Return the group of each image, and the rule that gave it.
 
     The rule is the first that applies: `metadata` or `group_pattern`, where the user gives donors;
-    `donor`, where the source names one for every image; `array position in file name`, where all
-    files are named as in the atlas; `slide`, where the source names one for every image; else
-    `near-duplicate cluster`, named after its first id.
+    `donor`, where the source names one for every image; `array position in file name`, where most
+    files are named as in the atlas, and copies stay together in the others; else `near-duplicate
+    cluster`, named after its first id.
 
-    A slide of the atlas separates no donors: it holds cores of all organs, and the donors of its
+    Slides are no groups: a slide of the atlas holds cores of all organs, and the donors of its
     block come back on every slide cut from it. A position of a class holds one donor per block.
     """
     for rule in (METADATA, PATTERN):
@@ -103,12 +103,10 @@ def name_groups(
             return index["donor"], rule
     if (index["donor"] != "").all():
         return index["donor"], DONORS
-    positions = index["id"].map(position_of)
-    if (positions != "").all():
-        return index["class"] + " " + positions, POSITIONS
-    if (index["slide"] != "").all():
-        return index["slide"], SLIDES
-    return _first_names(index["id"], clusters), CLUSTERS
+    positions, copies = index["id"].map(position_of), _first_names(index["id"], clusters)
+    if (positions != "").mean() > 0.5:
+        return (index["class"] + " " + positions).where(positions != "", copies), POSITIONS
+    return copies, CLUSTERS
 
 
 def _first_names(names: pd.Series, numbers: NDArray[np.int64]) -> pd.Series:
@@ -117,7 +115,7 @@ def _first_names(names: pd.Series, numbers: NDArray[np.int64]) -> pd.Series:
 
 
 def assign_groups(names: pd.Series, clusters: NDArray[np.int64]) -> pd.Series:
-    """Return the group of each image: its donor, slide or cluster, joined through copies.
+    """Return the group of each image: its donor, position or cluster, joined through copies.
 
     Where copies are of two donors, both become one group, since a division between them would put
     the same picture on both sides. A group has the first of its names, in order.
@@ -134,8 +132,8 @@ def find_leaks(
 
     Args:
         index: one row per image, with `id`, `class` and `copies`, the number of its set of copies.
-        names: the donor, slide or cluster of each image; None if groups only may share a donor, so
-            that leaks through them are no facts.
+        names: the donor or cluster of each image; None if images of one group only may share a
+            donor, so that leaks through groups are no facts.
         test: which rows are the test set.
 
     Returns:
