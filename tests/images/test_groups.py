@@ -12,7 +12,6 @@ from tissue.common.errors import InputError
 from tissue.common.names import position_of, slide_of
 from tissue.config.loading import load_params
 from tissue.config.schema import Split
-
 from tissue.images.groups import add_known_groups, assign_groups, name_groups
 
 ALONE = np.arange(4)

@@ -36,16 +36,23 @@ MODELS = tuple(MODEL_NAMES)  # in the order in which they are shown
 EMBEDDED_WEIGHTS = Path("pretrain/mobilenet_v2_035.weights.h5")
 
 
+def atlas_name(path: str, part: int = 0) -> str:
+    """Return the name that the atlas gave an image, such as 4821_A_3_5, from the name of its file.
+
+    An empty text means that the file has another name. Part 1 is the slide, part 2 the position.
+    """
+    match = IMAGE_NAME.search(PurePosixPath(path).stem)
+    return match[part] if match else ""
+
+
 def slide_of(path: str) -> str:
     """Return the number of the slide in the name of an image of the atlas, else an empty text."""
-    match = IMAGE_NAME.search(PurePosixPath(path).stem)
-    return match[1] if match else ""
+    return atlas_name(path, 1)
 
 
 def position_of(path: str) -> str:
     """Return the position on the array in the name of an image of the atlas, else an empty text."""
-    match = IMAGE_NAME.search(PurePosixPath(path).stem)
-    return match[2] if match else ""
+    return atlas_name(path, 2)
 
 
 def donor_status(rule: str) -> str:
