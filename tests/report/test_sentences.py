@@ -27,6 +27,7 @@ def test_the_verdict_says_what_was_measured(inputs: Inputs) -> None:
     assert "; McNemar, p\N{NO-BREAK SPACE}<\N{NO-BREAK SPACE}0.001) is stat" in accuracy
     assert "skin_1 with skin_2" in confusions
     assert "no more than in a random split" in overlap
+    assert groups.startswith("Images are grouped by donor, as the source names them.")
     paired = inputs.metrics["comparison"]["test"]
     before = dict(paired)
     for change in ({"p_value": 0.41}, {"difference_low": -0.01}):

@@ -7,7 +7,7 @@ downloaded, slowly enough for a public server, and what is in the cache is not r
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from itertools import product
 from pathlib import Path
@@ -148,7 +148,7 @@ def _images_of_classes(settings: Hpa, server: _Server) -> list[AtlasImage]:
     return [images[key] for key in sorted(images)]
 
 
-def _read_genes(settings: Hpa, server: _Server) -> Iterator[list[AtlasImage]]:
+def _read_genes(settings: Hpa, server: _Server) -> Generator[list[AtlasImage]]:
     """Yield the images of each gene."""
     for gene in tqdm(read_gene_ids(Path(settings.genes)), desc="genes", unit="gene", disable=None):
         path = server.get(f"{server.url}/{gene}.xml", retry_missing=True)
