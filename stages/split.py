@@ -20,7 +20,7 @@ from tissue.common.names import MANIFEST
 from tissue.config.command import run_command
 from tissue.config.loading import load_params
 from tissue.config.schema import Params
-from tissue.data.index import PREPARATION_FILE, read_index, read_split
+from tissue.data.index import PREPARATION_FILE, preparation, read_index, read_split
 from tissue.figures.sheets import data_checks_sheet, sample_sheet, save_sheet
 from tissue.images.checks import check_counts, select_usable
 from tissue.images.division import (
@@ -66,8 +66,7 @@ def run(params: Params, root: Path = Path(), *, workers: int | None = None) -> N
         write_division(division, stored, usable, out=partial, settings=settings)
         write_table(rejected, partial / "rejected.csv")
         # `predict` prepares images in the same way, and the arrays do not show the zoom.
-        prepared = {"image_size": params.image_size, "split.crops": settings.crops.model_dump()}
-        write_json(prepared, partial / PREPARATION_FILE)
+        write_json(preparation(params), partial / PREPARATION_FILE)
         save_sheet(data_checks_sheet(images, division.index), root / "plots/data_checks.png")
     write_json(division_metrics(division, len(rejected)), root / "metrics/split.json")
     for name in ("train", "test"):

@@ -39,12 +39,13 @@ def decode(
     JPEG files are decoded at the smallest of libjpeg's scales that is at least twice as large as
     needed, then shrunk with an antialiasing filter: a 3000 px core takes a quarter of the time of
     a full decoding and differs from it by a fraction of a grey level. Images are turned by their
-    EXIF orientation and centred on white if they are not square; transparency becomes white.
+    EXIF orientation and centred on white, or on their own reflection, if they are not square;
+    transparency becomes white.
 
     Args:
         content: a JPEG, PNG, TIFF, BMP or WebP file; grey, RGB, palette or CMYK, 8 or 16 bits per
             channel. Grey may also have 12 bits, or fewer bits than its 16 if the file says so.
-        settings: `max_pixels`, `min_side` and `max_aspect` are used.
+        settings: `max_pixels`, `min_side`, `max_aspect` and `padding` are used.
         sizes: sides of the results, in pixels; each is shrunk from the decoded image.
 
     Returns:
@@ -63,7 +64,10 @@ def decode(
             deep = image.format in ("PNG", "TIFF") and ";16" in str(image.tile)
             width, height = _upright_size(image)
             rgb = _load_upright(image, 2 * max(sizes), deep=deep)
-            return [_shrink(rgb, width, height, size) for size in sizes], width, height
+            squares = [
+                _shrink(rgb, content_box(width, height, size), settings.padding) for size in sizes
+            ]
+            return squares, width, height
     except UnidentifiedImageError:
         raise UnreadableImageError("is not a JPEG, PNG, TIFF, BMP or WebP image") from None
     except (*DAMAGED, MemoryError) as error:
@@ -188,10 +192,12 @@ def _check_depth(brightest: int, bits: int) -> None:
         )
 
 
-def _shrink(image: Image.Image, width: int, height: int, size: int) -> NDArray[np.uint8]:
-    rows, columns = content_box(width, height, size)
+def _shrink(image: Image.Image, box: tuple[slice, slice], padding: str) -> NDArray[np.uint8]:
+    rows, columns = box
     shape = (columns.stop - columns.start, rows.stop - rows.start)
-    square = Image.new("RGB", (size, size), "white")
-    shrunk = image.resize(shape, Image.Resampling.BICUBIC, reducing_gap=2.0)
-    square.paste(shrunk, (columns.start, rows.start))
-    return np.asarray(square)
+    shrunk = np.asarray(image.resize(shape, Image.Resampling.BICUBIC, reducing_gap=2.0))
+    size = max(shape)  # since one side of the image is as long as the square
+    around = [(inside.start, size - inside.stop) for inside in box] + [(0, 0)]
+    if padding == "reflect":
+        return np.pad(shrunk, around, mode="reflect")
+    return np.pad(shrunk, around, constant_values=255)
