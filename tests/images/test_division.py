@@ -88,6 +88,15 @@ def test_images_without_detail_do_not_link_donors():
     assert list_duplicates(division.index)["set"].value_counts().max() == 5
 
 
+def test_blank_images_are_counted_and_named():
+    division = divide(ROWS)
+    assert "tissue" not in "".join(describe_division(division, 0, DEFAULT))
+    division.index.loc[:1, "tissue_fraction"] = 0.01
+    assert division_metrics(division, 0)["blank"] == 2
+    line = "2 images show nearly no tissue; `predict` would refuse them"
+    assert line in describe_division(division, 0, DEFAULT)
+
+
 def test_every_class_needs_training_images():
     with pytest.raises(InputError, match=r"training images of every class. Received: none of c"):
         divide([*ROWS, ("test", "c", "12", "Z")])

@@ -155,7 +155,7 @@ def write_division(
 
 
 def describe_division(division: Division, rejected: int, settings: Split) -> list[str]:
-    """Return lines to print: sizes and rule, missing classes, leaks."""
+    """Return lines to print: sizes and rule, missing classes, leaks, blank images."""
     sizes = ", ".join(f"{len(rows)} {name}" for name, rows in division.splits.items())
     known = donor_status(division.rule) != "not known"
     rule = division.rule if known else f"{division.rule}, donors are not known"
@@ -167,6 +167,8 @@ def describe_division(division: Division, rejected: int, settings: Split) -> lis
         outcome = "dropped" if division.leaks["dropped"] else "kept (split.on_leak: report)"
         shared = "training images share a copy or a donor with the test set"
         lines.append(f"{leaking} {shared}; {outcome}")
+    if blank := _count_blank(division.kept):
+        lines.append(f"{blank} images show nearly no tissue; `predict` would refuse them")
     if division.rule == POSITIONS:
         lines += describe_positions(division.kept, division.leaks["possible"], settings)
     return lines
@@ -206,7 +208,7 @@ def division_metrics(division: Division, rejected: int) -> dict[str, Any]:
         "images_per_class": {name: _balance(rows, classes) for name, rows in splits.items()},
         "classes": len(classes),
         "classes_missing": {name: len(missing) for name, missing in division.missing.items()},
-        "blank": int((index["tissue_fraction"] < BLANK).sum()),
+        "blank": _count_blank(index),
         "duplicates": {
             "exact": exact,
             "near": len(index) - index["copies"].nunique() - exact,
@@ -221,6 +223,10 @@ def division_metrics(division: Division, rejected: int) -> dict[str, Any]:
         },
         "rejected": rejected,
     }
+
+
+def _count_blank(index: pd.DataFrame) -> int:
+    return int((index["tissue_fraction"] < BLANK).sum())
 
 
 def _sets_with_several(index: pd.DataFrame, key: str, column: str) -> int:
