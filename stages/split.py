@@ -6,9 +6,10 @@ than `advanced.split.shard_size` images are in several files. Also the class nam
 unusable images, of copies, and of training images that share a picture or donor with the test set.
 Writes `metrics/split.json`, sheets of samples, and a sheet of what the checks found.
 
-A test set that the source gives is kept; otherwise one is made. Validation is taken from training.
-Both are taken by whole groups (donors, else positions on the array in file names of the atlas, else
-clusters of near-duplicates). On the default: 576 + 144 + 360 images, in about 15 s on two cores.
+Validation, and the test set if the source gives none, are taken from training by whole groups:
+donors, else positions on the array in file names of the atlas, else clusters of near-duplicates. A
+test set from the source is kept; it may share donors with training, as `split.on_leak` says. With
+the default settings: 576 + 144 + 360 images, in about 15 s on two cores.
 """
 
 import os

@@ -20,14 +20,13 @@ from tissue.report.sentences import (
 
 
 def test_the_verdict_says_what_was_measured(inputs: Inputs) -> None:
-    accuracy, confusions, overlap, groups = verdict_sentences(inputs)
+    accuracy, confusions, overlap = verdict_sentences(inputs)
     assert accuracy.startswith("The pretrained net classifies ")
     assert "% (95% interval " in accuracy
     assert ") of 360 test images correctly, the CNN from scratch " in accuracy
     assert "; McNemar, p\N{NO-BREAK SPACE}<\N{NO-BREAK SPACE}0.001) is stat" in accuracy
     assert "skin_1 with skin_2" in confusions
     assert "no more than in a random split" in overlap
-    assert groups.startswith("Images are grouped by donor, as the source names them.")
     paired = inputs.metrics["comparison"]["test"]
     before = dict(paired)
     for change in ({"p_value": 0.41}, {"difference_low": -0.01}):
@@ -84,6 +83,14 @@ def test_overlap_verdict_tells_apart_from_close() -> None:
     assert verdict(0.40, 0.005).startswith("The test images differ from the training images more")
     assert verdict(1.10, 1.0).startswith("The test images are closer to the training images")
     assert "p = " not in verdict(1.10, 1.0)  # the p-value is one-sided
+
+
+def test_the_verdict_says_that_donors_are_not_known(inputs: Inputs) -> None:
+    split = inputs.metrics["split"]
+    assert not any("Donors" in sentence for sentence in verdict_sentences(inputs))
+    split["group_rule"] = "array position in file name"
+    assert verdict_sentences(inputs)[-1] == groups_sentence(split)
+    split["group_rule"] = "donor"
 
 
 @pytest.mark.parametrize(

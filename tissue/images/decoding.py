@@ -24,7 +24,7 @@ DAMAGED = (
     struct.error, zlib.error,
 )  # fmt: skip
 MAX_SAMPLE_VALUE = 281  # tag of a TIFF file; some cameras write the largest level they can give
-Image.MAX_IMAGE_PIXELS = None  # split.max_pixels takes its place
+Image.MAX_IMAGE_PIXELS = None  # advanced.split.max_pixels takes its place
 
 
 class UnreadableImageError(Exception):

@@ -28,13 +28,17 @@ def models_by_accuracy(inputs: Inputs) -> list[str]:
 
 
 def verdict_sentences(inputs: Inputs) -> list[str]:
-    """Return which model is better, what it confuses, and whether training and test differ."""
-    best = models_by_accuracy(inputs)[0]
+    """Return which model is better, what it confuses, and whether training and test differ.
+
+    If donors are not known, the last sentence says so.
+    """
+    best, split = models_by_accuracy(inputs)[0], inputs.metrics["split"]
+    unknown = donor_status(split["group_rule"]) == "not known"
     return [
         accuracy_sentence(inputs),
         confusion_sentence(inputs.tested(best), MODEL_NAMES[best]),
         overlap_verdict(inputs.metrics["tsne"]),
-        groups_sentence(inputs.metrics["split"]),
+        *([groups_sentence(split)] if unknown else []),
     ]
 
 
