@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tissue.common.runtime import quiet_import
-from tissue.common.stains import scale_stains
+from tissue.common.stains import empty_slide, scale_stains
 from tissue.config.loading import load_params
 from tissue.data.features import joint_features, joint_index
 from tissue.data.index import read_split
@@ -46,7 +46,8 @@ def restained_features(width: int) -> NDArray[np.float32]:
 
     images = np.asarray(read_split(SPLIT, "test").images)
     backbone = load_model(Path("data/models/pretrained.keras")).get_layer("backbone")
-    restained = scale_stains(images, np.array(STRONGER, np.float32))
+    by = np.array(STRONGER, np.float32)
+    restained = np.stack([scale_stains(image, by, empty_slide(image)) for image in images])
     return backbone.predict(restained, verbose=0)[:, :width]
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from tissue.common.names import SYSTEMS
-from tissue.common.stains import scale_stains
+from tissue.common.stains import empty_slide, scale_stains
 from tissue.data.index import QUALITY, Dataset
 from tissue.images.quality import choose_crops, measure_quality
 from tissue.phantom.cellular import voronoi
@@ -51,7 +51,8 @@ def empty(image: Picture, rng: np.random.Generator) -> Picture:
 
 def overstain(image: Picture, rng: np.random.Generator) -> Picture:
     """Make both stains four to five times as strong."""
-    return scale_stains(image, np.array([*rng.uniform(4, 5, 2), 1], np.float32))
+    by = np.array([*rng.uniform(4, 5, 2), 1], np.float32)
+    return scale_stains(image, by, empty_slide(image))
 
 
 def replace_by_fat(image: Picture, rng: np.random.Generator) -> Picture:

@@ -7,9 +7,9 @@ unusable images, of copies, and of training images that share a picture or donor
 Writes `metrics/split.json`, sheets of samples, and a sheet of what the checks found.
 
 Validation, and the test set if the source gives none, are taken from training by whole groups:
-donors, else slides, else clusters of near-duplicates. A test set from the source is kept; it may
-share donors with training, as `split.on_leak` says. With the default settings: 576 + 144 + 360
-images, in about 15 s on two cores.
+donors, else positions on the array in file names of the atlas, else clusters of near-duplicates. A
+test set from the source is kept; it may share donors with training, as `split.on_leak` says. With
+the default settings: 576 + 144 + 360 images, in about 15 s on two cores.
 """
 
 import os
@@ -21,7 +21,7 @@ from tissue.common.names import MANIFEST
 from tissue.config.command import run_command
 from tissue.config.loading import load_params
 from tissue.config.schema import Params
-from tissue.data.index import PREPARATION_FILE, read_index, read_split
+from tissue.data.index import PREPARATION_FILE, preparation, read_index, read_split
 from tissue.figures.sheets import data_checks_sheet, sample_sheet, save_sheet
 from tissue.images.checks import check_counts, select_usable
 from tissue.images.division import (
@@ -67,14 +67,13 @@ def run(params: Params, root: Path = Path(), *, workers: int | None = None) -> N
         write_division(division, stored, usable, out=partial, settings=settings)
         write_table(rejected, partial / "rejected.csv")
         # `predict` prepares images in the same way, and the arrays do not show the zoom.
-        prepared = {"image_size": params.image_size, "split.crops": settings.crops.model_dump()}
-        write_json(prepared, partial / PREPARATION_FILE)
+        write_json(preparation(params), partial / PREPARATION_FILE)
         save_sheet(data_checks_sheet(images, division.index), root / "plots/data_checks.png")
     write_json(division_metrics(division, len(rejected)), root / "metrics/split.json")
     for name in ("train", "test"):
         sheet = sample_sheet(*read_split(out, name)[:2], per_class=6, seed=params.seed)
         save_sheet(sheet, root / f"plots/samples_{name}.png")
-    for line in describe_division(division, len(rejected)):
+    for line in describe_division(division, len(rejected), settings):
         print(f"split: {line}")
 
 

@@ -161,7 +161,7 @@ def _split_metrics(index: dict[str, pd.DataFrame], source: str) -> dict[str, Any
         "images_per_class": {"test": {"fewest": fewest, "most": fewest}},
         "duplicates": {"exact": 0, "near": 3, "across_splits": 0, "relabelled": 0},
         "groups": {**dict.fromkeys(index, 12), "shared": 0, "largest": 40},
-        "leaks": {"images": 0, "test_images": 0, "dropped": 0},
+        "leaks": {"images": 0, "test_images": 0, "dropped": 0, "possible": 0},
         "blank": 1,
         "rejected": 1,
         "group_rule": "donor",

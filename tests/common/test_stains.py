@@ -8,6 +8,8 @@ from tissue.common import stains
 # RGB uint8 (N, 3) on a grid; level 0 has no density
 COLOURS = np.stack(np.meshgrid(*[np.arange(1, 256, 5, dtype=np.uint8)] * 3), axis=-1).reshape(-1, 3)
 BLACK = np.zeros((1, 3), np.uint8)
+CLEAR = np.full(3, 255, np.float32)  # a slide that dims no light
+GLASS = np.uint8([243, 241, 238])  # a slide as scanners give it
 
 
 def separate(image: np.ndarray) -> np.ndarray:
@@ -55,7 +57,7 @@ def test_mixing_separated_stains_restores_every_colour() -> None:
 def test_scaling_is_separating_multiplying_and_mixing(factors: tuple[float, ...]) -> None:
     colours = np.concatenate([COLOURS, BLACK])
     expected = stains.mix_stains(separate(colours) * np.float32(factors)).astype(int)
-    scaled = stains.scale_stains(colours, np.float32(factors))
+    scaled = stains.scale_stains(colours, np.float32(factors), CLEAR)
     assert np.abs(scaled.astype(int) - expected).max() <= 1
 
 
@@ -63,7 +65,7 @@ def test_white_stays_white_with_its_shape_and_type() -> None:
     white = np.full((2, 4, 5, 3), 255, np.uint8)
     assert np.array_equal(separate(white), np.zeros(white.shape))
     for result in (
-        stains.scale_stains(white, np.float32([3, 3, 1])),
+        stains.scale_stains(white, np.float32([3, 3, 1]), CLEAR),
         stains.mix_stains(np.zeros(white.shape, np.float32)),
     ):
         assert result.dtype == np.uint8
@@ -72,4 +74,46 @@ def test_white_stays_white_with_its_shape_and_type() -> None:
 
 def test_black_stays_dark_and_finite() -> None:
     assert np.isfinite(separate(BLACK)).all()
-    assert (stains.scale_stains(BLACK, np.float32([2, 2, 2])) <= 1).all()
+    assert (stains.scale_stains(BLACK, np.float32([2, 2, 2]), CLEAR) <= 1).all()
+
+
+def core_on_glass(padding: int = 0) -> np.ndarray:
+    """A disc of both stains on glass, RGB uint8 (64, 64 + 2 * padding, 3), with white padding."""
+    rows, columns = np.indices((64, 64)) - 31.5
+    inside = (np.hypot(rows, columns) < 20)[..., None]
+    light = stains.mix_stains(np.float32([0.3, 0.4, 0])) / 255 * GLASS
+    core = np.where(inside, np.rint(light), GLASS).astype(np.uint8)
+    return np.pad(core, ((0, 0), (padding, padding), (0, 0)), constant_values=255)
+
+
+@pytest.mark.parametrize("padding", [0, 20])
+@pytest.mark.parametrize("factors", [(3, 0.3, 1), (0.4, 2.5, 1), (1, 1, 1)])
+def test_glass_and_padding_keep_their_colour_under_jitter(
+    factors: tuple[float, ...], padding: int
+) -> None:
+    image = core_on_glass(padding)
+    slide = stains.empty_slide(image)
+    assert slide.tolist() == GLASS.tolist()
+    scaled = stains.scale_stains(image, np.float32(factors), slide)
+    empty = (image == GLASS).all(axis=2) | (image == 255).all(axis=2)
+    assert np.array_equal(scaled[empty], image[empty])
+    # The law of Beer and Lambert, with the light that the glass lets through.
+    expected = stains.mix_stains(np.float32([0.3, 0.4, 0]) * np.float32(factors)) / 255 * GLASS
+    assert np.abs(scaled[~empty] - expected).max() < 3
+
+
+def test_crops_of_tissue_alone_are_stained_on_the_slide_of_their_image() -> None:
+    image = core_on_glass()
+    crops = np.broadcast_to(image[31, 31], (1, 1, 64, 64, 3)).astype(np.uint8)
+    (images, restained), *_ = stains.augment_stains(
+        image[None], crops, stainings=1, jitter=0.8, seed=3
+    )
+    assert (restained[0, 0] == images[0, 31, 31]).all()
+    assert (images[0, 0, 0] == GLASS).all()
+    assert (images[0, 31, 31] != image[31, 31]).any()
+
+
+@pytest.mark.parametrize("level", [255, 120])
+def test_the_slide_of_an_image_without_glass_is_not_its_tissue(level: int) -> None:
+    slide = stains.empty_slide(np.full((8, 8, 3), level, np.uint8))
+    assert slide.tolist() == [max(level, stains.DARKEST_SLIDE)] * 3

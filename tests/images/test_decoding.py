@@ -100,7 +100,16 @@ def planar_tiff(planes: NDArray[Any]) -> bytes:
     return tiff(planes.astype(planes.dtype.newbyteorder("<")).tobytes(), width, height, tags)
 
 
-def grey_tiff(levels: NDArray[np.uint16], bits: int, white_is_zero: bool) -> bytes:
+def interleaved_tiff(levels: NDArray[np.uint16]) -> bytes:
+    """An RGB TIFF of (H, W, 3), 16 bits per channel."""
+    height, width, count = levels.shape
+    tags = {262: 2, 277: count, 284: 1, 258: [16] * count, 273: 8, 279: levels.nbytes}
+    return tiff(levels.astype("<u2").tobytes(), width, height, tags)
+
+
+def grey_tiff(
+    levels: NDArray[np.uint16], bits: int, white_is_zero: bool, *, largest: int = 0
+) -> bytes:
     """A TIFF of 12 or 16 bits, (S, S); with 12 bits, two pixels are packed in three bytes."""
     height, width = levels.shape
     pixels = levels.astype("<u2").tobytes()
@@ -108,7 +117,7 @@ def grey_tiff(levels: NDArray[np.uint16], bits: int, white_is_zero: bool) -> byt
         bits_of = (levels.reshape(-1, 1) >> np.arange(11, -1, -1)) & 1
         pixels = np.packbits(bits_of.astype(np.uint8)).tobytes()
     tags = {258: bits, 262: 0 if white_is_zero else 1, 273: 8, 277: 1, 279: len(pixels)}
-    return tiff(pixels, width, height, tags)
+    return tiff(pixels, width, height, tags | ({281: largest} if largest else {}))
 
 
 class TestKinds:
@@ -161,7 +170,7 @@ class TestKinds:
 
     @pytest.mark.parametrize("channels", [1, 3, 4])
     def test_16_bit_png(self, channels: int) -> None:
-        colour = np.array([0x2000, 0x8000, 0xE000, 0xFFFF][:channels], np.uint16)
+        colour = np.array([0x6000, 0x8000, 0xE000, 0xFFFF][:channels], np.uint16)
         result = decoded(png16(np.broadcast_to(colour, (32, 32, channels))))
         expected = np.resize(colour[:3] >> 8, 3)
         assert np.abs(result.astype(int) - expected).max() <= 1
@@ -175,6 +184,29 @@ class TestKinds:
         dark, bright = (0xBF, 0x3F) if white_is_zero else (0x40, 0xC0)
         assert (result[:14] == dark).all()
         assert (result[18:] == bright).all()
+
+    @pytest.mark.parametrize("bits", [8, 10, 12, 14])
+    def test_fewer_bits_than_the_file_has(self, bits: int) -> None:
+        """Levels of a camera, stored as they are in 16 bits, are stretched or refused."""
+        rng = np.random.default_rng(bits)
+        levels = rng.integers(0, 1 << bits, (32, 32, 3), dtype=np.uint16)
+        message = f"is nearly black: no level .*with {bits} bits in a file with 16; save it with 8"
+        planes = np.ascontiguousarray(levels.transpose(2, 0, 1))
+        deep = [
+            png16(levels[..., :1]), png16(levels), grey_tiff(levels[..., 0], 16, False),
+            png16(np.dstack([levels, np.full((32, 32, 1), 0xFFFF, np.uint16)])),
+            interleaved_tiff(levels), encode(Image.fromarray(planes[0].astype(np.int32)), "TIFF"),
+        ]  # fmt: skip
+        for content in deep:
+            with pytest.raises(UnreadableImageError, match=message):
+                decoded(content)
+        known = grey_tiff(levels[..., 0], 16, False, largest=(1 << bits) - 1)
+        result = decoded(known)[..., 0]
+        assert np.abs(result.astype(int) - (levels[..., 0] >> (bits - 8))).max() <= 1
+
+    def test_a_largest_value_below_the_levels_is_disregarded(self) -> None:
+        levels = np.full((32, 32), 0xC000, np.uint16)
+        assert (decoded(grey_tiff(levels, 16, False, largest=4095)) == 0xC0).all()
 
     def test_tiff_of_planes(self) -> None:
         planes = np.asarray(smooth(48)).transpose(2, 0, 1)
@@ -234,6 +266,20 @@ class TestGeometry:
         expected = np.full_like(result, 255)
         expected[content_box(*shown, 56)] = 0
         assert (result == expected).all()
+
+    @pytest.mark.parametrize(("width", "height"), [(60, 56), (56, 40), (10, 56), (56, 1), (56, 56)])
+    def test_padding_by_reflection_leaves_no_white(self, width: int, height: int) -> None:
+        image = smooth(width, height)
+        mirrored = LIMITS.model_copy(update={"padding": "reflect"})
+        content = encode(image, "PNG")
+        (result,), *_ = decode(content, mirrored, sizes=(56,))
+        (white,), *_ = decode(content, LIMITS, sizes=(56,))
+        rows, columns = content_box(width, height, 56)
+        inside = white[rows, columns]
+        assert (result[rows, columns] == inside).all()
+        assert set(map(tuple, result.reshape(-1, 3))) == set(map(tuple, inside.reshape(-1, 3)))
+        if 56 > columns.start > 0:  # its first column left of the image mirrors the second inside
+            assert (result[:, columns.start - 1] == result[:, columns.start + 1]).all()
 
     @given(st.integers(1, 400), st.integers(1, 400), st.integers(1, 64))
     def test_content_box_is_scaled_and_centred(self, width: int, height: int, size: int) -> None:

@@ -9,7 +9,14 @@ import pytest
 from tests.pipeline import ROOT
 from tissue.common.errors import InputError
 from tissue.config.loading import load_params
-from tissue.images.division import Division, assign_splits, division_metrics, list_duplicates
+from tissue.images.division import (
+    Division,
+    assign_splits,
+    describe_division,
+    division_metrics,
+    list_duplicates,
+)
+from tissue.phantom.plan import plan_cores
 
 DEFAULT = load_params(ROOT / "params.yaml").split
 # Donor 9 is on both sides; 02 is a copy of 09, of another class; 03 and 04 are one picture.
@@ -39,7 +46,7 @@ def test_leaks_are_reported_and_stay_where_they_are():
     assert metrics["images"]["test"] == 3
     assert sum(metrics["images"].values()) == len(ROWS)
     assert metrics["leaks"] == {
-        "images": 2, "test_images": 2, "copies": 1, "groups": 1, "dropped": 0,
+        "images": 2, "test_images": 2, "copies": 1, "groups": 1, "dropped": 0, "possible": 0,
     }  # fmt: skip
     assert metrics["duplicates"] == {"exact": 2, "near": 0, "across_splits": 1, "relabelled": 1}
     assert metrics["groups"]["shared"] == 2
@@ -81,6 +88,15 @@ def test_images_without_detail_do_not_link_donors():
     assert list_duplicates(division.index)["set"].value_counts().max() == 5
 
 
+def test_blank_images_are_counted_and_named():
+    division = divide(ROWS)
+    assert "tissue" not in "".join(describe_division(division, 0, DEFAULT))
+    division.index.loc[:1, "tissue_fraction"] = 0.01
+    assert division_metrics(division, 0)["blank"] == 2
+    line = "2 images show nearly no tissue; `predict` would refuse them"
+    assert line in describe_division(division, 0, DEFAULT)
+
+
 def test_every_class_needs_training_images():
     with pytest.raises(InputError, match=r"training images of every class. Received: none of c"):
         divide([*ROWS, ("test", "c", "12", "Z")])
@@ -108,3 +124,85 @@ def test_copies_are_listed_set_by_set():
     assert table["id"].tolist() == ["test/09.jpg", "train/02.jpg", "train/03.jpg", "train/04.jpg"]
     assert table["relabelled"].tolist() == [True, True, False, False]
     assert table["exact"].all()
+
+
+@pytest.fixture(scope="module")
+def phantom() -> pd.DataFrame:
+    """The images of the default phantom with their true donors, but without a donor column."""
+    drawn = load_params(ROOT / "params.yaml").fetch.phantom
+    cores = plan_cores(**drawn.model_dump(), seed=17)
+    return pd.DataFrame(
+        {
+            "id": [core.id for core in cores], "split": [core.split for core in cores],
+            "class": [core.class_name for core in cores], "true": [core.donor for core in cores],
+            "slide": [core.slide for core in cores], "donor": "", "source": "a.zip", "blur": 0.1,
+            "sha256": [core.id for core in cores], "tissue_fraction": 0.5,
+        }
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("slides", ["known", "hidden"])
+@pytest.mark.parametrize("given", ["test set given", "test set made here"])
+def test_no_donor_straddles_splits_that_are_made_from_atlas_names(
+    phantom: pd.DataFrame, slides: str, given: str
+):
+    index = phantom.assign(slide=phantom["slide"] if slides == "known" else "")
+    if given != "test set given":
+        index["split"] = ""
+    division = assign_splits(index, np.empty((0, 2), np.int64), DEFAULT, seed=1)
+    made = ["train", "val"] if given == "test set given" else ["train", "val", "test"]
+    donors = [set(division.splits[name]["true"]) for name in made]
+    assert all(donors)
+    assert sum(map(len, donors)) == len(set.union(*donors))
+    # No donor of the phantom is in training and in the test set, so there is no leak to report.
+    assert division.leaks["images"] == division.leaks["test_images"] == len(division.leaked) == 0
+    metrics = division_metrics(division, 0)
+    assert metrics["donors"] == "not known"
+    assert metrics["group_rule"] == "array position in file name"
+    printed = "\n".join(describe_division(division, 0, DEFAULT))
+    assert "groups by array position in file name, donors are not known;" in printed
+    size = metrics["images"]
+    val = f"validation takes {size['val'] / (size['val'] + size['train']):.0%} of the training"
+    test = f"test takes {size['test'] / 1080:.0%} of all images instead of 25%, "
+    made = test if given == "test set made here" else ""
+    sizes = f"with only 3 groups in a class, {made}{val} images instead of 20%, training keeps "
+    assert f"{sizes}{size['train']} images" in printed
+    assert "`python -m tissue donors" in printed
+    possible = metrics["leaks"]["possible"]
+    assert possible == (720 if given == "test set given" else 0)
+    warned = f"up to {possible} training images may share" in printed
+    assert warned == (given == "test set given")
+
+
+def test_a_few_other_names_do_not_hide_the_positions(phantom: pd.DataFrame):
+    index = phantom.assign(split="")
+    index.loc[:9, "id"] = [f"colon/scan {number}.jpg" for number in range(10)]
+    division = assign_splits(index, np.empty((0, 2), np.int64), DEFAULT, seed=1)
+    assert division.rule == "array position in file name"
+    named = division.index[10:]
+    assert (named.groupby("true")["assigned"].nunique() == 1).all()
+    printed = "\n".join(describe_division(division, 0, DEFAULT))
+    assert "10 images have no position in their name" in printed
+
+
+def test_a_split_that_cannot_be_made_by_position_names_the_way_out(phantom: pd.DataFrame):
+    position = phantom["id"].str.rsplit("/", n=1).str[1].str.partition("_")[2]
+    first = position.groupby(phantom["class"]).transform("min")
+    index = phantom[position == first].assign(split="").reset_index(drop=True)
+    with pytest.raises(InputError, match="`python -m tissue donors` asks the atlas"):
+        assign_splits(index, np.empty((0, 2), np.int64), DEFAULT, seed=1)
+
+
+def test_without_names_of_the_atlas_slides_claim_no_leak(phantom: pd.DataFrame):
+    index = phantom.assign(id=[f"{row.split}/{row.Index}.jpg" for row in phantom.itertuples()])
+    division = assign_splits(index, np.empty((0, 2), np.int64), DEFAULT, seed=1)
+    assert division.rule == "near-duplicate cluster"
+    assert division.leaks["images"] == division.leaks["possible"] == 0
+    assert "donors are not known" in describe_division(division, 0, DEFAULT)[0]
+
+
+@pytest.mark.parametrize("on_leak", ["drop", "fail"])
+def test_leaks_by_position_are_no_facts_to_act_on(phantom: pd.DataFrame, on_leak: str):
+    settings = DEFAULT.model_copy(update={"on_leak": on_leak})
+    division = assign_splits(phantom, np.empty((0, 2), np.int64), settings, seed=1)
+    assert len(division.kept) == len(phantom)

@@ -9,6 +9,7 @@ import pytest
 
 from tests.pipeline import ROOT
 from tissue.common.errors import InputError
+from tissue.common.names import position_of, slide_of
 from tissue.config.loading import load_params
 from tissue.config.schema import Split
 from tissue.images.groups import add_known_groups, assign_groups, name_groups
@@ -29,26 +30,47 @@ def settings(**values: Any) -> Split:
     ("donors", "slides", "rule", "expected"),
     [
         ("7789", "1234", "donor", "7789"),
-        (["7", "", "8", "9"], "1134", "slide", "1134"),
-        ([""] * 4, ["1", "", "3", "4"], "near-duplicate cluster", "bcba"),
+        (["7", "", "8", "9"], "1134", "near-duplicate cluster", "bcba"),
     ],
 )
-def test_groups_are_donors_else_slides_else_clusters(donors, slides, rule, expected):
+def test_groups_are_donors_else_clusters_and_never_slides(donors, slides, rule, expected):
     index = table_of(donor=list(donors), slide=list(slides))
     names, used = name_groups(index, np.array([0, 1, 0, 2]), DEFAULT)
     assert used == rule
     assert names.tolist() == list(expected)
 
 
-def test_atlas_file_names_contain_the_slide():
+def test_atlas_file_names_contain_the_position_and_the_slide_separates_no_donors():
     index = table_of(
-        id=["train/a/4821_A_3_5.jpg", "train/b/4821_B_1_2.jpg", "b/7_A_1_1.x", "1_A_2_2"]
-    )
+        id=["train/a/4821_A_3_5.jpg", "train/a/7_A_3_5.jpg", "b/7_A_1_1.x", "1_A_2_2"],
+        slide=["4821", "7", "7", "1"],
+    ).assign(**{"class": list("aabb")})
     names, rule = name_groups(index, ALONE, DEFAULT)
-    assert rule == "slide in file name"
-    assert names.tolist() == ["4821", "4821", "7", "1"]
-    index.loc[1, "id"] = "train/b/4821_C_1_2.jpg"
+    assert rule == "array position in file name"
+    assert names.tolist() == ["a A_3_5", "a A_3_5", "b A_1_1", "b A_2_2"]
+    index.loc[1, "id"] = "train/a/4821_C_1_2.jpg"
+    names, rule = name_groups(index, ALONE, DEFAULT)
+    assert rule == "array position in file name"
+    assert names.tolist() == ["a A_3_5", "train/a/4821_C_1_2.jpg", "b A_1_1", "b A_2_2"]
+    index.loc[0, "id"] = "train/a/4821.jpg"
     assert name_groups(index, ALONE, DEFAULT)[1] == "near-duplicate cluster"
+
+
+@pytest.mark.parametrize(
+    ("name", "slide", "position"),
+    [
+        ("4821_A_3_5.jpg", "4821", "A_3_5"),
+        ("train/colon/4821_B_12_10.JPG", "4821", "B_12_10"),
+        ("colon/4821_A_3_5 (1).jpg", "4821", "A_3_5"),
+        ("colon/HPA012345_4821_A_3_5_copy.jpg", "4821", "A_3_5"),
+        ("4821_C_3_5.jpg", "", ""),
+        ("x4821_A_3_5.jpg", "", ""),
+        ("4821_A_3_5b.jpg", "", ""),
+        ("4821_A_3/5.jpg", "", ""),
+    ],
+)
+def test_slide_and_position_in_names(name: str, slide: str, position: str):
+    assert (slide_of(name), position_of(name)) == (slide, position)
 
 
 def test_pattern_takes_precedence_over_the_source_and_the_table_over_both(tmp_path: Path):

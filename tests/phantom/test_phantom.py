@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tissue.images.quality import BLANK, measure_quality
 from tissue.phantom.core import draw_jpeg
 from tissue.phantom.plan import CLASSES, Core, plan_cores
 
@@ -77,6 +78,13 @@ def test_every_class_is_a_core_on_near_white(size: int) -> None:
         assert np.median(corners) >= 235
         tissue = (image.min(axis=2) < 225).mean()
         assert 0.02 < tissue < 0.9, core.class_name
+
+
+def test_no_core_is_blank() -> None:
+    """The first cut of this core leaves nothing but glass, since its half with skin is lost."""
+    (core,) = (core for core in DEFAULT if core.id == "test/skin_2/4317_A_4_3.jpg")
+    image = np.asarray(Image.open(io.BytesIO(draw_jpeg(core))))
+    assert measure_quality(image)["tissue_fraction"] > 2 * BLANK
 
 
 def test_bytes_are_the_same_in_other_processes_and_orders() -> None:

@@ -1,16 +1,19 @@
 """Sentences on the results say what was measured, and no more."""
 
+import re
 from typing import Any
 
 import pandas as pd
 import pytest
 
 from tests.report_examples import MIXING, TSNE
+from tissue.common.names import donor_status
 from tissue.report.formatting import percentage_points
 from tissue.report.reading import Inputs
 from tissue.report.sentences import (
     confusion_sentence,
     coverage_sentence,
+    groups_sentence,
     overlap_verdict,
     verdict_sentences,
 )
@@ -67,23 +70,49 @@ def test_a_difference_of_nothing_has_no_sign_of_its_own() -> None:
 
 
 def test_overlap_verdict_tells_apart_from_close() -> None:
-    def verdict(share: float, p: float, shared: int = 0, rule: str = "donor") -> str:
+    def verdict(share: float, p: float) -> str:
         tsne: dict[str, Any] = {
             **TSNE, "mixing": {"features": {**MIXING, "real": share, "p_value": p}},
         }  # fmt: skip
-        sentence = overlap_verdict(tsne, {"groups": {"shared": shared}, "group_rule": rule})
-        return sentence.replace("\N{NO-BREAK SPACE}", " ")
+        return overlap_verdict(tsne).replace("\N{NO-BREAK SPACE}", " ")
 
     assert verdict(0.98, 0.31).startswith(
         "The test images differ from the training images no more than in a random split. Mixing"
     )
-    assert verdict(0.98, 0.31).endswith("give p = 0.93. No group is shared between splits.")
+    assert verdict(0.98, 0.31).endswith("give p = 0.93.")
     assert verdict(0.40, 0.005).startswith("The test images differ from the training images more")
-    assert verdict(1.10, 1.0, 7).startswith("The test images are closer to the training images")
-    assert "7 groups are shared" in verdict(1.10, 1.0, 7)
+    assert verdict(1.10, 1.0).startswith("The test images are closer to the training images")
     assert "p = " not in verdict(1.10, 1.0)  # the p-value is one-sided
-    assert "Donors are unknown" not in verdict(0.98, 0.31)
-    assert "Donors are unknown" in verdict(0.98, 0.31, rule="near-duplicate cluster")
+
+
+def test_the_verdict_says_that_donors_are_not_known(inputs: Inputs) -> None:
+    split = inputs.metrics["split"]
+    assert not any("Donors" in sentence for sentence in verdict_sentences(inputs))
+    split["group_rule"] = "array position in file name"
+    assert verdict_sentences(inputs)[-1] == groups_sentence(split)
+    split["group_rule"] = "donor"
+
+
+@pytest.mark.parametrize(
+    ("rule", "shared", "possible", "expected"),
+    [
+        ("donor", 0, 0, "grouped by donor, as the source names them. No group is in several"),
+        ("metadata", 7, 0, "by split.metadata, and groups are taken as donors. 7 groups are in"),
+        ("group_pattern", 1, 0, "by split.group_pattern, and .* taken as donors. One group is in"),
+        ("near-duplicate cluster", 0, 0, "^Donors are not known. Images are grouped by near-dup"),
+        ("array position in file name", 36, 720, "^Donors are not known. .* up to 720 training"),
+        ("array position in file name", 0, 0, "^Donors are not known. .*the test set is one of"),
+    ],
+)
+def test_the_rule_of_groups_is_named_and_donors_are_known_or_not(
+    rule: str, shared: int, possible: int, expected: str
+) -> None:
+    split = {
+        "group_rule": rule, "groups": {"shared": shared}, "leaks": {"possible": possible},
+    }  # fmt: skip
+    sentence = groups_sentence(split)
+    assert re.search(expected, sentence)
+    assert ("Donors are not known" in sentence) == (donor_status(rule) == "not known")
 
 
 def test_what_is_gained_by_leaving_images_to_a_human(inputs: Inputs) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tissue.common.stains import draw_stain_factors, scale_stains
+from tissue.common.stains import draw_stain_factors, empty_slide, scale_stains
 
 Value = TypeVar("Value", bound=np.generic)
 
@@ -28,6 +28,7 @@ def augment(
     zoom: float,
     stain_jitter: float = 0.0,
     factors: NDArray[np.float32] | None = None,
+    slides: NDArray[np.float32] | None = None,
     size: int | None = None,
 ) -> NDArray[np.uint8]:
     """Return randomly transformed copies of images.
@@ -39,6 +40,7 @@ def augment(
         stain_jitter: standard deviation of the logarithm of the factors on haematoxylin and DAB,
             which imitate other batches of the stains (Tellez et al. 2019, arXiv 1902.06543).
         factors: stain factors (N, 3) to apply instead of random ones.
+        slides: levels of the empty slide (N, 3), by default those of each image.
         size: side of the copies, by default S.
     """
     side, size = images.shape[1], size or images.shape[1]
@@ -50,7 +52,8 @@ def augment(
         view = dihedral(resized, int(rng.integers(VIEWS)))
         # Stains come last: an image of half the side has a quarter of the pixels.
         by = draw_stain_factors(rng, stain_jitter) if factors is None else factors[row]
-        transformed[row] = scale_stains(view, by)
+        slide = empty_slide(image) if slides is None else slides[row]
+        transformed[row] = scale_stains(view, by, slide)
     return transformed
 
 

@@ -31,10 +31,11 @@ def group_holdout(index: pd.DataFrame, fraction: float, seed: int) -> NDArray[np
             best, least = held_out, error
     if not best.any():
         raise InputError(
-            "expected two groups (donors, slides or clusters of near-duplicates) or more in a "
-            f"class, to hold one out. Received: {len(counts)} in all, e.g. {table.index[0]!r}, "
-            "none of which can be held out without leaving a class empty. Add other donors (of the "
-            "atlas: genes), or correct the groups (split.metadata, split.group_pattern)."
+            "expected two groups (donors, array positions or clusters of near-duplicates) or more "
+            f"in a class, to hold one out. Received: {len(counts)} in all, e.g. "
+            f"{table.index[0]!r}, none of which can be held out without leaving a class empty. Add "
+            "other donors (of the atlas: genes), or correct the groups (split.metadata, for which "
+            "`python -m tissue donors` asks the atlas, or split.group_pattern)."
         )
     return index["group"].isin(table.index[best]).to_numpy()
 

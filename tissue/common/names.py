@@ -22,20 +22,43 @@ SYSTEMS = {
     "colon": "gastrointestinal tract",
     "small_intestine": "gastrointestinal tract",
 }
-IMAGE_NAME = re.compile(r"(\d+)_[AB]_\d+_\d+")  # <slide>_<A or B>_<column>_<row>
+# <slide>_<A or B>_<column>_<row>: the last three are a position on the array. Browsers and users
+# add to names: "colon_4821_A_3_5 (1)" is the same image.
+IMAGE_NAME = re.compile(r"(?<![^\W_])(\d+)_([AB]_\d+_\d+)(?![^\W_])")
 
 MANIFEST = ["id", "split", "class", "file", "source", "donor", "slide", "antibody"]  # its columns
 SPLITS = ("train", "val", "test")
-CLUSTERS = "near-duplicate cluster"  # the rule that grouped images whose donor is unknown
+# Rules that give the group of an image. By position, a group may join donors but divides none.
+METADATA, PATTERN, DONORS = "metadata", "group_pattern", "donor"
+POSITIONS, CLUSTERS = "array position in file name", "near-duplicate cluster"
 MODEL_NAMES = {"scratch": "CNN from scratch", "pretrained": "pretrained net"}
 MODELS = tuple(MODEL_NAMES)  # in the order in which they are shown
 EMBEDDED_WEIGHTS = Path("pretrain/mobilenet_v2_035.weights.h5")
 
 
+def atlas_name(path: str, part: int = 0) -> str:
+    """Return the name that the atlas gave an image, such as 4821_A_3_5, from the name of its file.
+
+    An empty text means that the file has another name. Part 1 is the slide, part 2 the position.
+    """
+    match = IMAGE_NAME.search(PurePosixPath(path).stem)
+    return match[part] if match else ""
+
+
 def slide_of(path: str) -> str:
     """Return the number of the slide in the name of an image of the atlas, else an empty text."""
-    match = IMAGE_NAME.fullmatch(PurePosixPath(path).stem)
-    return match[1] if match else ""
+    return atlas_name(path, 1)
+
+
+def position_of(path: str) -> str:
+    """Return the position on the array in the name of an image of the atlas, else an empty text."""
+    return atlas_name(path, 2)
+
+
+def donor_status(rule: str) -> str:
+    """Return whether groups by this rule are donors: known, as given (by the user), not known."""
+    given = {METADATA: "as given", PATTERN: "as given", DONORS: "known"}
+    return given.get(rule, "not known")
 
 
 def count_joined(classes: Sequence[str]) -> dict[str, int]:

@@ -102,6 +102,7 @@ class Split(Section):
     max_pixels: PositiveInt
     min_side: PositiveInt
     max_aspect: Annotated[float, Field(ge=1)]
+    padding: Literal["white", "reflect"]
     shard_size: PositiveInt
     crops: Crops
     metadata: str | None

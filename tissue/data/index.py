@@ -3,16 +3,17 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from tissue.common.errors import InputError
+from tissue.config.schema import Params
 from tissue.data.shards import Array, Shards, read_array
 
-PREPARATION_FILE = "images.json"  # beside the splits: the parameters that their arrays depend on
+PREPARATION_FILE = "images.json"  # beside the splits: their `preparation`
 # Of each image, by `tissue.images.quality.measure_quality`.
 QUALITY = ["tissue_fraction", "blur", "haematoxylin", "dab"]
 # Names stay text even where they look like numbers.
@@ -33,6 +34,15 @@ class Dataset(NamedTuple):
     def labels(self) -> NDArray[np.int64]:
         """Class numbers, int64 (N,), in the order of `classes.json`."""
         return self.index["label"].to_numpy(np.int64)
+
+
+def preparation(params: Params) -> dict[str, Any]:
+    """Return the parameters, by their keys, that the arrays of the splits depend on."""
+    return {
+        "image_size": params.image_size,
+        "split.crops": params.split.crops.model_dump(),
+        "split.padding": params.split.padding,
+    }
 
 
 def read_index(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:

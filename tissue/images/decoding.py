@@ -9,6 +9,7 @@ import struct
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ DAMAGED = (
     OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError,
     struct.error, zlib.error,
 )  # fmt: skip
+MAX_SAMPLE_VALUE = 281  # tag of a TIFF file; some cameras write the largest level they can give
 Image.MAX_IMAGE_PIXELS = None  # advanced.split.max_pixels takes its place
 
 
@@ -37,12 +39,13 @@ def decode(
     JPEG files are decoded at the smallest of libjpeg's scales that is at least twice as large as
     needed, then shrunk with an antialiasing filter: a 3000 px core takes a quarter of the time of
     a full decoding and differs from it by a fraction of a grey level. Images are turned by their
-    EXIF orientation and centred on white if they are not square; transparency becomes white.
+    EXIF orientation and centred on white, or on their own reflection, if they are not square;
+    transparency becomes white.
 
     Args:
         content: a JPEG, PNG, TIFF, BMP or WebP file; grey, RGB, palette or CMYK, 8 or 16 bits per
-            channel (grey also 12).
-        settings: `max_pixels`, `min_side` and `max_aspect` are used.
+            channel. Grey may also have 12 bits, or fewer bits than its 16 if the file says so.
+        settings: `max_pixels`, `min_side`, `max_aspect` and `padding` are used.
         sizes: sides of the results, in pixels; each is shrunk from the decoded image.
 
     Returns:
@@ -57,9 +60,14 @@ def decode(
             _check_size(*image.size, settings)
             _check_single(image)
             _check_planes(image)
+            # Before the size: to find the EXIF data of a PNG file, Pillow reads all of it.
+            deep = image.format in ("PNG", "TIFF") and ";16" in str(image.tile)
             width, height = _upright_size(image)
-            rgb = _load_upright(image, 2 * max(sizes))
-            return [_shrink(rgb, width, height, size) for size in sizes], width, height
+            rgb = _load_upright(image, 2 * max(sizes), deep=deep)
+            squares = [
+                _shrink(rgb, content_box(width, height, size), settings.padding) for size in sizes
+            ]
+            return squares, width, height
     except UnidentifiedImageError:
         raise UnreadableImageError("is not a JPEG, PNG, TIFF, BMP or WebP image") from None
     except (*DAMAGED, MemoryError) as error:
@@ -125,10 +133,18 @@ def _upright_size(image: Image.Image) -> tuple[int, int]:
     return width, height
 
 
-def _load_upright(image: Image.Image, side: int) -> Image.Image:
-    """Return the image as RGB, reduced to about `side` pixels if the format allows it."""
+def _load_upright(image: Image.Image, side: int, *, deep: bool) -> Image.Image:
+    """Return the image as RGB, reduced to about `side` pixels if the format allows it.
+
+    `deep` says that the file has 16 bits per channel.
+    """
     image.draft(None, (side, side))
     image.load()
+    if deep and not image.mode.startswith("I"):
+        # Pillow keeps the upper half of the 16 bits of each colour.
+        ranges = cast("tuple[tuple[int, int], ...]", image.getextrema())
+        named = zip(image.getbands(), ranges, strict=True)
+        _check_depth(max(high for band, (_, high) in named if band != "A") << 8 | 0xFF, 16)
     # From here on, an error is in the description of the picture and not in the picture.
     with suppress(*DAMAGED):
         # In place: a copy of the largest image allowed takes 300 MB or more.
@@ -138,15 +154,7 @@ def _load_upright(image: Image.Image, side: int) -> Image.Image:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
-        # 16-bit grey comes as I;16 or, from some files, as 32-bit I with 16-bit values.
-        levels = np.asarray(image)
-        if levels.min() < 0 or levels.max() > 0xFFFF:
-            raise UnreadableImageError("has grey values outside 16 bits")
-        tags = getattr(image, "tag_v2", {})  # of a TIFF file; Pillow only applies them to 8 bits
-        bits = min(tags.get(ExifTags.Base.BitsPerSample, (16,))[0], 16)
-        levels = (levels >> (bits - 8)).astype(np.uint8)
-        white_is_zero = tags.get(ExifTags.Base.PhotometricInterpretation) == 0
-        return Image.fromarray(~levels if white_is_zero else levels).convert("RGB")
+        return _deep_grey_to_rgb(image)
     if image.mode == "F":
         raise UnreadableImageError("has floating-point grey values of unknown range")
     if image.has_transparency_data:
@@ -155,10 +163,41 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _shrink(image: Image.Image, width: int, height: int, size: int) -> NDArray[np.uint8]:
-    rows, columns = content_box(width, height, size)
+def _deep_grey_to_rgb(image: Image.Image) -> Image.Image:
+    # 16-bit grey comes as I;16 or, from some files, as 32-bit I with 16-bit values.
+    levels = np.asarray(image)
+    if levels.min() < 0 or levels.max() > 0xFFFF:
+        raise UnreadableImageError("has grey values outside 16 bits")
+    tags = getattr(image, "tag_v2", {})  # of a TIFF file; Pillow only applies them to 8 bits
+    bits = min(tags.get(ExifTags.Base.BitsPerSample, (16,))[0], 16)
+    # A camera of 12 bits stores its levels as they are in files of 16.
+    (largest,) = tags.get(MAX_SAMPLE_VALUE, (0,))[:1]
+    if largest >= max(levels.max(), 0xFF):
+        bits = min(int(largest).bit_length(), bits)
+    white_is_zero = tags.get(ExifTags.Base.PhotometricInterpretation) == 0
+    if not white_is_zero:
+        _check_depth(int(levels.max()), bits)
+    levels = (levels >> (bits - 8)).astype(np.uint8)
+    return Image.fromarray(~levels if white_is_zero else levels).convert("RGB")
+
+
+def _check_depth(brightest: int, bits: int) -> None:
+    # Clear glass is bright. Where no pixel reaches a quarter of the range, the camera had fewer
+    # bits than the file, and all its pictures would be nearly black.
+    if brightest < 1 << (bits - 2):
+        raise UnreadableImageError(
+            f"is nearly black: no level is above {brightest} of {(1 << bits) - 1}, as of a camera "
+            f"with {max(brightest.bit_length(), 8)} bits in a file with {bits}; save it with 8 "
+            "bits, or grey as TIFF with the tag MaxSampleValue (281)"
+        )
+
+
+def _shrink(image: Image.Image, box: tuple[slice, slice], padding: str) -> NDArray[np.uint8]:
+    rows, columns = box
     shape = (columns.stop - columns.start, rows.stop - rows.start)
-    square = Image.new("RGB", (size, size), "white")
-    shrunk = image.resize(shape, Image.Resampling.BICUBIC, reducing_gap=2.0)
-    square.paste(shrunk, (columns.start, rows.start))
-    return np.asarray(square)
+    shrunk = np.asarray(image.resize(shape, Image.Resampling.BICUBIC, reducing_gap=2.0))
+    size = max(shape)  # since one side of the image is as long as the square
+    around = [(inside.start, size - inside.stop) for inside in box] + [(0, 0)]
+    if padding == "reflect":
+        return np.pad(shrunk, around, mode="reflect")
+    return np.pad(shrunk, around, constant_values=255)

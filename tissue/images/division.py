@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from tissue.common.errors import InputError
 from tissue.common.files import write_json, write_table
 from tissue.common.holdout import group_holdout, missing_classes
-from tissue.common.names import SPLITS
+from tissue.common.names import POSITIONS, SPLITS, donor_status
 from tissue.config.schema import Split
 from tissue.data.index import QUALITY
 from tissue.images.checks import check_counts, check_leaks, check_training
 from tissue.images.duplicates import join_pairs
-from tissue.images.groups import assign_groups, find_leaks, name_groups
+from tissue.images.groups import assign_groups, find_leaks, name_groups, on_both_sides
+from tissue.images.positions import describe_positions
 from tissue.images.quality import BLANK
 from tissue.images.stored import StoredImages, StoredRows, write_shards
 
@@ -36,7 +37,9 @@ class Division(NamedTuple):
 
     index: pd.DataFrame
     rule: str  # that gives the groups
-    leaks: dict[str, int]  # the counts of `find_leaks`, and how many images were dropped
+    # The counts of `find_leaks`; how many images were dropped; and `possible`, the other training
+    # images that may share a donor with the test set, since their array position is in it
+    leaks: dict[str, int]
     leaked: pd.DataFrame  # the table of `find_leaks`
 
     @property
@@ -81,7 +84,12 @@ def assign_splits(
     linked = join_pairs(len(index), same[_has_detail(index)[same].all(axis=1)])
     names, rule = name_groups(index, linked, settings)
     test = (index["split"] == "test").to_numpy()
-    leaked, leaks = find_leaks(index.assign(copies=linked), names, test)
+    by_position = rule == POSITIONS
+    leaked, leaks = find_leaks(index.assign(copies=linked), None if by_position else names, test)
+    leaks["possible"] = 0
+    if by_position:
+        shared, _ = on_both_sides(names, test)
+        leaks["possible"] = int((shared & ~test).sum()) - int(shared[leaked.index].sum())
     check_leaks(leaked, settings)
     dropped = leaked.index if settings.on_leak == "drop" else leaked.index[:0]
     kept = ~index.index.isin(dropped)
@@ -146,10 +154,12 @@ def write_division(
             write_shards(out / f"{name}{suffix}.npy", images, shard_size=settings.shard_size)
 
 
-def describe_division(division: Division, rejected: int) -> list[str]:
-    """Return lines to print: sizes and rule, missing classes, leaks."""
+def describe_division(division: Division, rejected: int, settings: Split) -> list[str]:
+    """Return lines to print: sizes and rule, missing classes, leaks, blank images."""
     sizes = ", ".join(f"{len(rows)} {name}" for name, rows in division.splits.items())
-    lines = [f"{sizes}; groups by {division.rule}; {rejected} rejected"]
+    known = donor_status(division.rule) != "not known"
+    rule = division.rule if known else f"{division.rule}, donors are not known"
+    lines = [f"{sizes}; groups by {rule}; {rejected} rejected"]
     for name, missing in division.missing.items():
         if missing:
             lines.append(f"no {name} image of {', '.join(missing)}")
@@ -157,6 +167,10 @@ def describe_division(division: Division, rejected: int) -> list[str]:
         outcome = "dropped" if division.leaks["dropped"] else "kept (split.on_leak: report)"
         shared = "training images share a copy or a donor with the test set"
         lines.append(f"{leaking} {shared}; {outcome}")
+    if blank := _count_blank(division.kept):
+        lines.append(f"{blank} images show nearly no tissue; `predict` would refuse them")
+    if division.rule == POSITIONS:
+        lines += describe_positions(division.kept, division.leaks["possible"], settings)
     return lines
 
 
@@ -189,11 +203,12 @@ def division_metrics(division: Division, rejected: int) -> dict[str, Any]:
     return {
         "source": sources[0] if len(sources) == 1 else f"{len(sources)} archives or folders",
         "group_rule": division.rule,
+        "donors": donor_status(division.rule),
         "images": {name: len(rows) for name, rows in splits.items()},
         "images_per_class": {name: _balance(rows, classes) for name, rows in splits.items()},
         "classes": len(classes),
         "classes_missing": {name: len(missing) for name, missing in division.missing.items()},
-        "blank": int((index["tissue_fraction"] < BLANK).sum()),
+        "blank": _count_blank(index),
         "duplicates": {
             "exact": exact,
             "near": len(index) - index["copies"].nunique() - exact,
@@ -208,6 +223,10 @@ def division_metrics(division: Division, rejected: int) -> dict[str, Any]:
         },
         "rejected": rejected,
     }
+
+
+def _count_blank(index: pd.DataFrame) -> int:
+    return int((index["tissue_fraction"] < BLANK).sum())
 
 
 def _sets_with_several(index: pd.DataFrame, key: str, column: str) -> int:

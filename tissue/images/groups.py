@@ -1,4 +1,4 @@
-"""Which images belong together: those of one donor or slide, and copies of one picture.
+"""Which images belong together: those of one donor, and copies of one picture.
 
 Such images are not independent: with one in training and another in the test set, a score measures
 memory. They form a group, and a group is never divided.
@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tissue.common.errors import InputError
-from tissue.common.names import CLUSTERS, slide_of
+from tissue.common.names import CLUSTERS, DONORS, METADATA, PATTERN, POSITIONS, position_of
 from tissue.config.schema import Split
 from tissue.images.duplicates import join_pairs
 
@@ -88,22 +88,25 @@ def _by_pattern(ids: pd.Series, pattern: str) -> pd.Series:
 def name_groups(
     index: pd.DataFrame, clusters: NDArray[np.int64], settings: Split
 ) -> tuple[pd.Series, str]:
-    """Return the donor, slide or cluster of each image, and the rule that gave it.
+    """Return the group of each image, and the rule that gave it.
 
     The rule is the first that applies: `metadata` or `group_pattern`, where the user gives donors;
-    `donor` or `slide`, where the source names one for every image; `slide in file name`, where all
-    files are named as in the atlas; else `near-duplicate cluster`, named after its first id.
+    `donor`, where the source names one for every image; `array position in file name`, where most
+    files are named as in the atlas, and copies stay together in the others; else `near-duplicate
+    cluster`, named after its first id.
+
+    Slides are no groups: a slide of the atlas holds cores of all organs, and the donors of its
+    block come back on every slide cut from it. A position of a class holds one donor per block.
     """
-    for rule in ("metadata", "group_pattern"):
+    for rule in (METADATA, PATTERN):
         if getattr(settings, rule) is not None:
             return index["donor"], rule
-    for rule in ("donor", "slide"):
-        if (index[rule] != "").all():
-            return index[rule], rule
-    slides = index["id"].map(slide_of)
-    if (slides != "").all():
-        return slides, "slide in file name"
-    return _first_names(index["id"], clusters), CLUSTERS
+    if (index["donor"] != "").all():
+        return index["donor"], DONORS
+    positions, copies = index["id"].map(position_of), _first_names(index["id"], clusters)
+    if (positions != "").mean() > 0.5:
+        return (index["class"] + " " + positions).where(positions != "", copies), POSITIONS
+    return copies, CLUSTERS
 
 
 def _first_names(names: pd.Series, numbers: NDArray[np.int64]) -> pd.Series:
@@ -112,7 +115,7 @@ def _first_names(names: pd.Series, numbers: NDArray[np.int64]) -> pd.Series:
 
 
 def assign_groups(names: pd.Series, clusters: NDArray[np.int64]) -> pd.Series:
-    """Return the group of each image: its donor, slide or cluster, joined through copies.
+    """Return the group of each image: its donor, position or cluster, joined through copies.
 
     Where copies are of two donors, both become one group, since a division between them would put
     the same picture on both sides. A group has the first of its names, in order.
@@ -123,13 +126,14 @@ def assign_groups(names: pd.Series, clusters: NDArray[np.int64]) -> pd.Series:
 
 
 def find_leaks(
-    index: pd.DataFrame, names: pd.Series, test: NDArray[np.bool_]
+    index: pd.DataFrame, names: pd.Series | None, test: NDArray[np.bool_]
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     """Find the images outside the test set whose picture or donor is also in the test set.
 
     Args:
         index: one row per image, with `id`, `class` and `copies`, the number of its set of copies.
-        names: the donor, slide or cluster of each image.
+        names: the donor or cluster of each image; None if images of one group only may share a
+            donor, so that leaks through groups are no facts.
         test: which rows are the test set.
 
     Returns:
@@ -137,8 +141,10 @@ def find_leaks(
         test_id, an image that shares it; and how many images, test images, sets of copies and
         groups leak.
     """
-    by_copy, copies = _on_both_sides(index["copies"], test)
-    by_name, groups = _on_both_sides(names, test)
+    by_copy, copies = on_both_sides(index["copies"], test)
+    if names is None:
+        names = pd.Series(np.where(test, "test", ""), index.index)  # shared by nobody
+    by_name, groups = on_both_sides(names, test)
     shared = by_copy | by_name
     first_copy = index[test].groupby("copies")["id"].min()
     first_name = index[test].groupby(names[test])["id"].min()
@@ -156,6 +162,7 @@ def find_leaks(
     return table.sort_values("id"), counts
 
 
-def _on_both_sides(keys: pd.Series, test: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], int]:
+def on_both_sides(keys: pd.Series, test: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], int]:
+    """Return which rows have a key (N,) that is in the test set and outside, and how many keys."""
     shared = set(keys[test]) & set(keys[~test])
     return keys.isin(shared).to_numpy(bool), len(shared)

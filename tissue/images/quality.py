@@ -4,18 +4,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from tissue.common.stains import DENSITY_TO_STAIN
+from tissue.common.stains import DENSITY_TO_STAIN, slide_levels
 
-# The brightest pixels give the light of the empty slide, but it is never taken below this level:
-# in an image full of tissue, the brightest pixels are tissue.
-DARKEST_SLIDE = 190
-BRIGHT_SHARE = 0.99
 # Optical density from which a pixel is tissue: above the shading and JPEG noise of an empty
 # slide (below 0.03), below the palest counterstain (about 0.08).
 TISSUE_DENSITY = 0.05
-BLANK = (
-    0.02  # an image with a smaller share of tissue is nearly empty; the phantom has 0.04 or more
-)
+BLANK = 0.02  # an image with a smaller share of tissue is nearly empty and shows no organ
 REBLUR = 9  # pixels; the width Crete et al. use
 
 
@@ -72,9 +66,7 @@ def choose_crops(
 def _densities(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return optical densities relative to the empty slide, float32 (3, H, W)."""
     planes = []
-    for channel in np.moveaxis(image, 2, 0):
-        darker = np.cumsum(np.bincount(channel.ravel(), minlength=256))
-        slide = max(np.searchsorted(darker, BRIGHT_SHARE * channel.size), DARKEST_SLIDE)
+    for channel, slide in zip(np.moveaxis(image, 2, 0), slide_levels(image), strict=True):
         of_level = np.log(slide / np.maximum(np.arange(256), 1)).astype(np.float32)
         planes.append(of_level[channel])
     return np.stack(planes)

@@ -22,7 +22,7 @@ from tissue.images.keypoints import DESCRIPTOR, MOST, find_keypoints
 from tissue.images.quality import choose_crops, measure_quality
 
 LONGEST_REASON = 300  # characters
-USED_SETTINGS = {"crops", "max_pixels", "min_side", "max_aspect"}
+USED_SETTINGS = {"crops", "max_pixels", "min_side", "max_aspect", "padding"}
 
 
 class ReadImage(NamedTuple):

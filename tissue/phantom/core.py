@@ -17,6 +17,9 @@ from tissue.phantom.plan import Core
 from tissue.phantom.staining import Antibody, Slide, stain
 
 SMALLEST = 224  # smaller pictures are drawn at this size and shrunk, as a scanner's are
+FAINT = 0.05  # stain amount below which tissue is hardly seen
+LEAST = 0.02  # share of a picture that tissue takes, at least: a blank one shows no organ
+CUTS = 20  # attempts to leave that much
 # By class. Each draws the tissue of one core; the generator is that of the donor.
 ARCHITECTURES: dict[str, Callable[[Tissue, Generator], None]] = {
     "colon": gut.colon,
@@ -52,7 +55,7 @@ def draw_core(core: Core) -> NDArray[np.uint8]:
     tissue = Tissue(side, size / REFERENCE, rng)
     ARCHITECTURES[core.class_name](tissue, np.random.default_rng(core.donor_seed))
     haematoxylin, dab = stain(tissue, slide, antibody)
-    thickness = _outline(tissue) * (1 - _tears(tissue))
+    thickness = _cut(tissue, haematoxylin + dab > FAINT, LEAST * (size / side) ** 2)
     thickness *= (1 + _folds(tissue)) * math.exp(rng.normal(0, 0.2))
 
     stains = np.zeros((size, size, 3), np.float32)
@@ -65,6 +68,19 @@ def draw_core(core: Core) -> NDArray[np.uint8]:
     _add_dust(stains, tissue.unit, rng)
     image = Image.fromarray(mix_stains(stains))
     return np.asarray(image.resize((core.size, core.size), Image.Resampling.LANCZOS))
+
+
+def _cut(tissue: Tissue, stained: NDArray[np.bool_], least: float) -> Field:
+    """Return the thickness that outline and tears leave.
+
+    If they leave less than the share `least` of tissue that is seen, as where the half with the
+    tissue is lost, the core is cut again.
+    """
+    for _ in range(CUTS):
+        thickness = _outline(tissue) * (1 - _tears(tissue))
+        if float((stained * thickness).mean()) >= least:
+            break
+    return thickness
 
 
 def _outline(tissue: Tissue) -> Field:

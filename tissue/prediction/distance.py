@@ -43,7 +43,7 @@ def fit_training_distance(
     images, each from a fit without its donor and a fifth of the others, because new pictures are
     of other donors, too, and components fit best what they were fitted on.
 
-    `features` are float32 (N, D), mean of the views; `groups` the donor, slide or cluster of each.
+    `features` are float32 (N, D), mean of the views; `groups` the group of each.
     The error analysis has another score, `OutOfDistributionScore`: it disregards what tissue
     fraction, blur and stain explain, and has no limit.
     """

@@ -12,7 +12,7 @@ from tissue.backbones.loading import Embedder, load_embedder
 from tissue.common.errors import InputError
 from tissue.config.schema import Params
 from tissue.data.features import NETWORK_FILE, RECORDED
-from tissue.data.index import PREPARATION_FILE
+from tissue.data.index import PREPARATION_FILE, preparation
 from tissue.training.inference import head_of, is_fine_tuned
 from tissue.training.saving import classes_of, load_model
 
@@ -53,17 +53,16 @@ def check_recorded(params: Params, data: Path) -> None:
     """Raise an `InputError` if `split` or `embed` ran with other parameters."""
     pretrained = params.pretrained.model_dump(mode="json", include=set(RECORDED))
     _check_same(pretrained, data / "embed" / NETWORK_FILE, section="pretrained.")
-    images = {"image_size": params.image_size, "split.crops": params.split.crops.model_dump()}
-    _check_same(images, data / "split" / PREPARATION_FILE)
+    _check_same(preparation(params), data / "split" / PREPARATION_FILE)
 
 
 def _check_same(expected: dict[str, Any], path: Path, *, section: str = "") -> None:
     recorded = json.loads(path.read_text())
     for name, value in expected.items():
-        if recorded[name] != value:
+        if recorded.get(name) != value:
             raise InputError(
                 f"{path.parent}: expected files made with the params.yaml that is here. Received: "
-                f"{section}{name} was {recorded[name]}, and is {value} now. Restore the "
+                f"{section}{name} was {recorded.get(name)}, and is {value} now. Restore the "
                 "params.yaml, or run `dvc repro`."
             )
 

@@ -54,6 +54,7 @@ def checks_table(inputs: Inputs) -> Table:
         "Training images with a copy or group in test": leaks["images"],
         "Test images with a copy or group in training": leaks["test_images"],
         "Training images dropped for that reason": leaks["dropped"],
+        "Further training images that may share a donor with test": leaks["possible"],
         "Images with almost no tissue": split["blank"],
     }
     cells = {"Check": found.keys(), "Found": map(count, found.values())}

@@ -52,7 +52,7 @@ def records(inputs: Inputs) -> dict[str, Any]:
         "splits": SPLIT_NAMES,
         "causes": CAUSE_NAMES,
         "side": side,
-        # The donor where it is known, else the slide or near-duplicates.
+        # Not all groups are donors: some are given by the user, positions or near-duplicates.
         "group": "donor" if inputs.metrics["split"]["group_rule"] == "donor" else "group",
         "images": {
             "id": images["id"].tolist(),

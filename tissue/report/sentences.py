@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from tissue.common.names import CLUSTERS, MODEL_NAMES, MODELS
+from tissue.common.names import DONORS, MODEL_NAMES, MODELS, POSITIONS, donor_status
 from tissue.metrics.intervals import is_beyond_chance
 from tissue.metrics.overlap import STATISTICS, joint_p_value, overlap_direction
 from tissue.report.formatting import count, interval, p_value, percent, percentage_points
@@ -28,12 +28,17 @@ def models_by_accuracy(inputs: Inputs) -> list[str]:
 
 
 def verdict_sentences(inputs: Inputs) -> list[str]:
-    """Return which model is better, what it confuses, and whether training and test differ."""
-    best = models_by_accuracy(inputs)[0]
+    """Return which model is better, what it confuses, and whether training and test differ.
+
+    If donors are not known, the last sentence says so.
+    """
+    best, split = models_by_accuracy(inputs)[0], inputs.metrics["split"]
+    unknown = donor_status(split["group_rule"]) == "not known"
     return [
         accuracy_sentence(inputs),
         confusion_sentence(inputs.tested(best), MODEL_NAMES[best]),
-        overlap_verdict(inputs.metrics["tsne"], inputs.metrics["split"]),
+        overlap_verdict(inputs.metrics["tsne"]),
+        *([groups_sentence(split)] if unknown else []),
     ]
 
 
@@ -106,26 +111,47 @@ def overlap_of(tsne: Mapping[str, Any], space: str) -> dict[str, dict[str, float
     return {name: tsne[name][space] for name in STATISTICS}
 
 
-def overlap_verdict(tsne: Mapping[str, Any], split: Mapping[str, Any]) -> str:
+def overlap_verdict(tsne: Mapping[str, Any]) -> str:
     """Return whether the test images differ from training more than in a random split."""
     measured = overlap_of(tsne, "features")
-    found, shared = overlap_direction(measured), split["groups"]["shared"]
+    found = overlap_direction(measured)
     # The p-value is one-sided: it says nothing about images that are closer than expected.
     p = f"; all three statistics below together give {p_value(joint_p_value(measured))}"
-    groups = {0: "No group is", 1: "One group is"}.get(shared, f"{shared:,} groups are")
-    sentence = (
+    return (
         f"{VERDICTS[found]} Mixing with training among the {tsne['neighbours']} nearest "
         f"neighbours of each test image is {_against_random(measured['mixing'])}, and a "
         "classifier separates test from training with an area under the ROC curve of "
-        f"{_against_random(measured['two_sample'])}{p if found in ('apart', 'same') else ''}. "
-        f"{groups} shared between splits."
+        f"{_against_random(measured['two_sample'])}{p if found in ('apart', 'same') else ''}."
     )
-    if split["group_rule"] == CLUSTERS:
-        sentence += (
-            " Donors are unknown, so groups are copies of one picture: a patient may be in several "
-            "splits, and intervals are too narrow."
+
+
+def groups_sentence(split: Mapping[str, Any]) -> str:
+    """Return which groups the splits keep together, and what is known of donors.
+
+    Args:
+        split: the content of metrics/split.json.
+    """
+    rule, shared = split["group_rule"], split["groups"]["shared"]
+    groups = {0: "No group is", 1: "One group is"}.get(shared, f"{shared:,} groups are")
+    if donor_status(rule) == "as given":
+        return (
+            f"Images are grouped by split.{rule}, and groups are taken as donors. {groups} in "
+            "several splits."
         )
-    return sentence
+    if rule == DONORS:
+        return f"Images are grouped by donor, as the source names them. {groups} in several splits."
+    if rule != POSITIONS:
+        return (
+            f"Donors are not known. Images are grouped by {rule}, so a donor may be in several "
+            f"splits, and intervals are too narrow. {groups} in several splits."
+        )
+    possible = split["leaks"]["possible"]
+    given = f"of the given test set, up to {possible:,} training images may share a donor"
+    return (
+        f"Donors are not known. Images are grouped by {rule}: those of a class at one position "
+        "stay together, which may join donors but divides none of them between splits that are "
+        f"made here; {given if possible else 'the test set is one of these'}."
+    )
 
 
 def _against_random(measured: Mapping[str, float]) -> str:

@@ -7,7 +7,8 @@ downloaded, slowly enough for a public server, and what is in the cache is not r
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +21,7 @@ from tqdm import tqdm
 
 from tissue.common.errors import InputError
 from tissue.common.holdout import group_holdout
-from tissue.common.names import TISSUES
+from tissue.common.names import TISSUES, atlas_name
 from tissue.config.schema import Hpa
 from tissue.sources.atlas_xml import AtlasImage, read_gene
 from tissue.sources.cache import DownloadCache
@@ -43,8 +44,8 @@ def download_atlas(settings: Hpa, *, seed: int, cache: Path) -> list[tuple[Row, 
     """
     wanted = {"train": settings.train_per_class, "test": settings.test_per_class}
     with open_session(per_second=settings.requests_per_second, contact=settings.contact) as session:
-        server = _Server(settings.url.rstrip("/"), session, DownloadCache(cache, settings.url))
-        candidates = _divide(_read_genes(settings, server), settings, seed)
+        server = _Server.of(settings, session, cache)
+        candidates = _divide(_images_of_classes(settings, server), settings, seed)
         chosen = list(_choose(candidates, wanted, server))
     counts = Counter((row["class"], row["split"]) for row, _ in chosen)
     for class_name, (split, count) in product(sorted(TISSUES), wanted.items()):
@@ -56,6 +57,31 @@ def download_atlas(settings: Hpa, *, seed: int, cache: Path) -> list[tuple[Row, 
         f"come from.\n     Read {server.licence} before you use or pass them on."
     )
     return sorted(chosen, key=lambda image: str(image[0]["id"]))
+
+
+def find_donors(names: set[str], settings: Hpa, *, cache: Path) -> dict[str, set[str]]:
+    """Ask the atlas for the donors of images, which are named as by `atlas_name`.
+
+    The genes of `settings.genes` are asked for one after the other until every image is found. An
+    image that none of them has is not in the result; each other one has one donor, unless the atlas
+    contradicts itself.
+
+    Raises:
+        InputError: if a gene is not in the atlas, or the server gives no answer.
+    """
+    donors: dict[str, set[str]] = {}
+    with (
+        open_session(per_second=settings.requests_per_second, contact=settings.contact) as session,
+        # Closed with the progress bar, as soon as no further gene is needed
+        closing(_read_genes(settings, _Server.of(settings, session, cache))) as genes,
+    ):
+        for images in genes:
+            for image in images:
+                if (name := atlas_name(image.file_name)) in names:
+                    donors.setdefault(name, set()).add(image.donor)
+            if len(donors) == len(names):
+                break
+    return donors
 
 
 def read_gene_ids(path: Path) -> list[str]:
@@ -89,6 +115,10 @@ class _Server(NamedTuple):
     session: requests.Session
     cache: DownloadCache
 
+    @classmethod
+    def of(cls, settings: Hpa, session: requests.Session, cache: Path) -> "_Server":
+        return cls(settings.url.rstrip("/"), session, DownloadCache(cache, settings.url))
+
     @property
     def licence(self) -> str:
         return f"{self.url}/about/licence"
@@ -108,8 +138,18 @@ class _Server(NamedTuple):
         return path if path.stat().st_size else None
 
 
-def _read_genes(settings: Hpa, server: _Server) -> list[AtlasImage]:
+def _images_of_classes(settings: Hpa, server: _Server) -> list[AtlasImage]:
     images: dict[tuple[str, str], AtlasImage] = {}
+    for found in _read_genes(settings, server):
+        for image in found:
+            if image.class_name in TISSUES:
+                # An antibody may bind the proteins of two genes; a class has one image per name.
+                images.setdefault((image.class_name, image.file_name), image)
+    return [images[key] for key in sorted(images)]
+
+
+def _read_genes(settings: Hpa, server: _Server) -> Generator[list[AtlasImage]]:
+    """Yield the images of each gene."""
     for gene in tqdm(read_gene_ids(Path(settings.genes)), desc="genes", unit="gene", disable=None):
         path = server.get(f"{server.url}/{gene}.xml", retry_missing=True)
         if path is None:
@@ -118,14 +158,10 @@ def _read_genes(settings: Hpa, server: _Server) -> list[AtlasImage]:
                 f"{settings.url} does not know. Take it out of {settings.genes}."
             )
         try:
-            found = read_gene(path)
+            yield read_gene(path)
         except InputError:
             path.unlink()  # or the next run would read the same file
             raise
-        for image in found:
-            # An antibody may bind the proteins of two genes; a class has one image per name.
-            images.setdefault((image.class_name, image.file_name), image)
-    return [images[key] for key in sorted(images)]
 
 
 def _divide(images: list[AtlasImage], settings: Hpa, seed: int) -> pd.DataFrame:
@@ -185,7 +221,7 @@ def _is_image(path: Path, url: str) -> bool:
         path.unlink()  # or the next run would take it for the image
         raise InputError(
             f"{url}: expected an image. Received: a page that begins with {start!r}. It was "
-            "removed: run fetch again later."
+            "removed: run it again later."
         )
     tqdm.write(f"hpa: {url} is left out: no image, it begins with {start!r}")
     path.write_bytes(b"")

@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml import DefusedXmlException, ElementTree
 
 from tissue.common.errors import InputError
-from tissue.common.names import TISSUES, slide_of
+from tissue.common.names import slide_of
 from tissue.sources.raw import Row
 
 CREDIT = "Image credit: Human Protein Atlas"
@@ -18,7 +18,7 @@ CREDIT = "Image credit: Human Protein Atlas"
 
 @dataclass(frozen=True)
 class AtlasImage:
-    """An image of a healthy tissue: class, URL, donor, antibody and release of the atlas."""
+    """An image of a healthy tissue: its name as a class, URL, donor, antibody and release."""
 
     class_name: str
     url: str
@@ -49,7 +49,7 @@ class AtlasImage:
 
 
 def read_gene(path: Path) -> list[AtlasImage]:
-    """Return the images of the twelve classes in the XML file of a gene.
+    """Return the images of all healthy tissues in the XML file of a gene.
 
     Accepted are `<proteinAtlas>` around `<entry>` or `<entry>` alone, with a namespace or without.
     Cancers, the images that stand for an entry as a whole, and images without a donor, which could
@@ -63,7 +63,7 @@ def read_gene(path: Path) -> list[AtlasImage]:
     except (ParseError, DefusedXmlException, ValueError) as error:
         raise InputError(
             f"{path}: expected the XML of a gene of the atlas. Received: {error!r}. "
-            "The file was removed: run fetch again."
+            "The file was removed: run it again."
         ) from None
     name = root.tag.rpartition("}")[2]
     entries = [root] if name == "entry" else root.findall("{*}entry")
@@ -81,7 +81,7 @@ def _images(data: Element, antibody: str, release: str) -> Iterator[AtlasImage]:
     for patient in data.findall("{*}patient"):
         url = _text(patient, "{*}sample/{*}assayImage/{*}image/{*}imageUrl")
         donor = _text(patient, "{*}patientId")
-        if tissue in TISSUES and url and donor:
+        if url and donor:
             yield AtlasImage(tissue, url, donor, antibody, release)
 
 

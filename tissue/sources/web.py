@@ -78,7 +78,7 @@ def download(session: requests.Session, url: str, target: CachedFile) -> bool:
     try:
         return retry(partial(_attempt, session, url, target), target, final=WRONG_ADDRESS)
     except (IncompleteError, requests.RequestException) as error:
-        hint = "What has arrived is kept: run fetch again later."
+        hint = "What has arrived is kept: run it again later."
         if isinstance(error, WRONG_ADDRESS):
             hint = "Check the address."
         elif isinstance(error, IncompleteError) and error.wait > MAX_WAIT:

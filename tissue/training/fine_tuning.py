@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tissue.common.augmentation import augment
 from tissue.common.errors import InputError
-from tissue.common.stains import draw_stain_factors
+from tissue.common.stains import draw_stain_factors, empty_slide
 from tissue.config.schema import Params, Pretrained
 from tissue.data.index import Dataset
 from tissue.training.batches import Batches
@@ -151,12 +151,14 @@ def augment_both_scales(
     inputs: Inputs, rng: np.random.Generator, *, zoom: float, stain_jitter: float
 ) -> Inputs:
     """Return `augment`ed images and crops; both show one section, so both are stained alike."""
-    rows = len(keras.tree.flatten(inputs)[0])
+    images = inputs["image"] if isinstance(inputs, dict) else inputs
+    rows = len(images)
     factors = np.stack([draw_stain_factors(rng, stain_jitter) for _ in range(rows)])
+    slides = np.stack([empty_slide(image) for image in images])
 
     def augment_all(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
         flat = array.reshape(-1, *array.shape[-3:])
-        repeated = np.repeat(factors, len(flat) // rows, axis=0)
-        return augment(flat, rng, zoom=zoom, factors=repeated).reshape(array.shape)
+        each, slide = (np.repeat(of, len(flat) // rows, axis=0) for of in (factors, slides))
+        return augment(flat, rng, zoom=zoom, factors=each, slides=slide).reshape(array.shape)
 
     return keras.tree.map_structure(augment_all, inputs)
