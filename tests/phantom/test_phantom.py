@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from tissue.images.quality import BLANK, measure_quality
-from tissue.phantom.core import draw_jpeg
+from tissue.phantom.core import draw_core, draw_jpeg, drawn_latent
+from tissue.phantom.latents import LATENTS, Latent, best_accuracy, best_recall, partner
 from tissue.phantom.plan import CLASSES, Core, plan_cores
 
 DEFAULT = plan_cores(train_per_class=60, test_per_class=30, size=448, seed=17)
@@ -100,3 +101,32 @@ def test_another_seed_draws_other_cores() -> None:
     first, second = plan_of()[0], plan_of(seed=4)[0]
     assert first.class_name == second.class_name
     assert digest(first) != digest(second)
+
+
+def test_the_latent_of_a_core_is_the_one_that_it_is_drawn_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cores = [core for core in one_per_class(plan_of()) if core.class_name in LATENTS]
+    expected = [drawn_latent(core) for core in cores]
+    drawn, draw = list[float](), Latent.draw
+
+    def record(self: Latent, donor: np.random.Generator, core: np.random.Generator) -> float:
+        drawn.append(draw(self, donor, core))
+        return drawn[-1]
+
+    monkeypatch.setattr(Latent, "draw", record)
+    for core in cores:
+        draw_core(core)
+    assert drawn == expected
+    assert len(set(expected)) == len(LATENTS)
+
+
+def test_the_ceiling_is_what_the_best_rule_reaches_on_drawn_latents() -> None:
+    rngs = [np.random.default_rng(seed) for seed in range(2)]
+    for name, latent in LATENTS.items():
+        values = np.array([latent.draw(*rngs) for _ in range(20_000)])
+        own, other = (abs(values - LATENTS[one].mean) for one in (name, partner(name)))
+        assert (own < other).mean() == pytest.approx(best_recall(name), abs=0.01)
+    assert best_recall("colon") == 1
+    assert best_accuracy(dict.fromkeys(CLASSES, 30)) == pytest.approx(0.9216, abs=1e-4)
+    assert best_accuracy({"colon": 1, "skin_1": 1}) == (1 + best_recall("skin_1")) / 2

@@ -12,6 +12,7 @@ from PIL import Image
 
 from tissue.common.stains import DENSITY_TO_STAIN, mix_stains
 from tissue.phantom import gut, lymphoid, parenchyma, skin, uterus
+from tissue.phantom.latents import LATENTS
 from tissue.phantom.layers import REFERENCE, Field, Tissue, rotate, smooth_noise
 from tissue.phantom.plan import Core
 from tissue.phantom.staining import Antibody, Slide, stain
@@ -23,17 +24,17 @@ CUTS = 20  # attempts to leave that much
 # By class. Each draws the tissue of one core; the generator is that of the donor.
 ARCHITECTURES: dict[str, Callable[[Tissue, Generator], None]] = {
     "colon": gut.colon,
-    "endometrium_1": partial(uterus.endometrium, mean_age=0.28),
-    "endometrium_2": partial(uterus.endometrium, mean_age=0.72),
+    "endometrium_1": partial(uterus.endometrium, ages=LATENTS["endometrium_1"]),
+    "endometrium_2": partial(uterus.endometrium, ages=LATENTS["endometrium_2"]),
     "kidney": parenchyma.kidney,
     "liver": parenchyma.liver,
     "lung": parenchyma.lung,
-    "lymph_node": partial(lymphoid.lymphoid, red_pulp=0.33),
+    "lymph_node": partial(lymphoid.lymphoid, red_pulp=LATENTS["lymph_node"]),
     "pancreas": parenchyma.pancreas,
-    "skin_1": partial(skin.skin, anogenital=0.28),
-    "skin_2": partial(skin.skin, anogenital=0.72),
+    "skin_1": partial(skin.skin, anogenital=LATENTS["skin_1"]),
+    "skin_2": partial(skin.skin, anogenital=LATENTS["skin_2"]),
     "small_intestine": gut.small_intestine,
-    "spleen": partial(lymphoid.lymphoid, red_pulp=0.67),
+    "spleen": partial(lymphoid.lymphoid, red_pulp=LATENTS["spleen"]),
 }
 
 
@@ -51,7 +52,7 @@ def draw_core(core: Core) -> NDArray[np.uint8]:
     slide = Slide(np.random.default_rng(core.slide_seed))
     antibody = Antibody(np.random.default_rng(core.antibody_seed))
 
-    side = round(rng.uniform(0.74, 0.95) * size)
+    side = round(_draw_share(rng) * size)
     tissue = Tissue(side, size / REFERENCE, rng)
     ARCHITECTURES[core.class_name](tissue, np.random.default_rng(core.donor_seed))
     haematoxylin, dab = stain(tissue, slide, antibody)
@@ -81,6 +82,17 @@ def _cut(tissue: Tissue, stained: NDArray[np.bool_], least: float) -> Field:
         if float((stained * thickness).mean()) >= least:
             break
     return thickness
+
+
+def drawn_latent(core: Core) -> float:
+    """Return the latent that `core`, of a class with one, is drawn with, without drawing it."""
+    rng = np.random.default_rng(core.core_seed)
+    _draw_share(rng)  # as in `draw_core`, where it comes first
+    return LATENTS[core.class_name].draw(np.random.default_rng(core.donor_seed), rng)
+
+
+def _draw_share(rng: Generator) -> float:
+    return rng.uniform(0.74, 0.95)  # of the side of the picture that the tissue takes
 
 
 def _outline(tissue: Tissue) -> Field:

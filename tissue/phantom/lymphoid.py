@@ -3,13 +3,14 @@
 import numpy as np
 from numpy.random import Generator
 
+from tissue.phantom.latents import Latent
 from tissue.phantom.layers import Tissue
 
 
-def lymphoid(tissue: Tissue, donor: Generator, *, red_pulp: float) -> None:
-    """Draw follicles in pulp; the organs differ in the mean share of `red_pulp`, and overlap."""
+def lymphoid(tissue: Tissue, donor: Generator, *, red_pulp: Latent) -> None:
+    """Draw follicles in pulp; the organs differ in the share of `red_pulp` alone."""
     rng = tissue.rng
-    red = float(np.clip(donor.normal(red_pulp, 0.18) + rng.normal(0, 0.1), 0, 1))
+    red = red_pulp.draw(donor, rng)
     tissue.turn_axes(bend=8, grain=40)
     pulp = tissue.mask(4 * (tissue.noise(70) + 3.2 * (red - 0.5)))
     sinus = 0.9 * tissue.noise(4.5) + 0.5 * tissue.noise(2.2) + donor.normal(-0.35, 0.2)

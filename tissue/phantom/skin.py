@@ -4,17 +4,17 @@ import numpy as np
 from numpy.random import Generator
 
 from tissue.phantom.cellular import voronoi
+from tissue.phantom.latents import Latent
 from tissue.phantom.layers import Field, Tissue
 
 
-def skin(tissue: Tissue, donor: Generator, *, anogenital: float) -> None:
+def skin(tissue: Tissue, donor: Generator, *, anogenital: Latent) -> None:
     """Draw epidermis over dermis.
 
-    Anogenital skin is thicker, deeper ridged and more cellular. `anogenital`, from 0 to 1, is the
-    mean of a class; the classes overlap.
+    Anogenital skin is thicker, deeper ridged and more cellular.
     """
     rng = tissue.rng
-    kind = float(np.clip(donor.normal(anogenital, 0.18) + rng.normal(0, 0.06), 0, 1))
+    kind = anogenital.draw(donor, rng)
     thick = donor.uniform(11, 17) + 30 * kind
     ridges, pitch = donor.uniform(2, 8) + 32 * kind, donor.uniform(20, 40)
     horn = donor.uniform(4, 11) * (1.3 - 1.2 * kind)

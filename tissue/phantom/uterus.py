@@ -4,16 +4,14 @@ import numpy as np
 from numpy.random import Generator
 
 from tissue.phantom.cellular import voronoi
+from tissue.phantom.latents import Latent
 from tissue.phantom.layers import Field, Tissue
 
 
-def endometrium(tissue: Tissue, donor: Generator, *, mean_age: float) -> None:
-    """Draw glands in stroma over muscle.
-
-    Age, from 0 to 1, changes everything. The ages of the two classes overlap.
-    """
+def endometrium(tissue: Tissue, donor: Generator, *, ages: Latent) -> None:
+    """Draw glands in stroma over muscle; age, from 0 to 1, changes everything."""
     rng = tissue.rng
-    age = float(np.clip(donor.normal(mean_age, 0.19) + rng.normal(0, 0.08), 0, 1))
+    age = ages.draw(donor, rng)
     tissue.turn_axes(bend=10, grain=70)
     above = rng.uniform(-90, 300) - 170 * age - tissue.v + 20 * tissue.noise(80)  # the muscle
     loose = np.clip(0.75 + (0.5 - 0.25 * age) * tissue.noise(4), 0, 1) * tissue.mask(above)
