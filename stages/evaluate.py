@@ -38,7 +38,7 @@ def run(params: Params, root: Path = Path()) -> None:
     set_up(seed=params.seed, threads=params.threads)
     # These take seconds to import; wrong parameters are reported before.
     from tissue.error_analysis.analysis import analyse, shown_errors, write_predictions
-    from tissue.error_analysis.gradcam import error_heat
+    from tissue.error_analysis.gradcam import explain_errors, views_of
     from tissue.metrics.classification import measure_models, prediction_tables
     from tissue.metrics.intervals import Sampling
     from tissue.training.inference import predict_embedded_splits, predict_splits
@@ -57,8 +57,9 @@ def run(params: Params, root: Path = Path()) -> None:
     sampling = Sampling(params.evaluate.bootstrap, params.seed)
     analysis = analyse(tables, datasets, embed, classes=classes, sampling=sampling)
     shown = shown_errors(analysis.errors, params.evaluate.heat_maps)
-    heat = error_heat(models, shown, datasets["test"], embed, classes=classes)
-    write_predictions(tables, analysis, shown, heat, root / "data/predictions")
+    views = views_of(split, embed, scratch=params.scratch.views)
+    decisions = explain_errors(models, shown, datasets["test"], embed, classes=classes, views=views)
+    write_predictions(tables, analysis, shown, decisions, root / "data/predictions")
     donors = datasets["test"].index["group"]
     sizes = {name: model.count_params() for name, model in models.items()}
     measured = measure_models(tables, donors, classes=classes, parameters=sizes, sampling=sampling)

@@ -46,13 +46,17 @@ def write_errors(
     folder.mkdir(parents=True, exist_ok=True)
     write_table(errors, folder / "errors.csv")
     heat = rng.integers(0, 256, (len(errors), 2, HEAT_SIDE, HEAT_SIDE), dtype=np.uint8)
-    write_table(errors[list(SHOWN_COLUMNS)], folder / "gradcam.csv")
+    branches = {name: rng.normal(size=len(errors)) for name in ("whole", "crops")}
+    shown = errors.assign(**branches)
+    shown.loc[shown["model"] == "scratch", list(branches)] = np.nan
+    write_table(shown[list(SHOWN_COLUMNS)], folder / "gradcam.csv")
     np.save(folder / "gradcam.npy", heat)
     suspects = train.head(3)[["id", "class"]].assign(split="train", quality=[0.01, 0.02, 0.05])
     suspects["suggested"] = suspects["class"].to_numpy()[::-1]
     write_table(suspects[list(SUSPECT_COLUMNS)], folder / "suspects.csv")
     summary: dict[str, Any] = {model: _summary(errors, model, t) for model, t in tested.items()}
     sizes = {"train": len(train), "val": 144, "test": len(next(iter(tested.values())))}
+    summary["measures_alone"] = {"n": 720, "chance": 0.0833, **_interval(0.34)}
     summary["suspects"] = {split: {"images": n, "suspects": 3} for split, n in sizes.items()}
     write_json(summary, root / "metrics/errors.json")
     return errors
@@ -96,11 +100,20 @@ def _summary(errors: pd.DataFrame, model: str, table: pd.DataFrame) -> dict[str,
         "errors": len(mine),
         "accuracy": {level: _interval(accuracy + gain) for level, gain in levels.items()},
         "causes": {
-            cause: {
-                "errors": count, "correct_share": 0.01, **_interval(count / max(len(mine), 1)),
-            }
-            for cause, count in counts.items()
+            cause: _cause(count, count / max(len(mine), 1)) for cause, count in counts.items()
         },
+        "within_systems": {"errors": int(mine["confusable"].sum()), "expected": 0.05}
+        | _interval(float(mine["confusable"].mean()) if len(mine) else 0.0),
+    }
+
+
+def _cause(count: int, share: float) -> dict[str, float]:
+    correct = {f"correct_{key}": value for key, value in _interval(0.01).items()}
+    difference = share - 0.01
+    return {
+        "errors": count, "correct": 3, **_interval(share), **correct,
+        "difference": difference,
+        "difference_low": difference - 0.05, "difference_high": difference + 0.05,
     }  # fmt: skip
 
 

@@ -8,9 +8,17 @@ import pandas as pd
 import pytest
 
 from tests.error_analysis.planted import CLASSES, PLANTED, planted_datasets, predictions
-from tissue.data.index import Dataset
+from tissue.data.index import QUALITY, Dataset
 from tissue.error_analysis.analysis import Analysis, analyse, shown_errors, write_predictions
-from tissue.error_analysis.table import CAUSES, ERROR_COLUMNS, NEIGHBOUR_COLUMNS, NONE_FOUND
+from tissue.error_analysis.gradcam import Decisions
+from tissue.error_analysis.summary import measures_alone, summarise_causes
+from tissue.error_analysis.table import (
+    CAUSES,
+    ERROR_COLUMNS,
+    NEIGHBOUR_COLUMNS,
+    NONE_FOUND,
+    is_more_frequent,
+)
 from tissue.metrics.intervals import Sampling
 
 
@@ -38,8 +46,11 @@ def test_planted_cause_is_named(analysed: Analysed) -> None:
     share = (named["planted"] == named["cause"]).groupby(named["planted"]).mean()
     assert set(share.index) == set(PLANTED)
     assert share.min() >= 0.8
-    pairs = errors[(errors["planted"] == "") & errors["class"].str.startswith("skin")]
-    assert (pairs["cause"] == "confusable_pair").mean() > 0.5
+    # That both are of one organ system is said, but it is no cause: it restates the confusion.
+    pairs = errors[(errors["planted"] == "") & (errors["confusable"] == 1)]
+    assert (pairs["cause"] == NONE_FOUND).mean() > 0.5
+    unexplained = pairs[pairs["cause"] == NONE_FOUND]["sentence"]
+    assert unexplained.str.contains("both belong to one organ system").all()
 
 
 def test_errors_have_the_promised_form(analysed: Analysed, tmp_path: Path) -> None:
@@ -56,8 +67,12 @@ def test_errors_have_the_promised_form(analysed: Analysed, tmp_path: Path) -> No
     assert first["neighbour_classes"] == " ".join(classes)
     shown = shown_errors(errors, 5)
     heat = np.zeros((len(shown), 2, 28, 28), np.uint8)
-    write_predictions(analysed.tables, analysed.analysis, shown, heat, tmp_path / "out")
-    assert pd.read_csv(tmp_path / "out/gradcam.csv").equals(shown[["model", "id"]])
+    branches = np.arange(2 * len(shown), dtype=np.float32).reshape(-1, 2)
+    decisions = Decisions(heat, branches)
+    write_predictions(analysed.tables, analysed.analysis, shown, decisions, tmp_path / "out")
+    written = pd.read_csv(tmp_path / "out/gradcam.csv")
+    assert written[["model", "id"]].equals(shown[["model", "id"]])
+    assert np.array_equal(written[["whole", "crops"]], branches)
     assert pd.read_csv(tmp_path / "out/errors.csv").shape == errors.shape
     assert len(pd.read_csv(tmp_path / "out/a.csv")) == len(analysed.tables["a"])
 
@@ -72,8 +87,74 @@ def test_summary_adds_up(analysed: Analysed) -> None:
         assert all(cause["low"] <= cause["share"] <= cause["high"] for cause in causes)
         levels = summary["accuracy"]
         assert levels["classes"]["share"] < levels["systems"]["share"]
+        within = summary["within_systems"]
+        assert within["errors"] == analysis.errors.query("model == @model")["confusable"].sum()
+        assert 0 < within["expected"] < within["share"]
     counts = analysis.summary["suspects"]
     assert sum(split["suspects"] for split in counts.values()) == len(analysis.suspects)
+
+
+def test_a_cause_counts_only_if_it_is_more_frequent_among_errors(analysed: Analysed) -> None:
+    causes = analysed.analysis.summary["a"]["causes"]
+    # Planted labels are always misclassified, and the defects more often than other images.
+    assert is_more_frequent(causes["suspect_label"])
+    # All donors of the test are new.
+    assert not is_more_frequent(causes["donor_unseen"])
+    errors = analysed.analysis.errors
+    for (model, cause), rows in errors.groupby(["model", "cause"]):
+        said = rows["sentence"].str.contains("not shown to be more frequent")
+        found = analysed.analysis.summary[str(model)]["causes"][str(cause)]
+        assert said.eq(cause != NONE_FOUND and not is_more_frequent(found)).all()
+
+
+def rows_of(wrong: str, correct: str) -> pd.DataFrame:
+    """One donor per image; `b` is blurred, `-` is not."""
+    named = list(wrong + correct)
+    return pd.DataFrame({
+        "class": "colon",
+        "predicted": ["kidney"] * len(wrong) + ["colon"] * len(correct),
+        "group": range(len(named)),
+        "cause": ["blur" if letter == "b" else NONE_FOUND for letter in named],
+        "confusable": 0,
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("wrong", "correct", "expected"),
+    [
+        ("b" * 20 + "-" * 20, "b" * 5 + "-" * 95, True),
+        ("b" * 20 + "-" * 20, "b" * 50 + "-" * 50, False),
+        ("b" * 4 + "-" * 36, "b" * 50 + "-" * 50, False),
+        ("-" * 40, "-" * 100, False),
+    ],
+)
+def test_rate_among_errors_is_held_against_that_among_correct_predictions(
+    wrong: str, correct: str, expected: bool
+) -> None:
+    table = rows_of(wrong, correct)
+    summary = summarise_causes(table, ["colon", "kidney"], sampling=Sampling(400, 1))
+    blur = summary["causes"]["blur"]
+    shares = wrong.count("b") / len(wrong), correct.count("b") / len(correct)
+    assert (blur["share"], blur["correct_share"]) == pytest.approx(shares)
+    assert blur["difference"] == pytest.approx(shares[0] - shares[1])
+    assert blur["difference_low"] <= blur["difference"] <= blur["difference_high"]
+    assert is_more_frequent(blur) == expected
+    assert "within_systems" not in summary
+
+
+def test_what_measures_give_away_is_found_and_chance_where_they_say_nothing() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], 60)
+    quality = {name: np.exp(rng.normal(0, 0.1, 180)) for name in QUALITY}
+    images = pd.DataFrame({"label": labels, "group": np.arange(180) // 4, **quality})
+    nothing = measures_alone(images, ["a", "b", "c"], sampling=Sampling(200, 1))
+    assert nothing["chance"] == pytest.approx(1 / 3)
+    assert nothing["low"] < 1 / 3 < nothing["high"] + 0.05
+    told = measures_alone(
+        images.assign(dab=images["dab"] * (1 + labels)), ["a", "b", "c"], sampling=Sampling(200, 1)
+    )
+    assert told["share"] > 0.9
+    assert told["n"] == 180
 
 
 def test_relabelled_images_lead_the_suspects(analysed: Analysed) -> None:

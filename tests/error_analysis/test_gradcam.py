@@ -1,4 +1,4 @@
-"""Grad-CAM on tiny networks."""
+"""Grad-CAM on tiny networks: places, views, crops and branches."""
 
 from pathlib import Path
 
@@ -9,19 +9,34 @@ import pytest
 
 from tests.pipeline import ROOT
 from tissue.backbones.build import build_backbone
+from tissue.common.augmentation import VIEWS, dihedral, undo_dihedral
+from tissue.common.files import write_json
+from tissue.common.names import MODELS
 from tissue.config.loading import load_params
 from tissue.data.index import Dataset
-from tissue.error_analysis.gradcam import error_heat, heat_maps, own_features, split_at_maps
-from tissue.error_analysis.table import HEAT_SIDE
+from tissue.error_analysis.gradcam import (
+    Views,
+    explain_decisions,
+    explain_errors,
+    views_of,
+)
+from tissue.error_analysis.last_maps import LEAST_SIDE, split_at_maps
+from tissue.error_analysis.places import locate_crops, resize_maps, tile_slices
+from tissue.error_analysis.table import HEAT_SIDE, branch_sentence
 from tissue.training.fine_tuning import unfreeze
 from tissue.training.head import build_head, join_backbone
+from tissue.training.inference import predict_batch
+from tissue.training.scratch import build_scratch
 
 CLASSES = ["dark", "bright"]
+PARAMS = load_params(ROOT / "params.yaml")
+SIDE = 16
+ONE = Views(1, 2)
 
 
-def bright_half_network(pooling: str = "GlobalAveragePooling2D") -> keras.Model:
+def bright_network(pooling: str = "GlobalAveragePooling2D") -> keras.Model:
     """Class 1 where pixels are bright, class 0 where they are dark."""
-    images = keras.Input((16, 16, 3))
+    images = keras.Input((SIDE, SIDE, 3))
     maps = keras.layers.Conv2D(2, 1, activation="relu", name="maps")(images)
     pooled = getattr(keras.layers, pooling)()(maps)
     network = keras.Model(images, keras.layers.Dense(2, activation="softmax")(pooled))
@@ -30,15 +45,108 @@ def bright_half_network(pooling: str = "GlobalAveragePooling2D") -> keras.Model:
     return network
 
 
+def two_scales(crops: int, *, weights: tuple[float, float] = (4.0, 4.0)) -> keras.Model:
+    """The same for whole image and crops; the weights of both branches."""
+    inner = bright_network()
+    backbone = keras.Model(inner.inputs, inner.layers[-2].output, name="backbone")
+    features = np.random.default_rng(0).random((50, 4 if crops else 2)).astype(np.float32)
+    head = build_head(features, PARAMS.pretrained, classes=2, seed=1)
+    spread = np.sqrt(np.asarray(head.get_layer("standardise").variance)).reshape(-1, 1)
+    kernel = np.concatenate([weight * np.eye(2) for weight in weights])[: features.shape[1]]
+    head.get_layer("probabilities").set_weights([kernel * spread, np.array([0.3, 0.0])])
+    return join_backbone(backbone, head, crops=crops)
+
+
+def half_bright(count: int) -> np.ndarray:
+    images = np.zeros((count, SIDE, SIDE, 3), np.uint8)
+    images[:, :, SIDE // 2 :] = 255
+    return images
+
+
 @pytest.mark.parametrize("pooling", ["GlobalAveragePooling2D", "GlobalMaxPooling2D"])
-def test_heat_lies_where_the_class_is(pooling: str) -> None:
-    images = np.zeros((11, 16, 16, 3), np.uint8)
-    images[:, :, 8:] = 255
-    heat = heat_maps(bright_half_network(pooling), images, np.tile([[1, 0]], (11, 1)))
+@pytest.mark.parametrize("views", [1, 8])
+def test_heat_lies_where_the_class_is(pooling: str, views: int) -> None:
+    pairs = np.tile([[1, 0]], (11, 1))
+    network = bright_network(pooling)
+    heat, branches = explain_decisions(network, half_bright(11), None, pairs, views=Views(views, 2))
     assert heat.shape == (11, 2, HEAT_SIDE, HEAT_SIDE)
     assert heat.max() == 255
-    assert heat[:, 0, :, 16:].mean() > 200 > 20 > heat[:, 0, :, :12].mean()
-    assert heat[:, 1, :, :12].mean() > 200 > 20 > heat[:, 1, :, 16:].mean()
+    half = HEAT_SIDE // 2
+    assert heat[:, 0, :, half + 2 :].mean() > 100 > 20 > heat[:, 0, :, : half - 2].mean()
+    assert heat[:, 1, :, : half - 2].mean() > 100 > 20 > heat[:, 1, :, half + 2 :].mean()
+    assert np.isnan(branches).all()
+
+
+@pytest.mark.parametrize("view", range(VIEWS))
+def test_a_view_is_turned_back(view: int) -> None:
+    images = np.random.default_rng(1).integers(0, 256, (2, 5, 5, 3))
+    assert np.array_equal(undo_dihedral(dihedral(images, view), view), images)
+
+
+def test_crops_are_put_in_their_places_and_each_branch_gets_its_share() -> None:
+    # The whole image is bright on the right, the crops at the bottom.
+    images, crops = half_bright(3), np.zeros((3, 4, SIDE, SIDE, 3), np.uint8)
+    crops[:, 2:] = 255
+    pairs = np.tile([[1, 0]], (3, 1))
+    only_crops = two_scales(4, weights=(0.0, 4.0))
+    heat, branches = explain_decisions(only_crops, images, crops, pairs, views=Views(8, 2))
+    half = HEAT_SIDE // 2
+    assert heat[:, 0, half:].min() > 100 > 20 > heat[:, 0, :half].max()
+    assert branches[:, 0] == pytest.approx(0, abs=1e-4)
+    only_whole = two_scales(4, weights=(4.0, 0.0))
+    heat, branches = explain_decisions(only_whole, images, crops, pairs, views=Views(1, 2))
+    assert heat[:, 0, :, half + 2 :].min() > 100 > 20 > heat[:, 0, :, : half - 2].max()
+    assert branches[:, 1] == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.parametrize("count", [0, 3, 4])
+def test_branches_add_up_to_the_log_odds_of_the_averaged_views(count: int) -> None:
+    rng = np.random.default_rng(4)
+    images = rng.integers(0, 256, (3, SIDE, SIDE, 3), dtype=np.uint8)
+    tiles = rng.integers(0, 256, (3, count, SIDE, SIDE, 3), dtype=np.uint8)
+    crops = tiles if count else None
+    network = two_scales(count)
+    pairs = np.array([[0, 1], [1, 0], [1, 0]])
+    _, branches = explain_decisions(network, images, crops, pairs, views=Views(4, 2))
+    each = np.log(predict_batch(network, images, crops, views=4)).mean(axis=1)
+    odds = np.diff(np.take_along_axis(each, pairs[:, ::-1], axis=1)).ravel()
+    head = network.get_layer("head")
+    mean = np.asarray(head.get_layer("standardise").mean).reshape(1, -1)
+    average = np.log(head.predict_on_batch(mean))[0]
+    rest = average[pairs[:, 0]] - average[pairs[:, 1]]
+    assert branches.sum(axis=1) + rest == pytest.approx(odds, abs=1e-3)
+    if not count:
+        assert not branches[:, 1].any()
+
+
+def test_crops_are_found_by_what_they_show() -> None:
+    rng = np.random.default_rng(2)
+    zoom, side = 3, 48
+    large = rng.integers(0, 256, (4, zoom * 8, zoom * 8, 3), dtype=np.uint8)
+    large = np.kron(large, np.ones((side // 8, side // 8, 1), np.uint8)).reshape(
+        4, zoom * side, zoom * side, 3
+    )
+    tiles = large.reshape(4, zoom, side, zoom, side, 3).swapaxes(2, 3).reshape(4, 9, side, side, 3)
+    kept = np.array([[0, 4, 8], [1, 2, 3], [5, 6, 7], [2, 5, 8]])
+    crops = np.stack([tiles[row, places] for row, places in enumerate(kept)])
+    images = large[:, ::zoom, ::zoom]
+    assert np.array_equal(locate_crops(images, crops, zoom=zoom), kept)
+    assert locate_crops(images, tiles, zoom=zoom).tolist() == [list(range(9))] * 4
+
+
+def test_tiles_cover_a_map_once() -> None:
+    for zoom in (2, 3, 5, 16):
+        covered = np.zeros((HEAT_SIDE, HEAT_SIDE), int)
+        for place in range(zoom**2):
+            covered[tile_slices(place, zoom, HEAT_SIDE)] += 1
+        assert (covered == 1).all()
+
+
+def test_a_resized_map_keeps_its_mean() -> None:
+    values = np.random.default_rng(0).normal(size=(7, 7)).astype(np.float32)
+    for shape in ((28, 28), (9, 10), (2, 2)):
+        assert resize_maps(values, shape).shape == shape
+        assert resize_maps(values, shape).mean() == pytest.approx(values.mean(), abs=1e-5)
 
 
 @pytest.mark.parametrize("strides", [(32,), (8, 32)])
@@ -55,6 +163,15 @@ def test_network_split_in_two_is_the_same(strides: tuple[int, ...]) -> None:
     assert not raised[:, :-1280].any()
 
 
+def test_network_from_scratch_is_explained_at_a_fine_layer() -> None:
+    network = build_scratch(PARAMS.scratch, image_size=64, classes=3)
+    images = keras.random.uniform((2, 64, 64, 3), 0, 255, seed=1)
+    to_maps, to_output = split_at_maps(network)
+    maps = to_maps(images)
+    assert maps.shape[1] >= LEAST_SIDE
+    assert np.allclose(to_output(images, maps), network(images, training=False), atol=1e-6)
+
+
 def test_blocks_of_a_network_may_be_networks_themselves() -> None:
     network = build_backbone("convnext_tiny", image_size=64, weights="random")
     images = keras.ops.ones((1, 64, 64, 3))
@@ -64,55 +181,90 @@ def test_blocks_of_a_network_may_be_networks_themselves() -> None:
 
 
 def test_heat_of_both_models_follows_the_rows_of_the_errors(tmp_path: Path) -> None:
-    inner = bright_half_network()
-    image = keras.Input((16, 16, 3))
-    features = keras.Model(inner.inputs, inner.layers[-2].output, name="features")
-    backbone = keras.Model(image, features(keras.layers.Rescaling(1.0)(image)), name="backbone")
-    backbone.trainable = False
-    wide = keras.Input((3,))
-    head = keras.Model(wide, keras.layers.Dense(2, activation="softmax")(wide), name="head")
-    head.set_weights([np.array([[4.0, 0], [0, 4], [0, 0]]), np.zeros(2)])
-    padded = keras.layers.Lambda(lambda x: keras.ops.pad(x, ((0, 0), (0, 1))))(backbone(image))
-    pretrained = keras.Model(image, head(padded))
-    images = np.zeros((2, 16, 16, 3), np.uint8)
-    images[0, :, 8:], images[1, :, :8] = 255, 255
+    scratch, pretrained = bright_network(), two_scales(0)
+    images = half_bright(2)
+    images[1] = images[1, :, ::-1]
     index = pd.DataFrame({"id": ["left dark", "right dark"]})
-    index.to_csv(tmp_path / "test.csv", index=False)
-    np.save(tmp_path / "test.npy", np.ones((2, 1, 3), np.float32))
     errors = pd.DataFrame({
         "model": ["pretrained", "pretrained", "scratch"],
         "id": ["right dark", "left dark", "left dark"],
         "predicted": "bright", "class": "dark",
     })  # fmt: skip
     test = Dataset(images, index)
-    networks = {"scratch": inner, "pretrained": pretrained}
-    heat = error_heat(networks, errors, test, tmp_path, classes=CLASSES)
-    assert heat[0, 0, :, :12].mean() > 200 > 20 > heat[0, 0, :, 16:].mean()
+    networks, views = {"scratch": scratch, "pretrained": pretrained}, dict.fromkeys(MODELS, ONE)
+    heat, branches = explain_errors(networks, errors, test, tmp_path, classes=CLASSES, views=views)
+    half = HEAT_SIDE // 2
+    assert heat[0, 0, :, : half - 2].mean() > 100 > 20 > heat[0, 0, :, half + 2 :].mean()
     for row in (1, 2):
-        assert heat[row, 0, :, 16:].mean() > 200 > 20 > heat[row, 0, :, :12].mean()
-    assert error_heat({"pretrained": head}, errors, test, tmp_path, classes=CLASSES).max() == 0
-    assert error_heat(networks, errors.head(0), test, tmp_path, classes=CLASSES).shape[0] == 0
+        assert heat[row, 0, :, half + 2 :].mean() > 100 > 20 > heat[row, 0, :, : half - 2].mean()
+    assert np.isnan(branches).any(axis=1).tolist() == [False, False, True]
+    none = explain_errors(networks, errors.head(0), test, tmp_path, classes=CLASSES, views=views)
+    assert none.heat.shape[0] == 0
 
 
-def test_heat_of_a_fine_tuned_network_is_that_of_its_own_features(tmp_path: Path) -> None:
+def test_head_on_foreign_features_has_branches_and_no_maps(tmp_path: Path) -> None:
+    network = two_scales(4)
+    rng = np.random.default_rng(3)
+    images = rng.integers(0, 256, (2, SIDE, SIDE, 3), dtype=np.uint8)
+    crops = rng.integers(0, 256, (2, 4, SIDE, SIDE, 3), dtype=np.uint8)
+    backbone, head = network.get_layer("backbone"), network.get_layer("head")
+    whole = backbone.predict_on_batch(images)
+    magnified = backbone.predict_on_batch(crops.reshape(-1, SIDE, SIDE, 3)).reshape(2, 4, -1)
+    features = np.concatenate([whole, magnified.mean(axis=1)], axis=1)[:, None]
+    np.save(tmp_path / "test.npy", features.astype(np.float32))
+    index = pd.DataFrame({"id": ["a", "b"]})
+    index.to_csv(tmp_path / "test.csv", index=False)
+    errors = pd.DataFrame(
+        {"model": "pretrained", "id": ["b", "a"], "predicted": "bright", "class": "dark"}
+    )
+    test, views = Dataset(images, index, crops), {"pretrained": ONE}
+    options = {"classes": CLASSES, "views": views}
+    bare = explain_errors({"pretrained": head}, errors, test, tmp_path, **options)
+    joined = explain_errors({"pretrained": network}, errors, test, tmp_path, **options)
+    assert bare.heat.max() == 0
+    assert bare.branches == pytest.approx(joined.branches, abs=1e-4)
+
+
+def test_heat_of_a_fine_tuned_network_needs_no_cached_features(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
     crops = rng.integers(0, 256, (3, 2, 32, 32, 3), dtype=np.uint8)
     backbone = build_backbone("mobilenet_v2_035", image_size=32, weights="random")
-    settings, width = load_params(ROOT / "params.yaml").pretrained, backbone.output_shape[-1]
-    head = build_head(rng.random((8, 2 * width), np.float32), settings, classes=2, seed=1)
+    width = backbone.output_shape[-1]
+    head = build_head(rng.random((8, 2 * width), np.float32), PARAMS.pretrained, classes=2, seed=1)
     network = join_backbone(backbone, head, crops=2)
     unfreeze(backbone, 10)
-    features = own_features(network, images, crops)
-    expected = network.predict_on_batch([images, crops])
-    assert head.predict_on_batch(features) == pytest.approx(expected, abs=1e-5)
     index = pd.DataFrame({"id": ["a", "b", "c"]})
     errors = pd.DataFrame(
         {"model": "pretrained", "id": ["c", "a"], "predicted": "bright", "class": "dark"}
     )
-    # The cached features are not read.
     test, nowhere = Dataset(images, index, crops), tmp_path / "nowhere"
-    heat = error_heat({"pretrained": network}, errors, test, nowhere, classes=CLASSES)
+    found = explain_errors(
+        {"pretrained": network}, errors, test, nowhere, classes=CLASSES, views={"pretrained": ONE}
+    )
     rows = np.array([2, 0])
-    expected_heat = heat_maps(network, images[rows], np.array([[1, 0], [1, 0]]), features[rows])
-    assert np.array_equal(heat, expected_heat)
+    pairs = np.array([[1, 0], [1, 0]])
+    expected = explain_decisions(network, images[rows], crops[rows], pairs, views=ONE)
+    assert np.array_equal(found.heat, expected.heat)
+
+
+def test_views_are_those_that_were_averaged(tmp_path: Path) -> None:
+    write_json({"split.crops": {"count": 4, "zoom": 3}}, tmp_path / "images.json")
+    write_json({"views": 5}, tmp_path / "network.json")
+    views = views_of(tmp_path, tmp_path, scratch=2)
+    assert views == {"scratch": Views(2, 3), "pretrained": Views(5, 3)}
+
+
+@pytest.mark.parametrize(
+    ("whole", "crops", "expected"),
+    [
+        (np.log(1.8), np.log(6), "The crops favour a over b 6.0 to 1, the whole image favours a "
+         "over b 1.8 to 1."),
+        (np.log(3.1), -np.log(2), "The whole image favours a over b 3.1 to 1, the crops favour b "
+         "over a 2.0 to 1."),
+        (9.0, 0.0, "The whole image favours a over b over 1,000 to 1."),
+        (np.nan, np.nan, ""),
+    ],
+)  # fmt: skip
+def test_branches_in_words(whole: float, crops: float, expected: str) -> None:
+    assert branch_sentence(whole, crops, "a", "b") == expected

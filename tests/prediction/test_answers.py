@@ -74,5 +74,7 @@ class TestFigures:
 
     def test_a_name_is_drawn_as_it_is_written(self, tmp_path: Path) -> None:
         path = tmp_path / "core$1_$2.png"
-        heat._draw(np.zeros((8, 8, 3), np.uint8), np.zeros((1, 28, 28), np.uint8), ["colon"], path)
+        heat._draw(
+            np.zeros((8, 8, 3), np.uint8), np.zeros((1, 28, 28), np.uint8), ["colon"], "$1", path
+        )
         assert path.read_bytes().startswith(b"\x89PNG")

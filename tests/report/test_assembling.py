@@ -13,6 +13,7 @@ from tests.pipeline import ROOT
 from tests.report_examples import PAIRS, make_results, run_report
 from tissue.common.names import MODEL_NAMES, MODELS
 from tissue.report.assembling import render
+from tissue.report.formatting import percentage_points
 from tissue.report.map import library, map_item
 from tissue.report.reading import PICTURES, Inputs
 from tissue.report.sentences import confused_pairs, verdict_sentences
@@ -150,12 +151,14 @@ def test_confusion_numbers_add_up(inputs: Inputs, page: ParsedPage) -> None:
 
 
 def test_errors_are_counted_by_cause(inputs: Inputs, page: ParsedPage) -> None:
-    rows = {row[0]: row[1:] for row in page.table("What explains the errors")}
+    rows = {row[0]: row[1:] for row in page.table("The cause named for each error")}
     blurred = inputs.errors[inputs.errors["cause"] == "blur"]["model"].value_counts()
-    assert [rows["blur"][0], rows["blur"][3]] == [str(blurred[model]) for model in MODELS]
+    assert [rows["blur"][0], rows["blur"][4]] == [str(blurred[model]) for model in MODELS]
     counted = sum(int(row[0]) for row in list(rows.values())[1:])
     assert counted == (inputs.errors["model"] == "scratch").sum()
-    assert rows["confusable pair"][2] == "n/a"
+    blur = inputs.metrics["errors"]["scratch"]["causes"]["blur"]
+    assert rows["blur"][2] == "1.0% (0.0% to 6.0%)"
+    assert rows["blur"][3].startswith(f"{percentage_points(blur['difference'])} (")
     assert page.table("Most confident errors")[1][0] in set(inputs.errors["id"])
     assert page.table("Labels to check")[1][0] == inputs.suspects["id"].iloc[0]
 

@@ -11,10 +11,14 @@ from tissue.common.names import donor_status
 from tissue.report.formatting import percentage_points
 from tissue.report.reading import Inputs
 from tissue.report.sentences import (
+    cause_sentences,
+    ceiling_sentence,
     confusion_sentence,
     coverage_sentence,
     groups_sentence,
+    measures_sentence,
     overlap_verdict,
+    shared_sentence,
     verdict_sentences,
 )
 
@@ -122,3 +126,49 @@ def test_what_is_gained_by_leaving_images_to_a_human(inputs: Inputs) -> None:
     assert sentence.startswith("If the pretrained net answers only the 80.0% of test images")
     assert f"its error rate is {kept['error']:.1%} instead of" in sentence
     assert sentence.endswith(f"{curve.iloc[-1]['error']:.1%}.")
+
+
+def test_causes_are_called_what_their_rates_show(inputs: Inputs) -> None:
+    causes = inputs.metrics["errors"]["scratch"]["causes"]
+    for cause in causes.values():
+        cause["difference_low"] = -0.01
+    assert cause_sentences(inputs)[0].startswith(
+        "Of the CNN from scratch, no cause is more frequent among errors than among correct "
+        "predictions. "
+    )
+    causes["blur"]["difference_low"] = 0.01
+    said = cause_sentences(inputs)[0]
+    assert said.startswith(
+        "Of the CNN from scratch, blur is more frequent among errors than among correct "
+        "predictions; little tissue, extreme stain, "
+    )
+    assert " and donor not in training are not shown to be. " in said
+    assert "evenly spread errors would have 5.0%: that says which classes are confused" in said
+    del inputs.metrics["errors"]["scratch"]["within_systems"]
+    assert cause_sentences(inputs)[0].endswith("are not shown to be.")
+
+
+def test_measures_alone_are_held_against_chance(inputs: Inputs) -> None:
+    said = measures_sentence(inputs)
+    assert "the class of 34.0% (95% interval 29.0% to 39.0%) of the 720 training" in said
+    assert said.endswith("chance is 8.3%.")
+
+
+def test_shared_slides_and_antibodies_are_counted(inputs: Inputs) -> None:
+    for name, table in inputs.index.items():
+        table["slide"] = [f"{name} {row % 4}" for row in range(len(table))]
+        table["antibody"] = ""
+    inputs.index["train"].loc[0, "slide"] = "test 1"
+    assert shared_sentence(inputs).startswith(
+        "1 of the 4 slides of the test set also occur in training or validation, with 25.0% of its "
+        "images. What is shared"
+    )
+    inputs.index["test"]["slide"] = ""
+    assert shared_sentence(inputs) == ""
+
+
+def test_the_phantom_has_a_ceiling(inputs: Inputs) -> None:
+    said = ceiling_sentence(inputs)
+    assert "would be right in 92.2% of these images on average (endometrium_1 and" in said
+    assert "skin_1 and skin_2 87.7%; the other classes 100%" in said
+    assert "about 28 errors in 360 images" in said

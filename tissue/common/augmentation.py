@@ -21,6 +21,12 @@ def dihedral(images: NDArray[Value], view: int) -> NDArray[Value]:
     return turned[..., ::-1, :] if view >= 4 else turned
 
 
+def undo_dihedral(images: NDArray[Value], view: int) -> NDArray[Value]:
+    """Turn view 0 to 7 of images, or of maps of them, (..., S, S, C) back; see `dihedral`."""
+    turned = images[..., ::-1, :] if view >= 4 else images
+    return np.rot90(turned, -(view % 4), axes=(-3, -2))
+
+
 def augment(
     images: NDArray[np.uint8],
     rng: np.random.Generator,

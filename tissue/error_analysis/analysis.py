@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from tissue.common.files import atomic_write, write_table
+from tissue.common.names import SYSTEMS, is_atlas
 from tissue.data.index import QUALITY, Dataset
 from tissue.error_analysis.causes import (
     MOST,
@@ -20,17 +21,22 @@ from tissue.error_analysis.causes import (
     name_cause,
 )
 from tissue.error_analysis.space import SMALLEST, fit_space, nearest_images
-from tissue.error_analysis.summary import summarise_causes
+from tissue.error_analysis.summary import measures_alone, summarise_causes
 from tissue.error_analysis.suspects import cross_validate, suspect_labels
 from tissue.error_analysis.table import (
     CAUSES,
     ERROR_COLUMNS,
     NEIGHBOUR_COLUMNS,
+    NO_MORE_FREQUENT,
     SHOWN_COLUMNS,
     error_sentence,
+    is_more_frequent,
 )
 from tissue.metrics.intervals import Sampling
 from tissue.metrics.projection import Points
+
+if TYPE_CHECKING:
+    from tissue.error_analysis.gradcam import Decisions
 
 COLUMNS = ["id", "class", "label", "group", *QUALITY]
 
@@ -76,7 +82,11 @@ def analyse(
         summary[model] = summarise_causes(tested, classes, sampling=sampling)
         wrong = tested[tested["class"] != tested["predicted"]]
         near = nearest_images(points[wrong.index], points[train.index], train)
-        errors.append(describe(wrong.assign(model=model), near, train))
+        causes = summary[model]["causes"]
+        unfounded = [cause for cause in CAUSES if not is_more_frequent(causes[cause])]
+        errors.append(describe(wrong.assign(model=model), near, train, unfounded=unfounded))
+    fitted = images[images["split"] != "test"]
+    summary["measures_alone"] = measures_alone(fitted, classes, sampling=sampling)
     summary["suspects"] = {
         name: {"images": len(table), "suspects": int((suspects["split"] == name).sum())}
         for name, table in zip(datasets, tables, strict=True)
@@ -117,7 +127,7 @@ def explain(
     table = images.assign(predicted=answers["predicted"], confidence=answers["confidence"])
     probabilities = answers[[f"p_{name}" for name in classes]].to_numpy()
     measured = measure_images(table, quality, classes)
-    evidence = find_evidence(table, measured, classes).to_dict("records")
+    evidence = find_evidence(table, measured).to_dict("records")
     causes = [name_cause(row) for row in evidence]
     strengths = [
         min(row.get(cause, 0.0), MOST) for row, cause in zip(evidence, causes, strict=True)
@@ -131,12 +141,20 @@ def explain(
         stain_side=np.where(measured["darker"], "darker", "paler"),
         distance=table["score"],
         label_suspicion=measured["suspect_label"],
-        confusable=measured["confusable_pair"].astype("Int64"),
+        confusable=_same_system(table, classes),
         donor_unseen=table["unseen"].astype(int),
         typical_tissue=np.exp(quality.medians[table["label"], 0]) - SMALLEST,
         correct=len(correct),
         exceeding=_count_exceeding(measured, correct, np.array(causes)),
     )
+
+
+def _same_system(table: pd.DataFrame, classes: Sequence[str]) -> pd.Series:
+    """Return 1 where true and predicted class are two of one organ system, missing if unknown."""
+    if not is_atlas(classes):
+        return pd.Series(pd.NA, table.index, "Int64")
+    same = table["class"].map(SYSTEMS) == table["predicted"].map(SYSTEMS)
+    return (same & (table["class"] != table["predicted"])).astype("Int64")
 
 
 def _count_exceeding(
@@ -151,13 +169,21 @@ def _count_exceeding(
     return counts
 
 
-def describe(wrong: pd.DataFrame, near: pd.DataFrame, train: pd.DataFrame) -> pd.DataFrame:
-    """Return the errors with their nearest training images, and a sentence on each."""
+def describe(
+    wrong: pd.DataFrame, near: pd.DataFrame, train: pd.DataFrame, *, unfounded: Sequence[str]
+) -> pd.DataFrame:
+    """Return the errors with their nearest training images, and a sentence on each.
+
+    `unfounded` are causes that are no more frequent among errors, which the sentence then says.
+    """
     rows = pd.concat([wrong.reset_index(drop=True), near], axis=1)
     classes = train.set_index("id")["class"]
     agreeing = [near[column].map(classes) == rows["class"] for column in NEIGHBOUR_COLUMNS]
     rows["agreeing"] = np.sum(agreeing, axis=0)
-    rows["sentence"] = [error_sentence(row) for row in rows.to_dict("records")]
+    rows["sentence"] = [
+        error_sentence(row) + (NO_MORE_FREQUENT if row["cause"] in unfounded else "")
+        for row in rows.to_dict("records")
+    ]
     return rows
 
 
@@ -177,7 +203,7 @@ def write_predictions(
     tables: Mapping[str, pd.DataFrame],
     analysis: Analysis,
     shown: pd.DataFrame,
-    heat: NDArray[np.uint8],
+    decisions: "Decisions",
     folder: Path,
 ) -> None:
     """Write the folder of predictions and what explains them.
@@ -186,7 +212,7 @@ def write_predictions(
         tables: by model, as from `prediction_tables`.
         analysis: of the tables.
         shown: the errors with a heat map.
-        heat: their heat maps, uint8 (E, 2, 28, 28).
+        decisions: their heat maps and branches.
         folder: replaced by the new one.
     """
     with atomic_write(folder) as partial:
@@ -195,5 +221,7 @@ def write_predictions(
             write_table(table, partial / f"{name}.csv")
         write_table(analysis.errors, partial / "errors.csv")
         write_table(analysis.suspects, partial / "suspects.csv")
-        write_table(shown[list(SHOWN_COLUMNS)], partial / "gradcam.csv")
-        np.save(partial / "gradcam.npy", heat)
+        branches = dict(zip(("whole", "crops"), decisions.branches.T, strict=True))
+        table = shown.assign(**branches)[list(SHOWN_COLUMNS)]
+        write_table(table, partial / "gradcam.csv")
+        np.save(partial / "gradcam.npy", decisions.heat)

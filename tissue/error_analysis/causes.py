@@ -13,7 +13,6 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.covariance import LedoitWolf
 
-from tissue.common.names import SYSTEMS, is_atlas
 from tissue.data.index import QUALITY
 from tissue.error_analysis.space import log_quality
 from tissue.error_analysis.table import CAUSES, NONE_FOUND
@@ -99,25 +98,16 @@ def measure_images(images: pd.DataFrame, quality: Quality, classes: Sequence[str
     measured["darker"] = stains.sum(axis=1) > 0
     measured["unlike_training"] = np.log(images["score"])
     measured["suspect_label"] = 1 - images["label_probability"]
-    measured["confusable_pair"] = np.nan
-    if is_atlas(classes):
-        same = images["class"].map(SYSTEMS) == images["predicted"].map(SYSTEMS)
-        measured["confusable_pair"] = (same & (images["class"] != images["predicted"])).astype(
-            float
-        )
     measured["donor_unseen"] = images["unseen"].astype(float)
     return measured
 
 
-def find_evidence(
-    images: pd.DataFrame, measured: pd.DataFrame, classes: Sequence[str]
-) -> pd.DataFrame:
+def find_evidence(images: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
     """Return the evidence for each cause, one row per image and one column per cause.
 
     Tissue, blur, stain and distance are compared with correct predictions, an unseen donor with
     those of the test. For a label on the list of suspects, evidence is its probability, since
-    errors doubt their label more than any correct prediction does. For a pair, it is the
-    probability that a random class belongs to the same organ system.
+    errors doubt their label more than any correct prediction does.
     """
     correct = (images["class"] == images["predicted"]).to_numpy()
     evidence = pd.DataFrame(0.0, index=images.index, columns=list(CAUSES))
@@ -129,11 +119,6 @@ def find_evidence(
     evidence["unlike_training"] = np.minimum(evidence["unlike_training"], limit)
     doubt = -np.log10(np.maximum(1 - measured["suspect_label"], 10**-MOST))
     evidence["suspect_label"] = doubt * images["suspect"]
-    if is_atlas(classes):
-        systems = pd.Series([SYSTEMS[name] for name in classes])
-        partners = images["class"].map(SYSTEMS).map(systems.value_counts()) - 1
-        chance = np.maximum(partners, 1) / max(len(classes) - 1, 1)
-        evidence["confusable_pair"] = -np.log10(chance) * measured["confusable_pair"]
     # Donors of validation are never in training, so they do not show how common that is.
     tested = correct & (images["split"] == "test").to_numpy()
     if tested.any():
@@ -148,8 +133,8 @@ def name_cause(evidence: Mapping[str, float]) -> str:
     A defect of the image also makes it unlike training, and both make its label improbable. So a
     suspect label is named only if the image is not unlike training and the label outweighs little
     tissue and blur. A stain that is extreme for its class in an image that is like training is
-    usual in another class, so it does not have to be outweighed. A confusable pair or an unseen
-    donor is named only if there is nothing else.
+    usual in another class, so it does not have to be outweighed. An unseen donor is named only if
+    there is nothing else.
     """
     doubt, far = evidence["suspect_label"], evidence["unlike_training"] >= STANDS_OUT
     if doubt > max(0.0, evidence["little_tissue"], evidence["blur"]) and not far:
@@ -159,6 +144,4 @@ def name_cause(evidence: Mapping[str, float]) -> str:
         return strongest
     if doubt > 0:
         return "suspect_label"
-    if evidence["confusable_pair"] > 0:
-        return "confusable_pair"
     return "donor_unseen" if evidence["donor_unseen"] >= STANDS_OUT else NONE_FOUND

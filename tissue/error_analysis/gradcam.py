@@ -1,12 +1,17 @@
-"""Where a network looked: Grad-CAM for two classes of each image.
+"""Why one class rather than another: Grad-CAM of the log odds of two classes, over all views.
 
-Selvaraju et al. 2017, arXiv 1610.02391: the sum of the maps of the last convolution, each weighted
-by the mean gradient of a class's score; only what raises the score is kept.
+A model averages its dihedral views, and the pretrained one also sees crops. So each view and each
+crop is explained, turned back and put in its place. A place of a map counts by the activations
+there times their gradients (HiResCAM, Draelos and Carin 2020, arXiv 2011.08891). Where the maps are
+averaged and a linear layer follows, this is Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391), and
+the places add up to the log odds exactly.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -14,30 +19,61 @@ import pandas as pd
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from tissue.backbones.embedding import embed_batch
-from tissue.data.features import read_features
-from tissue.data.index import Dataset, locate_rows
+from tissue.common.augmentation import dihedral, undo_dihedral
+from tissue.data.features import NETWORK_FILE, read_features
+from tissue.data.index import PREPARATION_FILE, Dataset, locate_rows
 from tissue.data.shards import RowSelection
+from tissue.error_analysis.last_maps import Parts, split_at_maps
+from tissue.error_analysis.places import locate_crops, resize_maps, tile_slices
 from tissue.error_analysis.table import HEAT_SIDE
-from tissue.training.inference import is_fine_tuned
 
 BATCH = 8  # another batch size changes the last bits
+LEAST = 1e-30  # probability whose logarithm is finite
 Heat = NDArray[np.uint8]
+Maps = NDArray[np.float32]
 Images = NDArray[np.uint8] | RowSelection
 
 
-def error_heat(
+class Decisions(NamedTuple):
+    """What speaks for the first of two classes, and for the second.
+
+    `heat` is uint8 (N, 2, 28, 28): the places that favour the first class, and those that favour
+    the second, both from 0 to 255 on one scale. `branches` are float32 (N, 2), the log odds that
+    the whole image and the crops add to those of the average training image; both are nan for a
+    network without branches.
+    """
+
+    heat: Heat
+    branches: NDArray[np.float32]
+
+
+class Views(NamedTuple):
+    """How a model looks at an image: the number of dihedral views, and the zoom of the crops."""
+
+    number: int
+    zoom: int
+
+
+def views_of(split: Path, embed: Path, *, scratch: int) -> dict[str, Views]:
+    """Return how each model looks at the images of these folders; `scratch` is its count."""
+    zoom = json.loads((split / PREPARATION_FILE).read_text())["split.crops"]["zoom"]
+    count = json.loads((embed / NETWORK_FILE).read_text())["views"]
+    return {"scratch": Views(scratch, zoom), "pretrained": Views(count, zoom)}
+
+
+def explain_errors(
     networks: Mapping[str, keras.Model],
     errors: pd.DataFrame,
     test: Dataset,
     embed: Path,
     *,
     classes: Sequence[str],
-) -> Heat:
-    """Return heat uint8 (E, 2, 28, 28) for the predicted and the true class of each error.
+    views: Mapping[str, Views],
+) -> Decisions:
+    """Explain each error: the predicted class against the true one.
 
     A network without a backbone inside, whose features come from elsewhere, has no maps: its heat
-    is 0 everywhere.
+    is 0 everywhere, and its branches are those of the cached features.
 
     Args:
         networks: `scratch` and `pretrained`.
@@ -45,123 +81,151 @@ def error_heat(
         test: the test set.
         embed: the folder that `embed` wrote.
         classes: all class names.
+        views: of each network.
     """
     columns = [pd.Index(classes).get_indexer(errors[name]) for name in ("predicted", "class")]
-    labels = np.column_stack(columns)
-    heat = np.zeros((len(errors), 2, HEAT_SIDE, HEAT_SIDE), np.uint8)
+    pairs, found = np.column_stack(columns), _nothing(len(errors))
     for model, network in networks.items():
         mine = np.flatnonzero(errors["model"] == model)
-        if network.name == "head" or not len(mine):
+        if not len(mine):
             continue
         ids = errors["id"].iloc[mine]
+        if network.name == "head":
+            features = np.stack([each.mean(axis=0) for each in read_features(ids, "test", embed)])
+            width = features.shape[1] // (1 if test.crops is None else 2)
+            found.branches[mine] = _branches(network, features, pairs[mine], width)
+            continue
         rows = locate_rows(ids, test.index, what="data/split/test")
-        images, features = RowSelection(test.images, rows), None
-        if model == "pretrained" and is_fine_tuned(network):
-            crops = None if test.crops is None else RowSelection(test.crops, rows)
-            features = own_features(network, images, crops)
-        elif model == "pretrained":
-            # The first view is the image as it is.
-            features = np.stack([views[0] for views in read_features(ids, "test", embed)])
-        heat[mine] = heat_maps(network, images, labels[mine], features)
-    return heat
+        crops = None if test.crops is None else RowSelection(test.crops, rows)
+        images = RowSelection(test.images, rows)
+        explained = explain_decisions(network, images, crops, pairs[mine], views=views[model])
+        found.heat[mine], found.branches[mine] = explained
+    return found
 
 
-def own_features(network: keras.Model, images: Images, crops: Images | None) -> NDArray[np.float32]:
-    """Return the features float32 (N, D') of a fine-tuned network, whose cached ones are others.
-
-    Images are uint8 (N, S, S, 3), crops uint8 (N, C, S, S, 3) or None.
-    """
-    features = []
-    for first in range(0, len(images), BATCH):
-        rows = slice(first, first + BATCH)
-        magnified = None if crops is None else np.asarray(crops[rows])
-        backbone = network.get_layer("backbone")
-        features.append(embed_batch(backbone, np.asarray(images[rows]), magnified, views=1)[:, 0])
-    return np.concatenate(features)
+def _nothing(count: int) -> Decisions:
+    heat = np.zeros((count, 2, HEAT_SIDE, HEAT_SIDE), np.uint8)
+    return Decisions(heat, np.full((count, 2), np.nan, np.float32))
 
 
-def heat_maps(
+def explain_decisions(
     network: keras.Model,
     images: Images,
-    labels: NDArray[np.int64],
-    features: NDArray[np.float32] | None = None,
-) -> Heat:
-    """Return heat uint8 (N, K, 28, 28), each map from 0 to 255 or 0 everywhere.
+    crops: Images | None,
+    pairs: NDArray[np.int64],
+    *,
+    views: Views,
+) -> Decisions:
+    """Explain why a network prefers one class to another.
 
-    Images are uint8 (N, S, S, 3), labels int (N, K). With features (N, D'), the layers `backbone`
-    and `head` of the network are used: the features of whole images, which come first, follow the
-    maps, and the others, of crops, stay constant.
+    Images are uint8 (N, S, S, 3), crops uint8 (N, C, S, S, 3) or None, and pairs int (N, 2) the two
+    classes.
     """
-    heat = np.zeros((*labels.shape, HEAT_SIDE, HEAT_SIDE), np.uint8)
-    body = network if features is None else network.get_layer("backbone")
-    to_maps, to_output = split_at_maps(body)
+    found = _nothing(len(pairs))
+    has_backbone = any(layer.name == "backbone" for layer in network.layers)
+    parts = split_at_maps(network.get_layer("backbone") if has_backbone else network)
     for first in range(0, len(images), BATCH):
         rows = slice(first, first + BATCH)
-        batch = tf.constant(np.asarray(images[rows]), tf.float32)
-        maps = to_maps(batch)
-        # The tape records only what follows the maps: no gradient is needed before.
-        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
-            tape.watch(maps)
-            output = to_output(batch, maps)
-            if features is not None:
-                joined = tf.concat([output, features[rows, output.shape[-1] :]], axis=1)
-                output = network.get_layer("head")(joined, training=False)
-            # Log probabilities minus their mean are the centred scores before softmax. Unlike
-            # probabilities, they do not saturate where the network is confident.
-            logs = tf.math.log(output + 1e-30)
-            scores = logs - tf.reduce_mean(logs, axis=1, keepdims=True)
-            chosen = [tf.gather(scores, k, axis=1, batch_dims=1) for k in labels[rows].T]
-        for k, score in enumerate(chosen):
-            heat[rows, k] = _heat(maps, tape.gradient(score, maps))
-    return heat
+        whole, labels = np.asarray(images[rows]), pairs[rows]
+        if has_backbone:
+            magnified = None if crops is None else np.asarray(crops[rows])
+            head = network.get_layer("head")
+            canvas, found.branches[rows] = _both_scales(
+                parts, head, whole, magnified, labels, views=views
+            )
+        else:
+            score = partial(_log_odds, pairs=labels)
+            canvas = _over_views(parts, whole, score, count=views.number)
+        peak = np.abs(canvas).max(axis=(1, 2), keepdims=True)
+        signed = 255 * canvas / np.where(peak > 0, peak, 1)
+        for side, sign in enumerate((1, -1)):
+            found.heat[rows, side] = np.rint(np.maximum(sign * signed, 0)).astype(np.uint8)
+    return found
 
 
-def _heat(maps: Any, gradients: Any) -> Heat:
-    weights = tf.reduce_mean(gradients, axis=(1, 2), keepdims=True)
-    cam = tf.nn.relu(tf.reduce_sum(weights * maps, axis=-1, keepdims=True))
-    cam = tf.image.resize(cam, (HEAT_SIDE, HEAT_SIDE))[..., 0].numpy()
-    highest = cam.max(axis=(1, 2), keepdims=True)
-    return np.rint(255 * cam / np.where(highest > 0, highest, 1)).astype(np.uint8)
+def _both_scales(
+    parts: Parts,
+    head: keras.Model,
+    images: NDArray[np.uint8],
+    crops: NDArray[np.uint8] | None,
+    pairs: NDArray[np.int64],
+    *,
+    views: Views,
+) -> tuple[Maps, Maps]:
+    """Return maps (N, 28, 28) whose means are the log odds, and those of both branches (N, 2)."""
+    weights, mean, average = _linear(head, pairs)
+    width = weights.shape[1] // (1 if crops is None else 2)
+    whole, magnified = weights[:, :width], weights[:, width:]
+    canvas = _over_views(parts, images, _weighted(whole), count=views.number)
+    canvas -= (whole @ mean[:width])[:, None, None]
+    branches = [canvas.mean(axis=(1, 2)), np.zeros(len(images), np.float32)]
+    if crops is not None:
+        count, places = crops.shape[1], locate_crops(images, crops, zoom=views.zoom)
+        for crop in range(count):
+            maps = _maps(parts, crops[:, crop], _weighted(magnified))
+            maps -= (magnified @ mean[width:])[:, None, None]
+            branches[1] += maps.mean(axis=(1, 2)) / count
+            for row, place in enumerate(places[:, crop]):
+                tile = tile_slices(int(place), views.zoom, HEAT_SIDE)
+                shape = canvas[row][tile].shape
+                # The crops of an image together count as its tiles would.
+                canvas[row][tile] += resize_maps(maps[row], shape) * views.zoom**2 / count
+    return canvas + average[:, None, None], np.stack(branches, axis=1)
 
 
-def split_at_maps(network: keras.Model) -> tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]:
-    """Return two functions: from images to the last maps (N, h, w, C), and on to the output.
+def _branches(
+    head: keras.Model, features: NDArray[np.float32], pairs: NDArray[np.int64], width: int
+) -> Maps:
+    """Return the log odds (N, 2) of both branches from features (N, D), the first of `width`."""
+    weights, mean, _ = _linear(head, pairs)
+    parts = weights * (features - mean)
+    return np.stack([parts[:, :width].sum(axis=1), parts[:, width:].sum(axis=1)], axis=1)
 
-    The second takes images and maps, since features of several strides bypass the last maps.
 
-    The last maps are the input of the last global pooling. If a network has none, but is a chain of
-    layers around another network, as a backbone with its preprocessing is, they are those of the
-    inner network.
+def _linear(head: keras.Model, pairs: NDArray[np.int64]) -> tuple[Maps, Maps, Maps]:
+    """Return the gradient (N, D) of the log odds, the mean features (D,) and the odds there (N,).
 
-    Raises:
-        ValueError: if nothing is pooled globally.
+    The log odds are linear in the features, so the gradient is the same everywhere.
     """
-    kinds = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
-    pooled = [layer for layer in network.layers if isinstance(layer, kinds)]
-    if pooled:
-        maps = pooled[-1].input
-        first = keras.Model(network.inputs, maps)
-        second = keras.Model([*network.inputs, maps], network.outputs[0])
-        return (
-            lambda images: first(images, training=False),
-            lambda images, maps: second([images, maps], training=False),
-        )
-    inner = [layer for layer in network.layers if isinstance(layer, keras.Model)]
-    if not inner:
-        raise ValueError(
-            f"Grad-CAM: expected a network with global pooling. Received: {network.name}, whose "
-            f"last layer is {network.layers[-1].name}."
-        )
-    position = network.layers.index(inner[-1])
-    before, after = network.layers[1:position], network.layers[position + 1 :]
-    to_maps, to_output = split_at_maps(inner[-1])
-    return (
-        lambda images: to_maps(_chain(before, images)),
-        lambda images, maps: _chain(after, to_output(_chain(before, images), maps)),
-    )
+    mean = np.asarray(head.get_layer("standardise").mean).reshape(-1)
+    features = tf.repeat(tf.constant(mean[None], tf.float32), len(pairs), axis=0)
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(features)
+        odds = _log_odds(head(features, training=False), pairs)
+    return tape.gradient(odds, features).numpy(), mean, odds.numpy()
 
 
-def _chain(layers: list[Any], values: Any) -> Any:
-    for layer in layers:
-        values = layer(values, training=False)
-    return values
+def _log_odds(probabilities: Any, pairs: NDArray[np.int64]) -> Any:
+    logs = tf.math.log(probabilities + LEAST)
+    first, second = (tf.gather(logs, labels, axis=1, batch_dims=1) for labels in pairs.T)
+    return first - second
+
+
+def _weighted(weights: Maps) -> Callable[[Any], Any]:
+    return lambda features: tf.reduce_sum(features * weights, axis=1)
+
+
+def _over_views(
+    parts: Parts, images: NDArray[np.uint8], score: Callable[[Any], Any], *, count: int
+) -> Maps:
+    """Return the mean map (N, 28, 28) of `count` views, each turned back."""
+    total = np.zeros((len(images), HEAT_SIDE, HEAT_SIDE), np.float32)
+    for view in range(count):
+        maps = undo_dihedral(_maps(parts, dihedral(images, view), score)[..., None], view)
+        total += np.stack([resize_maps(each[..., 0], total.shape[1:]) for each in maps])
+    return total / np.float32(count)
+
+
+def _maps(parts: Parts, images: NDArray[np.uint8], score: Callable[[Any], Any]) -> Maps:
+    """Return maps (N, h, w) of what each place adds to a score; their means are the scores."""
+    to_maps, to_output = parts
+    batch = tf.constant(np.ascontiguousarray(images), tf.float32)
+    maps = to_maps(batch)
+    # The tape records only what follows the maps: no gradient is needed before.
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(maps)
+        scores = score(to_output(batch, maps))
+    places = tf.reduce_sum(maps * tape.gradient(scores, maps), axis=-1).numpy()
+    places *= places[0].size
+    # What the places do not account for, as of a bias, is spread evenly.
+    return places + (scores.numpy() - places.mean(axis=(1, 2)))[:, None, None]

@@ -1,6 +1,10 @@
 """The form of the results of the error analysis: columns, causes, units and sentences."""
 
+from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
+import pandas as pd
 
 NEIGHBOURS = 5
 HEAT_SIDE = 28  # of the square Grad-CAM maps, in cells
@@ -13,10 +17,15 @@ CAUSES = (
     "extreme_stain",
     "unlike_training",
     "suspect_label",
-    "confusable_pair",
     "donor_unseen",
 )
 NONE_FOUND = "none_found"
+# Ends the sentence on an error whose cause does not tell errors from correct predictions.
+NO_MORE_FREQUENT = (
+    " But over all test images this is not shown to be more frequent among errors than among "
+    "correct predictions."
+)
+MOST_ODDS = 1000  # odds above are not told apart in words
 
 NEIGHBOUR_COLUMNS = tuple(f"neighbour_{rank}" for rank in range(1, NEIGHBOURS + 1))
 # One row per misclassified test image and model, sorted by model, class, id.
@@ -27,7 +36,41 @@ ERROR_COLUMNS = (
 )  # fmt: skip
 # One row per image with a suspect label, most suspect first.
 SUSPECT_COLUMNS = ("id", "split", "class", "suggested", "quality")
-SHOWN_COLUMNS = ("model", "id")  # of gradcam.csv: row i has map i of gradcam.npy
+# Of gradcam.csv: row i has map i of gradcam.npy. The log odds of the predicted against the true
+# class that the whole image and the crops add to those of the average training image.
+SHOWN_COLUMNS = ("model", "id", "whole", "crops")
+
+
+def branch_sentence(whole: float, crops: float, first: str, second: str) -> str:
+    """Return which of two classes the whole image favours, and which the crops, as odds.
+
+    Empty for a network without branches.
+
+    Args:
+        whole: log odds of the first against the second class that the whole image adds to those of
+            the average training image.
+        crops: those of the crops; 0 if there are none.
+        first: name of the class that was preferred.
+        second: name of the other class.
+    """
+    if np.isnan(whole):
+        return ""
+    named = [("the whole image", "s", whole)] + ([("the crops", "", crops)] if crops else [])
+    named.sort(key=lambda branch: -branch[2])
+    said = [f"{name} favour{ending} {_odds(size, first, second)}" for name, ending, size in named]
+    text = ", ".join(said)
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _odds(size: float, first: str, second: str) -> str:
+    one, other = (first, second) if size > 0 else (second, first)
+    odds = np.exp(abs(size))
+    return f"{one} over {other} " + (f"{odds:.1f} to 1" if odds < MOST_ODDS else "over 1,000 to 1")
+
+
+def is_more_frequent(cause: Mapping[str, float]) -> bool:
+    """Return whether a cause in the summary is more frequent among errors, beyond chance."""
+    return cause["difference_low"] > 0
 
 
 def rarity(exceeding: int, correct: int) -> str:
@@ -44,13 +87,16 @@ def error_sentence(error: dict[str, Any]) -> str:
             training images of the true class; `stain_side`, darker or paler than these; `agreeing`,
             how many of the nearest training images are of the true class; `correct`, the number of
             correctly classified images, and `exceeding`, how many of them show the cause at least
-            as strongly.
+            as strongly; `confusable`, whether both classes belong to one organ system, missing
+            where systems are not known.
     """
     own, predicted = (error[key].replace("_", " ") for key in ("class", "predicted"))
     rare = rarity(error["exceeding"], error["correct"])
     count = error["agreeing"]
     agreeing = ("none", "one", "two", "three", "four", "five")[count]
     agreeing += f" of its five nearest training images {'is' if count == 1 else 'are'} {own}"
+    within = not pd.isna(error["confusable"]) and error["confusable"]
+    pair = "both belong to one organ system; " if within else ""
     reasons = {
         "little_tissue": f"only {error['tissue_fraction']:.0%} of the picture is tissue, where "
         f"{own} usually shows {error['typical_tissue']:.0%} (as little for its class as {rare})",
@@ -61,11 +107,9 @@ def error_sentence(error: dict[str, Any]) -> str:
         f"far from the nearest training images as these from each other, as {rare}",
         "suspect_label": f"its label may be wrong: a second classifier gives {own} a probability "
         f"of {1 - error['label_suspicion']:.1%}, and {agreeing}",
-        "confusable_pair": "both belong to the same organ system, and their tissue looks alike; "
-        f"{agreeing}",
         "donor_unseen": "its donor was not in training, as in few of the correctly classified "
         "images",
-        NONE_FOUND: f"nothing that was measured stands out; {agreeing}",
+        NONE_FOUND: f"nothing that was measured stands out; {pair}{agreeing}",
     }
     opening = f"Taken for {predicted} instead of {own} ({error['confidence']:.0%} sure)"
     return f"{opening}: {reasons[error['cause']]}."

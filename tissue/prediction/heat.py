@@ -1,4 +1,4 @@
-"""Figures of where a model looked: the picture, and Grad-CAM of its two most probable classes."""
+"""Figures of where a model looked: Grad-CAM of its most probable class against the second."""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tissue.common.errors import InputError
-from tissue.error_analysis.gradcam import heat_maps, own_features
+from tissue.error_analysis.gradcam import Views, explain_decisions
+from tissue.error_analysis.table import branch_sentence
 from tissue.figures.theme import house_style, new_figure, save_png
 from tissue.prediction.inputs import Picture, stack_pictures
-from tissue.training.inference import is_fine_tuned
 
 SHOWN = 2
 LONGEST = 200  # bytes of a file name; most systems allow 255, and `atomic_write` adds some
@@ -31,9 +31,9 @@ def check_has_maps(network: keras.Model) -> None:
 def save_heat(
     network: keras.Model,
     pictures: list[Picture],
-    features: NDArray[np.float32],
     probabilities: NDArray[np.float32],
     *,
+    views: Views,
     classes: Sequence[str],
     folder: Path,
 ) -> None:
@@ -42,21 +42,19 @@ def save_heat(
     Args:
         network: the model that classified the pictures.
         pictures: those that are drawn; a `/` in an id makes a folder.
-        features: float32 (N, views, D) of the frozen backbone.
         probabilities: float32 (N, classes).
+        views: those that the probabilities were averaged over.
         classes: all class names.
         folder: where the figures go.
     """
     images, crops = stack_pictures(pictures)
-    labels = np.argsort(-probabilities, axis=1, kind="stable")[:, :SHOWN]
-    known = None
-    if network.name != "scratch":
-        tuned = is_fine_tuned(network)
-        known = own_features(network, images, crops) if tuned else features[:, 0]
-    heat = heat_maps(network, images, labels, known)
+    pairs = np.argsort(-probabilities, axis=1, kind="stable")[:, :SHOWN]
+    heat, branches = explain_decisions(network, images, crops, pairs, views=views)
     for i, picture in enumerate(pictures):
-        titles = [f"{classes[label]} {probabilities[i, label]:.1%}" for label in labels[i]]
-        _draw(picture.image, heat[i], titles, folder / f"{_file_name(picture.id)}.png")
+        titles = [f"{classes[label]} {probabilities[i, label]:.1%}" for label in pairs[i]]
+        names = [classes[label].replace("_", " ") for label in pairs[i]]
+        text = branch_sentence(*branches[i], *names)
+        _draw(picture.image, heat[i], titles, text, folder / f"{_file_name(picture.id)}.png")
 
 
 def _file_name(name: str) -> str:
@@ -68,10 +66,15 @@ def _file_name(name: str) -> str:
 
 
 def _draw(
-    image: NDArray[np.uint8], heat: NDArray[np.uint8], titles: Sequence[str], path: Path
+    image: NDArray[np.uint8],
+    heat: NDArray[np.uint8],
+    titles: Sequence[str],
+    text: str,
+    path: Path,
 ) -> None:
     with house_style():
-        figure = new_figure(2.6 * (1 + len(titles)), 2.8)
+        figure = new_figure(2.6 * (1 + len(titles)), 3.0)
+        figure.supxlabel(text, fontsize=8)
         axes = figure.subplots(1, 1 + len(titles), squeeze=False)[0]
         for axis, title in zip(axes, [path.stem, *titles], strict=True):
             axis.imshow(image)

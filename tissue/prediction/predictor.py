@@ -14,6 +14,7 @@ from tissue.common.runtime import set_up
 from tissue.config.schema import Params
 from tissue.data.features import mean_features
 from tissue.data.index import read_classes, read_index, stratified_sample
+from tissue.error_analysis.gradcam import Views
 from tissue.error_analysis.space import FITTED
 from tissue.prediction.answers import answer_row
 from tissue.prediction.distance import TrainingDistance, fit_training_distance
@@ -54,20 +55,24 @@ class Predictor:
         ]
         answered = [i for i, row in enumerate(rows) if not row["refused"]]
         if self.gradcam and answered:
-            shown = [pictures[i] for i in answered]
-            arrays = features[answered], probabilities[answered]
-            save_heat(self.network, shown, *arrays, classes=self.classes, folder=self.gradcam)
+            save_heat(
+                self.network, [pictures[i] for i in answered], probabilities[answered],
+                views=Views(self._views, self.params.split.crops.zoom),
+                classes=self.classes, folder=self.gradcam,
+            )  # fmt: skip
         return rows
+
+    @property
+    def _views(self) -> int:
+        params = self.params
+        return (params.scratch if self.network.name == "scratch" else params.pretrained).views
 
     def _classify(self, pictures: list[Picture]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return probabilities (N, classes) as `evaluate` does, and features (N, views, D)."""
         images, crops = stack_pictures(pictures)
-        views = self.params.pretrained.views
-        features = embed_batch(self.embedder, images, crops, views=views)
-        if self.network.name == "scratch":
-            views = self.params.scratch.views
+        features = embed_batch(self.embedder, images, crops, views=self.params.pretrained.views)
         if self.network.name == "scratch" or is_fine_tuned(self.network):
-            each = predict_batch(self.network, images, crops, views=views)
+            each = predict_batch(self.network, images, crops, views=self._views)
         else:
             each = predict_features(head_of(self.network), features)
         return each.mean(axis=1), features

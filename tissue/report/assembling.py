@@ -13,7 +13,7 @@ from tissue.report import data_tables, result_tables, sentences
 from tissue.report.formatting import SPLIT_NAMES, count, percent, render_template
 from tissue.report.map import library, map_item
 from tissue.report.reading import Inputs
-from tissue.report.records import as_json, omitted_sentence, records
+from tissue.report.records import CAUSE_NAMES, as_json, omitted_sentence, records
 
 
 class Picture(NamedTuple):
@@ -38,6 +38,7 @@ def render(inputs: Inputs) -> str:
         ranked_models=[(model, MODEL_NAMES[model]) for model in ranked],
         model_names=MODEL_NAMES,
         split_names=SPLIT_NAMES,
+        cause_names=CAUSE_NAMES,
         class_choices=list(enumerate(inputs.classes)),
         pictures=pictures(inputs),
         left_out=omitted_sentence(inputs, known),

@@ -157,10 +157,13 @@ def _read_dataset(folder: Path, name: str) -> Dataset:
 
 
 def _read_errors(folder: Path) -> pd.DataFrame:
-    """Return the errors with a heat map, in the order of the maps."""
+    """Return the errors with a heat map, in the order of the maps, with `whole` and `crops`."""
     shown = _read_names(folder / "gradcam.csv")
+    for branch in ("whole", "crops"):  # empty for a network without branches
+        shown[branch] = pd.to_numeric(shown[branch])
     some = _read_names(folder / "errors.csv", ERRORS, chunksize=ROWS)
-    errors = shown.merge(pd.concat([shown.merge(rows) for rows in some]))
+    keys = shown[["model", "id"]]
+    errors = shown.merge(pd.concat([keys.merge(rows) for rows in some]))
     if len(errors) != len(shown):
         raise InputError(
             f"{folder}/gradcam.csv: expected images and models of errors.csv. Received: "

@@ -14,7 +14,7 @@ from PIL import Image
 from tissue.common.errors import InputError
 from tissue.common.names import MODEL_NAMES, MODELS
 from tissue.data.index import locate_rows
-from tissue.error_analysis.table import NEIGHBOUR_COLUMNS, NONE_FOUND
+from tissue.error_analysis.table import NEIGHBOUR_COLUMNS, NONE_FOUND, branch_sentence
 from tissue.figures.theme import class_style
 from tissue.report.formatting import SPLIT_NAMES, count
 from tissue.report.reading import Inputs, shown_ids
@@ -25,7 +25,6 @@ CAUSE_NAMES = {
     "extreme_stain": "extreme stain",
     "unlike_training": "out of distribution",
     "suspect_label": "suspect label",
-    "confusable_pair": "confusable pair",
     "donor_unseen": "donor not in training",
     NONE_FOUND: "no measured cause",
 }
@@ -141,11 +140,17 @@ def _errors(images: pd.DataFrame, inputs: Inputs) -> list[dict[str, Any]]:
             "cause": error["cause"],
             "margin": round(error["margin"], 3),
             "sentence": error["sentence"],
+            "branches": branch_sentence(error["whole"], error["crops"], *_names(error)),
             "near": [rows[error[column]] for column in NEIGHBOUR_COLUMNS if error[column]],
             "heat": [heat_layer(heat) if heat.any() else None for heat in maps],
         }
         for error, maps in zip(errors.to_dict("records"), inputs.heat, strict=True)
     ]
+
+
+def _names(error: dict[Any, Any]) -> tuple[str, str]:
+    predicted, actual = (error[key].replace("_", " ") for key in ("predicted", "class"))
+    return predicted, actual
 
 
 def as_json(value: Any) -> str:

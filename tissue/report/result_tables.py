@@ -19,6 +19,7 @@ from tissue.report.formatting import (
     measures_of,
     p_value,
     percent,
+    percentage_points,
 )
 from tissue.report.reading import Inputs
 from tissue.report.records import CAUSE_NAMES
@@ -136,30 +137,30 @@ def confusions_table(inputs: Inputs, model: str) -> Table:
     return Table(f"Most frequent confusions, {MODEL_NAMES[model]}", cells, texts=["Predicted"])
 
 
-def cause_names(inputs: Inputs) -> dict[str, str]:
-    """Return the causes that were measured; confusable pairs are known for the atlas only."""
-    found = inputs.metrics["errors"][MODELS[0]]["causes"]
-    return {cause: name for cause, name in CAUSE_NAMES.items() if cause in found}
-
-
 def causes_table(inputs: Inputs) -> Table:
-    """Return the share of each model's errors that each cause explains, with its interval."""
+    """Return how often each cause is named for errors, and would be for correct predictions."""
     head, rows = ["Cause"], []
     for model in MODELS:
         head += [
             f"{MODEL_NAMES[model]}, errors", "share (95% interval)", "of correct predictions",
+            "difference, points",
         ]  # fmt: skip
-    for cause, name in cause_names(inputs).items():
+    for cause, name in CAUSE_NAMES.items():
         row = [name]
         for model in MODELS:
             one = inputs.metrics["errors"][model]["causes"][cause]
-            # A correct prediction confuses no pair, so its share would mean nothing.
-            usual = "n/a" if cause == "confusable_pair" else percent(one["correct_share"])
-            share = f"{percent(one['share'])} ({interval(one['low'], one['high'])})"
-            row += [count(one["errors"]), share, usual]
+            row.append(count(one["errors"]))
+            row += [
+                f"{write(one[key])} ({interval(one[f'{prefix}low'], one[f'{prefix}high'], write)})"
+                for key, prefix, write in (
+                    ("share", "", percent),
+                    ("correct_share", "correct_", percent),
+                    ("difference", "difference_", percentage_points),
+                )
+            ]
         rows.append(row)
     caption = (
-        "What explains the errors, one cause each, and how often the same is found in images that "
+        "The cause named for each error, one each, and how often it would be named for images that "
         "the model classifies correctly"
     )
     return Table(caption, pd.DataFrame(rows, columns=head))

@@ -6,10 +6,13 @@ from typing import Any
 import pandas as pd
 
 from tissue.common.names import DONORS, MODEL_NAMES, MODELS, POSITIONS, donor_status
+from tissue.error_analysis.table import CAUSES, is_more_frequent
 from tissue.metrics.intervals import is_beyond_chance
 from tissue.metrics.overlap import STATISTICS, joint_p_value, overlap_direction
+from tissue.phantom.latents import LATENTS, best_accuracy, best_recall, partner
 from tissue.report.formatting import count, interval, p_value, percent, percentage_points
 from tissue.report.reading import Inputs
+from tissue.report.records import CAUSE_NAMES
 
 KEPT = 0.8  # share of the test images that the sentence on risk and coverage keeps
 VERDICTS = {
@@ -168,4 +171,75 @@ def coverage_sentence(inputs: Inputs) -> str:
         f"If the {MODEL_NAMES[best]} answers only the {percent(kept['coverage'])} of test images "
         f"with the highest confidence and leaves the rest to a human, its error rate is "
         f"{percent(kept['error'])} instead of {percent(every['error'])}."
+    )
+
+
+def cause_sentences(inputs: Inputs) -> list[str]:
+    """Return for each model which causes tell errors from correct predictions."""
+    return [_cause_sentence(inputs.metrics["errors"][model], model) for model in MODELS]
+
+
+def _cause_sentence(errors: Mapping[str, Any], model: str) -> str:
+    frequent, others = list[str](), list[str]()
+    for cause in CAUSES:
+        more = is_more_frequent(errors["causes"][cause])
+        (frequent if more else others).append(CAUSE_NAMES[cause])
+    name = MODEL_NAMES[model]
+    said = f"Of the {name}, no cause is" if not frequent else f"Of the {name}, "
+    said += join_words(frequent) + (" is" if len(frequent) == 1 else " are" if frequent else "")
+    said += " more frequent among errors than among correct predictions"
+    if frequent and others:
+        said += f"; {join_words(others)} {'is' if len(others) == 1 else 'are'} not shown to be"
+    within = errors.get("within_systems")
+    if not within or not errors["errors"]:
+        return f"{said}."
+    return (
+        f"{said}. {within['errors']:,} of its {errors['errors']:,} errors "
+        f"({percent(within['share'])}, 95% interval {interval(within['low'], within['high'])}) are "
+        "between classes of one organ system, where evenly spread errors would have "
+        f"{percent(within['expected'])}: that says which classes are confused, not why."
+    )
+
+
+def measures_sentence(inputs: Inputs) -> str:
+    """Return what tissue, blur and stain give away of the class without any architecture."""
+    alone = inputs.metrics["errors"]["measures_alone"]
+    return (
+        "Four numbers of each image, tissue fraction, blur and the mean haematoxylin and DAB, give "
+        f"the class of {percent(alone['share'])} (95% interval "
+        f"{interval(alone['low'], alone['high'])}) of the {count(alone['n'])} training and "
+        f"validation images, cross-validated by group; chance is {percent(alone['chance'])}."
+    )
+
+
+def shared_sentence(inputs: Inputs) -> str:
+    """Return how many test images have a slide or antibody of training; empty if not known."""
+    test = inputs.index["test"]
+    fitted = pd.concat([inputs.index["train"], inputs.index["val"]])
+    said = []
+    for column, several in (("slide", "slides"), ("antibody", "antibodies")):
+        known = test[test[column] != ""]
+        if len(known):
+            shared = known[column].isin(fitted[column])
+            said.append(
+                f"{count(known[column][shared].nunique())} of the "
+                f"{count(known[column].nunique())} {several} of the test set also occur in "
+                f"training or validation, with {percent(shared.mean())} of its images"
+            )
+    if not said:
+        return ""
+    return f"{join_words(said)}. What is shared is not tested: a new one may be harder."
+
+
+def ceiling_sentence(inputs: Inputs) -> str:
+    """Return the accuracy that the phantom allows on this test set, by its overlapping classes."""
+    counts = inputs.index["test"]["class"].value_counts().to_dict()
+    best, number = best_accuracy(counts), sum(counts.values())
+    pairs = sorted({tuple(sorted((name, partner(name)))) for name in LATENTS if name in counts})
+    named = join_words([f"{one} and {two} {percent(best_recall(one))}" for one, two in pairs])
+    return (
+        f"A classifier that knew how each core was drawn would be right in {percent(best)} of "
+        f"these images on average ({named}; the other classes 100%), since these pairs are drawn "
+        f"to overlap. So about {(1 - best) * number:.0f} errors in {count(number)} images are to "
+        "be expected of any model that sees one image at a time."
     )

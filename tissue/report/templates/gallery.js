@@ -72,9 +72,10 @@ function explanation(error) {
     make("p", {}, make("strong", {}, `${capital(causes[error.cause])}. `), error.sentence),
     make(
       "div", { class: "heats" },
-      overlay(i, error.heat[0], `for ${answer}, the prediction`),
-      overlay(i, error.heat[1], `for ${className(i)}, the actual class`),
+      overlay(i, error.heat[0], `for ${answer}, the prediction, rather than ${className(i)}`),
+      overlay(i, error.heat[1], `for ${className(i)}, the actual class, rather than ${answer}`),
     ),
+    ...(error.branches ? [make("p", {}, error.branches)] : []),
     make("p", { class: "found" }, `Most similar training images, with a blue frame if also ${className(i)}:`),
     make("ol", { class: "images near" }, ...near),
   );
