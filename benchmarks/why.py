@@ -21,16 +21,28 @@ def with_interval(value: dict[str, float]) -> str:
 
 
 def cause_table(summary: dict[str, Any], models: list[str]) -> str:
-    """Return accuracy at each level and the share of errors of each cause, as Markdown."""
+    """Return accuracy at each level and how often each cause is named, as Markdown."""
     first, summaries = summary[models[0]], [summary[model] for model in models]
     rows = [["", *models]]
     for level in first["accuracy"]:
         rows.append([f"right {level}", *(with_interval(s["accuracy"][level]) for s in summaries)])
     rows.append(["errors", *(str(s["errors"]) for s in summaries)])
-    for cause in [cause for cause in CAUSE_NAMES if cause in first["causes"]]:
-        values = [s["causes"][cause] for s in summaries]
-        rows.append([CAUSE_NAMES[cause], *(f"{v['errors']}: {with_interval(v)}" for v in values)])
+    if "within_systems" in first:
+        values = [s["within_systems"] for s in summaries]
+        row = [f"{v['errors']}: {with_interval(v)}, evenly {v['expected']:.1%}" for v in values]
+        rows.append(["within one organ system", *row])
+    for cause, name in CAUSE_NAMES.items():
+        rows.append([name, *(rates(s["causes"][cause]) for s in summaries)])
     return markdown(rows)
+
+
+def rates(cause: dict[str, float]) -> str:
+    """Return how often a cause is named for errors and for correct predictions."""
+    low, high = (100 * cause[f"difference_{end}"] for end in ("low", "high"))
+    return (
+        f"{cause['errors']}: {cause['share']:.1%}, correct {cause['correct_share']:.1%}, "
+        f"{100 * cause['difference']:+.1f} ({low:+.1f} to {high:+.1f})"
+    )
 
 
 def pair_table(confusions: pd.DataFrame, models: list[str]) -> str:
@@ -58,7 +70,7 @@ def main() -> None:
     parser.add_argument("plots", type=Path, nargs="?", default=Path("plots"))
     options = parser.parse_args()
     summary = json.loads((options.metrics / "errors.json").read_text(encoding="utf-8"))
-    models = sorted(set(summary) - {"suspects"}, reverse=True)
+    models = sorted(set(summary) - {"suspects", "measures_alone"}, reverse=True)
     print(cause_table(summary, models))
     print()
     print(pair_table(pd.read_csv(options.plots / "confusions.csv"), models))

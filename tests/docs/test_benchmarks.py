@@ -3,16 +3,18 @@
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import ablation, accuracy, baselines, calibration, embed, scale
+from benchmarks import ablation, accuracy, baselines, calibration, ceiling, embed, gradcam, scale
 from tests.conftest import update_params
 from tests.networks import SIDE, dataset, mobilenet, write_split
 from tests.pipeline import ROOT
 from tissue.config.loading import load_params
 from tissue.config.schema import Params
+from tissue.error_analysis.gradcam import Views
 
 TINY = {
     "seed": 1,
@@ -161,3 +163,55 @@ class TestScale:
     def test_what_fails_is_not_measured(self, tmp_path: Path) -> None:
         with pytest.raises(RuntimeError, match=r"ended with 1:\n(.|\n)*ZeroDivisionError"):
             scale.spend(tmp_path, "-c", "1 / 0")
+
+
+class TestGradcam:
+    def test_only_the_places_that_are_chosen_are_filled(self) -> None:
+        rng = np.random.default_rng(0)
+        images = rng.integers(0, 200, (2, 56, 56, 3), dtype=np.uint8)
+        images[:, :, 28:] = 240  # no tissue
+        large = np.repeat(np.repeat(images, 2, axis=1), 2, axis=2)
+        tiles = large.reshape(2, 2, 56, 2, 56, 3).swapaxes(2, 3).reshape(2, 4, 56, 56, 3)
+        tissue = gradcam.tissue_cells(images)
+        assert tissue[:, :, :14].all()
+        assert not tissue[:, :, 14:].any()
+        warmth = np.zeros((2, 28, 28))
+        warmth[:, :5] = 1
+        cells = gradcam.choose_cells(warmth, tissue)
+        assert cells.sum() == 2 * round(0.2 * 28 * 14)
+        assert not cells[:, 6:].any()
+        filled = gradcam.occlude(gradcam.Seen(images, tiles), cells, 2)
+        pixels = np.kron(cells, np.ones((2, 2), bool))
+        assert (filled.images[pixels] == 240).all()
+        assert np.array_equal(filled.images[~pixels], images[~pixels])
+        assert filled.crops is not None
+        whole = filled.crops.reshape(2, 2, 2, 56, 56, 3).swapaxes(2, 3).reshape(2, 112, 112, 3)
+        assert np.array_equal(whole[:, ::2, ::2], filled.images)
+
+    def test_hot_places_matter_more_than_cold_ones(self) -> None:
+        # Class 1 for each pixel that is grey instead of dark; the empty slide is neither.
+        images = keras.Input((28, 28, 3))
+        maps = keras.layers.Conv2D(2, 1, activation="relu")(images)
+        pooled = keras.layers.GlobalAveragePooling2D()(maps)
+        network = keras.Model(
+            images, keras.layers.Dense(2, activation="softmax")(pooled), name="scratch"
+        )
+        first = np.stack([np.full(3, -1.0), np.full(3, 1.0)], axis=1)[None, None] / 300
+        network.set_weights([first, np.array([0.5, -0.5]), 6 * np.eye(2), np.array([0.8, 0.0])])
+        rng = np.random.default_rng(0)
+        seen = np.where(rng.random((3, 28, 28, 1)) < 0.5, 10, 90).astype(np.uint8)
+        seen = np.repeat(seen, 3, axis=3)
+        seen[:, :, 24:] = 250
+        found = gradcam.falls(network, gradcam.Seen(seen, None), views=Views(8, 2), seed=1)
+        assert (found["hot"] > found["cold"]).all()
+
+
+def test_ceiling_of_the_phantom() -> None:
+    params = load_params(ROOT / "params.yaml")
+    table = ceiling.latent_table(params)
+    assert len(table) == 12 * params.fetch.phantom.test_per_class
+    assert table["latent"].notna().sum() == 6 * params.fetch.phantom.test_per_class
+    rows = {row[0]: row[1:] for row in ceiling.pair_rows(table)}
+    assert rows["all"] == ["360", "92.2%", "28.2", "28"]
+    perfect = {"net": table.assign(predicted=table["class"])}
+    assert ceiling.error_rows(table, perfect) == [["net", "0", "0", "0% of 28", "0% of 152"]]

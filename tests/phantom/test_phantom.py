@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tissue.common.names import SYSTEMS, TISSUES
 from tissue.images.quality import BLANK, measure_quality
 from tissue.phantom.core import draw_core, draw_jpeg, drawn_latent
 from tissue.phantom.latents import LATENTS, Latent, best_accuracy, best_recall, partner
@@ -129,4 +130,7 @@ def test_the_ceiling_is_what_the_best_rule_reaches_on_drawn_latents() -> None:
         assert (own < other).mean() == pytest.approx(best_recall(name), abs=0.01)
     assert best_recall("colon") == 1
     assert best_accuracy(dict.fromkeys(CLASSES, 30)) == pytest.approx(0.9216, abs=1e-4)
+    # Skins and endometria are of one tissue; lymph node and spleen only of one system.
+    ceilings = [best_accuracy(dict.fromkeys(CLASSES, 1), joined) for joined in (TISSUES, SYSTEMS)]
+    assert ceilings == pytest.approx([1 - (1 - best_recall("spleen")) / 6, 1])
     assert best_accuracy({"colon": 1, "skin_1": 1}) == (1 + best_recall("skin_1")) / 2
