@@ -189,18 +189,17 @@ class TestGradcam:
         assert np.array_equal(whole[:, ::2, ::2], filled.images)
 
     def test_hot_places_matter_more_than_cold_ones(self) -> None:
-        # Class 1 for each pixel that is grey instead of dark; the empty slide is neither.
+        # Class 1 for each red pixel, class 0 for each blue one; the empty slide is neither.
         images = keras.Input((28, 28, 3))
         maps = keras.layers.Conv2D(2, 1, activation="relu")(images)
         pooled = keras.layers.GlobalAveragePooling2D()(maps)
         network = keras.Model(
             images, keras.layers.Dense(2, activation="softmax")(pooled), name="scratch"
         )
-        first = np.stack([np.full(3, -1.0), np.full(3, 1.0)], axis=1)[None, None] / 300
-        network.set_weights([first, np.array([0.5, -0.5]), 6 * np.eye(2), np.array([0.8, 0.0])])
-        rng = np.random.default_rng(0)
-        seen = np.where(rng.random((3, 28, 28, 1)) < 0.5, 10, 90).astype(np.uint8)
-        seen = np.repeat(seen, 3, axis=3)
+        first = np.array([[-1.0, 1.0], [0.0, 0.0], [1.0, -1.0]])[None, None] / 255
+        network.set_weights([first, np.zeros(2), 6 * np.eye(2), np.array([0.0, 0.1])])
+        red = np.random.default_rng(0).random((3, 28, 28)) < 0.5
+        seen = np.where(red[..., None], (200, 0, 0), (0, 0, 200)).astype(np.uint8)
         seen[:, :, 24:] = 250
         found = gradcam.falls(network, gradcam.Seen(seen, None), views=Views(8, 2), seed=1)
         assert (found["hot"] > found["cold"]).all()

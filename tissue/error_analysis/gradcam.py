@@ -1,10 +1,11 @@
 """Why one class rather than another: Grad-CAM of the log odds of two classes, over all views.
 
 A model averages its dihedral views, and the pretrained one also sees crops. So each view and each
-crop is explained, turned back and put in its place. A place of a map counts by the activations
-there times their gradients (HiResCAM, Draelos and Carin 2020, arXiv 2011.08891). Where the maps are
-averaged and a linear layer follows, this is Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391), and
-the places add up to the log odds exactly.
+crop is explained, turned back and put in its place. A place of a map counts by its gradients times
+the difference of its activations from those of an empty slide (HiResCAM, Draelos and Carin 2020,
+arXiv 2011.08891, with a reference). Where the maps are averaged and a linear layer follows, the
+weights are those of Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391), and the places add up to
+how far the log odds differ from those of the empty slide.
 """
 
 import json
@@ -23,10 +24,11 @@ from tissue.common.augmentation import dihedral, undo_dihedral
 from tissue.data.features import NETWORK_FILE, read_features
 from tissue.data.index import PREPARATION_FILE, Dataset, locate_rows
 from tissue.data.shards import RowSelection
-from tissue.error_analysis.last_maps import Parts, split_at_maps
+from tissue.error_analysis.last_maps import split_at_maps
 from tissue.error_analysis.places import locate_crops, resize_maps, tile_slices
 from tissue.error_analysis.table import HEAT_SIDE
 
+BRIGHT_SHARE, DARKEST_SLIDE = 0.99, 190  # of the light of the slide, as where quality is measured
 BATCH = 8  # another batch size changes the last bits
 LEAST = 1e-30  # probability whose logarithm is finite
 Heat = NDArray[np.uint8]
@@ -45,6 +47,28 @@ class Decisions(NamedTuple):
 
     heat: Heat
     branches: NDArray[np.float32]
+
+
+class Places(NamedTuple):
+    """A network cut at its last maps, and the maps (N, h, w, C) of the empty slide of each image.
+
+    An empty slide looks the same in each view and crop.
+    """
+
+    to_maps: Callable[[Any], Any]
+    to_output: Callable[[Any, Any], Any]
+    empty: Any
+
+    def of(self, images: NDArray[np.uint8], score: Callable[[Any], Any]) -> tuple[Maps, Maps]:
+        """Return what each place adds to a score, (N, h, w), in the mean, and the score (N,)."""
+        batch = tf.constant(np.ascontiguousarray(images), tf.float32)
+        maps = self.to_maps(batch)
+        # The tape records only what follows the maps: no gradient is needed before.
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(maps)
+            scores = score(self.to_output(batch, maps))
+        added = tf.reduce_sum((maps - self.empty) * tape.gradient(scores, maps), axis=-1).numpy()
+        return added * added[0].size, scores.numpy()
 
 
 class Views(NamedTuple):
@@ -127,15 +151,16 @@ def explain_decisions(
     for first in range(0, len(images), BATCH):
         rows = slice(first, first + BATCH)
         whole, labels = np.asarray(images[rows]), pairs[rows]
+        places = Places(*parts, parts[0](_empty_slides(whole)))
         if has_backbone:
             magnified = None if crops is None else np.asarray(crops[rows])
             head = network.get_layer("head")
             canvas, found.branches[rows] = _both_scales(
-                parts, head, whole, magnified, labels, views=views
+                places, head, whole, magnified, labels, views=views
             )
         else:
             score = partial(_log_odds, pairs=labels)
-            canvas = _over_views(parts, whole, score, count=views.number)
+            canvas, _ = _over_views(places, whole, score, count=views.number)
         peak = np.abs(canvas).max(axis=(1, 2), keepdims=True)
         signed = 255 * canvas / np.where(peak > 0, peak, 1)
         for side, sign in enumerate((1, -1)):
@@ -143,8 +168,14 @@ def explain_decisions(
     return found
 
 
+def _empty_slides(images: NDArray[np.uint8]) -> Any:
+    """Return images of the empty slide behind each of uint8 (N, S, S, 3), as float32."""
+    light = np.quantile(images, BRIGHT_SHARE, axis=(1, 2), keepdims=True)
+    return tf.constant(np.broadcast_to(np.maximum(light, DARKEST_SLIDE), images.shape), tf.float32)
+
+
 def _both_scales(
-    parts: Parts,
+    places: Places,
     head: keras.Model,
     images: NDArray[np.uint8],
     crops: NDArray[np.uint8] | None,
@@ -152,38 +183,37 @@ def _both_scales(
     *,
     views: Views,
 ) -> tuple[Maps, Maps]:
-    """Return maps (N, 28, 28) whose means are the log odds, and those of both branches (N, 2)."""
-    weights, mean, average = _linear(head, pairs)
+    """Return maps (N, 28, 28) and the log odds (N, 2) of both branches."""
+    weights, mean = _linear(head, pairs)
     width = weights.shape[1] // (1 if crops is None else 2)
-    whole, magnified = weights[:, :width], weights[:, width:]
-    canvas = _over_views(parts, images, _weighted(whole), count=views.number)
-    canvas -= (whole @ mean[:width])[:, None, None]
-    branches = [canvas.mean(axis=(1, 2)), np.zeros(len(images), np.float32)]
+    canvas, scores = _over_views(places, images, _weighted(weights[:, :width]), count=views.number)
+    branches = np.stack([scores, np.zeros_like(scores)], axis=1)
     if crops is not None:
-        count, places = crops.shape[1], locate_crops(images, crops, zoom=views.zoom)
+        count, tiles = crops.shape[1], locate_crops(images, crops, zoom=views.zoom)
         for crop in range(count):
-            maps = _maps(parts, crops[:, crop], _weighted(magnified))
-            maps -= (magnified @ mean[width:])[:, None, None]
-            branches[1] += maps.mean(axis=(1, 2)) / count
-            for row, place in enumerate(places[:, crop]):
-                tile = tile_slices(int(place), views.zoom, HEAT_SIDE)
-                shape = canvas[row][tile].shape
+            maps, scores = places.of(crops[:, crop], _weighted(weights[:, width:]))
+            branches[:, 1] += scores / count
+            for row, tile in enumerate(tiles[:, crop]):
+                at = tile_slices(int(tile), views.zoom, HEAT_SIDE)
                 # The crops of an image together count as its tiles would.
-                canvas[row][tile] += resize_maps(maps[row], shape) * views.zoom**2 / count
-    return canvas + average[:, None, None], np.stack(branches, axis=1)
+                more = resize_maps(maps[row], canvas[row][at].shape) * views.zoom**2 / count
+                canvas[row][at] += more
+    average = weights * mean
+    usual = [average[:, :width].sum(axis=1), average[:, width:].sum(axis=1)]
+    return canvas, branches - np.stack(usual, axis=1)
 
 
 def _branches(
     head: keras.Model, features: NDArray[np.float32], pairs: NDArray[np.int64], width: int
 ) -> Maps:
     """Return the log odds (N, 2) of both branches from features (N, D), the first of `width`."""
-    weights, mean, _ = _linear(head, pairs)
+    weights, mean = _linear(head, pairs)
     parts = weights * (features - mean)
     return np.stack([parts[:, :width].sum(axis=1), parts[:, width:].sum(axis=1)], axis=1)
 
 
-def _linear(head: keras.Model, pairs: NDArray[np.int64]) -> tuple[Maps, Maps, Maps]:
-    """Return the gradient (N, D) of the log odds, the mean features (D,) and the odds there (N,).
+def _linear(head: keras.Model, pairs: NDArray[np.int64]) -> tuple[Maps, Maps]:
+    """Return the gradient (N, D) of the log odds, and the features (D,) of the average image.
 
     The log odds are linear in the features, so the gradient is the same everywhere.
     """
@@ -192,7 +222,7 @@ def _linear(head: keras.Model, pairs: NDArray[np.int64]) -> tuple[Maps, Maps, Ma
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(features)
         odds = _log_odds(head(features, training=False), pairs)
-    return tape.gradient(odds, features).numpy(), mean, odds.numpy()
+    return tape.gradient(odds, features).numpy(), mean
 
 
 def _log_odds(probabilities: Any, pairs: NDArray[np.int64]) -> Any:
@@ -206,26 +236,14 @@ def _weighted(weights: Maps) -> Callable[[Any], Any]:
 
 
 def _over_views(
-    parts: Parts, images: NDArray[np.uint8], score: Callable[[Any], Any], *, count: int
-) -> Maps:
-    """Return the mean map (N, 28, 28) of `count` views, each turned back."""
+    places: Places, images: NDArray[np.uint8], score: Callable[[Any], Any], *, count: int
+) -> tuple[Maps, Maps]:
+    """Return the mean map (N, 28, 28) of `count` views, each turned back, and the mean score."""
     total = np.zeros((len(images), HEAT_SIDE, HEAT_SIDE), np.float32)
+    scores = np.zeros(len(images), np.float32)
     for view in range(count):
-        maps = undo_dihedral(_maps(parts, dihedral(images, view), score)[..., None], view)
-        total += np.stack([resize_maps(each[..., 0], total.shape[1:]) for each in maps])
-    return total / np.float32(count)
-
-
-def _maps(parts: Parts, images: NDArray[np.uint8], score: Callable[[Any], Any]) -> Maps:
-    """Return maps (N, h, w) of what each place adds to a score; their means are the scores."""
-    to_maps, to_output = parts
-    batch = tf.constant(np.ascontiguousarray(images), tf.float32)
-    maps = to_maps(batch)
-    # The tape records only what follows the maps: no gradient is needed before.
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(maps)
-        scores = score(to_output(batch, maps))
-    places = tf.reduce_sum(maps * tape.gradient(scores, maps), axis=-1).numpy()
-    places *= places[0].size
-    # What the places do not account for, as of a bias, is spread evenly.
-    return places + (scores.numpy() - places.mean(axis=(1, 2)))[:, None, None]
+        maps, of_view = places.of(dihedral(images, view), score)
+        turned = undo_dihedral(maps[..., None], view)[..., 0]
+        total += np.stack([resize_maps(each, total.shape[1:]) for each in turned])
+        scores += of_view
+    return total / np.float32(count), scores / np.float32(count)
