@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
+import pytest
 
+from tissue.common.errors import InputError
 from tissue.prediction import heat
 from tissue.prediction.answers import RANKS, answer_line, answer_row, answers_table
 from tissue.prediction.distance import fit_training_distance
@@ -78,3 +81,9 @@ class TestFigures:
             np.zeros((8, 8, 3), np.uint8), np.zeros((1, 28, 28), np.uint8), ["colon"], "$1", path
         )
         assert path.read_bytes().startswith(b"\x89PNG")
+
+    def test_one_class_has_no_other_to_be_explained_against(self) -> None:
+        inputs = keras.Input((4,))
+        network = keras.Model(inputs, keras.layers.Dense(1, activation="softmax")(inputs))
+        with pytest.raises(InputError, match="two classes or more.*Received: one of 1"):
+            heat.check_has_maps(network)

@@ -20,11 +20,16 @@ LONGEST = 200  # bytes of a file name; most systems allow 255, and `atomic_write
 
 
 def check_has_maps(network: keras.Model) -> None:
-    """Raise an `InputError` if a model has no convolutions of its own."""
+    """Raise an `InputError` if a model has no convolutions of its own, or no two classes."""
     if network.name == "head":
         raise InputError(
             "--gradcam: expected a model with a backbone inside. Received: one with an .onnx "
             "backbone, through which no gradient can be followed. Leave --gradcam out."
+        )
+    if (count := network.output_shape[-1]) < SHOWN:
+        raise InputError(
+            "--gradcam: expected a model of two classes or more, to draw what favours one over "
+            f"another. Received: one of {count}. Leave --gradcam out."
         )
 
 
