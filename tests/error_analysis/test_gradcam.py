@@ -264,7 +264,7 @@ def test_views_are_those_that_were_averaged(tmp_path: Path) -> None:
          "over b 1.8 to 1."),
         (np.log(3.1), -np.log(2), "The whole image favours a over b 3.1 to 1, the crops favour b "
          "over a 2.0 to 1."),
-        (9.0, 0.0, "The whole image favours a over b over 1,000 to 1."),
+        (9.0, 0.0, "The whole image favours a over b more than 1,000 to 1."),
         (np.nan, np.nan, ""),
     ],
 )  # fmt: skip

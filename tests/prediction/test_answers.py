@@ -85,5 +85,5 @@ class TestFigures:
     def test_one_class_has_no_other_to_be_explained_against(self) -> None:
         inputs = keras.Input((4,))
         network = keras.Model(inputs, keras.layers.Dense(1, activation="softmax")(inputs))
-        with pytest.raises(InputError, match="two classes or more.*Received: one of 1"):
+        with pytest.raises(InputError, match=r"two classes or more.*Received: one of 1"):
             heat.check_has_maps(network)

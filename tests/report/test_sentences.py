@@ -133,13 +133,13 @@ def test_causes_are_called_what_their_rates_show(inputs: Inputs) -> None:
     for cause in causes.values():
         cause["difference_low"] = -0.01
     assert cause_sentences(inputs)[0].startswith(
-        "Of the CNN from scratch, no cause is more frequent among errors than among correct "
+        "With the CNN from scratch, no cause is more frequent among errors than among correct "
         "predictions. "
     )
     causes["blur"]["difference_low"] = 0.01
     said = cause_sentences(inputs)[0]
     assert said.startswith(
-        "Of the CNN from scratch, blur is more frequent among errors than among correct "
+        "With the CNN from scratch, blur is more frequent among errors than among correct "
         "predictions; little tissue, extreme stain, "
     )
     assert " and donor not in training are not shown to be. " in said
@@ -158,12 +158,17 @@ def test_shared_slides_and_antibodies_are_counted(inputs: Inputs) -> None:
     for name, table in inputs.index.items():
         table["slide"] = [f"{name} {row % 4}" for row in range(len(table))]
         table["antibody"] = ""
-    inputs.index["train"].loc[0, "slide"] = "test 1"
-    assert shared_sentence(inputs).startswith(
-        "1 of the 4 slides of the test set also occur in training or validation, with 25.0% of its "
-        "images. What is shared"
+    assert shared_sentence(inputs) == (
+        "Of the test images, 0.0% share their slide (0 of 4 slides) with training or validation."
     )
-    inputs.index["test"]["slide"] = ""
+    inputs.index["train"].loc[0, "slide"] = "test 1"
+    inputs.index["test"]["antibody"] = inputs.index["val"].loc[0, "antibody"] = "A1"
+    assert shared_sentence(inputs) == (
+        "Of the test images, 25.0% share their slide (1 of 4 slides) and 100.0% share their "
+        "antibody (1 of 1 antibodies) with training or validation: how the models do on new ones "
+        "is not measured."
+    )
+    inputs.index["test"][["slide", "antibody"]] = ""
     assert shared_sentence(inputs) == ""
 
 

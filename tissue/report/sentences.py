@@ -185,7 +185,7 @@ def _cause_sentence(errors: Mapping[str, Any], model: str) -> str:
         more = is_more_frequent(errors["causes"][cause])
         (frequent if more else others).append(CAUSE_NAMES[cause])
     name = MODEL_NAMES[model]
-    said = f"Of the {name}, no cause is" if not frequent else f"Of the {name}, "
+    said = f"With the {name}, no cause is" if not frequent else f"With the {name}, "
     said += join_words(frequent) + (" is" if len(frequent) == 1 else " are" if frequent else "")
     said += " more frequent among errors than among correct predictions"
     if frequent and others:
@@ -213,22 +213,23 @@ def measures_sentence(inputs: Inputs) -> str:
 
 
 def shared_sentence(inputs: Inputs) -> str:
-    """Return how many test images have a slide or antibody of training; empty if not known."""
+    """Return how many test images share a slide or antibody with training; empty if not known."""
     test = inputs.index["test"]
     fitted = pd.concat([inputs.index["train"], inputs.index["val"]])
-    said = []
+    said, shared = [], False
     for column, several in (("slide", "slides"), ("antibody", "antibodies")):
-        known = test[test[column] != ""]
+        known = test.loc[test[column] != "", column]
         if len(known):
-            shared = known[column].isin(fitted[column])
+            found = known.isin(fitted[column])
+            shared |= bool(found.any())
             said.append(
-                f"{count(known[column][shared].nunique())} of the "
-                f"{count(known[column].nunique())} {several} of the test set also occur in "
-                f"training or validation, with {percent(shared.mean())} of its images"
+                f"{percent(found.mean())} share their {column} ({count(known[found].nunique())} of "
+                f"{count(known.nunique())} {several})"
             )
     if not said:
         return ""
-    return f"{join_words(said)}. What is shared is not tested: a new one may be harder."
+    ending = ": how the models do on new ones is not measured" if shared else ""
+    return f"Of the test images, {join_words(said)} with training or validation{ending}."
 
 
 def ceiling_sentence(inputs: Inputs) -> str:
