@@ -65,9 +65,8 @@ def branch_sentence(whole: float, crops: float, first: str, second: str) -> str:
 def _odds(size: float, first: str, second: str) -> str:
     one, other = (first, second) if size > 0 else (second, first)
     odds = np.exp(abs(size))
-    return f"{one} over {other} " + (
-        f"{odds:.1f} to 1" if odds < MOST_ODDS else "more than 1,000 to 1"
-    )
+    text = f"{odds:.1f}" if odds < MOST_ODDS else f"more than {MOST_ODDS:,}"
+    return f"{one} over {other} {text} to 1"
 
 
 def is_more_frequent(cause: Mapping[str, float]) -> bool:
