@@ -20,7 +20,7 @@ from tissue.error_analysis.gradcam import (
     explain_errors,
     views_of,
 )
-from tissue.error_analysis.last_maps import LEAST_SIDE, split_at_maps
+from tissue.error_analysis.last_maps import split_at_maps
 from tissue.error_analysis.places import locate_crops, resize_maps, tile_slices
 from tissue.error_analysis.table import HEAT_SIDE, branch_sentence
 from tissue.training.fine_tuning import unfreeze
@@ -165,12 +165,14 @@ def test_network_split_in_two_is_the_same(strides: tuple[int, ...]) -> None:
     assert not raised[:, :-1280].any()
 
 
-def test_network_from_scratch_is_explained_at_a_fine_layer() -> None:
-    network = build_scratch(PARAMS.scratch, image_size=64, classes=3)
+@pytest.mark.parametrize(("side", "cells"), [(112, 14), (224, 14), (32, 8)])
+def test_network_from_scratch_is_explained_at_a_fine_layer(side: int, cells: int) -> None:
+    settings = PARAMS.scratch.model_copy(update={"input_size": side})
+    network = build_scratch(settings, image_size=64, classes=3)
     images = keras.random.uniform((2, 64, 64, 3), 0, 255, seed=1)
     to_maps, to_output = split_at_maps(network)
     maps = to_maps(images)
-    assert maps.shape[1] >= LEAST_SIDE
+    assert maps.shape[1] == cells
     assert np.allclose(to_output(images, maps), network(images, training=False), atol=1e-6)
 
 

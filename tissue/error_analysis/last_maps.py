@@ -6,7 +6,8 @@ from typing import Any
 
 import keras
 
-LEAST_SIDE = 7  # cells of maps that are fine enough; those of a backbone have as many at 224 pixels
+LEAST_SIDE = 14  # cells of maps that are fine enough; benchmarks/results/gradcam.md compares
+BLOCK = r"block\d+_relu"  # the output of a block of `build_scratch`
 Parts = tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]
 
 
@@ -15,10 +16,10 @@ def split_at_maps(network: keras.Model) -> Parts:
 
     The second takes images and maps, since features of several strides bypass the last maps.
 
-    The last maps are the input of the last global pooling, or the output of the last residual block
-    with at least 7 x 7 cells if those are coarser. If a network has none, but is a chain of
-    layers around another network, as a backbone with its preprocessing is, they are those of the
-    inner network.
+    The last maps are the input of the last global pooling; in the network from scratch, they are
+    the output of the last block with at least 14 x 14 cells. If a network has no such layer, but is
+    a chain of layers around another network, as a backbone with its preprocessing is, they are
+    those of the inner network.
 
     Raises:
         ValueError: if nothing is pooled globally.
@@ -49,10 +50,13 @@ def split_at_maps(network: keras.Model) -> Parts:
 
 
 def _fine_maps(network: keras.Model, last: Any) -> Any:
-    """Return the last maps, or those of the last block of `build_scratch` that is fine enough."""
-    blocks = [layer for layer in network.layers if re.fullmatch(r"block\d+_relu", layer.name)]
-    fine = [layer.output for layer in blocks if (layer.output.shape[1] or 0) >= LEAST_SIDE]
-    return fine[-1] if fine else last
+    """Return the last maps, or those of the last block of `build_scratch` that is fine enough.
+
+    If none is, those of the first block, which is the finest.
+    """
+    blocks = [layer.output for layer in network.layers if re.fullmatch(BLOCK, layer.name)]
+    fine = [maps for maps in blocks if (maps.shape[1] or 0) >= LEAST_SIDE]
+    return [last, *blocks[:1], *fine][-1]
 
 
 def _chain(layers: list[Any], values: Any) -> Any:
