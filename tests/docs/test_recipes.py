@@ -30,7 +30,7 @@ DETAILS = {"n", "recall"}  # of the metrics of a test set, which have places of 
 ERROR = {
     "class": "liver", "predicted": "kidney", "confidence": 0.9, "tissue_fraction": 0.1,
     "typical_tissue": 0.5, "stain_side": "darker", "distance": 2.0, "label_suspicion": 0.9,
-    "agreeing": 1, "correct": 10, "exceeding": 1,
+    "confusable": 1, "agreeing": 1, "correct": 10, "exceeding": 1,
 }  # fmt: skip
 
 
@@ -115,7 +115,7 @@ def test_a_cause() -> None:
     measured = measured.assign(**dict.fromkeys(set(CAUSES) - set(measured), 0.0))
     for cause in CAUSES:
         shown = images.assign(suspect=True), measured.assign(**{cause: [1e3, 0.0, 0.0]})
-        if not find_evidence(*shown, classes)[cause][0] > 0:
+        if not find_evidence(*shown)[cause][0] > 0:
             problems.append(f"tissue/error_analysis/causes.py: give {cause} evidence")
         if name_cause({**dict.fromkeys((*CAUSES, *CAUSE_NAMES), 0.0), cause: MOST}) != cause:
             problems.append(f"tissue/error_analysis/causes.py: name {cause} in name_cause")
