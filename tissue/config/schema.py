@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
+from tissue.common.backbones import PACKAGED
 from tissue.config.types import (
     BackboneName,
     Digest,
@@ -169,6 +170,13 @@ class Pretrained(Section):
             raise ValueError(
                 "weights that fit the backbone: the embedded ones are of mobilenet_v2_035; "
                 "set pretrained.weights to imagenet or to a file"
+            )
+        packaged = self.backbone in PACKAGED
+        if self.weights == ("imagenet" if packaged else "packaged"):
+            raise ValueError(
+                f"weights: packaged with {', '.join(PACKAGED)}, whose ImageNet weights packages "
+                f"carry, and imagenet with others; here weights is {self.weights} and backbone "
+                f"{self.backbone}"
             )
         is_onnx = self.backbone.endswith(".onnx")
         if is_onnx != (self.weights == "onnx"):
