@@ -234,8 +234,11 @@ class TestBackbone:
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
-            ({"pretrained.backbone": "mobilenet_v2"}, "weights that fit the backbone"),
-            ({"pretrained.weights": "packaged"}, r"weights: packaged with efficientnet_lite0, "),
+            ({"pretrained.weights": "embedded"}, "weights that fit the backbone"),
+            (
+                {"pretrained.backbone": "mobilenet_v2"},
+                "weights: packaged with efficientnet_lite0, ",
+            ),
             (
                 {"pretrained.backbone": "efficientnet_lite1", "pretrained.weights": "imagenet"},
                 r"weights: packaged with .*here weights is imagenet and backbone .*_lite1",
@@ -245,7 +248,6 @@ class TestBackbone:
             ({**ONNX, "pretrained.weights": "imagenet"}, r"weights: onnx with an \.onnx"),
             ({**ONNX, "pretrained.weights": "a.weights.h5"}, r"weights: onnx with an \.onnx"),
             ({**ONNX, "pretrained.fine_tune_epochs": "1"}, r"fine_tune_epochs: 0 with an \.onnx"),
-            ({**ONNX, "advanced.pretrained.strides": "[16, 32]"}, r"strides: \[32\] with an \.onn"),
         ],
     )
     def test_its_settings_fit_each_other(self, changes: dict[str, str], message: str) -> None:

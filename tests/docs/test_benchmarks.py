@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import ablation, accuracy, baselines, calibration, embed, scale
 from tests.conftest import update_params
-from tests.networks import SIDE, dataset, mobilenet, write_split
+from tests.networks import SIDE, dataset, write_split
 from tests.pipeline import ROOT
 from tissue.config.loading import load_params
 from tissue.config.schema import Params
@@ -43,14 +43,11 @@ def params(params_file: Path) -> Params:
 
 
 class TestAccuracy:
-    @pytest.mark.usefixtures("small_mobilenet")
     def test_one_row_per_model_and_ours_against_the_others(
-        self, data: Path, params: Params, tmp_path: Path
+        self, data: Path, params: Params
     ) -> None:
         methods = ["ours", "original_scratch", "linear_probe", "histogram_svm"]
-        weights = str(tmp_path / "a.weights.h5")
-        mobilenet().get_layer("mobilenet_v2_035").save_weights(weights)
-        table, right = accuracy.measure(data, methods, params=params, seeds=[1], weights=weights)
+        table, right = accuracy.measure(data, methods, params=params, seeds=[1], weights="packaged")
         assert list(table["method"]) == ["ours_scratch", "ours_pretrained", *methods[1:]]
         assert all(array.shape == (1, 12) for array in right.values())
         assert (table["n"] == 12).all()
@@ -145,7 +142,7 @@ class TestEmbed:
         assert len(shares) == 1
         assert shares[0] > 0
         # 80 images in one view and one crop, and 16 of them in two stainings of both.
-        assert "224 forward passes of mobilenet_v2_035" in capsys.readouterr().out
+        assert "224 forward passes of efficientnet_lite0" in capsys.readouterr().out
         assert np.load(tmp_path / "data/embed/train.npy").shape == (16, 1, 2 * 1280)
 
 

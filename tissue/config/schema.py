@@ -184,11 +184,6 @@ class Pretrained(Section):
                 "weights: onnx with an .onnx backbone, which holds its own, and with no other; "
                 f"here weights is {self.weights} and backbone {self.backbone}"
             )
-        if is_onnx and self.strides != [32]:
-            raise ValueError(
-                "strides: [32] with an .onnx backbone, which has one output; here it is "
-                f"{self.strides}"
-            )
         if is_onnx and self.fine_tune_epochs:
             raise ValueError(
                 "fine_tune_epochs: 0 with an .onnx backbone, which can be run but not trained; "
