@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import ablation, accuracy, baselines, calibration, embed, scale
+from benchmarks import ablation, accuracy, baselines, calibration, embed, features, scale
 from tests.conftest import update_params
 from tests.networks import SIDE, dataset, write_split
 from tests.pipeline import ROOT
@@ -143,7 +143,7 @@ class TestEmbed:
         assert shares[0] > 0
         # 80 images in one view and one crop, and 16 of them in two stainings of both.
         assert "224 forward passes of efficientnet_lite0" in capsys.readouterr().out
-        assert np.load(tmp_path / "data/embed/train.npy").shape == (16, 1, 2 * 1280)
+        assert np.load(tmp_path / "data/embed/train.npy").shape == (16, 1, 2 * 672)
 
 
 class TestScale:
@@ -158,3 +158,28 @@ class TestScale:
     def test_what_fails_is_not_measured(self, tmp_path: Path) -> None:
         with pytest.raises(RuntimeError, match=r"ended with 1:\n(.|\n)*ZeroDivisionError"):
             scale.spend(tmp_path, "-c", "1 / 0")
+
+
+class TestFeatures:
+    def test_one_row_per_setting(
+        self, data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(features, "STRIDES", (16,))
+        features.main(["--data", str(data), "--folds", "2"])
+        rows = capsys.readouterr().out.splitlines()[2:]
+        # In 1, 2 and 4 views; these images have no crops.
+        assert len(rows) == 3
+        assert all(row.startswith("| efficientnet_lite0 | ") for row in rows)
+        # Four colours are easy.
+        assert all(float(row.split(" | ")[4]) > 0.9 for row in rows)
+
+    def test_images_of_a_group_are_in_one_fold(self) -> None:
+        """Features that name the group are of no use for images of other groups."""
+        groups = pd.Series(np.repeat(list("abcdefgh"), 6))
+        labels = np.repeat([0, 1] * 4, 6)
+        one_hot = pd.get_dummies(groups).to_numpy(np.float32)[:, None]
+        right, loss = features.cross_validate(one_hot, labels, groups, folds=4, seed=0)
+        assert right.mean() < 0.7
+        assert loss > 0.5
+        known, _ = features.cross_validate(one_hot, labels, pd.Series(range(48)), folds=4, seed=0)
+        assert known.all()
