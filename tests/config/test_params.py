@@ -234,17 +234,13 @@ class TestBackbone:
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
-            ({"pretrained.weights": "embedded"}, "weights that fit the backbone"),
-            (
-                {"pretrained.backbone": "mobilenet_v2"},
-                "weights: packaged with efficientnet_lite0, ",
-            ),
+            ({"pretrained.backbone": "mobilenet_v2"}, "weights: packaged with efficientnet_lite0"),
             (
                 {"pretrained.backbone": "efficientnet_lite1", "pretrained.weights": "imagenet"},
                 r"weights: packaged with .*here weights is imagenet and backbone .*_lite1",
             ),
             ({"pretrained.weights": "onnx"}, r"weights: onnx with an \.onnx"),
-            ({**ONNX, "pretrained.weights": "embedded"}, "weights"),
+            ({**ONNX, "pretrained.weights": "packaged"}, "weights"),
             ({**ONNX, "pretrained.weights": "imagenet"}, r"weights: onnx with an \.onnx"),
             ({**ONNX, "pretrained.weights": "a.weights.h5"}, r"weights: onnx with an \.onnx"),
             ({**ONNX, "pretrained.fine_tune_epochs": "1"}, r"fine_tune_epochs: 0 with an \.onnx"),

@@ -15,7 +15,7 @@ from tissue.common.backbones import BACKBONES
 
 EXTENSION = "lakeFS.lakefs-dvc"
 LOCK = (ROOT / "requirements.lock").read_text()
-CODE = [path for name in ("tissue", "stages", "pretrain") for path in (ROOT / name).rglob("*.py")]
+CODE = [path for name in ("tissue", "stages") for path in (ROOT / name).rglob("*.py")]
 IMPORTED = {
     found[1]
     for path in CODE

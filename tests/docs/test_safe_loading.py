@@ -18,7 +18,7 @@ from tests.pipeline import ROOT
 from tissue.common.errors import InputError
 from tissue.training.saving import load_model, save_model
 
-FOLDERS = ("stages", "tissue", "pretrain", "benchmarks")
+FOLDERS = ("stages", "tissue", "benchmarks")
 MODULES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 # Its unpickler admits four names: tests/backbones/test_torch_file.py.
 RESTRICTED = ROOT / "tissue/backbones/torch_file.py"

@@ -14,7 +14,6 @@ from tissue.backbones.torch_file import read_arrays
 from tissue.common.backbones import BACKBONES, check_packaged_file, packaged_file
 from tissue.common.errors import InputError
 from tissue.common.files import file_digest
-from tissue.common.names import EMBEDDED_WEIGHTS
 
 KERAS_FILES = "https://storage.googleapis.com/tensorflow/keras-applications/"
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])  # of R, G, B in [0, 1], as is the deviation
@@ -38,7 +37,7 @@ def build_backbone(
     Args:
         key: a key of `BACKBONES`.
         image_size: side S of the images, in pixels.
-        weights: `packaged`, `embedded`, `imagenet`, `random`, or the path of a `.weights.h5` file
+        weights: `packaged`, `imagenet`, `random`, or the path of a `.weights.h5` file
             or of the file in a package.
         strides: of the maps, in pixels of the image: 2, 4, 8, 16 or 32.
         sha256: expected digest of the weights file, if any.
@@ -123,13 +122,10 @@ def _load_weights(network: keras.Model, key: str, weights: str, sha256: str | No
     if weights == "packaged" or weights.endswith(".pth"):
         _load_packaged(network, key, weights)
         return
-    if weights == "imagenet":
-        path = download_weights(key)
-    else:
-        path = EMBEDDED_WEIGHTS if weights == "embedded" else Path(weights)
+    path = download_weights(key) if weights == "imagenet" else Path(weights)
     if not path.is_file():
         raise InputError(
-            f"pretrained.weights: expected packaged, embedded, imagenet or a .weights.h5 file. "
+            f"pretrained.weights: expected packaged, imagenet or a .weights.h5 file. "
             f"Received: {path}, which does not exist under {Path.cwd()}."
         )
     if sha256 is not None and (received := file_digest(path)) != sha256:
@@ -186,7 +182,7 @@ def download_weights(key: str) -> Path:
         raise InputError(
             f"pretrained.weights: expected to download {KERAS_FILES}{file}. Received: {error}. "
             "Without a network, download that file elsewhere and put it into the folder models of "
-            "KERAS_HOME (by default ~/.keras), or set pretrained.weights to embedded or to a file."
+            "KERAS_HOME (by default ~/.keras), or use a backbone with packaged weights."
         ) from None
 
 

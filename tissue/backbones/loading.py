@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tissue.common.backbones import packaged_file
-from tissue.common.names import EMBEDDED_WEIGHTS
 from tissue.common.runtime import quiet_import
 from tissue.config.schema import Pretrained
 
@@ -71,7 +70,7 @@ def network_files(settings: Pretrained, *, image_size: int, download: bool) -> d
         path = packaged_file(settings.backbone)
         return {path.name: path}
     if settings.weights != "imagenet":
-        path = EMBEDDED_WEIGHTS if settings.weights == "embedded" else Path(settings.weights)
+        path = Path(settings.weights)
         return {path.name: path}
     if not download:
         return {}

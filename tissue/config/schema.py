@@ -166,11 +166,6 @@ class Pretrained(Section):
 
     @model_validator(mode="after")
     def _fit_the_backbone(self) -> "Pretrained":
-        if self.weights == "embedded" and self.backbone != "mobilenet_v2_035":
-            raise ValueError(
-                "weights that fit the backbone: the embedded ones are of mobilenet_v2_035; "
-                "set pretrained.weights to imagenet or to a file"
-            )
         packaged = self.backbone in PACKAGED
         if self.weights == ("imagenet" if packaged else "packaged"):
             raise ValueError(
