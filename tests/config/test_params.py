@@ -130,7 +130,7 @@ def test_numbers_that_dvc_writes_are_numbers(value: float, tmp_path: Path) -> No
         ("split.metadata", "donors.csv"),
         ("advanced.split.max_rejected", "0"),
         ("fetch.phantom.test_per_class", "0"),
-        ("pretrained.weights", "imagenet"),
+        ("pretrained.backbone", "efficientnet_lite2"),
         ("pretrained.weights", "a/b.weights.h5"),
         ("pretrained.sha256", f"'{DIGEST}'"),
         ("pretrained.fine_tune_epochs", "3"),

@@ -1,5 +1,6 @@
 """The benchmarks on images of a few pixels: that they run, and their results on known input."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -18,7 +19,7 @@ TINY = {
     "seed": 1,
     "batch_size": 8,
     "scratch": {"input_size": 16, "width": 4, "blocks": 1, "epochs": 2, "views": 1},
-    "pretrained": {"views": 1, "epochs": 2},
+    "pretrained": {"views": 1, "stainings": 2, "epochs": 2},
     "evaluate": {"bootstrap": 100},
 }
 
@@ -165,11 +166,16 @@ class TestFeatures:
         self, data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(features, "STRIDES", (16,))
-        features.main(["--data", str(data), "--folds", "2"])
-        rows = capsys.readouterr().out.splitlines()[2:]
+        network = "efficientnet_lite0:packaged"
+        features.main(["--data", str(data), "--folds", "2", "--networks", network])
+        *rows, _, last = capsys.readouterr().out.splitlines()[2:]
         # In 1, 2 and 4 views; these images have no crops.
         assert len(rows) == 3
         assert all(row.startswith("| efficientnet_lite0 | ") for row in rows)
+        options = re.findall(r"-S '(.+?)=(.+?)'", last)
+        changed = load_params(ROOT / "params.yaml", dict(options))
+        assert changed.pretrained.strides == [16]
+        assert changed.split.crops.count == 0
         # Four colours are easy.
         assert all(float(row.split(" | ")[4]) > 0.9 for row in rows)
 
