@@ -8,6 +8,10 @@ KEEP ?= lr$$|batch_size|.*(scratch|pretrained).json:(val|test).accuracy$$
 
 # For `make sweep`: every combination of these values is an experiment.
 GRID ?= advanced.pretrained.l2=0.003,0.01,0.03 advanced.pretrained.dropout=0.2,0.5
+# What `make sweep` runs: without a preset the grid; with PRESET=backbones all packaged backbones and
+# strides, compared by cross-validation over groups, which embeds once and trains no model.
+SWEEP_ = python -m tissue sweep --engine $(ENGINE) $(GRID)
+SWEEP_backbones = python -m benchmarks.features
 # Where experiments run: local, or ray for a cluster.
 ENGINE ?= local
 
@@ -31,7 +35,7 @@ changes: $(VENV)/installed ## what changed against a branch: make changes BASE=m
 	@python -m tissue compare --base $(BASE)
 
 sweep: $(VENV)/installed ## try a grid: make sweep GRID='lr=0.001,0.003 batch_size=16,32', with ENGINE=ray on a cluster
-	@python -m tissue sweep --engine $(ENGINE) $(GRID)
+	@$(or $(SWEEP_$(PRESET)),$(error PRESET: expected backbones, or none. Received: $(PRESET)))
 
 verify: $(VENV)/installed ## run every stage again and compare with what is committed
 	dvc repro --force --no-run-cache

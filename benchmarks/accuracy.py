@@ -12,7 +12,7 @@ McNemar's, exact, over the test images; an image is right for a method if more t
 seeds are. Seconds are the mean over the seeds, from images in memory to predictions (ours: the
 stages that train, embedding included, without evaluation), with TensorFlow imported before.
 
-Run: python -m benchmarks.accuracy --data data/split --weights embedded
+Run: python -m benchmarks.accuracy --data data/split --weights packaged
 Expected on the default phantom and on real tiles: see benchmarks/results/accuracy.md.
 """
 
@@ -160,7 +160,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--set", nargs="+", default=[], metavar="key=value", help="instead of params.yaml"
     )
     parser.add_argument(
-        "--weights", default="embedded", help="of the backbone: embedded, imagenet or a file"
+        "--weights", default="packaged", help="of the backbone: packaged, imagenet or a file"
     )
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
     parser.add_argument("--only", nargs="+", choices=METHODS, default=METHODS)

@@ -73,7 +73,7 @@ def main() -> None:
     ).parse_args()
     params = load_params()
     table = measure(
-        Path("data/split"), params.split, backbone="mobilenet_v2_035", weights="embedded"
+        Path("data/split"), params.split, backbone="efficientnet_lite0", weights="packaged"
     )
     print(table.to_string(index=False))
 

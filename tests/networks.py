@@ -18,7 +18,10 @@ from tissue.data.index import Dataset
 from tissue.training.head import build_head, join_backbone
 from tissue.training.scratch import build_scratch
 
-PARAMS = load_params(ROOT / "params.yaml")
+_DEFAULT = load_params(ROOT / "params.yaml")
+# With a backbone that the fixture `small_mobilenet` makes small.
+_SMALL = {"backbone": "mobilenet_v2_035", "strides": [32], "weights": "random"}
+PARAMS = _DEFAULT.model_copy(update={"pretrained": _DEFAULT.pretrained.model_copy(update=_SMALL)})
 SCRATCH = PARAMS.scratch.model_copy(update={"input_size": 24, "width": 6, "blocks": 1})
 SIDE = 32
 CLASSES = ("blue", "dark", "red", "white")
@@ -87,7 +90,7 @@ def two_convolutions(
 
 
 def mobilenet(weights: str = "random", **options: Any) -> keras.Model:
-    """The default backbone; with the fixture `small_mobilenet`, two convolutions."""
+    """A small backbone; with the fixture `small_mobilenet`, two convolutions."""
     return build_backbone("mobilenet_v2_035", image_size=SIDE, weights=weights, **options)
 
 

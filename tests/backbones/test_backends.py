@@ -23,7 +23,7 @@ from tissue.config.loading import load_params
 
 def build():
     settings = load_params().scratch.model_copy(update={{"input_size": 24, "blocks": 2}})
-    backbone = build_backbone("mobilenet_v2_035", image_size={SIDE}, weights="embedded")
+    backbone = build_backbone("efficientnet_lite0", image_size={SIDE}, weights="packaged")
     features = np.random.default_rng(2).normal(3, 2, (40, 1280)).astype(np.float32)
     head = build_head(features, load_params().pretrained, classes=4, seed=3)
     return {{

@@ -13,7 +13,6 @@ from tests.pipeline import ROOT
 from tissue.backbones.build import build_backbone, values_digest
 from tissue.common.backbones import BACKBONES
 from tissue.common.errors import InputError
-from tissue.common.names import EMBEDDED_WEIGHTS
 
 small = pytest.mark.usefixtures("small_mobilenet")
 SHARED_WEIGHTS = {
@@ -99,7 +98,7 @@ def test_imagenet_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
         raise Exception("URL fetch failure: Name or service not known")
 
     monkeypatch.setattr(keras.utils, "get_file", fail)
-    message = r"expected to download https.*not known.*Without a network.*KERAS_HOME.*embedded"
+    message = r"expected to download https.*not known.*Without a network.*KERAS_HOME.*packaged"
     with pytest.raises(InputError, match=message):
         mobilenet("imagenet")
 
@@ -139,25 +138,18 @@ def test_values_of_imagenet_are_known(key: str, monkeypatch: pytest.MonkeyPatch)
     assert values_digest(network) == BACKBONES[key].values_sha256
 
 
-def test_embedded_weights_fit_and_are_small() -> None:
-    network = mobilenet("embedded")
-    assert network.output_shape == (None, 1280)
-    assert np.isfinite(network(four_classes(2)[0])).all()
-    assert (ROOT / EMBEDDED_WEIGHTS).stat().st_size < 6e6
-
-
 @pytest.mark.parametrize("side", [SIDE, 224])
 def test_features_are_the_means_of_the_last_maps_of_each_stride(side: int) -> None:
-    settings = {"image_size": side, "weights": "embedded"}
-    whole = build_backbone("mobilenet_v2_035", **settings, strides=(8, 16, 32))
+    settings = {"image_size": side, "weights": "packaged"}
+    whole = build_backbone("efficientnet_lite0", **settings, strides=(8, 16, 32))
     images = np.random.default_rng(3).integers(0, 256, (2, side, side, 3)).astype(np.float32)
-    network = whole.get_layer("mobilenet_v2_035")
-    names = ("block_6_expand_relu", "block_13_expand_relu", "out_relu")
+    network = whole.get_layer("efficientnet_lite0")
+    names = ("blocks_5_expand_conv_relu", "blocks_11_expand_conv_relu", "conv_head_relu")
     maps = keras.Model(network.inputs, [network.get_layer(name).output for name in names])
-    expected = [np.mean(values, axis=(1, 2)) for values in maps(images / 127.5 - 1, training=False)]
+    expected = [np.mean(values, axis=(1, 2)) for values in maps((images - 127) / 128)]
     features = np.asarray(whole(images))
     assert np.allclose(features, np.concatenate(expected, axis=1), atol=1e-5)
-    fine = build_backbone("mobilenet_v2_035", **settings, strides=(8, 16))
+    fine = build_backbone("efficientnet_lite0", **settings, strides=(8, 16))
     assert np.allclose(fine(images), features[:, : fine.output_shape[-1]], atol=1e-6)
     assert fine.count_params() < whole.count_params()
 

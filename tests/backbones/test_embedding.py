@@ -58,7 +58,7 @@ class TestChunks:
     RNG = np.random.default_rng(5)
     IMAGES = RNG.integers(60, 240, (75, 8, 8, 3), np.uint8)
     CROPS = RNG.integers(60, 240, (75, 2, 8, 8, 3), np.uint8)
-    SETTINGS = PARAMS.pretrained.model_copy(update={"views": 4})
+    SETTINGS = PARAMS.pretrained.model_copy(update={"views": 4, "stainings": 2})
     JOB = EmbedJob(settings=SETTINGS, image_size=8, seed=1, threads=1, files=[])
 
     @pytest.mark.parametrize("crops", [True, False])

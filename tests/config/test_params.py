@@ -1,6 +1,7 @@
 """params.yaml: what is accepted, and the messages about what is not."""
 
 import hashlib
+import importlib.util
 import re
 import sys
 from pathlib import Path
@@ -129,7 +130,7 @@ def test_numbers_that_dvc_writes_are_numbers(value: float, tmp_path: Path) -> No
         ("split.metadata", "donors.csv"),
         ("advanced.split.max_rejected", "0"),
         ("fetch.phantom.test_per_class", "0"),
-        ("pretrained.weights", "imagenet"),
+        ("pretrained.backbone", "efficientnet_lite2"),
         ("pretrained.weights", "a/b.weights.h5"),
         ("pretrained.sha256", f"'{DIGEST}'"),
         ("pretrained.fine_tune_epochs", "3"),
@@ -233,13 +234,16 @@ class TestBackbone:
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
-            ({"pretrained.backbone": "mobilenet_v2"}, "weights that fit the backbone"),
+            ({"pretrained.backbone": "mobilenet_v2"}, "weights: packaged with efficientnet_lite0"),
+            (
+                {"pretrained.backbone": "efficientnet_lite1", "pretrained.weights": "imagenet"},
+                r"weights: packaged with .*here weights is imagenet and backbone .*_lite1",
+            ),
             ({"pretrained.weights": "onnx"}, r"weights: onnx with an \.onnx"),
-            ({**ONNX, "pretrained.weights": "embedded"}, "weights"),
+            ({**ONNX, "pretrained.weights": "packaged"}, "weights"),
             ({**ONNX, "pretrained.weights": "imagenet"}, r"weights: onnx with an \.onnx"),
             ({**ONNX, "pretrained.weights": "a.weights.h5"}, r"weights: onnx with an \.onnx"),
             ({**ONNX, "pretrained.fine_tune_epochs": "1"}, r"fine_tune_epochs: 0 with an \.onnx"),
-            ({**ONNX, "advanced.pretrained.strides": "[16, 32]"}, r"strides: \[32\] with an \.onn"),
         ],
     )
     def test_its_settings_fit_each_other(self, changes: dict[str, str], message: str) -> None:
@@ -249,6 +253,16 @@ class TestBackbone:
     def test_an_onnx_file_holds_its_weights(self) -> None:
         pretrained = load_params(PARAMS, ONNX).pretrained
         assert (pretrained.backbone, pretrained.weights) == ("models/uni.onnx", "onnx")
+
+    def test_a_missing_package_is_reported_before_the_first_stage(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        changes = {"pretrained.backbone": "efficientnet_lite0", "pretrained.weights": "packaged"}
+        params = load_params(PARAMS, changes)
+        check_named_files(params)
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+        with pytest.raises(InputError, match="expected the package efficientnet-lite0-pytorch-mo"):
+            check_named_files(params)
 
     def test_weights_in_a_file_need_its_digest(self, tmp_path: Path) -> None:
         path = tmp_path / "a.weights.h5"

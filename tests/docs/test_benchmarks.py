@@ -1,5 +1,6 @@
 """The benchmarks on images of a few pixels: that they run, and their results on known input."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -8,9 +9,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import ablation, accuracy, baselines, calibration, ceiling, embed, gradcam, scale
+from benchmarks import (
+    ablation,
+    accuracy,
+    baselines,
+    calibration,
+    ceiling,
+    embed,
+    features,
+    gradcam,
+    scale,
+)
 from tests.conftest import update_params
-from tests.networks import SIDE, dataset, mobilenet, write_split
+from tests.networks import SIDE, dataset, write_split
 from tests.pipeline import ROOT
 from tissue.config.loading import load_params
 from tissue.config.schema import Params
@@ -20,7 +31,7 @@ TINY = {
     "seed": 1,
     "batch_size": 8,
     "scratch": {"input_size": 16, "width": 4, "blocks": 1, "epochs": 2, "views": 1},
-    "pretrained": {"views": 1, "epochs": 2},
+    "pretrained": {"views": 1, "stainings": 2, "epochs": 2},
     "evaluate": {"bootstrap": 100},
 }
 
@@ -45,14 +56,11 @@ def params(params_file: Path) -> Params:
 
 
 class TestAccuracy:
-    @pytest.mark.usefixtures("small_mobilenet")
     def test_one_row_per_model_and_ours_against_the_others(
-        self, data: Path, params: Params, tmp_path: Path
+        self, data: Path, params: Params
     ) -> None:
         methods = ["ours", "original_scratch", "linear_probe", "histogram_svm"]
-        weights = str(tmp_path / "a.weights.h5")
-        mobilenet().get_layer("mobilenet_v2_035").save_weights(weights)
-        table, right = accuracy.measure(data, methods, params=params, seeds=[1], weights=weights)
+        table, right = accuracy.measure(data, methods, params=params, seeds=[1], weights="packaged")
         assert list(table["method"]) == ["ours_scratch", "ours_pretrained", *methods[1:]]
         assert all(array.shape == (1, 12) for array in right.values())
         assert (table["n"] == 12).all()
@@ -147,8 +155,8 @@ class TestEmbed:
         assert len(shares) == 1
         assert shares[0] > 0
         # 80 images in one view and one crop, and 16 of them in two stainings of both.
-        assert "224 forward passes of mobilenet_v2_035" in capsys.readouterr().out
-        assert np.load(tmp_path / "data/embed/train.npy").shape == (16, 1, 2 * 1280)
+        assert "224 forward passes of efficientnet_lite0" in capsys.readouterr().out
+        assert np.load(tmp_path / "data/embed/train.npy").shape == (16, 1, 2 * 672)
 
 
 class TestScale:
@@ -214,3 +222,33 @@ def test_ceiling_of_the_phantom() -> None:
     assert rows["all"] == ["360", "92.2%", "28.2", "28"]
     perfect = {"net": table.assign(predicted=table["class"])}
     assert ceiling.error_rows(table, perfect) == [["net", "0", "0", "0% of 28", "0% of 152"]]
+
+
+class TestFeatures:
+    def test_one_row_per_setting(
+        self, data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(features, "STRIDES", (16,))
+        network = "efficientnet_lite0:packaged"
+        features.main(["--data", str(data), "--folds", "2", "--networks", network])
+        *rows, _, last = capsys.readouterr().out.splitlines()[2:]
+        # In 1, 2 and 4 views; these images have no crops.
+        assert len(rows) == 3
+        assert all(row.startswith("| efficientnet_lite0 | ") for row in rows)
+        options = re.findall(r"-S '(.+?)=(.+?)'", last)
+        changed = load_params(ROOT / "params.yaml", dict(options))
+        assert changed.pretrained.strides == [16]
+        assert changed.split.crops.count == 0
+        # Four colours are easy.
+        assert all(float(row.split(" | ")[4]) > 0.9 for row in rows)
+
+    def test_images_of_a_group_are_in_one_fold(self) -> None:
+        """Features that name the group are of no use for images of other groups."""
+        groups = pd.Series(np.repeat(list("abcdefgh"), 6))
+        labels = np.repeat([0, 1] * 4, 6)
+        one_hot = pd.get_dummies(groups).to_numpy(np.float32)[:, None]
+        right, loss = features.cross_validate(one_hot, labels, groups, folds=4, seed=0)
+        assert right.mean() < 0.7
+        assert loss > 0.5
+        known, _ = features.cross_validate(one_hot, labels, pd.Series(range(48)), folds=4, seed=0)
+        assert known.all()

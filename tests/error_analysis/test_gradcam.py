@@ -153,7 +153,9 @@ def test_a_resized_map_keeps_its_mean() -> None:
 
 @pytest.mark.parametrize("strides", [(32,), (8, 32)])
 def test_network_split_in_two_is_the_same(strides: tuple[int, ...]) -> None:
-    network = build_backbone("mobilenet_v2_035", image_size=64, weights="embedded", strides=strides)
+    network = build_backbone(
+        "efficientnet_lite0", image_size=64, weights="packaged", strides=strides
+    )
     images = np.random.default_rng(1).uniform(0, 255, (3, 64, 64, 3)).astype(np.float32)
     to_maps, to_output = split_at_maps(network)
     maps = to_maps(images)

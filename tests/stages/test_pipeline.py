@@ -15,7 +15,7 @@ from tests.conftest import commit, run, update_params
 from tests.pipeline import CONFIG, ORDER, PARAMS, PIPELINE, ROOT, STAGES, outputs, rooms_of
 from tissue.data.shards import Shards, read_array
 
-CODE = re.compile("(stages|tissue|pretrain)/")
+CODE = re.compile("(stages|tissue)/")
 SHARD_SIZE = 20
 # What differs with it: arrays, which are compared on their own, and files that name parameters.
 OTHERWISE = ("data/split", "data/embed", "data/models/pretrained.md", "plots/report.html")

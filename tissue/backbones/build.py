@@ -9,10 +9,11 @@ import keras
 import numpy as np
 from keras import layers
 
-from tissue.common.backbones import BACKBONES
+from tissue.backbones.efficientnet_lite import efficientnet_lite, set_packaged_values
+from tissue.backbones.torch_file import read_arrays
+from tissue.common.backbones import BACKBONES, check_packaged_file, packaged_file
 from tissue.common.errors import InputError
 from tissue.common.files import file_digest
-from tissue.common.names import EMBEDDED_WEIGHTS
 
 KERAS_FILES = "https://storage.googleapis.com/tensorflow/keras-applications/"
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])  # of R, G, B in [0, 1], as is the deviation
@@ -36,7 +37,8 @@ def build_backbone(
     Args:
         key: a key of `BACKBONES`.
         image_size: side S of the images, in pixels.
-        weights: `embedded`, `imagenet`, `random` or the path of a `.weights.h5` file.
+        weights: `packaged`, `imagenet`, `random`, or the path of a `.weights.h5` file
+            or of the file in a package.
         strides: of the maps, in pixels of the image: 2, 4, 8, 16 or 32.
         sha256: expected digest of the weights file, if any.
 
@@ -44,7 +46,9 @@ def build_backbone(
         InputError: if the weights cannot be found, do not fit, or are not the expected ones.
     """
     backbone = BACKBONES[key]
-    network = getattr(keras.applications, backbone.application)(
+    lite = backbone.application == "EfficientNetLite"
+    build = efficientnet_lite if lite else getattr(keras.applications, backbone.application)
+    network = build(
         input_shape=(image_size, image_size, 3), include_top=False, weights=None, pooling="avg",
         **{"name": key, **backbone.options},
     )  # fmt: skip
@@ -92,6 +96,8 @@ def _scale(images: keras.KerasTensor, scaling: str) -> keras.KerasTensor:
     # Only layers that any Keras loads without running code from the file.
     if scaling == "tf":
         return layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(images)
+    if scaling == "lite":
+        return layers.Rescaling(1 / 128, offset=-127 / 128, name="scale")(images)
     if scaling == "torch":
         scale = (1 / (255 * IMAGENET_STD)).tolist()
         offset = (-IMAGENET_MEAN / IMAGENET_STD).tolist()
@@ -113,14 +119,14 @@ def values_digest(network: keras.Model) -> str:
 
 
 def _load_weights(network: keras.Model, key: str, weights: str, sha256: str | None) -> None:
-    if weights == "imagenet":
-        path = download_weights(key)
-    else:
-        path = EMBEDDED_WEIGHTS if weights == "embedded" else Path(weights)
+    if weights == "packaged" or weights.endswith(".pth"):
+        _load_packaged(network, key, weights)
+        return
+    path = download_weights(key) if weights == "imagenet" else Path(weights)
     if not path.is_file():
         raise InputError(
-            f"pretrained.weights: expected embedded, imagenet or a .weights.h5 file. Received: "
-            f"{path}, which does not exist under {Path.cwd()}."
+            f"pretrained.weights: expected packaged, imagenet or a .weights.h5 file. "
+            f"Received: {path}, which does not exist under {Path.cwd()}."
         )
     if sha256 is not None and (received := file_digest(path)) != sha256:
         raise InputError(
@@ -137,6 +143,13 @@ def _load_weights(network: keras.Model, key: str, weights: str, sha256: str | No
         ) from None
     if weights == "imagenet" and sha256 is None:
         _check_values(network, key, path)
+
+
+def _load_packaged(network: keras.Model, key: str, weights: str) -> None:
+    path = packaged_file(key) if weights == "packaged" else Path(weights)
+    check_packaged_file(key, path)
+    with path.open("rb") as file:
+        set_packaged_values(network, read_arrays(file))
 
 
 def _check_count(network: keras.Model, path: Path) -> None:
@@ -169,7 +182,7 @@ def download_weights(key: str) -> Path:
         raise InputError(
             f"pretrained.weights: expected to download {KERAS_FILES}{file}. Received: {error}. "
             "Without a network, download that file elsewhere and put it into the folder models of "
-            "KERAS_HOME (by default ~/.keras), or set pretrained.weights to embedded or to a file."
+            "KERAS_HOME (by default ~/.keras), or use a backbone with packaged weights."
         ) from None
 
 

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tissue.common.names import EMBEDDED_WEIGHTS
+from tissue.common.backbones import packaged_file
 from tissue.common.runtime import quiet_import
 from tissue.config.schema import Pretrained
 
@@ -66,8 +66,11 @@ def network_files(settings: Pretrained, *, image_size: int, download: bool) -> d
         path = Path(settings.backbone)
         files = checked_files(path, settings.sha256)
         return {file.relative_to(path.parent).as_posix(): file for file in files}
+    if settings.weights == "packaged":
+        path = packaged_file(settings.backbone)
+        return {path.name: path}
     if settings.weights != "imagenet":
-        path = EMBEDDED_WEIGHTS if settings.weights == "embedded" else Path(settings.weights)
+        path = Path(settings.weights)
         return {path.name: path}
     if not download:
         return {}

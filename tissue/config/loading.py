@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from tissue.common.backbones import packaged_file
 from tissue.common.errors import InputError
 from tissue.common.files import file_digest
 from tissue.config.schema import Params, Pretrained, known_keys
@@ -146,7 +147,7 @@ def _check_digest_is_given(settings: Pretrained) -> None:
 
 
 def check_named_files(params: Params) -> None:
-    """Check that the files exist which stages after the first will read.
+    """Check that the files and the package exist which stages after the first will read.
 
     Raises:
         InputError: naming the first that does not.
@@ -164,3 +165,5 @@ def check_named_files(params: Params) -> None:
                 f"{key}: expected a file. Received: {value}, which does not exist under "
                 f"{Path.cwd()}. Correct the path, or run `dvc pull` if it is under DVC."
             )
+    if params.pretrained.weights == "packaged":
+        packaged_file(params.pretrained.backbone)

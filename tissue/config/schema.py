@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
+from tissue.common.backbones import PACKAGED
 from tissue.config.types import (
     BackboneName,
     Digest,
@@ -165,21 +166,18 @@ class Pretrained(Section):
 
     @model_validator(mode="after")
     def _fit_the_backbone(self) -> "Pretrained":
-        if self.weights == "embedded" and self.backbone != "mobilenet_v2_035":
+        packaged = self.backbone in PACKAGED
+        if self.weights == ("imagenet" if packaged else "packaged"):
             raise ValueError(
-                "weights that fit the backbone: the embedded ones are of mobilenet_v2_035; "
-                "set pretrained.weights to imagenet or to a file"
+                f"weights: packaged with {', '.join(PACKAGED)}, whose ImageNet weights packages "
+                f"carry, and imagenet with others; here weights is {self.weights} and backbone "
+                f"{self.backbone}"
             )
         is_onnx = self.backbone.endswith(".onnx")
         if is_onnx != (self.weights == "onnx"):
             raise ValueError(
                 "weights: onnx with an .onnx backbone, which holds its own, and with no other; "
                 f"here weights is {self.weights} and backbone {self.backbone}"
-            )
-        if is_onnx and self.strides != [32]:
-            raise ValueError(
-                "strides: [32] with an .onnx backbone, which has one output; here it is "
-                f"{self.strides}"
             )
         if is_onnx and self.fine_tune_epochs:
             raise ValueError(

@@ -28,9 +28,9 @@ def _check_backbone(value: str) -> str:
 
 
 def _check_weights(value: str) -> str:
-    if value in ("embedded", "imagenet", "onnx") or value.endswith(".weights.h5"):
+    if value in ("packaged", "imagenet", "onnx") or value.endswith(".weights.h5"):
         return value
-    raise ValueError("embedded, imagenet, onnx or the path to a .weights.h5 file")
+    raise ValueError("packaged, imagenet, onnx or the path to a .weights.h5 file")
 
 
 def _check_strides(value: list[int]) -> list[int]:
