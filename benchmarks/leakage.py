@@ -12,12 +12,14 @@ Expected: an adjusted Rand index of 0.95 or more, and the highest accuracy with 
 import argparse
 import io
 import zipfile
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
+from scipy import ndimage
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import adjusted_rand_score
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_score
@@ -25,7 +27,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
-from tissue.images.duplicates import fingerprint, join_pairs, near_duplicate_pairs
+from tissue.images.duplicates import join_pairs, near_duplicate_pairs
 from tissue.images.quality import measure_quality
 
 SIDE = 224
@@ -40,6 +42,16 @@ def read(path: Path, ids: pd.Series) -> NDArray[np.uint8]:
             picture = Image.open(io.BytesIO(archive.read(id_))).convert("RGB")
             pictures.append(np.asarray(picture.resize((SIDE, SIDE))))
     return np.stack(pictures)
+
+
+def colour_and_texture(image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return float64 (21,): optical densities, and the energy of the detail on six scales."""
+    density = -np.log((image.astype(np.float64) + 1) / 256).reshape(-1, 3)
+    percentiles = np.percentile(density, [10, 50, 90], axis=0).ravel()
+    grey = image.mean(2)
+    levels = [grey, *(ndimage.gaussian_filter(grey, 2 ** (step / 2)) for step in range(6))]
+    detail = [np.log(np.std(fine - coarse) + 1e-3) for fine, coarse in pairwise(levels)]
+    return np.concatenate([density.mean(0), density.std(0), percentiles, detail])
 
 
 def accuracies(
@@ -65,13 +77,13 @@ def main() -> None:
     table = pd.read_csv(options.metadata, dtype=str).sort_values("path", ignore_index=True)
     labels = table["path"].str.split("/").str[0]
     images = read(options.images, table["path"])
-    prints = np.stack([fingerprint(image) for image in images])
-    found = join_pairs(len(images), near_duplicate_pairs(images, prints, progress=True))
+    found = join_pairs(len(images), near_duplicate_pairs(images, progress=True))
     sources = table["group"].nunique()
     print(f"{len(images)} images of {sources} photographs: {found.max() + 1} clusters")
     print(f"adjusted Rand index {adjusted_rand_score(table['group'], found):.3f}")
     quality = np.array([list(measure_quality(image).values()) for image in images])
-    features = np.concatenate([prints, quality], axis=1)
+    looks = np.stack([colour_and_texture(image) for image in images])
+    features = np.concatenate([looks, quality], axis=1)
     print(f"{'divided by':14} {'accuracy':>8}   lowest to highest of {REPEATS}")
     for by, groups in {"image": None, "cluster": found, "photograph": table["group"]}.items():
         share = accuracies(features, labels, groups)

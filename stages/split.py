@@ -30,7 +30,7 @@ from tissue.images.division import (
     division_metrics,
     write_division,
 )
-from tissue.images.duplicates import near_duplicate_pairs
+from tissue.images.duplicates import find_copies
 from tissue.images.groups import add_known_groups
 from tissue.images.reading import reading_work
 from tissue.images.stored import StoredImages, StoredRows, stored_key_points
@@ -60,8 +60,7 @@ def run(params: Params, root: Path = Path(), *, workers: int | None = None) -> N
         stored = StoredRows([folder / chunk.name for chunk in work.chunks])
         index, usable, rejected = select_usable(manifest, stored.table(), settings)
         images, points = StoredImages(stored, usable), stored_key_points(stored, usable)
-        prints = stored.all("fingerprint")[usable]
-        pairs = near_duplicate_pairs(images, prints, points, progress=True)
+        pairs = find_copies(images, points, settings)
         division = assign_splits(index, pairs, settings, seed=params.seed)
         partial.mkdir()
         write_division(division, stored, usable, out=partial, settings=settings)

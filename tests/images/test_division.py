@@ -1,5 +1,6 @@
 """Splits by whole groups; leaks and copies are found, counted, listed, and dropped or refused."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,11 @@ from tissue.images.division import (
     assign_splits,
     describe_division,
     division_metrics,
-    list_duplicates,
 )
+from tissue.images.listing import list_duplicates
 from tissue.phantom.plan import plan_cores
 
+Pairs = Sequence[tuple[int, int]]
 DEFAULT = load_params(ROOT / "params.yaml").split
 # Donor 9 is on both sides; 02 is a copy of 09, of another class; 03 and 04 are one picture.
 ROWS = [
@@ -28,7 +30,7 @@ ROWS = [
 ]  # fmt: skip
 
 
-def divide(rows: list[tuple[str, str, str, str]], **changes: Any) -> Division:
+def divide(rows: list[tuple[str, str, str, str]], pairs: Pairs = (), **changes: Any) -> Division:
     """Divide images of (split, class, donor, pixels) without near-duplicates; W is white."""
     table = pd.DataFrame(rows, columns=["split", "class", "donor", "sha256"])
     index = table.assign(
@@ -37,7 +39,7 @@ def divide(rows: list[tuple[str, str, str, str]], **changes: Any) -> Division:
         tissue_fraction=0.5,
     )  # fmt: skip
     settings = DEFAULT.model_copy(update={"min_per_class": 1, **changes})
-    return assign_splits(index, np.empty((0, 2), np.int64), settings, seed=1)
+    return assign_splits(index, np.array(pairs, np.int64).reshape(-1, 2), settings, seed=1)
 
 
 def test_leaks_are_reported_and_stay_where_they_are():
@@ -206,3 +208,40 @@ def test_leaks_by_position_are_no_facts_to_act_on(phantom: pd.DataFrame, on_leak
     settings = DEFAULT.model_copy(update={"on_leak": on_leak})
     division = assign_splits(phantom, np.empty((0, 2), np.int64), settings, seed=1)
     assert len(division.kept) == len(phantom)
+
+
+def test_copies_that_are_only_reported_join_no_donors_and_leak_nothing():
+    """12 is a copy of a picture of donor A, under the name of donor B, in the test set."""
+    rows = [("train", "ab"[n % 2], f"P{n // 4}", f"X{n}") for n in range(16)]
+    rows += [("test", "a", "Q", "Y"), ("test", "b", "Q", "Z")]
+    linked = divide(rows, [(0, 4), (8, 16)], on_leak="report", copies="link")
+    assert division_metrics(linked, 0)["leaks"]["images"] == 1
+    reported = divide(rows, [(0, 4), (8, 16)], on_leak="drop", copies="report")
+    metrics = division_metrics(reported, 0)
+    assert metrics["leaks"]["images"] == metrics["leaks"]["dropped"] == 0
+    assert metrics["copies"] == "report"
+    assert metrics["duplicates"]["near"] == 2
+    assert metrics["groups"]["joined_by_copies"] == 0
+    assert set(reported.index["group"]) == set(reported.index["donor"])
+    assert len(list_duplicates(reported.index)) == 4
+
+
+def test_the_message_names_copies_that_joined_donors():
+    rows = [("train", "ab"[n % 2], f"P{n // 2}", f"X{n}") for n in range(12)]
+    division = divide(rows, [(0, 2), (1, 4)], test_fraction=0.2)
+    assert "train/00.jpg (P0) = train/02.jpg (P1)" in describe_division(division, 0, DEFAULT)[-1]
+    assert division_metrics(division, 0)["groups"]["joined_by_copies"] == 2
+    everything = [(0, row) for row in range(1, 12)]
+    with pytest.raises(
+        InputError, match=r"Received: 1 in all.* 10 pairs of copies, e\.g\. train/00"
+    ):
+        divide(rows, everything)
+    assert division_metrics(divide(rows, everything, copies="report"), 0)["classes"] == 2
+
+
+def test_images_are_groups_where_neither_donors_nor_copies_join_them():
+    rows = [("train", "ab"[n % 2], "", f"X{n}") for n in range(16)]
+    for copies, rule in {"link": "near-duplicate cluster", "report": "single image"}.items():
+        division = divide(rows, [(0, 2)], copies=copies)
+        assert division.rule == rule
+        assert division.index["group"].nunique() == (15 if copies == "link" else 16)

@@ -31,7 +31,7 @@ LOCAL_ENGINE = Engine(kind="local", address="auto", storage=None, storage_option
 ROWS = 64  # per chunk: few enough for all processes to end at about the same time
 RECORD = ".storage"  # beside chunks: the URL of the folder in `engine.storage` that holds them
 UNIQUE = "[0-9a-f]{32}"  # the end of the name of that folder
-PACKAGES = ("numpy", "scipy", "pillow", "keras", "tensorflow")
+PACKAGES = ("numpy", "scipy", "pillow", "opencv-python-headless", "keras", "tensorflow")
 
 
 class Chunk(NamedTuple):

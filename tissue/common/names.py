@@ -29,8 +29,13 @@ IMAGE_NAME = re.compile(r"(?<![^\W_])(\d+)_([AB]_\d+_\d+)(?![^\W_])")
 MANIFEST = ["id", "split", "class", "file", "source", "donor", "slide", "antibody"]  # its columns
 SPLITS = ("train", "val", "test")
 # Rules that give the group of an image. By position, a group may join donors but divides none.
+# Where copies are not linked, each image is a group.
 METADATA, PATTERN, DONORS = "metadata", "group_pattern", "donor"
-POSITIONS, CLUSTERS = "array position in file name", "near-duplicate cluster"
+POSITIONS, CLUSTERS, SINGLES = (
+    "array position in file name",
+    "near-duplicate cluster",
+    "single image",
+)
 MODEL_NAMES = {"scratch": "CNN from scratch", "pretrained": "pretrained net"}
 MODELS = tuple(MODEL_NAMES)  # in the order in which they are shown
 

@@ -109,6 +109,7 @@ class Split(Section):
     metadata: str | None
     group_pattern: Pattern | None
     on_leak: Literal["report", "drop", "fail"]
+    copies: Literal["link", "report", "off"]
 
 
 class Scratch(Section):

@@ -18,6 +18,7 @@ from tissue.data.index import QUALITY
 from tissue.images.checks import check_counts, check_leaks, check_training
 from tissue.images.duplicates import join_pairs
 from tissue.images.groups import assign_groups, find_leaks, name_groups, on_both_sides
+from tissue.images.listing import describe_joined, joining_pairs, list_duplicates
 from tissue.images.positions import describe_positions
 from tissue.images.quality import BLANK
 from tissue.images.stored import StoredImages, StoredRows, write_shards
@@ -41,6 +42,8 @@ class Division(NamedTuple):
     # images that may share a donor with the test set, since their array position is in it
     leaks: dict[str, int]
     leaked: pd.DataFrame  # the table of `find_leaks`
+    copies: str = "link"  # what was done about copies, as in `split.copies`
+    joined: tuple[str, ...] = ()  # pairs of copies that joined two donors, in words
 
     @property
     def kept(self) -> pd.DataFrame:
@@ -81,7 +84,8 @@ def assign_splits(
     """
     same = np.concatenate([pairs, _same_pixels(index["sha256"])])
     index = index.assign(copies=join_pairs(len(index), same), assigned=DROPPED)
-    linked = join_pairs(len(index), same[_has_detail(index)[same].all(axis=1)])
+    links = same[_has_detail(index)[same].all(axis=1) & (settings.copies == "link")]
+    linked = join_pairs(len(index), links)
     names, rule = name_groups(index, linked, settings)
     test = (index["split"] == "test").to_numpy()
     by_position = rule == POSITIONS
@@ -95,10 +99,16 @@ def assign_splits(
     kept = ~index.index.isin(dropped)
     index["group"] = names
     index.loc[kept, "group"] = assign_groups(names[kept], linked[kept])
-    index.loc[kept, "assigned"] = _choose_splits(index[kept].reset_index(drop=True), settings, seed)
+    joined = joining_pairs(index["id"], names, links[kept[links].all(axis=1)])
+    try:
+        chosen = _choose_splits(index[kept].reset_index(drop=True), settings, seed)
+    except InputError as error:
+        raise InputError(f"{error} {describe_joined(joined)}".rstrip()) from None
+    index.loc[kept, "assigned"] = chosen
     labels = {name: label for label, name in enumerate(sorted(index["class"].unique()))}
     index["label"] = index["class"].map(labels)
-    division = Division(index, rule, leaks | {"dropped": len(dropped)}, leaked)
+    counts = leaks | {"dropped": len(dropped)}
+    division = Division(index, rule, counts, leaked, settings.copies, joined)
     check_counts(division.kept, settings.min_per_class, labels)
     check_training(division.missing["train"])
     return division
@@ -171,24 +181,9 @@ def describe_division(division: Division, rejected: int, settings: Split) -> lis
         lines.append(f"{blank} images show nearly no tissue; `predict` would refuse them")
     if division.rule == POSITIONS:
         lines += describe_positions(division.kept, division.leaks["possible"], settings)
+    if division.joined:
+        lines.append(describe_joined(division.joined))
     return lines
-
-
-def list_duplicates(index: pd.DataFrame) -> pd.DataFrame:
-    """Return the images that have copies, set by set: `set,id,class,part,exact,relabelled`.
-
-    `part` is the split, `exact` says that another image of the set has the same pixels, and
-    `relabelled` that the set has several classes. Sets are numbered by their first ids.
-    """
-    sets = index.groupby("copies")
-    rows = index.assign(
-        part=index["assigned"],
-        exact=index.groupby(["copies", "sha256"])["id"].transform("size") > 1,
-        relabelled=sets["class"].transform("nunique") > 1,
-        first=sets["id"].transform("min"),
-    )[sets["id"].transform("size") > 1].sort_values(["first", "id"])
-    rows["set"] = rows["first"].factorize()[0] + 1
-    return rows[["set", "id", "class", "part", "exact", "relabelled"]]
 
 
 def division_metrics(division: Division, rejected: int) -> dict[str, Any]:
@@ -209,6 +204,7 @@ def division_metrics(division: Division, rejected: int) -> dict[str, Any]:
         "classes": len(classes),
         "classes_missing": {name: len(missing) for name, missing in division.missing.items()},
         "blank": _count_blank(index),
+        "copies": division.copies,
         "duplicates": {
             "exact": exact,
             "near": len(index) - index["copies"].nunique() - exact,
@@ -218,6 +214,7 @@ def division_metrics(division: Division, rejected: int) -> dict[str, Any]:
         "leaks": division.leaks,
         "groups": {
             **{name: rows["group"].nunique() for name, rows in splits.items()},
+            "joined_by_copies": len(division.joined),
             "shared": _sets_with_several(index, "group", "assigned"),
             "largest": int(index["group"].value_counts().max()),
         },

@@ -13,7 +13,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tissue.common.errors import InputError
-from tissue.common.names import CLUSTERS, DONORS, METADATA, PATTERN, POSITIONS, position_of
+from tissue.common.names import (
+    CLUSTERS,
+    DONORS,
+    METADATA,
+    PATTERN,
+    POSITIONS,
+    SINGLES,
+    position_of,
+)
 from tissue.config.schema import Split
 from tissue.images.duplicates import join_pairs
 
@@ -93,7 +101,8 @@ def name_groups(
     The rule is the first that applies: `metadata` or `group_pattern`, where the user gives donors;
     `donor`, where the source names one for every image; `array position in file name`, where most
     files are named as in the atlas, and copies stay together in the others; else `near-duplicate
-    cluster`, named after its first id.
+    cluster`, named after its first id, or `single image`, if `split.copies` links
+    none.
 
     Slides are no groups: a slide of the atlas holds cores of all organs, and the donors of its
     block come back on every slide cut from it. A position of a class holds one donor per block.
@@ -106,7 +115,7 @@ def name_groups(
     positions, copies = index["id"].map(position_of), _first_names(index["id"], clusters)
     if (positions != "").mean() > 0.5:
         return (index["class"] + " " + positions).where(positions != "", copies), POSITIONS
-    return copies, CLUSTERS
+    return copies, CLUSTERS if settings.copies == "link" else SINGLES
 
 
 def _first_names(names: pd.Series, numbers: NDArray[np.int64]) -> pd.Series:

@@ -17,7 +17,7 @@ from tissue.common.files import file_digest
 from tissue.config.schema import Split
 from tissue.data.index import QUALITY
 from tissue.images.decoding import UnreadableImageError, content_box, decode
-from tissue.images.duplicates import FINGERPRINT, exact_digest, fingerprint
+from tissue.images.duplicates import exact_digest
 from tissue.images.keypoints import DESCRIPTOR, MOST, find_keypoints
 from tissue.images.quality import choose_crops, measure_quality
 
@@ -101,15 +101,15 @@ def row_type(size: int, crops: int) -> np.dtype:
     """Return the type of a row: an image of `size` pixels, its crops and what is known of it."""
     key_points = [
         ("count", np.int16),
-        ("coordinates", np.complex64, (MOST,)),
-        ("scales", np.float32, (MOST,)),
-        ("descriptors", np.int8, (MOST, DESCRIPTOR)),
+        ("places", np.float32, (MOST, 2)),
+        ("diameters", np.float32, (MOST,)),
+        ("angles", np.float32, (MOST,)),
+        ("descriptors", np.uint8, (MOST, DESCRIPTOR)),
     ]
     return np.dtype(
         [
             ("image", np.uint8, (size, size, 3)),
             ("crops", np.uint8, (crops, size, size, 3)),
-            ("fingerprint", np.float32, (FINGERPRINT,)),
             ("key_points", key_points),
             ("reason", f"U{LONGEST_REASON}"),
             ("sha256", "U64"),
@@ -125,9 +125,10 @@ def _fill(row: np.void, read: ReadImage) -> None:
         row[name] = getattr(read, name)
     for name, value in read.quality.items():
         row[name] = value
-    row["sha256"], row["fingerprint"] = exact_digest(read.image), fingerprint(read.image)
-    found = find_keypoints(read.image)
-    count = row["key_points"]["count"] = len(found.scales)
+    row["sha256"] = exact_digest(read.image)
+    within = content_box(read.width, read.height, len(read.image))
+    found = find_keypoints(read.image, within)
+    count = row["key_points"]["count"] = len(found.places)
     for name, values in found._asdict().items():
         row["key_points"][name][:count] = values
 

@@ -9,8 +9,8 @@ from tissue.report.formatting import SPLIT_NAMES, Table, count
 from tissue.report.reading import Inputs
 
 PACKAGES = (
-    "tensorflow", "keras", "dvc", "numpy", "pandas", "scikit-learn", "pillow", "matplotlib",
-    "bokeh",
+    "tensorflow", "keras", "dvc", "numpy", "pandas", "scikit-learn", "pillow",
+    "opencv-python-headless", "matplotlib", "bokeh",
 )  # fmt: skip
 REJECTED = 10  # reasons in the table of rejected images
 
@@ -43,21 +43,24 @@ def checks_table(inputs: Inputs) -> Table:
     """Return duplicates, shared groups and rejected images."""
     split = inputs.metrics["split"]
     duplicates, groups, leaks = split["duplicates"], split["groups"], split["leaks"]
+    searched = split["copies"] != "off"
     found = {
         "Unreadable or unusable images": split["rejected"],
         "Exact copies of an earlier image": duplicates["exact"],
-        "Altered copies of an earlier image": duplicates["near"],
+        "Altered copies of an earlier image": duplicates["near"] if searched else None,
         "Sets of copies in more than one split": duplicates["across_splits"],
         "Sets of copies with different classes": duplicates["relabelled"],
         "Groups in more than one split": groups["shared"],
         "Images in the largest group": groups["largest"],
+        "Pairs of copies that joined two groups": groups["joined_by_copies"],
         "Training images with a copy or group in test": leaks["images"],
         "Test images with a copy or group in training": leaks["test_images"],
         "Training images dropped for that reason": leaks["dropped"],
         "Further training images that may share a donor with test": leaks["possible"],
         "Images with almost no tissue": split["blank"],
     }
-    cells = {"Check": found.keys(), "Found": map(count, found.values())}
+    shown = ["not looked for" if number is None else count(number) for number in found.values()]
+    cells = {"Check": found.keys(), "Found": shown}
     return Table("Checks of the data", cells)
 
 
