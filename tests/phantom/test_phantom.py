@@ -12,8 +12,8 @@ from PIL import Image
 
 from tissue.common.names import SYSTEMS, TISSUES
 from tissue.images.quality import BLANK, measure_quality
-from tissue.phantom.core import draw_core, draw_jpeg, drawn_latent
-from tissue.phantom.latents import LATENTS, Latent, best_accuracy, best_recall, partner
+from tissue.phantom.core import SMALLEST, draw_core, draw_jpeg, drawn_latent
+from tissue.phantom.latents import LATENTS, Latent, best_accuracy, best_recall, is_beyond
 from tissue.phantom.plan import CLASSES, Core, plan_cores
 
 DEFAULT = plan_cores(train_per_class=60, test_per_class=30, size=448, seed=17)
@@ -83,10 +83,20 @@ def test_every_class_is_a_core_on_near_white(size: int) -> None:
 
 
 def test_no_core_is_blank() -> None:
-    """The first cut of this core leaves nothing but glass, since its half with skin is lost."""
-    (core,) = (core for core in DEFAULT if core.id == "test/skin_2/4317_A_4_3.jpg")
-    image = np.asarray(Image.open(io.BytesIO(draw_jpeg(core))))
-    assert measure_quality(image)["tissue_fraction"] > 2 * BLANK
+    """Skin has the least tissue in the picture, and the core may be broken on top."""
+    small = plan_cores(train_per_class=60, test_per_class=30, size=SMALLEST, seed=17)
+    for core in [core for core in small if core.class_name.startswith("skin")][::3]:
+        assert measure_quality(draw_core(core))["tissue_fraction"] > BLANK, core.id
+
+
+def test_a_core_that_would_be_blank_is_cut_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    outlines = iter([0.0, 0.01, 1.0])
+    monkeypatch.setattr(
+        "tissue.phantom.core.outline", lambda tissue: np.full_like(tissue.x, next(outlines))
+    )
+    image = draw_core(one_per_class(plan_of(size=SMALLEST))[0])
+    assert measure_quality(image)["tissue_fraction"] > 0.3
+    assert next(outlines, None) is None
 
 
 def test_bytes_are_the_same_in_other_processes_and_orders() -> None:
@@ -126,11 +136,11 @@ def test_the_ceiling_is_what_the_best_rule_reaches_on_drawn_latents() -> None:
     rngs = [np.random.default_rng(seed) for seed in range(2)]
     for name, latent in LATENTS.items():
         values = np.array([latent.draw(*rngs) for _ in range(20_000)])
-        own, other = (abs(values - LATENTS[one].mean) for one in (name, partner(name)))
-        assert (own < other).mean() == pytest.approx(best_recall(name), abs=0.01)
+        right = np.mean([not is_beyond(name, value) for value in values])
+        assert right == pytest.approx(best_recall(name), abs=0.01)
     assert best_recall("colon") == 1
-    assert best_accuracy(dict.fromkeys(CLASSES, 30)) == pytest.approx(0.9216, abs=1e-4)
+    assert best_accuracy(dict.fromkeys(CLASSES, 30)) == pytest.approx(0.9158, abs=1e-4)
     # Skins and endometria are of one tissue; lymph node and spleen only of one system.
     ceilings = [best_accuracy(dict.fromkeys(CLASSES, 1), joined) for joined in (TISSUES, SYSTEMS)]
-    assert ceilings == pytest.approx([1 - (1 - best_recall("spleen")) / 6, 1])
+    assert ceilings == pytest.approx([(10 + best_recall("spleen") + best_recall("lymph_node")) / 12, 1])
     assert best_accuracy({"colon": 1, "skin_1": 1}) == (1 + best_recall("skin_1")) / 2

@@ -174,6 +174,6 @@ def test_shared_slides_and_antibodies_are_counted(inputs: Inputs) -> None:
 
 def test_the_phantom_has_a_ceiling(inputs: Inputs) -> None:
     said = ceiling_sentence(inputs)
-    assert "would be right in 92.2% of these images on average (endometrium_1 and" in said
-    assert "skin_1 and skin_2 87.7%; the other classes 100%" in said
-    assert "about 28 errors in 360 images" in said
+    assert "would be right in 91.6% of these images on average (endometrium_1 and" in said
+    assert "skin_1 and skin_2 81.2%; the other classes 100%" in said
+    assert "about 30 errors in 360 images" in said

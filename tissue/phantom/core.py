@@ -1,4 +1,4 @@
-"""One core: the outline, damage and dirt round the tissue that an organ's function draws."""
+"""One core: tissue that an organ's function draws, stained, broken, on a glass, in a microscope."""
 
 import io
 import math
@@ -9,26 +9,28 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from tissue.common.stains import DENSITY_TO_STAIN, mix_stains
-from tissue.phantom import gut, lymphoid, parenchyma, skin, uterus
+from tissue.phantom import gut, kidney, lung, lymphoid, parenchyma, skin, uterus
+from tissue.phantom.damage import add_fragments, folds, outline, tears
 from tissue.phantom.latents import LATENTS
-from tissue.phantom.layers import REFERENCE, Field, Tissue, rotate, smooth_noise
+from tissue.phantom.layers import REFERENCE, Field, Tissue, smooth_noise
 from tissue.phantom.plan import Core
 from tissue.phantom.staining import Antibody, Slide, stain
 
 SMALLEST = 224  # smaller pictures are drawn at this size and shrunk, as a scanner's are
 FAINT = 0.05  # stain amount below which tissue is hardly seen
-LEAST = 0.02  # share of a picture that tissue takes, at least: a blank one shows no organ
+LEAST = 0.03  # share of a picture that tissue takes, at least: a blank one shows no organ
 CUTS = 20  # attempts to leave that much
 # By class. Each draws the tissue of one core; the generator is that of the donor.
 ARCHITECTURES: dict[str, Callable[[Tissue, Generator], None]] = {
     "colon": gut.colon,
     "endometrium_1": partial(uterus.endometrium, ages=LATENTS["endometrium_1"]),
     "endometrium_2": partial(uterus.endometrium, ages=LATENTS["endometrium_2"]),
-    "kidney": parenchyma.kidney,
+    "kidney": kidney.kidney,
     "liver": parenchyma.liver,
-    "lung": parenchyma.lung,
+    "lung": lung.lung,
     "lymph_node": partial(lymphoid.lymphoid, red_pulp=LATENTS["lymph_node"]),
     "pancreas": parenchyma.pancreas,
     "skin_1": partial(skin.skin, anogenital=LATENTS["skin_1"]),
@@ -57,13 +59,15 @@ def draw_core(core: Core) -> NDArray[np.uint8]:
     ARCHITECTURES[core.class_name](tissue, np.random.default_rng(core.donor_seed))
     haematoxylin, dab = stain(tissue, slide, antibody)
     thickness = _cut(tissue, haematoxylin + dab > FAINT, LEAST * (size / side) ** 2)
-    thickness *= (1 + _folds(tissue)) * math.exp(rng.normal(0, 0.2))
+    thickness *= (1 + folds(tissue)) * math.exp(rng.normal(0, 0.18))
 
     stains = np.zeros((size, size, 3), np.float32)
     top, left = (round(float(rng.uniform(0.1, 0.9)) * (size - side)) for _ in range(2))
     stains[top : top + side, left : left + side, 0] = haematoxylin * thickness
     stains[top : top + side, left : left + side, 1] = dab * thickness
-    _add_fragments(stains, tissue, (left + side / 2, top + side / 2))
+    add_fragments(stains, tissue, (left + side / 2, top + side / 2))
+    focus = slide.focus * tissue.unit * rng.uniform(0.6, 1.3)
+    stains[..., :2] = gaussian_filter(stains[..., :2], (focus, focus, 0), truncate=2.5)
     stains[..., 2] = slide.hue * stains[..., 0]
     stains += _glass(size, slide, rng)
     _add_dust(stains, tissue.unit, rng)
@@ -78,7 +82,7 @@ def _cut(tissue: Tissue, stained: NDArray[np.bool_], least: float) -> Field:
     tissue is lost, the core is cut again.
     """
     for _ in range(CUTS):
-        thickness = _outline(tissue) * (1 - _tears(tissue))
+        thickness = outline(tissue) * (1 - tears(tissue))
         if float((stained * thickness).mean()) >= least:
             break
     return thickness
@@ -92,72 +96,9 @@ def drawn_latent(core: Core) -> float:
 
 
 def _draw_share(rng: Generator) -> float:
-    return rng.uniform(0.74, 0.95)  # of the side of the picture that the tissue takes
-
-
-def _outline(tissue: Tissue) -> Field:
-    """Return the mask of the core: a punched disc, a little squashed, ragged, sometimes cut off."""
-    rng = tissue.rng
-    radius = tissue.side / 2 / tissue.unit - 3
-    angle, squash = rng.uniform(0, np.pi), rng.uniform(0.93, 1.0)
-    along, across = rotate(tissue.x, tissue.y, angle)
-    ragged = rng.uniform(0.3, 1.6)
-    inside = radius - np.hypot(along, across / squash)
-    chewed = np.clip(0.25 + 0.8 * tissue.noise(60), 0.15, 2)  # smooth here, frayed there
-    inside -= ragged * chewed * (1.6 * tissue.noise(2.6) + 3 * np.maximum(tissue.noise(8), 0) ** 2)
-    inside -= 3 * np.maximum(tissue.noise(70), 0)
-    if rng.random() < 0.1:  # part of the core was lost
-        cut = rng.uniform(-0.25, 0.6) * radius
-        along, _ = rotate(tissue.x, tissue.y, rng.uniform(0, 2 * np.pi))
-        edge = cut - along + 9 * tissue.noise(60) + 2.5 * tissue.noise(8)
-        inside = np.minimum(inside, edge)
-    return tissue.mask(inside)
-
-
-def _tears(tissue: Tissue) -> Field:
-    """Return the mask of the clefts and holes of the core."""
-    rng = tissue.rng
-    torn = np.zeros_like(tissue.x)
-    for _ in range(rng.choice(4, p=[0.6, 0.25, 0.1, 0.05])):
-        angle, offset = rng.uniform(0, 2 * np.pi), rng.uniform(-120, 120)
-        along, across = rotate(tissue.x, tissue.y, angle)
-        across = across - offset + 10 * tissue.noise(50)
-        start, width = rng.uniform(-60, 160), rng.gamma(1.5, 2.0)
-        opening = width * np.clip((along - start) / 80, -1, 1.5) + 1.5 * tissue.noise(6)
-        torn = np.maximum(torn, tissue.mask(opening - np.abs(across)))
-    return torn
-
-
-def _folds(tissue: Tissue) -> Field:
-    """Return the relative thickness added by folds and by uneven cutting."""
-    rng = tissue.rng
-    thick = np.zeros_like(tissue.x)
-    if rng.random() < 0.12:
-        angle, offset = rng.uniform(0, 2 * np.pi), rng.uniform(-110, 110)
-        along, across = rotate(tissue.x, tissue.y, angle)
-        across = across - offset + 8 * tissue.noise(60)
-        width = rng.uniform(2, 6) * np.clip((along - rng.uniform(-150, 80)) / 60, 0, 1)
-        thick = 0.8 * tissue.mask(width - np.abs(across))
-    return thick + 0.07 * tissue.noise(120)
-
-
-def _add_fragments(stains: Field, tissue: Tissue, centre: tuple[float, float]) -> None:
-    """Add crumbs of tissue round the core, whose centre is given as column and row."""
-    rng, unit, size = tissue.rng, tissue.unit, stains.shape[0]
-    for _ in range(rng.poisson(2.5)):
-        angle = rng.uniform(0, 2 * np.pi)
-        reach = tissue.side / 2 * rng.uniform(0.97, 1.12)
-        span = int(unit * rng.gamma(2.0, 5.0)) + 4
-        left = int(centre[0] + reach * math.cos(angle) - span / 2)
-        top = int(centre[1] + reach * math.sin(angle) - span / 2)
-        if left < 0 or top < 0 or left + span > size or top + span > size:
-            continue
-        line = np.linspace(-1, 1, span, dtype=np.float32)
-        shape = 0.5 - np.hypot(line[None] * rng.uniform(1, 3), line[:, None])
-        shape = np.clip(2 * (shape + 0.45 * smooth_noise(rng, (span, span), 3 * unit)), 0, 1)
-        grain = np.maximum(0.35 + 0.2 * smooth_noise(rng, (span, span), 1.5 * unit), 0)
-        patch = stains[top : top + span, left : left + span]
-        patch[..., 0] = np.maximum(patch[..., 0], shape * grain)
+    """Return the share of the side of the picture that the tissue takes; some cores are small."""
+    low, high = (0.62, 0.74) if rng.random() < 0.1 else (0.74, 0.97)
+    return rng.uniform(low, high)
 
 
 def _glass(size: int, slide: Slide, rng: Generator) -> Field:

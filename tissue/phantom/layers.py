@@ -28,7 +28,9 @@ from scipy.ndimage import gaussian_filter
 Field = NDArray[np.floating]  # one value per pixel
 REFERENCE = 448  # reference pixels across a picture
 CROWDING = 0.8  # distance between nuclei, as a share of the spacing given to `add_nuclei`
-NUCLEUS = 0.62  # standard deviation of a nucleus, reference pixels
+NUCLEUS = 0.75  # standard deviation of a nucleus, reference pixels
+TABLE = 256  # side of the periodic tables of noise, a power of two
+WAVE = 4.71  # mean wavelength that the difference of Gaussians passes, in deviations of the finer
 
 
 def smooth_noise(rng: Generator, shape: tuple[int, int], grain: float) -> Field:
@@ -44,6 +46,18 @@ def rotate(x: Field, y: Field, angle: float) -> tuple[Field, Field]:
     """Return the coordinates along and across an axis at `angle` radians from the x axis."""
     cosine, sine = math.cos(angle), math.sin(angle)
     return x * cosine + y * sine, y * cosine - x * sine
+
+
+def _look_up(table: Field, a: Field, b: Field) -> Field:
+    """Return the values of a periodic table at column `a` and row `b`, bilinear."""
+    i, j = np.floor(a), np.floor(b)
+    a, b = a - i, b - j
+    column, row = i.astype(np.int32) % TABLE, (j.astype(np.int32) % TABLE) * TABLE
+    right, below = (column + 1) % TABLE, (row + TABLE) % (TABLE * TABLE)
+    flat = table.ravel()
+    top = flat[row + column] * (1 - a) + flat[row + right] * a
+    bottom = flat[below + column] * (1 - a) + flat[below + right] * a
+    return (top + (bottom - top) * b).astype(np.float32)
 
 
 class Tissue:
@@ -85,17 +99,20 @@ class Tissue:
 
     def fibres(self, length: float, width: float, *, v: Field | None = None) -> Field:
         """Return value noise from 0 to 1, stretched along u to fibres; `v` replaces that axis."""
-        table = self.rng.random((128, 128), np.float32).ravel()
-        a = self.u * np.float32(1 / length)
-        b = (self.v if v is None else v) * np.float32(1 / width)
-        i, j = np.floor(a), np.floor(b)
-        a -= i
-        b -= j
-        column, row = i.astype(np.int32) & 127, (j.astype(np.int32) & 127) << 7
-        right, below = (column + 1) & 127, (row + 128) & 16383
-        top = table[row + column] * (1 - a) + table[row + right] * a
-        bottom = table[below + column] * (1 - a) + table[below + right] * a
-        return top + (bottom - top) * b
+        table = self.rng.random((TABLE, TABLE), np.float32)
+        return _look_up(table, self.u / length, (self.v if v is None else v) / width)
+
+    def labyrinth(self, spacing: float, *, stretch: float = 1.0) -> Field:
+        """Return winding stripes, mean 0, deviation 1, about `spacing` reference pixels apart.
+
+        `stretch` draws them out along u. It is white noise with one wavelength left in it, the
+        difference of two Gaussian filters.
+        """
+        table = self.rng.standard_normal((TABLE, TABLE), np.float32)
+        fine, coarse = (gaussian_filter(table, s, mode="wrap", truncate=3) for s in (1.2, 1.92))
+        stripes = fine - coarse
+        scale = 1.2 * WAVE / spacing
+        return _look_up(stripes / stripes.std(), self.u * (scale / stretch), self.v * scale)
 
     def mask(self, inside: Field) -> Field:
         """Return 1 where the signed distance `inside` is positive, 0 elsewhere, antialiased."""
@@ -107,6 +124,10 @@ class Tissue:
         """Return the signed distance to an ellipse; centre and radii are given along u and v."""
         reach = np.hypot((self.u - centre[0]) / radii[0], (self.v - centre[1]) / radii[1])
         return (1 - reach + wobble) * min(radii)
+
+    def body(self) -> Field:
+        """Return 1 where there is tissue, 0 where there is none."""
+        return np.minimum(self.epithelium + self.stroma + self.content, 1)
 
     def carve(self, inside: Field) -> Field:
         """Clear the tissue where the signed distance `inside` is positive; return the mask."""

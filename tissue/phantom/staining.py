@@ -38,20 +38,22 @@ class Slide:
     """A random slide: how it was counterstained with haematoxylin, and the light behind it."""
 
     def __init__(self, rng: Generator) -> None:
-        strength = float(np.exp(rng.normal(0, 0.25)))
-        self.nuclei = 0.66 * strength
-        self.body = 0.19 * strength * float(np.exp(rng.normal(0, 0.25)))  # all but the nuclei
-        self.hue = float(np.clip(rng.normal(0.05, 0.08), -0.07, 0.22))
-        self.haze = rng.uniform(0.01, 0.11)  # DAB that sticks to everything
+        strength = float(np.exp(rng.normal(0, 0.22)))
+        self.nuclei = 0.58 * strength
+        self.body = 0.3 * strength * float(np.exp(rng.normal(0, 0.3)))  # all but the nuclei
+        self.hue = float(np.clip(rng.normal(0.07, 0.07), -0.06, 0.2))
+        self.haze = rng.uniform(0.02, 0.24)  # DAB that sticks to everything
         self.light = rng.uniform(240, 247)  # grey level of clear glass
-        self.tint = rng.normal(0, 0.45, 3)
+        self.tint = rng.normal(0, 0.6, 3)
+        self.focus = rng.uniform(0.05, 0.5)  # deviation of the blur, reference pixels
+        self.grit = rng.uniform(0.4, 1.0)  # of the texture inside cells and fibres
 
 
 def stain(tissue: Tissue, slide: Slide, antibody: Antibody) -> tuple[Field, Field]:
     """Return the amounts of haematoxylin and DAB in the tissue."""
     nuclei, marked = tissue.draw_nuclei(marked=antibody.marked_share)
-    grit = 1 + 0.24 * tissue.noise(1.0) + 0.3 * tissue.noise(2.3) + 0.08 * tissue.noise(16)
-    grit = np.maximum(grit, 0)
+    grit = 0.2 * tissue.noise(1.0) + 0.22 * tissue.noise(2.3)
+    grit = np.maximum(1 + slide.grit * grit + 0.05 * tissue.noise(16), 0)
     epithelium, stroma = tissue.epithelium * grit, tissue.stroma * grit
     haematoxylin = slide.nuclei * nuclei + slide.body * (
         epithelium + 0.85 * stroma + 0.5 * tissue.border + 0.8 * tissue.content

@@ -9,7 +9,7 @@ from tissue.common.names import DONORS, MODEL_NAMES, MODELS, POSITIONS, donor_st
 from tissue.error_analysis.table import CAUSES, is_more_frequent
 from tissue.metrics.intervals import is_beyond_chance
 from tissue.metrics.overlap import STATISTICS, joint_p_value, overlap_direction
-from tissue.phantom.latents import LATENTS, best_accuracy, best_recall, partner
+from tissue.phantom.latents import LATENTS, best_accuracy, partner
 from tissue.report.formatting import count, interval, p_value, percent, percentage_points
 from tissue.report.reading import Inputs
 from tissue.report.records import CAUSE_NAMES
@@ -237,7 +237,9 @@ def ceiling_sentence(inputs: Inputs) -> str:
     counts = inputs.index["test"]["class"].value_counts().to_dict()
     best, number = best_accuracy(counts), sum(counts.values())
     pairs = sorted({tuple(sorted((name, partner(name)))) for name in LATENTS if name in counts})
-    named = join_words([f"{one} and {two} {percent(best_recall(one))}" for one, two in pairs])
+    named = join_words(
+        [f"{one} and {two} {percent(best_accuracy({one: 1, two: 1}))}" for one, two in pairs]
+    )
     return (
         f"A classifier that knew how each core was drawn would be right in {percent(best)} of "
         f"these images on average ({named}; the other classes 100%), since these pairs are drawn "
