@@ -212,6 +212,13 @@ class Tsne(Section):
     max_images: Annotated[int, Field(ge=100)]
 
 
+class Audit(Section):
+    """How often the audit divides the images, and how many it looks at."""
+
+    repeats: PositiveInt
+    max_images: Annotated[int, Field(ge=100)]
+
+
 class Compare(Section):
     """How far each metric may fall in a comparison."""
 
@@ -233,6 +240,7 @@ class Params(Section):
     pretrained: Pretrained
     evaluate: Evaluate
     tsne: Tsne
+    audit: Audit
     compare: Compare
 
 

@@ -17,7 +17,7 @@ from tissue.config.schema import known_keys
 Point = dict[str, str]  # values by key, as in params.yaml
 COMMA = re.compile(r",(?![^\[]*\])")  # between values, and not inside of a list
 # No metric of a model depends on these sections, or `sweep` sets them itself.
-WITHOUT_EFFECT = ("compare", "engine", "tsne")
+WITHOUT_EFFECT = ("audit", "compare", "engine", "tsne")
 
 
 def parse_grid(arguments: Sequence[str], path: Path = Path("params.yaml")) -> list[Point]:

@@ -37,6 +37,7 @@ FILES = {
         "data/predictions/gradcam.npy", "plots/confusions.csv",
     ),
     "tsne": ("metrics/tsne.json", "plots/tsne.csv"),
+    "audit": ("metrics/audit.json", "plots/audit.csv", "plots/learning_curve.csv"),
 }  # fmt: skip
 # The stage that writes each file.
 MADE_BY = {
@@ -76,6 +77,8 @@ class Inputs:
     reliability: dict[str, pd.DataFrame]
     risk_coverage: dict[str, pd.DataFrame]
     points: pd.DataFrame  # of the t-SNE
+    audited: pd.DataFrame  # accuracy of all that the audit cross-validated, worst first
+    learning_curve: pd.DataFrame
     pictures: dict[str, bytes]
     digests: list[tuple[str, int, str]]  # name, bytes and MD5, by which DVC knows files
 
@@ -116,7 +119,7 @@ def read_inputs(root: Path) -> Inputs:
         rejected=_read_names(split / "rejected.csv"),
         metrics={
             name: json.loads((root / f"metrics/{name}.json").read_text(encoding="utf-8"))
-            for name in ("split", *MODELS, "comparison", "errors", "tsne")
+            for name in ("split", *MODELS, "comparison", "errors", "tsne", "audit")
         },
         histories=of_models("{}_history.csv"),
         predictions={
@@ -129,6 +132,8 @@ def read_inputs(root: Path) -> Inputs:
         reliability=of_models("reliability_{}.csv"),
         risk_coverage=of_models("risk_coverage_{}.csv"),
         points=points,
+        audited=pd.read_csv(plots / "audit.csv"),
+        learning_curve=pd.read_csv(plots / "learning_curve.csv"),
         pictures={name: (plots / f"{name}.png").read_bytes() for name in PICTURES},
         digests=[
             (name, (root / name).stat().st_size, file_digest(root / name, "md5"))
