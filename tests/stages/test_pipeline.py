@@ -28,6 +28,7 @@ RERUNS: dict[str, tuple[Any, set[str]]] = {
     "seed": (18, set(ORDER)),
     "lr": (1e-5, BOTH_TRAININGS),
     "batch_size": (16, BOTH_TRAININGS),
+    "class_weights": ("balanced", BOTH_TRAININGS),
     "image_size": (64, FROM_SPLIT),
     "threads": (1, set(ORDER) - {"fetch", "split"}),
     "fetch.source": ("images.zip", set(ORDER)),

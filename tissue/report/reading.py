@@ -117,10 +117,7 @@ def read_inputs(root: Path) -> Inputs:
         classes=read_classes(split),
         datasets={name: _read_dataset(split, name) for name in SPLITS},
         rejected=_read_names(split / "rejected.csv"),
-        metrics={
-            name: json.loads((root / f"metrics/{name}.json").read_text(encoding="utf-8"))
-            for name in ("split", *MODELS, "comparison", "errors", "tsne", "audit")
-        },
+        metrics=_read_metrics(root / "metrics"),
         histories=of_models("{}_history.csv"),
         predictions={
             model: _read_predictions(predictions / f"{model}.csv", shown=shown) for model in MODELS
@@ -140,6 +137,11 @@ def read_inputs(root: Path) -> Inputs:
             for name in sorted(["params.yaml", *MADE_BY])
         ],
     )
+
+
+def _read_metrics(folder: Path) -> dict[str, dict[str, Any]]:
+    names = ("split", *MODELS, "comparison", "errors", "tsne", "audit")
+    return {name: json.loads((folder / f"{name}.json").read_text("utf-8")) for name in names}
 
 
 def _check_complete(root: Path) -> None:
