@@ -206,3 +206,11 @@ def test_leaks_by_position_are_no_facts_to_act_on(phantom: pd.DataFrame, on_leak
     settings = DEFAULT.model_copy(update={"on_leak": on_leak})
     division = assign_splits(phantom, np.empty((0, 2), np.int64), settings, seed=1)
     assert len(division.kept) == len(phantom)
+
+
+@pytest.mark.parametrize(("small", "warned"), [(4, True), (8, False)])
+def test_classes_beyond_three_to_one_are_warned_of(small: int, warned: bool):
+    rows = [("", "a", f"a{number}", f"A{number}") for number in range(24)]
+    rows += [("", "b", f"b{number}", f"B{number}") for number in range(small)]
+    lines = describe_division(divide(rows), 0, DEFAULT)
+    assert any(line.startswith("classes are unequal: ") for line in lines) == warned

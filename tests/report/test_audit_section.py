@@ -30,7 +30,7 @@ def test_a_gap_that_may_be_chance_explains_nothing() -> None:
 def test_where_donors_are_not_known_the_split_is_not_called_honest() -> None:
     said = split_sentence(AUDIT, "cluster")
     assert "split by cluster" in said
-    assert "where donors are not known, the truth may be lower" in said
+    assert "Donors are not known, so the truth may be lower" in said
     every_image = AUDIT | {"groups": AUDIT["images"]}
     assert "so both are splits by image" in split_sentence(every_image, "cluster")
 

@@ -16,6 +16,7 @@ from tissue.report.sentences import (
     confusion_sentence,
     coverage_sentence,
     groups_sentence,
+    imbalance_sentence,
     measures_sentence,
     overlap_verdict,
     shared_sentence,
@@ -177,3 +178,12 @@ def test_the_phantom_has_a_ceiling(inputs: Inputs) -> None:
     assert "would be right in 92.2% of these images on average (endometrium_1 and" in said
     assert "skin_1 and skin_2 87.7%; the other classes 100%" in said
     assert "about 28 errors in 360 images" in said
+
+
+def test_unequal_classes_are_warned_of(inputs: Inputs) -> None:
+    assert imbalance_sentence(inputs) == ""
+    counts = inputs.metrics["split"]["images_per_class"]["train"]
+    before = dict(counts)
+    counts["fewest"] = 8
+    assert imbalance_sentence(inputs).startswith("Classes are unequal: the smallest has 8 training")
+    counts.update(before)

@@ -3,21 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tissue.common.names import CLUSTERS
+from tissue.common.names import CLUSTERS, DONORS, POSITIONS
 from tissue.figures.audit import AUDITED
 from tissue.report.formatting import Table, count, interval, percent, percentage_points
 from tissue.report.reading import Inputs
 from tissue.report.sentences import join_words
 
+WORDS = {DONORS: "donor", POSITIONS: "array position", CLUSTERS: "cluster"}
 ALONE = {"colour": "colour", "tissue_and_blur": "share of tissue and blur", "size": "size"}
 
 
 def group_word(inputs: Inputs) -> str:
     """Return what the rule of `split` keeps together: a donor, slide, cluster or group."""
-    rule = inputs.metrics["split"]["group_rule"]
-    if rule == CLUSTERS:
-        return "cluster"
-    return next((word for word in ("donor", "slide", "position") if word in rule), "group")
+    return WORDS.get(inputs.metrics["split"]["group_rule"], "group")
 
 
 def audit_sentences(inputs: Inputs) -> list[str]:
@@ -50,8 +48,8 @@ def split_sentence(audit: Mapping[str, Any], group: str) -> str:
         found = f"the {points} come from images of one {group} on both sides of the split."
     else:
         found = f"the difference of {points} may be chance."
-    if group != "donor":
-        found += f" The groups are {group}s; where donors are not known, the truth may be lower."
+    if group in (WORDS[POSITIONS], WORDS[CLUSTERS]):
+        found += " Donors are not known, so the truth may be lower."
     return f"{claim}: {found}"
 
 
