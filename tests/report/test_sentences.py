@@ -8,6 +8,7 @@ import pytest
 
 from tests.report_examples import MIXING, TSNE
 from tissue.common.names import donor_status
+from tissue.report.data_tables import imbalance_sentence
 from tissue.report.formatting import percentage_points
 from tissue.report.reading import Inputs
 from tissue.report.sentences import (
@@ -16,7 +17,6 @@ from tissue.report.sentences import (
     confusion_sentence,
     coverage_sentence,
     groups_sentence,
-    imbalance_sentence,
     measures_sentence,
     overlap_verdict,
     shared_sentence,

@@ -6,7 +6,6 @@ from typing import Any
 import pandas as pd
 
 from tissue.common.names import DONORS, MODEL_NAMES, MODELS, POSITIONS, donor_status
-from tissue.data.index import unequal_classes
 from tissue.error_analysis.table import CAUSES, is_more_frequent
 from tissue.metrics.intervals import is_beyond_chance
 from tissue.metrics.overlap import STATISTICS, joint_p_value, overlap_direction
@@ -24,12 +23,6 @@ VERDICTS = {
     "unknown": "Whether the test images differ from the training images more than in a random "
     "split is unknown, since no class has donors in both that could be exchanged.",
 }
-
-
-def imbalance_sentence(inputs: Inputs) -> str:
-    """Return a warning if the classes are very unequal, else nothing."""
-    found = unequal_classes(inputs.metrics["split"]["images_per_class"]["train"])
-    return f"{found[0].upper()}{found[1:]}." if found else ""
 
 
 def models_by_accuracy(inputs: Inputs) -> list[str]:
