@@ -30,7 +30,7 @@ def run(params: Params, root: Path = Path()) -> None:
     """Train the head, fine-tune if `fine_tune_epochs` is set, calibrate, and save the model.
 
     Args:
-        params: `pretrained`, `seed`, `lr`, `batch_size` and `threads` are used.
+        params: `pretrained`, `seed`, `lr`, `batch_size`, `class_weights` and `threads` are used.
         root: the folder that contains `data` and `plots`.
     """
     set_up(seed=params.seed, threads=params.threads)

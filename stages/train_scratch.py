@@ -23,7 +23,7 @@ def run(params: Params, root: Path = Path()) -> None:
     """Train the network, calibrate its probabilities, and save it with its history.
 
     Args:
-        params: `scratch`, `seed`, `lr`, `batch_size` and `threads` are used.
+        params: `scratch`, `seed`, `lr`, `batch_size`, `class_weights` and `threads` are used.
         root: the folder that contains `data` and `plots`.
     """
     set_up(seed=params.seed, threads=params.threads)

@@ -32,6 +32,7 @@ TINY = {
     "pretrained": {"views": 2, "epochs": 30, "patience": 30},
     "evaluate": {"bootstrap": 100},
     "tsne": {"perplexity": 10, "random_splits": 60},
+    "audit": {"repeats": 1},
 }
 Run = Callable[..., str]
 

@@ -10,6 +10,7 @@ from PIL import Image
 from stages import report
 from tests.error_examples import write_errors
 from tests.pipeline import ROOT
+from tissue.audit.cross_validation import score_table
 from tissue.common.files import write_json, write_table
 from tissue.common.names import MODELS
 from tissue.config.loading import load_params
@@ -36,6 +37,29 @@ TSNE: dict[str, Any] = {
     "two_sample": {"features": {**AREA, "p_value": 0.5}, "pixels": {**AREA, "p_value": 0.6}},
     "frechet": {"features": {**DISTANCE, "p_value": 0.7}, "pixels": {**DISTANCE, "p_value": 0.8}},
 }
+
+AUDIT: dict[str, Any] = {
+    "images": 720, "groups": 180, "classes": 12, "left_out": {}, "chance": 0.0833,
+    "accuracy": {
+        name: {"accuracy": value, "low": value - 0.04, "high": value + 0.04, "fold_sd": 0.03}
+        for name, value in (
+            ("careless", 0.85), ("honest", 0.80), ("whole_image", 0.75), ("all_shortcuts", 0.5),
+            ("colour", 0.45), ("tissue_and_blur", 0.3), ("size", 0.08),
+        )
+    },
+    "difference": {
+        "careless": {"value": 0.05, "low": 0.02, "high": 0.08},
+        "whole_image": {"value": -0.05, "low": -0.08, "high": -0.02},
+        "all_shortcuts": {"value": -0.3, "low": -0.34, "high": -0.26},
+    },
+    "learning_curve": {
+        "fit": {"ceiling": 0.95, "gap": 0.4, "slope": 0.5},
+        "ceiling": 0.94, "ceiling_low": 0.85, "ceiling_high": 1.0,
+        "doubled": 0.034, "doubled_low": 0.02, "doubled_high": 0.05,
+        "classes": 12, "groups": 12, "gain": 0.05, "reach": 5, "more_groups": 20,
+        "more_groups_low": 11,
+    },
+}  # fmt: skip
 
 
 def make_results(
@@ -73,6 +97,7 @@ def make_results(
         write_json(values, root / f"metrics/{name}.json")
     write_json(_split_metrics(index, source), root / "metrics/split.json")
     write_json(TSNE, root / "metrics/tsne.json")
+    _write_audit(root)
     tested = {model: frame[frame["split"] == "test"] for model, frame in tables.items()}
     write_table(confusions(tested), root / "plots/confusions.csv")
     for model, frame in tested.items():
@@ -84,6 +109,14 @@ def make_results(
     write_table(points[["id", "split", "class", "x", "y"]], root / "plots/tsne.csv")
     for name in PICTURES:
         Image.new("RGB", SIZE[name.split("_")[0]], "white").save(root / f"plots/{name}.png")
+
+
+def _write_audit(root: Path) -> None:
+    write_json(AUDIT, root / "metrics/audit.json")
+    write_table(score_table(AUDIT["accuracy"], chance=AUDIT["chance"]), root / "plots/audit.csv")
+    curve = pd.DataFrame({"groups": [1, 2, 4, 12], "accuracy": [0.55, 0.67, 0.75, 0.83]})
+    curve = curve.assign(low=curve["accuracy"] - 0.04, high=curve["accuracy"] + 0.04)
+    write_table(curve.assign(fitted=curve["accuracy"]), root / "plots/learning_curve.csv")
 
 
 def run_report(root: Path) -> Path:
@@ -158,7 +191,10 @@ def _split_metrics(index: dict[str, pd.DataFrame], source: str) -> dict[str, Any
     fewest = int(index["test"]["class"].value_counts().min())
     return {
         "images": {split: len(frame) for split, frame in index.items()},
-        "images_per_class": {"test": {"fewest": fewest, "most": fewest}},
+        "images_per_class": {
+            "train": {"fewest": 48, "most": 48},
+            "test": {"fewest": fewest, "most": fewest},
+        },
         "duplicates": {"exact": 0, "near": 3, "across_splits": 0, "relabelled": 0},
         "copies": "link",
         "groups": {**dict.fromkeys(index, 12), "shared": 0, "joined_by_copies": 0, "largest": 40},

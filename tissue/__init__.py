@@ -12,6 +12,7 @@ A room imports only from itself and from the rooms above it:
     backbones       pretrained networks, from Keras or ONNX, and embedding with them
     training        networks, their training, calibration, inference and saving
     metrics         accuracy, calibration and overlap, with intervals that know donors
+    audit           careless and honest splits, shortcuts, and the learning curve
     error_analysis  why an image was misclassified, Grad-CAM, labels that look wrong
     figures         all figures and their style
     report          the report page and the model card

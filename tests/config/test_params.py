@@ -13,8 +13,8 @@ from ruamel.yaml import YAML
 from tests.conftest import run
 from tests.pipeline import ROOT
 from tissue.common.errors import InputError
-from tissue.config.loading import check_named_files, load_params
-from tissue.config.schema import Params, known_keys
+from tissue.config.loading import check_named_files, known_keys, load_params
+from tissue.config.schema import Params
 
 PARAMS = ROOT / "params.yaml"
 COMMITTED = PARAMS.read_text(encoding="utf-8")

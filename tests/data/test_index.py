@@ -9,7 +9,7 @@ import pytest
 
 from tissue.common.errors import InputError
 from tissue.common.files import write_table
-from tissue.data.index import locate_rows, read_classes, read_index, read_split
+from tissue.data.index import locate_rows, read_classes, read_index, read_split, unequal_classes
 from tissue.data.shards import read_array
 
 
@@ -67,3 +67,11 @@ class TestLocateRows:
         ids = pd.Series(["b", "gone", "lost"], index=[7, 8, 9])
         with pytest.raises(InputError, match=r"data/embed: expected a row for gone\. .*dvc repro"):
             locate_rows(ids, index, what="data/embed")
+
+
+def test_classes_beyond_three_to_one_are_called_unequal() -> None:
+    assert unequal_classes({"fewest": 16, "most": 48}) == ""
+    said = unequal_classes({"fewest": 15, "most": 48})
+    assert said.startswith(
+        "classes are unequal: the smallest has 15 training images, the largest 48"
+    )

@@ -245,3 +245,11 @@ def test_images_are_groups_where_neither_donors_nor_copies_join_them():
         division = divide(rows, [(0, 2)], copies=copies)
         assert division.rule == rule
         assert division.index["group"].nunique() == (15 if copies == "link" else 16)
+
+
+@pytest.mark.parametrize(("small", "warned"), [(4, True), (8, False)])
+def test_classes_beyond_three_to_one_are_warned_of(small: int, warned: bool):
+    rows = [("", "a", f"a{number}", f"A{number}") for number in range(24)]
+    rows += [("", "b", f"b{number}", f"B{number}") for number in range(small)]
+    lines = describe_division(divide(rows), 0, DEFAULT)
+    assert any(line.startswith("classes are unequal: ") for line in lines) == warned

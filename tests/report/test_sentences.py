@@ -8,6 +8,7 @@ import pytest
 
 from tests.report_examples import MIXING, TSNE
 from tissue.common.names import donor_status
+from tissue.report.data_tables import imbalance_sentence
 from tissue.report.formatting import percentage_points
 from tissue.report.reading import Inputs
 from tissue.report.sentences import (
@@ -177,3 +178,12 @@ def test_the_phantom_has_a_ceiling(inputs: Inputs) -> None:
     assert "would be right in 91.6% of these images on average (endometrium_1 and" in said
     assert "skin_1 and skin_2 81.2%; the other classes 100%" in said
     assert "about 30 errors in 360 images" in said
+
+
+def test_unequal_classes_are_warned_of(inputs: Inputs) -> None:
+    assert imbalance_sentence(inputs) == ""
+    counts = inputs.metrics["split"]["images_per_class"]["train"]
+    before = dict(counts)
+    counts["fewest"] = 8
+    assert imbalance_sentence(inputs).startswith("Classes are unequal: the smallest has 8 training")
+    counts.update(before)

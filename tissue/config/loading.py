@@ -9,14 +9,14 @@ from operator import getitem
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from tissue.common.backbones import packaged_file
 from tissue.common.errors import InputError
 from tissue.common.files import file_digest
-from tissue.config.schema import Params, Pretrained, known_keys
+from tissue.config.schema import Params, Pretrained
 
 ADVANCED = "advanced"  # the block of params.yaml with the keys that few users change
 
@@ -167,3 +167,12 @@ def check_named_files(params: Params) -> None:
             )
     if params.pretrained.weights == "packaged":
         packaged_file(params.pretrained.backbone)
+
+
+def known_keys(section: type[BaseModel] = Params) -> dict[str, Any]:
+    """Return the keys of a section: nested dictionaries, with None for a key that is no section."""
+    kinds = {name: field.annotation for name, field in section.model_fields.items()}
+    return {
+        name: known_keys(kind) if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+        for name, kind in kinds.items()
+    }

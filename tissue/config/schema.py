@@ -4,7 +4,7 @@ Every key is required, so that all that a run used is in the file. A key is in i
 few users change it, in the block `advanced`, as `advanced.<section>.<key>`.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -213,6 +213,13 @@ class Tsne(Section):
     max_images: Annotated[int, Field(ge=100)]
 
 
+class Audit(Section):
+    """How often the audit divides the images, and how many it looks at."""
+
+    repeats: PositiveInt
+    max_images: Annotated[int, Field(ge=100)]
+
+
 class Compare(Section):
     """How far each metric may fall in a comparison."""
 
@@ -225,6 +232,7 @@ class Params(Section):
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     lr: PositiveFloat
     batch_size: PositiveInt
+    class_weights: Literal["none", "balanced", "logit_adjusted"]
     image_size: Annotated[int, Field(ge=32, le=1024)]
     threads: PositiveInt
     engine: Engine
@@ -234,13 +242,5 @@ class Params(Section):
     pretrained: Pretrained
     evaluate: Evaluate
     tsne: Tsne
+    audit: Audit
     compare: Compare
-
-
-def known_keys(section: type[BaseModel] = Params) -> dict[str, Any]:
-    """Return the keys of a section: nested dictionaries, with None for a key that is no section."""
-    kinds = {name: field.annotation for name, field in section.model_fields.items()}
-    return {
-        name: known_keys(kind) if isinstance(kind, type) and issubclass(kind, BaseModel) else None
-        for name, kind in kinds.items()
-    }

@@ -1,7 +1,7 @@
 """The output of `split`: for each split an array of images and a table that describes its rows."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from tissue.data.shards import Array, Shards, read_array
 PREPARATION_FILE = "images.json"  # beside the splits: their `preparation`
 # Of each image, by `tissue.images.quality.measure_quality`.
 QUALITY = ["tissue_fraction", "blur", "haematoxylin", "dab"]
+MOST_UNEQUAL = 3.0  # training images of the largest class to the smallest; more is reported
 # Names stay text even where they look like numbers.
 TEXT_COLUMNS = ("id", "class", "group", "sha256", "source", "donor", "slide", "antibody")
 
@@ -78,6 +79,20 @@ def check_rows(array: Array | Shards, index: pd.DataFrame, path: Path, *, stage:
             f"{path}: expected as many rows as its table, {len(index)}. Received: {len(array)}. "
             f"Run `dvc repro {stage}`, or `dvc pull` for what others have made."
         )
+
+
+def unequal_classes(images_per_class: Mapping[str, int]) -> str:
+    """Return a sentence if the largest class is over three times the smallest, else nothing.
+
+    `fewest` and `most` are the training images of a class, as in `metrics/split.json`.
+    """
+    fewest, most = images_per_class["fewest"], images_per_class["most"]
+    if most <= MOST_UNEQUAL * fewest:
+        return ""
+    return (
+        f"classes are unequal: the smallest has {fewest} training images, the largest {most}; "
+        "rare classes are recognised less often (docs/models.md, class_weights)"
+    )
 
 
 def read_classes(folder: Path) -> list[str]:

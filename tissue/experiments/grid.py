@@ -11,13 +11,12 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from tissue.common.errors import InputError
-from tissue.config.loading import ADVANCED, load_params
-from tissue.config.schema import known_keys
+from tissue.config.loading import ADVANCED, known_keys, load_params
 
 Point = dict[str, str]  # values by key, as in params.yaml
 COMMA = re.compile(r",(?![^\[]*\])")  # between values, and not inside of a list
 # No metric of a model depends on these sections, or `sweep` sets them itself.
-WITHOUT_EFFECT = ("compare", "engine", "tsne")
+WITHOUT_EFFECT = ("audit", "compare", "engine", "tsne")
 
 
 def parse_grid(arguments: Sequence[str], path: Path = Path("params.yaml")) -> list[Point]:

@@ -14,7 +14,7 @@ from tissue.common.files import write_json, write_table
 from tissue.common.holdout import group_holdout, missing_classes
 from tissue.common.names import POSITIONS, SPLITS, donor_status
 from tissue.config.schema import Split
-from tissue.data.index import QUALITY
+from tissue.data.index import QUALITY, unequal_classes
 from tissue.images.checks import check_counts, check_leaks, check_training
 from tissue.images.duplicates import join_pairs
 from tissue.images.groups import assign_groups, find_leaks, name_groups, on_both_sides
@@ -165,7 +165,7 @@ def write_division(
 
 
 def describe_division(division: Division, rejected: int, settings: Split) -> list[str]:
-    """Return lines to print: sizes and rule, missing classes, leaks, blank images."""
+    """Return lines to print: sizes and rule, missing and unequal classes, leaks, blank images."""
     sizes = ", ".join(f"{len(rows)} {name}" for name, rows in division.splits.items())
     known = donor_status(division.rule) != "not known"
     rule = division.rule if known else f"{division.rule}, donors are not known"
@@ -173,6 +173,9 @@ def describe_division(division: Division, rejected: int, settings: Split) -> lis
     for name, missing in division.missing.items():
         if missing:
             lines.append(f"no {name} image of {', '.join(missing)}")
+    classes = division.kept["class"].unique()
+    if unequal := unequal_classes(_balance(division.splits["train"], classes)):
+        lines.append(unequal)
     if leaking := division.leaks["images"]:
         outcome = "dropped" if division.leaks["dropped"] else "kept (split.on_leak: report)"
         shared = "training images share a copy or a donor with the test set"

@@ -5,11 +5,13 @@ import struct
 from typing import NamedTuple
 
 from markupsafe import Markup
+from matplotlib.figure import Figure
 
 from tissue.common.names import MODEL_NAMES, MODELS
+from tissue.figures.audit import audit_figure, learning_curve_figure
 from tissue.figures.curves import history_figure, reliability_figure, risk_coverage_figure
 from tissue.figures.theme import png_bytes
-from tissue.report import data_tables, result_tables, sentences
+from tissue.report import audit, data_tables, result_tables, sentences
 from tissue.report.formatting import SPLIT_NAMES, count, percent, render_template
 from tissue.report.map import library, map_item
 from tissue.report.reading import Inputs
@@ -34,6 +36,7 @@ def render(inputs: Inputs) -> str:
         data=data_tables,
         results=result_tables,
         sentences=sentences,
+        audit=audit,
         summary=summary(inputs),
         ranked_models=[(model, MODEL_NAMES[model]) for model in ranked],
         model_names=MODEL_NAMES,
@@ -63,6 +66,7 @@ def pictures(inputs: Inputs) -> dict[str, Picture]:
         "risk_coverage": risk_coverage_figure(inputs.risk_coverage),
         **{f"history_{model}": history_figure(inputs.histories[model], model) for model in MODELS},
     }
+    drawn |= audit_figures(inputs)
     pngs = inputs.pictures | {name: png_bytes(figure) for name, figure in drawn.items()}
     described, found = alts(inputs), {}
     for name, png in pngs.items():
@@ -70,6 +74,19 @@ def pictures(inputs: Inputs) -> dict[str, Picture]:
         width, height = struct.unpack(">II", png[16:24])  # at a fixed position of the header
         found[name] = Picture(address, width, height, described[name])
     return found
+
+
+def audit_figures(inputs: Inputs) -> dict[str, Figure]:
+    """Return the pictures of what the audit measured; none of what it could not."""
+    measured, group = inputs.metrics["audit"], audit.group_word(inputs)
+    figures = {}
+    if "accuracy" in measured:
+        figures["audit"] = audit_figure(inputs.audited, group=group)
+    if "learning_curve" in measured:
+        figures["learning_curve"] = learning_curve_figure(
+            inputs.learning_curve, measured["learning_curve"]["fit"], group=group
+        )
+    return figures
 
 
 def alts(inputs: Inputs) -> dict[str, str]:
@@ -89,6 +106,9 @@ def alts(inputs: Inputs) -> dict[str, str]:
         "tsne_test": f"{tsne}, test images coloured by class.",
         "tsne_joint": f"{tsne}, training and test images coloured by class.",
         "tsne_pixels": "t-SNE map of the raw pixels for comparison, coloured by class.",
+        "audit": "Bars of cross-validated accuracy. " + " ".join(audit.audit_sentences(inputs)[:2]),
+        "learning_curve": "Accuracy against the number of groups to learn from. "
+        + audit.curve_sentence(inputs.metrics["audit"], audit.group_word(inputs)),
         "reliability": "Accuracy against confidence. Calibration error: " + ", ".join(ece) + ".",
         "risk_coverage": "Error rate against the share of images answered, for both models. "
         + sentences.coverage_sentence(inputs),

@@ -5,6 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import pandas as pd
 
+from tissue.data.index import unequal_classes
 from tissue.report.formatting import SPLIT_NAMES, Table, count
 from tissue.report.reading import Inputs
 
@@ -74,6 +75,12 @@ def rejected_table(inputs: Inputs) -> Table:
         "Images": map(count, reasons["size"]),
     }
     return Table("Rejected images", cells, texts=["Example"])
+
+
+def imbalance_sentence(inputs: Inputs) -> str:
+    """Return a warning if the classes are very unequal, else nothing."""
+    found = unequal_classes(inputs.metrics["split"]["images_per_class"]["train"])
+    return f"{found[0].upper()}{found[1:]}." if found else ""
 
 
 def class_table(inputs: Inputs) -> Table:

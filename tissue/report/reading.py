@@ -37,6 +37,7 @@ FILES = {
         "data/predictions/gradcam.npy", "plots/confusions.csv",
     ),
     "tsne": ("metrics/tsne.json", "plots/tsne.csv"),
+    "audit": ("metrics/audit.json", "plots/audit.csv", "plots/learning_curve.csv"),
 }  # fmt: skip
 # The stage that writes each file.
 MADE_BY = {
@@ -76,6 +77,8 @@ class Inputs:
     reliability: dict[str, pd.DataFrame]
     risk_coverage: dict[str, pd.DataFrame]
     points: pd.DataFrame  # of the t-SNE
+    audited: pd.DataFrame  # accuracy of all that the audit cross-validated, worst first
+    learning_curve: pd.DataFrame
     pictures: dict[str, bytes]
     digests: list[tuple[str, int, str]]  # name, bytes and MD5, by which DVC knows files
 
@@ -114,10 +117,7 @@ def read_inputs(root: Path) -> Inputs:
         classes=read_classes(split),
         datasets={name: _read_dataset(split, name) for name in SPLITS},
         rejected=_read_names(split / "rejected.csv"),
-        metrics={
-            name: json.loads((root / f"metrics/{name}.json").read_text(encoding="utf-8"))
-            for name in ("split", *MODELS, "comparison", "errors", "tsne")
-        },
+        metrics=_read_metrics(root / "metrics"),
         histories=of_models("{}_history.csv"),
         predictions={
             model: _read_predictions(predictions / f"{model}.csv", shown=shown) for model in MODELS
@@ -129,12 +129,19 @@ def read_inputs(root: Path) -> Inputs:
         reliability=of_models("reliability_{}.csv"),
         risk_coverage=of_models("risk_coverage_{}.csv"),
         points=points,
+        audited=pd.read_csv(plots / "audit.csv"),
+        learning_curve=pd.read_csv(plots / "learning_curve.csv"),
         pictures={name: (plots / f"{name}.png").read_bytes() for name in PICTURES},
         digests=[
             (name, (root / name).stat().st_size, file_digest(root / name, "md5"))
             for name in sorted(["params.yaml", *MADE_BY])
         ],
     )
+
+
+def _read_metrics(folder: Path) -> dict[str, dict[str, Any]]:
+    names = ("split", *MODELS, "comparison", "errors", "tsne", "audit")
+    return {name: json.loads((folder / f"{name}.json").read_text("utf-8")) for name in names}
 
 
 def _check_complete(root: Path) -> None:

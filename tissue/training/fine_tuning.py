@@ -18,6 +18,7 @@ from tissue.data.index import Dataset
 from tissue.training.batches import Batches
 from tissue.training.frozen_maps import compute_maps, cut_below_trained, pick_copy
 from tissue.training.head import join_backbone
+from tissue.training.imbalance import balance_classes, cross_entropy
 from tissue.training.loop import FitSettings, Phase, fit, validation_loss
 
 Inputs = NDArray[np.uint8] | dict[str, NDArray[np.uint8]]
@@ -42,27 +43,34 @@ def fine_tune(
         train: images to train on, augmented anew in each epoch or `fine_tune_copies` times, so that
             frozen layers see each copy once.
         val: images that decide whether the result is kept.
-        params: `pretrained`, `seed`, `lr` and `batch_size` are used.
+        params: `pretrained`, `seed`, `lr`, `batch_size` and `class_weights` are used.
         callbacks: called in every epoch.
 
     Raises:
         InputError: see `learning_rate_factors` and `cut_below_trained`.
     """
-    settings, backbone = params.pretrained, network.get_layer("backbone")
-    unfreeze(backbone, settings.fine_tune_layers)
-    factors = learning_rate_factors(backbone, settings)
+    settings = params.pretrained
+    unfreeze(network.get_layer("backbone"), settings.fine_tune_layers)
+    fit_settings = _fit_settings(network, train.labels, params)
     make_phase = _phase_of_maps if settings.fine_tune_copies else _phase_of_images
     model, phase = make_phase(network, train, val, params)
-    weights, before = model.get_weights(), validation_loss(model, phase.val)
-    fit_settings = FitSettings(params.lr, settings.fine_tune_average, lr_factors=factors)
+    loss = cross_entropy(fit_settings.balance)
+    weights, before = model.get_weights(), validation_loss(model, phase.val, loss)
     history = fit(model, [phase], fit_settings, name="fine_tune", callbacks=callbacks)
-    if not (after := validation_loss(model, phase.val)) < before:
+    if not (after := validation_loss(model, phase.val, loss)) < before:
         model.set_weights(weights)
         print(
             f"fine_tune: the validation loss, {after:.3f}, is not below that of the head alone, "
             f"{before:.3f}, so the network stays as it was"
         )
     return history
+
+
+def _fit_settings(network: keras.Model, labels: NDArray[np.int64], params: Params) -> FitSettings:
+    settings = params.pretrained
+    factors = learning_rate_factors(network.get_layer("backbone"), settings)
+    balance = balance_classes(labels, params.class_weights, classes=network.output_shape[-1])
+    return FitSettings(params.lr, settings.fine_tune_average, lr_factors=factors, balance=balance)
 
 
 def _phase_of_images(

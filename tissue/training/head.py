@@ -13,6 +13,7 @@ from tissue.config.schema import Params, Pretrained
 from tissue.data.features import flatten_views
 from tissue.data.shards import RowSelection
 from tissue.training.batches import Batches
+from tissue.training.imbalance import balance_classes
 from tissue.training.loop import FitSettings, Phase, fit
 
 BLOCK = 8192  # rows whose mean and variance are computed at once
@@ -32,7 +33,7 @@ def train_head(
     """Train a head; each view of an image is an example of its own.
 
     Args:
-        params: `pretrained`, `seed`, `lr` and `batch_size` are used.
+        params: `pretrained`, `seed`, `lr`, `batch_size` and `class_weights` are used.
         train: features (N, views, D) and labels (N,) of the training images, then of the same
             images restained, if any. The first set standardises the features.
         val: likewise of validation.
@@ -43,7 +44,7 @@ def train_head(
     Returns:
         The head and its history as from `fit`.
     """
-    settings, (features, _) = params.pretrained, train[0]
+    settings, (features, labels) = params.pretrained, train[0]
     head = build_head(flatten_views(features), settings, classes=classes, seed=params.seed)
     batches = partial(Batches, classes=classes, batch_size=params.batch_size)
     phase = Phase(
@@ -51,7 +52,10 @@ def train_head(
     )
     # A step of the head takes no longer than the call.
     steps = 1 if several_gpus else 16
-    fit_settings = FitSettings(params.lr, patience=settings.patience, steps_per_execution=steps)
+    fit_settings = FitSettings(
+        params.lr, patience=settings.patience, steps_per_execution=steps,
+        balance=balance_classes(labels, params.class_weights, classes=classes),
+    )  # fmt: skip
     history = fit(head, [phase], fit_settings, name="train_pretrained", callbacks=callbacks)
     return head, history
 

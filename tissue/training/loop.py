@@ -17,6 +17,7 @@ from tqdm.keras import TqdmCallback
 from tissue.common.errors import InputError
 from tissue.training.averaging import AveragedWeights
 from tissue.training.batches import Batches
+from tissue.training.imbalance import Balance, cross_entropy
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class FitSettings:
         patience: without `average`, epochs without a lower validation loss before training stops.
         warm_up: epochs in which the learning rate rises.
         label_smoothing: share of the target that is spread over all classes.
+        balance: how the loss makes up for classes of unequal size.
         lr_factors: share of the learning rate by path of a variable; 1 for those not named.
         steps_per_execution: batches in one call of the compiled step. More than one works on a
             single device only: on several, TensorFlow fails at a last batch that is smaller.
@@ -43,6 +45,7 @@ class FitSettings:
     patience: int = 0
     warm_up: int = 2
     label_smoothing: float = 0.0
+    balance: Balance = field(default_factory=Balance)
     lr_factors: Mapping[str, float] = field(default_factory=dict)
     steps_per_execution: int = 1
 
@@ -107,7 +110,7 @@ def fit(
     """
     model.compile(
         optimizer=LayerwiseAdam(settings.lr, factors=settings.lr_factors),
-        loss=keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing),
+        loss=cross_entropy(settings.balance, label_smoothing=settings.label_smoothing),
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
         steps_per_execution=settings.steps_per_execution,
     )
@@ -139,6 +142,7 @@ def _fit_phases(
         history = model.fit(
             phase.train, validation_data=phase.val, initial_epoch=done, epochs=done + phase.epochs,
             verbose=0, callbacks=[*always, progress, *callbacks, *selection],
+            class_weight=settings.balance.weights,
         )  # fmt: skip
         table = pd.DataFrame(history.history).assign(phase=number)
         _check_finite(table, name=name, epoch=done + len(table))
@@ -164,9 +168,9 @@ def _check_finite(table: pd.DataFrame, *, name: str, epoch: int) -> None:
         )
 
 
-def validation_loss(model: keras.Model, val: Batches) -> float:
+def validation_loss(model: keras.Model, val: Batches, loss: keras.losses.Loss) -> float:
     """Return the validation loss as `fit` measures it, with the penalties of the weights."""
-    model.compile(loss=keras.losses.CategoricalCrossentropy())
+    model.compile(loss=loss)
     measured = model.evaluate(val, verbose=0, return_dict=True)
     model.compiled, model.optimizer = False, None  # as in `fit`
     return float(measured["loss"])

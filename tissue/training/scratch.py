@@ -12,6 +12,7 @@ from tissue.config.schema import Params, Scratch
 from tissue.data.index import Dataset
 from tissue.training.averaging import update_bn
 from tissue.training.batches import Batches
+from tissue.training.imbalance import balance_classes
 from tissue.training.loop import FitSettings, Phase, fit
 
 STEM_CHANNELS = 16
@@ -29,7 +30,7 @@ def train_network(
     """Train the network on shrunk images, which is cheaper than shrinking them inside.
 
     Args:
-        params: `scratch`, `seed`, `lr` and `batch_size` are used.
+        params: `scratch`, `seed`, `lr`, `batch_size` and `class_weights` are used.
         train: images to train on.
         val: images for the validation curves.
         classes: number of classes.
@@ -44,6 +45,7 @@ def train_network(
     fit_settings = FitSettings(
         lr=params.lr * settings.lr_factor, average=settings.average, warm_up=settings.warm_up,
         label_smoothing=settings.label_smoothing,
+        balance=balance_classes(train.labels, params.class_weights, classes=classes),
     )  # fmt: skip
     phases = _progressive_phases(params, train, val, classes=classes)
     history = fit(small, phases, fit_settings, name="train_scratch", callbacks=callbacks)
