@@ -28,7 +28,7 @@ from tissue.config.command import command
 from tissue.config.loading import load_params
 from tissue.config.schema import Params
 from tissue.data.index import Dataset, read_split
-from tissue.metrics.intervals import Sampling, mean_interval
+from tissue.metrics.intervals import mean_interval
 
 CHANGES: dict[str, dict[str, Any]] = {
     "default": {},
@@ -107,7 +107,7 @@ def cross_validate(
 def summarise(name: str, table: pd.DataFrame, default: pd.DataFrame) -> tuple:
     """Return a row of the printed table; both tables have the same images in the same order."""
     gaps = 100 * (table["right"].to_numpy(float) - default["right"].to_numpy(float))
-    low, high = mean_interval(gaps, table["group"], sampling=Sampling(2000, 0))
+    low, high = mean_interval(gaps, table["group"])
     runs = table.groupby("run")
     spread = runs["right"].mean().std(ddof=0)
     return (

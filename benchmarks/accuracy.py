@@ -7,10 +7,11 @@ after fine-tuning, and colour histograms with an SVM. All pretrained ones use th
 the same weights, and all train on the training set; only ours use the validation set, and the crops
 of `split.crops` at a higher magnification.
 
-Accuracy is the mean over the seeds, with an interval that resamples donors. The paired test is
-McNemar's, exact, over the test images; an image is right for a method if more than half of its
-seeds are. Seconds are the mean over the seeds, from images in memory to predictions (ours: the
-stages that train, embedding included, without evaluation), with TensorFlow imported before.
+Accuracy is the mean over the seeds, with an interval that knows donors and antibodies. The paired
+test is that of sign flips by donor; McNemar's exact test over images, of which one is right for a
+method if more than half of its seeds are, stands beside it. Seconds are the mean over the seeds,
+from images in memory to predictions (ours: the stages that train, embedding included, without
+evaluation), with TensorFlow imported before.
 
 Run: python -m benchmarks.accuracy --data data/split --weights packaged
 Expected on the default phantom and on real tiles: see benchmarks/results/accuracy.md.
@@ -36,13 +37,14 @@ from tissue.config.schema import Params
 from tissue.data.index import Dataset, read_split
 from tissue.experiments.grid import parse_grid
 from tissue.metrics.intervals import Sampling, mean_interval
+from tissue.metrics.paired import mean_flip_test
 
 METHODS = (
     "ours", "original_scratch", "original_pretrained", "linear_probe", "guide", "histogram_svm",
 )  # fmt: skip
 RESAMPLES = 2000
 COLUMNS = "method accuracy low high seed_low seed_high n seconds"
-AGAINST = "ours other difference low high only_ours only_other p_value"
+AGAINST = "ours other difference low high only_ours only_other mcnemar p_value"
 Answers = Mapping[str, tuple[NDArray[np.int64], float]]
 
 
@@ -132,15 +134,16 @@ def _pairs(right: dict[str, NDArray[np.bool_]], groups: pd.Series) -> Iterator[t
     for name in (name for name in right if name.startswith("ours_")):
         for other in (other for other in right if not other.startswith("ours_")):
             gaps = 100 * (right[name].mean(0) - right[other].mean(0))
-            low, high = mean_interval(gaps, groups, sampling=Sampling(RESAMPLES, 0))
+            low, high = mean_interval(gaps, groups)
             a, b = (right[key].mean(0) > 0.5 for key in (name, other))
             only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
             p_value = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
-            yield name, other, gaps.mean(), low, high, only_a, only_b, p_value
+            flips = mean_flip_test(gaps, groups, sampling=Sampling(RESAMPLES, 0))
+            yield name, other, gaps.mean(), low, high, only_a, only_b, p_value, flips
 
 
 def _row(name: str, right: NDArray[np.bool_], seconds: list[float], test: Dataset) -> tuple:
-    low, high = mean_interval(right.mean(0), test.index["group"], sampling=Sampling(RESAMPLES, 0))
+    low, high = mean_interval(right.mean(0), test.index)
     by_seed = right.mean(1)
     spread = by_seed.min(), by_seed.max()
     return name, right.mean(), low, high, *spread, right.shape[1], np.mean(seconds)

@@ -27,8 +27,9 @@ from tissue.config.command import command
 from tissue.config.loading import load_params
 from tissue.config.schema import Params
 from tissue.data.index import Dataset, read_classes, read_split
-from tissue.metrics.classification import calibration_error, prediction_table
-from tissue.metrics.intervals import Sampling, mean_interval
+from tissue.metrics.calibration import calibration_error
+from tissue.metrics.classification import prediction_table
+from tissue.metrics.intervals import share_interval
 
 SPLIT, SAVED = Path("data/split"), Path("data/models")
 OTHER_SEED = 1000  # added to that of params.yaml
@@ -73,12 +74,14 @@ def rows(datasets: dict[str, Dataset], views: dict[str, int]) -> Iterator[tuple]
         for key, probabilities in predict_splits(model, datasets, views=views[name]).items():
             index = datasets[key].index
             table = prediction_table(index, probabilities, split="test", classes=classes)
-            tables[key] = table.assign(group=f"{key}: " + index["group"])
+            tables[key] = table.assign(
+                group=f"{key}: " + index["group"], antibody=index["antibody"]
+            )
         drawn = [table for key, table in tables.items() if key.startswith(DRAWN)]
         tables[f"{DRAWN}, together"] = pd.concat(drawn, ignore_index=True)
         for key, table in tables.items():
             right = (table["class"] == table["predicted"]).to_numpy(float)
-            low, high = mean_interval(right, table["group"], sampling=Sampling(DRAWS, 0))
+            low, high = share_interval(right, table)
             by_chance = chance(table)
             yield (
                 name, key, len(table), table["group"].nunique(), right.mean(), low, high,

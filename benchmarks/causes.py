@@ -36,7 +36,6 @@ from tissue.error_analysis.analysis import analyse
 from tissue.error_analysis.space import fit_space
 from tissue.error_analysis.suspects import cross_validate, label_fit, suspect_labels
 from tissue.metrics.classification import prediction_tables
-from tissue.metrics.intervals import Sampling
 
 if TYPE_CHECKING:
     import keras
@@ -87,7 +86,7 @@ def explain_planted(
             "scratch": prediction_tables(scratch, held_out, classes=classes),
             "pretrained": prediction_tables(pretrained, held_out, classes=classes),
         }
-        analysis = analyse(tables, datasets, folder, classes=classes, sampling=Sampling(100, seed))
+        analysis = analyse(tables, datasets, folder, classes=classes, seed=seed)
     return analysis.errors.merge(test.index.assign(planted=planted)[["id", "planted"]], on="id")
 
 

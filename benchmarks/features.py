@@ -28,7 +28,7 @@ from tissue.common.backbones import PACKAGED, packaged_file
 from tissue.common.runtime import quiet_import
 from tissue.config.command import command
 from tissue.data.index import Dataset, read_split
-from tissue.metrics.intervals import Sampling, mean_interval
+from tissue.metrics.intervals import mean_interval
 
 PENALTIES = (0.3, 0.1, 0.03, 0.01)  # on half the squared coefficients, beside the mean loss
 STRIDES = (16, 32)
@@ -134,7 +134,7 @@ def measure(
         embedded = {stride: embed(dataset, key, weights, stride) for stride in STRIDES}
         for one in settings(embedded):
             right, loss = cross_validate(one.features, dataset.labels, groups, folds=folds, seed=0)
-            low, high = mean_interval(right, groups, sampling=Sampling(1000, 17))
+            low, high = mean_interval(right, groups)
             strides, crops = " + ".join(map(str, one.strides)), "yes" if one.crops else "no"
             row = [
                 key, strides, str(one.views), crops, f"{right.mean():.3f}",

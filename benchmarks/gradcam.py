@@ -36,7 +36,7 @@ from tissue.data.features import read_features
 from tissue.data.index import Dataset, locate_rows, read_split
 from tissue.error_analysis.places import tile_slices
 from tissue.error_analysis.table import HEAT_SIDE
-from tissue.metrics.intervals import Sampling, mean_interval
+from tissue.metrics.intervals import mean_interval
 
 if TYPE_CHECKING:
     import keras
@@ -162,23 +162,19 @@ def drawn_row(
     return row
 
 
-def table_row(
-    name: str, found: dict[str, NDArray[np.float64]], donors: pd.Series, sampling: Sampling
-) -> list[str]:
+def table_row(name: str, found: dict[str, NDArray[np.float64]], donors: pd.Series) -> list[str]:
     """Return the mean falls, and the shares of images in which the hot fifth matters more."""
     row = [name, str(len(donors))]
     for fall in found.values():
-        row.append(_with_interval(fall, donors, sampling, "{:+.2f}"))
+        row.append(_with_interval(fall, donors, "{:+.2f}"))
     for other in ("cold", "random"):
         more = (found["hot"] > found[other]).astype(float)
-        row.append(_with_interval(more, donors, sampling, "{:.2f}"))
+        row.append(_with_interval(more, donors, "{:.2f}"))
     return row
 
 
-def _with_interval(
-    values: NDArray[np.float64], donors: pd.Series, sampling: Sampling, form: str
-) -> str:
-    low, high = mean_interval(values, donors, sampling=sampling)
+def _with_interval(values: NDArray[np.float64], donors: pd.Series, form: str) -> str:
+    low, high = mean_interval(values, donors)
     return f"{form.format(values.mean())} ({form.format(low)} to {form.format(high)})"
 
 
@@ -203,13 +199,12 @@ def main() -> None:
     index = every.index.iloc[rows].reset_index(drop=True)
     seen = Seen(np.asarray(every.images[rows]), crops)
     views = views_of(SPLIT, EMBED, scratch=params.scratch.views)
-    sampling = Sampling(params.evaluate.bootstrap, params.seed)
     head = ["", "n", "hot", "cold", "random", "hot > cold", "hot > random"]
     table = [head]
     networks = {name: load_model(MODEL_FOLDER / f"{name}.keras") for name in MODELS}
     for name, network in networks.items():
         found = falls(network, seen, views=views[name], seed=params.seed)
-        table.append(table_row(name, found, index["group"], sampling))
+        table.append(table_row(name, found, index["group"]))
     print(markdown(table))
     test, folder = read_split(SPLIT, "test"), Path("data/predictions")
     errors = pd.read_csv(folder / "gradcam.csv")

@@ -25,12 +25,11 @@ from tissue.config.schema import Params
 from tissue.data.features import read_features
 from tissue.data.index import read_split
 from tissue.data.shards import RowSelection
-from tissue.metrics.intervals import Sampling, mean_interval
+from tissue.metrics.intervals import mean_interval
 
 HOW = ("none", "balanced", "logit_adjusted")
 VIEWS = 2  # of each image, for speed
 FOLDS = 4
-SAMPLING = Sampling(2000, 0)
 
 
 def read(data: Path) -> tuple[NDArray[np.float32], pd.DataFrame]:
@@ -88,7 +87,7 @@ def measure(data: Path, params: Params, *, donors: int) -> pd.DataFrame:
         predicted = predict(features, index, small, changed, donors)
         right = (predicted == labels).astype(float)
         first = right if how == HOW[0] else first
-        low, high = mean_interval(right - first, index["group"], sampling=SAMPLING)
+        low, high = mean_interval(right - first, index["group"])
         rows.append({
             "class_weights": how, "small": right[is_small].mean(), "large": right[~is_small].mean(),
             "all": right.mean(), "gain": (right - first).mean(), "low": low, "high": high,

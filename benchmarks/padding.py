@@ -23,10 +23,9 @@ from tissue.config.loading import load_params
 from tissue.config.schema import Split
 from tissue.data.index import Dataset, read_split
 from tissue.images.decoding import decode
-from tissue.metrics.intervals import Sampling, mean_interval
+from tissue.metrics.intervals import mean_interval
 
 NARROWEST = 0.5  # height of the images of the first class, as a share of the width
-SAMPLING = Sampling(1000, 17)
 
 
 def with_height(
@@ -59,7 +58,7 @@ def measure(data: Path, settings: Split, *, backbone: str, weights: str) -> pd.D
         ):
             features = embed(with_height(val, heights[label], used), **how)
             right = classifier.predict(features) == val.labels
-            low, high = mean_interval(right, val.index["group"], sampling=SAMPLING)
+            low, high = mean_interval(right, val.index)
             rows.append((padding, told, right.mean(), low, high, len(right)))
     return pd.DataFrame(
         rows, columns=["padding", "aspect_tells", "accuracy", "low", "high", "n"]

@@ -22,7 +22,7 @@ from tissue.common.runtime import quiet_import
 from tissue.config.command import command
 from tissue.data.index import Dataset, read_split
 from tissue.data.shards import Array, Shards
-from tissue.metrics.intervals import Interval, Sampling, mean_interval
+from tissue.metrics.intervals import Interval, share_interval
 
 STRENGTHS = (1e-3, 1e-2, 1e-1)  # inverse regularisation, tried in this order
 
@@ -58,7 +58,7 @@ def probe(data: Path, *, backbone: str, weights: str) -> tuple[float, Interval, 
     settings = {"backbone": backbone, "weights": weights}
     classifier = fit(embed(train.images, **settings), train)
     right = classifier.predict(embed(test.images, **settings)) == test.labels
-    interval = mean_interval(right, test.index["group"], sampling=Sampling(1000, 17))
+    interval = share_interval(right, test.index)
     return float(right.mean()), interval, len(right)
 
 

@@ -53,7 +53,7 @@ def run(params: Params, root: Path = Path()) -> None:
     with threadpool_limits(1):
         if examples.can_be_divided:
             scored = score_all(examples, **how)
-            measured |= describe_scores(scored, examples.groups, sampling=sampling)
+            measured |= describe_scores(scored, examples.groups)
             scores = score_table(measured["accuracy"], chance=measured["chance"])
             if (curve := measure_curve(examples, **how)) is not None:
                 points, measured["learning_curve"] = describe_curve(curve, sampling=sampling)

@@ -10,8 +10,9 @@ Reads both models, `data/split` and the features in `data/embed`. Writes
 - the confusion matrices of the test set as CSV and PNG, `plots/confusions.csv`, worst first, and
   the calibration of both models, `plots/{reliability,risk_coverage}_{scratch,pretrained}.csv`.
 
-Intervals resample groups (donors, if they are known), and the two models are compared on the same
-images by McNemar's test. About 30 s with the default settings on two cores.
+Intervals know that images of one group (donor, if known) and of one antibody resemble each other.
+The two models are compared on the same images by sign flips, group by group. About 30 s with the
+default settings on two cores.
 """
 
 from collections.abc import Sequence
@@ -55,22 +56,24 @@ def run(params: Params, root: Path = Path()) -> None:
         "pretrained": prediction_tables(pretrained, datasets, classes=classes),
     }
     sampling = Sampling(params.evaluate.bootstrap, params.seed)
-    analysis = analyse(tables, datasets, embed, classes=classes, sampling=sampling)
+    analysis = analyse(tables, datasets, embed, classes=classes, seed=params.seed)
     shown = shown_errors(analysis.errors, params.evaluate.heat_maps)
     views = views_of(split, embed, scratch=params.scratch.views)
     decisions = explain_errors(models, shown, datasets["test"], embed, classes=classes, views=views)
     write_predictions(tables, analysis, shown, decisions, root / "data/predictions")
-    donors = datasets["test"].index["group"]
+    images = {name: dataset.index for name, dataset in datasets.items()}
     sizes = {name: model.count_params() for name, model in models.items()}
-    measured = measure_models(tables, donors, classes=classes, parameters=sizes, sampling=sampling)
+    measured = measure_models(tables, images, classes=classes, parameters=sizes, sampling=sampling)
     for name, values in {**measured, "errors": analysis.summary}.items():
         write_json(values, root / f"metrics/{name}.json")
-    _write_plots(tables, classes, root / "plots")
+    _write_plots(tables, images["test"], classes, root / "plots")
     for name in MODELS:
         print(f"{name}: {_sentence(measured[name]['test'])}")
 
 
-def _write_plots(tables: dict[str, pd.DataFrame], classes: Sequence[str], plots: Path) -> None:
+def _write_plots(
+    tables: dict[str, pd.DataFrame], images: pd.DataFrame, classes: Sequence[str], plots: Path
+) -> None:
     from tissue.figures.confusion import save_confusion
     from tissue.metrics.classification import confusions
     from tissue.metrics.confidence import reliability, risk_coverage
@@ -79,7 +82,7 @@ def _write_plots(tables: dict[str, pd.DataFrame], classes: Sequence[str], plots:
     write_table(confusions(tests), plots / "confusions.csv")
     for name, table in tests.items():
         save_confusion(table, classes, name, plots)
-        write_table(reliability(table), plots / f"reliability_{name}.csv")
+        write_table(reliability(table, images), plots / f"reliability_{name}.csv")
         write_table(risk_coverage(table), plots / f"risk_coverage_{name}.csv")
 
 

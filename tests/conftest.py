@@ -31,7 +31,7 @@ TINY = {
     # Enough for the head to learn something that can be lost.
     "pretrained": {"views": 2, "epochs": 30, "patience": 30},
     "evaluate": {"bootstrap": 100},
-    "tsne": {"perplexity": 10, "random_splits": 60},
+    "tsne": {"perplexity": 10, "random_splits": 120},
     "audit": {"repeats": 1},
 }
 Run = Callable[..., str]

@@ -183,7 +183,7 @@ def test_other_good_values(key: str, written: str) -> None:
         ("advanced.pretrained.onnx.std", "[1, 0, 1]", "greater than 0", "[1, 0, 1]"),
         ("advanced.pretrained.onnx.tokens", "first", "'class' or 'mean'", "'first'"),
         ("evaluate.bootstrap", "3", "greater than or equal to 100", "3"),
-        ("advanced.tsne.random_splits", "59", "greater than or equal to 60", "59"),
+        ("advanced.tsne.random_splits", "119", "greater than or equal to 120", "119"),
     ],
 )
 def test_wrong_value_names_key_expected_and_received(

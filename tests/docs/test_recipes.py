@@ -26,7 +26,11 @@ from tissue.report.records import CAUSE_NAMES
 from tissue.sources.opening import ALONE
 from tissue.sources.remote import GDRIVE
 
-DETAILS = {"n", "recall"}  # of the metrics of a test set, which have places of their own
+DETAILS = {
+    "n",
+    "recall",
+    "ece_p_value",
+}  # of the metrics of a test set, which have places of their own
 ERROR = {
     "class": "liver", "predicted": "kidney", "confidence": 0.9, "tissue_fraction": 0.1,
     "typical_tissue": 0.5, "stain_side": "darker", "distance": 2.0, "label_suspicion": 0.9,

@@ -33,6 +33,8 @@ def planted_datasets(folder: Path, seed: int = 0) -> tuple[dict[str, Dataset], p
             "class": np.asarray(CLASSES)[labels],
             "label": labels,
             "group": [f"{name}-{i // 3}" for i in range(n)],
+            "slide": "",
+            "antibody": "",
             "tissue_fraction": 0.45 * np.exp(rng.normal(0, 0.15, n)),
             "blur": 0.16 * np.exp(rng.normal(0, 0.08, n)),
             "haematoxylin": 0.22 * np.exp(rng.normal(0, 0.2, n)),

@@ -19,7 +19,6 @@ from tissue.error_analysis.table import (
     NONE_FOUND,
     is_more_frequent,
 )
-from tissue.metrics.intervals import Sampling
 
 
 class Analysed(NamedTuple):
@@ -34,7 +33,7 @@ def analysed(tmp_path_factory: pytest.TempPathFactory) -> Analysed:
     folder = tmp_path_factory.mktemp("embed")
     datasets, planted = planted_datasets(folder)
     tables = {name: predictions(datasets, planted, seed) for seed, name in enumerate("ab")}
-    analysis = analyse(tables, datasets, folder, classes=CLASSES, sampling=Sampling(100, 3))
+    analysis = analyse(tables, datasets, folder, classes=CLASSES, seed=3)
     return Analysed(analysis, datasets, planted, tables)
 
 
@@ -132,7 +131,7 @@ def test_rate_among_errors_is_held_against_that_among_correct_predictions(
     wrong: str, correct: str, expected: bool
 ) -> None:
     table = rows_of(wrong, correct)
-    summary = summarise_causes(table, ["colon", "kidney"], sampling=Sampling(400, 1))
+    summary = summarise_causes(table, ["colon", "kidney"])
     blur = summary["causes"]["blur"]
     shares = wrong.count("b") / len(wrong), correct.count("b") / len(correct)
     assert (blur["share"], blur["correct_share"]) == pytest.approx(shares)
@@ -147,12 +146,10 @@ def test_what_measures_give_away_is_found_and_chance_where_they_say_nothing() ->
     labels = np.repeat([0, 1, 2], 60)
     quality = {name: np.exp(rng.normal(0, 0.1, 180)) for name in QUALITY}
     images = pd.DataFrame({"label": labels, "group": np.arange(180) // 4, **quality})
-    nothing = measures_alone(images, ["a", "b", "c"], sampling=Sampling(200, 1))
+    nothing = measures_alone(images, ["a", "b", "c"], seed=1)
     assert nothing["chance"] == pytest.approx(1 / 3)
     assert nothing["low"] < 1 / 3 < nothing["high"] + 0.05
-    told = measures_alone(
-        images.assign(dab=images["dab"] * (1 + labels)), ["a", "b", "c"], sampling=Sampling(200, 1)
-    )
+    told = measures_alone(images.assign(dab=images["dab"] * (1 + labels)), ["a", "b", "c"], seed=1)
     assert told["share"] > 0.9
     assert told["n"] == 180
 
@@ -168,7 +165,7 @@ def test_model_without_errors_has_no_rows(analysed: Analysed, tmp_path: Path) ->
     datasets, planted = planted_datasets(tmp_path)
     perfect = analysed.tables["a"].assign(predicted=analysed.tables["a"]["class"])
     tables = {"a": perfect, "b": predictions(datasets, planted, 1)}
-    analysis = analyse(tables, datasets, tmp_path, classes=CLASSES, sampling=Sampling(100, 3))
+    analysis = analyse(tables, datasets, tmp_path, classes=CLASSES, seed=3)
     assert set(analysis.errors["model"]) == {"b"}
     assert analysis.summary["a"]["errors"] == 0
 

@@ -5,15 +5,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import binomtest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from tissue.common.names import SYSTEMS, TISSUES, is_atlas
 from tissue.metrics.classification import (
-    calibration_error,
+    balanced_accuracy,
+    class_counts,
     confusions,
+    kappa,
+    macro_f1,
     measure_models,
-    paired_comparison,
     prediction_table,
     split_metrics,
 )
@@ -62,7 +65,7 @@ class TestTable:
         table = pd.concat(tables, ignore_index=True)
         values = measure_models(
             {"scratch": table, "pretrained": table.assign(predicted=table["class"])},
-            pd.Series(["d1", "d1", "d2", "d2"]),
+            dict.fromkeys(("train", "val", "test"), pd.DataFrame({"group": list("1122")})),
             classes=["a", "b"],
             parameters={"scratch": 7, "pretrained": 8},
             sampling=Sampling(100, 0),
@@ -94,7 +97,14 @@ class TestAgainstScikitLearn:
         report = sk.classification_report(actual, predicted, output_dict=True)
         assert values["recall"] == pytest.approx({c: report[c]["recall"] for c in CLASSES})
         assert values["accuracy_low"] < values["accuracy"] < values["accuracy_high"]
-        assert values["macro_f1_low"] < values["macro_f1"] < values["macro_f1_high"]
+        for name in (*expected, "nll", "brier"):
+            if name != "n":
+                assert values[f"{name}_low"] < values[name] < values[f"{name}_high"], name
+        for name in CLASSES:
+            assert values["recall_low"][name] < values["recall"][name] < values["recall_high"][name]
+        assert values["nll"] == pytest.approx(sk.log_loss(actual, scores, labels=CLASSES))
+        one_hot = (actual.to_numpy()[:, None] == np.array(CLASSES)).astype(float)
+        assert values["brier"] == pytest.approx(((scores - one_hot) ** 2).sum(axis=1).mean())
 
     @pytest.mark.filterwarnings("ignore")  # of scikit-learn, that kappa is not defined
     def test_test_set_of_one_class(self) -> None:
@@ -136,19 +146,21 @@ class TestAgainstScikitLearn:
             assert "top3_accuracy" not in measured(predictions(7, classes=classes), classes)
 
 
-@pytest.mark.parametrize(
-    ("confidence", "correct", "expected"),
-    [
-        # Bins of 1/15: 0.91 (correct) with 0.93 (wrong), 0.50 (correct), 1.0 (correct).
-        ([0.91, 0.93, 0.50, 1.0], [True, False, True, True], 2 / 4 * 0.42 + 1 / 4 * 0.5),
-        ([0.5] * 10, [True, False] * 5, 0),
-        ([1.0] * 4, [False] * 4, 1),
-    ],
-)
-def test_calibration_error(confidence: list[float], correct: list[bool], expected: float) -> None:
-    predicted = ["a" if hit else "b" for hit in correct]
-    table = pd.DataFrame({"class": "a", "predicted": predicted, "confidence": confidence})
-    assert calibration_error(table) == pytest.approx(expected)
+@given(st.lists(st.integers(0, 30), min_size=16, max_size=16).filter(any))
+def test_statistics_of_sums(counts: list[int]) -> None:
+    actual, predicted = (
+        labels.astype(str) for labels in np.divmod(np.repeat(range(16), counts), 4)
+    )
+    table = pd.DataFrame({"class": actual, "predicted": predicted})
+    sums = class_counts(table, list("0123")).sum(axis=0)
+    expected = sk.f1_score(actual, predicted, average="macro", zero_division=0)
+    assert macro_f1(np.array([sums, sums])) == pytest.approx([expected, expected])
+    recalls = sk.recall_score(
+        actual, predicted, labels=np.unique(actual), average="macro", zero_division=0
+    )
+    assert balanced_accuracy(sums) == pytest.approx(recalls)
+    if len({*actual, *predicted}) > 1:
+        assert kappa(sums) == pytest.approx(sk.cohen_kappa_score(actual, predicted))
 
 
 class TestAtlas:
@@ -177,47 +189,6 @@ class TestAtlas:
         assert not is_atlas(["liver", "something else"])
         values = measured(predictions(9))
         assert not {"accuracy_10_tissues", "accuracy_8_systems"} & set(values)
-
-
-class TestComparison:
-    @staticmethod
-    def tables(
-        *, both: int, first: int, second: int, neither: int
-    ) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series]:
-        """Tables of two models of which both, the first, the second or neither are correct."""
-        counts = [both, first, second, neither]
-        a, b = np.repeat(["aa", "ab", "ba", "bb"], counts).astype("U2").view("U1").reshape(-1, 2).T
-        tables = [pd.DataFrame({"class": "a", "predicted": column}) for column in (a, b)]
-        return tables[0], tables[1], pd.Series(range(len(a)))
-
-    def test_known_table(self) -> None:
-        first, second, donors = self.tables(both=50, first=5, second=20, neither=25)
-        values = paired_comparison(first, second, donors, sampling=Sampling(500, 1))
-        assert values["n"] == 100
-        assert (values["both_right"], values["both_wrong"]) == (50, 25)
-        assert (values["only_scratch"], values["only_pretrained"]) == (5, 20)
-        assert values["difference"] == pytest.approx(0.15)
-        assert 0 < values["difference_low"] < 0.15 < values["difference_high"] < 0.3
-        # 2 * sum of C(25, k) / 2 ** 25 for k up to 5
-        assert values["p_value"] == pytest.approx(2 * 68406 / 2**25)
-        assert values["p_value"] == pytest.approx(binomtest(20, 25).pvalue)
-
-    def test_models_exchanged(self) -> None:
-        first, second, donors = self.tables(both=50, first=5, second=20, neither=25)
-        forth = paired_comparison(first, second, donors, sampling=Sampling(100, 1))
-        back = paired_comparison(second, first, donors, sampling=Sampling(100, 1))
-        assert back["difference"] == -forth["difference"]
-        assert back["p_value"] == pytest.approx(forth["p_value"])
-        assert back["only_scratch"] == forth["only_pretrained"]
-
-    def test_equal_predictions(self) -> None:
-        first, second, donors = self.tables(both=5, first=0, second=0, neither=5)
-        values = paired_comparison(first, second, donors, sampling=Sampling(100, 1))
-        assert values["p_value"] == 1
-        assert values["difference"] == 0
-        # Agreement on ten donors does not prove agreement on all.
-        bound = 1 - 0.025 ** (1 / 10)
-        assert values["difference_high"] == -values["difference_low"] == pytest.approx(bound)
 
 
 class TestConfusions:

@@ -6,6 +6,7 @@ import pytest
 
 from tissue.metrics.overlap import (
     frechet_distances,
+    holm,
     joint_p_value,
     measure_classes,
     measure_overlap,
@@ -126,6 +127,24 @@ def test_shift_of_one_class_shows_in_that_class_alone() -> None:
     assert p["b"] < 0.01 < min(p["a"], p["c"])
 
 
+def test_one_class_of_many_is_not_called_far_by_chance() -> None:
+    points, index = samples(5)
+    measured = measure_classes(points, index, **SETTINGS)
+    for name, values in measured.items():
+        assert values["p_value"] == joint_p_value(values)
+        assert values["p_value"] <= values["p_value_all_classes"], name
+    expected = {"a": 0.03, "c": 0.06, "b": 0.06}
+    assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx(expected)
+
+
+def test_a_far_class_is_found_with_few_random_splits() -> None:
+    points, index = samples(2)
+    points[(index["split"] == "test") & (index["class"] == "b")] += 4
+    # 61 values of a permutation cannot be corrected for three statistics and three classes.
+    measured = measure_classes(points, index, **{**SETTINGS, "random_splits": 60})
+    assert measured["b"]["p_value_all_classes"] < 0.05 < measured["a"]["p_value_all_classes"]
+
+
 def test_class_without_enough_donors_is_left_out() -> None:
     points, index = samples(2)
     rare = index["class"] == "c"
@@ -140,6 +159,7 @@ def test_spaces_are_measured_one_by_one() -> None:
     assert {name: values["here"] for name, values in measured.items()} == {
         **one,
         "p_value": joint_p_value(one),
+        "p_value_closer": joint_p_value(one, "p_value_closer"),
     }
 
 

@@ -27,7 +27,8 @@ def test_it_holds_data_donors_metrics_limits_licence_and_digest() -> None:
     low, high = test["accuracy_low"], test["accuracy_high"]
     assert f"| Accuracy | {test['accuracy']:.3f} | {low:.3f} to {high:.3f} |" in card
     assert f"| test | {SPLIT['images']['test']} | {SPLIT['groups']['test']} |" in card
-    assert f"| colon | {test['recall']['colon']:.3f} |" in card
+    colon = (test[key]["colon"] for key in ("recall", "recall_low", "recall_high"))
+    assert "| colon | {:.3f} | {:.3f} to {:.3f} |".format(*colon) in card
     assert "Not a medical device" in card
     assert "Apache-2.0" in card
     assert f"| pretrained.keras | {'0' * 64} |" in card
@@ -66,7 +67,7 @@ def test_the_order_of_parameters_changes_nothing() -> None:
 
 def test_missing_measures_are_left_out_and_classes_without_images_are_named() -> None:
     test = {key: value for key, value in METRICS["test"].items() if "accuracy_10" not in key}
-    test["recall"] = {"colon": 1.0}
+    test |= {key: {"colon": 1.0} for key in ("recall", "recall_low", "recall_high")}
     card = model_card(FACTS._replace(metrics={**METRICS, "test": test}))
     assert "10 tissues" not in card
     assert "| liver | no image |" in card

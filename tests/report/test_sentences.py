@@ -8,10 +8,12 @@ import pytest
 
 from tests.report_examples import MIXING, TSNE
 from tissue.common.names import donor_status
+from tissue.report.assembling import render
 from tissue.report.data_tables import imbalance_sentence
 from tissue.report.formatting import percentage_points
 from tissue.report.reading import Inputs
 from tissue.report.sentences import (
+    calibration_sentence,
     cause_sentences,
     ceiling_sentence,
     confusion_sentence,
@@ -29,7 +31,8 @@ def test_the_verdict_says_what_was_measured(inputs: Inputs) -> None:
     assert accuracy.startswith("The pretrained net classifies ")
     assert "% (95% interval " in accuracy
     assert ") of 360 test images correctly, the CNN from scratch " in accuracy
-    assert "; McNemar, p\N{NO-BREAK SPACE}<\N{NO-BREAK SPACE}0.001) is stat" in accuracy
+    assert "; sign flips by donor, p\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}0.0" in accuracy
+    assert accuracy.endswith("), which is statistically significant.")
     assert "skin_1 with skin_2" in confusions
     assert "no more than in a random split" in overlap
     paired = inputs.metrics["comparison"]["test"]
@@ -39,15 +42,33 @@ def test_the_verdict_says_what_was_measured(inputs: Inputs) -> None:
         assert verdict_sentences(inputs)[0].endswith(" is not statistically significant.")
         paired.update(before)
     paired.update(difference_low=0.228, difference_high=0.328)
-    assert "(95% interval +22.8 to +32.8; McNemar" in verdict_sentences(inputs)[0]
+    assert "(95% interval +22.8 to +32.8; sign flips" in verdict_sentences(inputs)[0]
 
 
-def test_a_difference_in_favour_of_the_other_model_has_its_interval_turned(inputs: Inputs) -> None:
+def test_the_difference_has_one_direction_whichever_model_is_better(inputs: Inputs) -> None:
     inputs.metrics["scratch"]["test"]["accuracy"] = 1.0
     inputs.metrics["comparison"]["test"].update(
         difference=-0.1, difference_low=-0.15, difference_high=-0.05
     )
-    assert "difference of +10.0 points (95% interval +5.0 to +15.0;" in verdict_sentences(inputs)[0]
+    minus = "\N{MINUS SIGN}"
+    expected = (
+        f"pretrained net minus CNN from scratch is {minus}10.0 points (95% interval {minus}15.0 to "
+        f"{minus}5.0;"
+    )
+    assert expected in verdict_sentences(inputs)[0]
+    # The page says it twice, with one sign.
+    assert render(inputs).count(expected) == 2
+
+
+def test_probabilities_are_called_calibrated_only_where_chance_explains_the_error(
+    inputs: Inputs,
+) -> None:
+    test = inputs.metrics["pretrained"]["test"]
+    for p, expected in ((0.2, True), (0.049, False)):
+        test["ece_p_value"] = p
+        sentence = calibration_sentence(inputs, "pretrained")
+        assert ("nothing speaks against calibrated probabilities" in sentence) is expected
+        assert ("not calibrated on these images" in sentence) is not expected
 
 
 @pytest.mark.parametrize(
@@ -75,19 +96,26 @@ def test_a_difference_of_nothing_has_no_sign_of_its_own() -> None:
 
 
 def test_overlap_verdict_tells_apart_from_close() -> None:
-    def verdict(share: float, p: float) -> str:
-        tsne: dict[str, Any] = {
-            **TSNE, "mixing": {"features": {**MIXING, "real": share, "p_value": p}},
-        }  # fmt: skip
-        return overlap_verdict(tsne).replace("\N{NO-BREAK SPACE}", " ")
+    def verdict(share: float, p: float, copies: int = 0) -> str:
+        mixing = {**MIXING, "real": share, "p_value": p, "p_value_closer": 1 - p}
+        tsne: dict[str, Any] = {**TSNE, "mixing": {"features": mixing}}
+        split = {"leaks": {"images": copies}, "duplicates": {"across_splits": 0}}
+        return overlap_verdict(tsne, split).replace("\N{NO-BREAK SPACE}", " ")
 
     assert verdict(0.98, 0.31).startswith(
         "The test images differ from the training images no more than in a random split. Mixing"
     )
-    assert verdict(0.98, 0.31).endswith("give p = 0.93.")
+    assert verdict(0.98, 0.31).endswith("give p = 1.00.")
     assert verdict(0.40, 0.005).startswith("The test images differ from the training images more")
     assert verdict(1.10, 1.0).startswith("The test images are closer to the training images")
-    assert "p = " not in verdict(1.10, 1.0)  # the p-value is one-sided
+    assert "give p < 0.001" in verdict(1.10, 1.0)  # of being as close
+    # One of three statistics beyond its 97.5 % quantile is no evidence yet.
+    for p in (0.98, 0.994):
+        assert verdict(1.10, p).startswith(
+            "The test images differ from the training images no more"
+        )
+    assert "no copies in both were found" in verdict(1.10, 1.0)
+    assert "copies or donors in both" in verdict(1.10, 1.0, copies=3)
 
 
 def test_the_verdict_says_that_donors_are_not_known(inputs: Inputs) -> None:

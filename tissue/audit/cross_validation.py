@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from tissue.audit.examples import COLOUR, QUALITY, SHORTCUTS, SIZE, Examples
-from tissue.metrics.intervals import Sampling, mean_interval, share_interval
+from tissue.metrics.intervals import mean_interval, share_interval
 
 FOLDS = 5
 COMPONENTS = 128  # more gain nothing and take longer
@@ -123,23 +123,21 @@ def score_all(examples: Examples, *, repeats: int, seed: int) -> dict[str, Score
     return scores
 
 
-def describe_scores(
-    scores: dict[str, Score], groups: ArrayLike, *, sampling: Sampling
-) -> dict[str, dict[str, Any]]:
+def describe_scores(scores: dict[str, Score], groups: ArrayLike) -> dict[str, dict[str, Any]]:
     """Return for `metrics/audit.json` the accuracies, and the paired differences from `honest`.
 
-    Intervals resample groups. `fold_sd` is the standard deviation over all folds.
+    Intervals know the groups. `fold_sd` is the standard deviation over all folds.
     """
     accuracy, difference = {}, {}
     for name, score in scores.items():
-        low, high = share_interval(score.right, groups, sampling=sampling)
+        low, high = share_interval(score.right, groups)
         accuracy[name] = {
             "accuracy": float(score.right.mean()), "low": low, "high": high,
             "fold_sd": float(score.by_fold.std(ddof=1)),
         }  # fmt: skip
     for name in (name for name in COMPARED if name in scores):
         gap = scores[name].right - scores[HONEST].right
-        low, high = mean_interval(gap, groups, sampling=sampling)
+        low, high = mean_interval(gap, groups)
         difference[name] = {"value": float(gap.mean()), "low": low, "high": high}
     return {"accuracy": accuracy, "difference": difference}
 

@@ -103,7 +103,7 @@ def describe_curve(curve: Curve, *, sampling: Sampling) -> tuple[pd.DataFrame, d
     """
     accuracy = curve.right.mean(axis=0)
     fitted = fit_power_law(curve.sizes, accuracy)
-    bounds = [mean_interval(column, curve.groups, sampling=sampling) for column in curve.right.T]
+    bounds = [mean_interval(column, curve.groups) for column in curve.right.T]
     table = pd.DataFrame(
         {
             "groups": curve.sizes, "accuracy": accuracy, "low": [one.low for one in bounds],

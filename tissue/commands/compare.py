@@ -1,7 +1,7 @@
 """Compare the workspace with a Git revision: `python -m tissue compare --base main`.
 
 Prints Markdown: parameters and metrics before and after; for the test images that both have, paired
-differences with intervals by donor and McNemar's exact test, which tell a gain from noise; and the
+differences with intervals and sign flips by donor, which tell a gain from noise; and the
 images that changed sides. With `--gate` the exit status is 1 if a metric has fallen by more than
 its tolerance under `compare.tolerance` in params.yaml, or if code or parameters were changed after
 the run.

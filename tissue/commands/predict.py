@@ -1,6 +1,6 @@
 """Name the organ of pictures: `python -m tissue predict <picture, folder or archive>`.
 
-Prints the three most probable classes of each picture with their calibrated probabilities, and
+Prints the three most probable classes of each picture with their probabilities, and
 writes them as CSV. Pictures are decoded and their views averaged exactly as in the pipeline. When
 the command is interrupted, the answers so far go into `<output>.partial.csv`.
 

@@ -154,6 +154,7 @@ class Pretrained(Section):
     stain_jitter: StainJitter
     epochs: PositiveInt
     patience: PositiveInt
+    calibration_folds: Annotated[int, Field(ge=2, le=20)]
     dropout: Share
     l2: NonNegativeFloat
     fine_tune_epochs: NonNegativeInt
@@ -198,7 +199,7 @@ class Engine(Section):
 
 
 class Evaluate(Section):
-    """The resamples of each interval, and the number of errors shown."""
+    """The random draws of a test, and the number of errors shown."""
 
     bootstrap: Annotated[int, Field(ge=100)]
     heat_maps: PositiveInt
@@ -209,7 +210,7 @@ class Tsne(Section):
 
     perplexity: PositiveFloat
     neighbours: PositiveInt
-    random_splits: Annotated[int, Field(ge=60)]  # fewer could not reach p < 0.05
+    random_splits: Annotated[int, Field(ge=120)]  # fewer could not reach p < 0.05
     max_images: Annotated[int, Field(ge=100)]
 
 

@@ -32,13 +32,13 @@ from tissue.error_analysis.table import (
     error_sentence,
     is_more_frequent,
 )
-from tissue.metrics.intervals import Sampling
+from tissue.metrics.intervals import FACTORS
 from tissue.metrics.projection import Points
 
 if TYPE_CHECKING:
     from tissue.error_analysis.gradcam import Decisions
 
-COLUMNS = ["id", "class", "label", "group", *QUALITY]
+COLUMNS = ["id", "class", "label", "group", *FACTORS, *QUALITY]
 
 
 class Analysis(NamedTuple):
@@ -55,7 +55,7 @@ def analyse(
     embed: Path,
     *,
     classes: Sequence[str],
-    sampling: Sampling,
+    seed: int,
 ) -> Analysis:
     """Find out why each test image was misclassified.
 
@@ -66,27 +66,27 @@ def analyse(
         datasets: training, validation and test, of which the tables are read.
         embed: the folder that `embed` wrote.
         classes: all class names.
-        sampling: of donors, for the intervals; its seed is also that of the folds.
+        seed: of the folds.
     """
     tables = [dataset.index[COLUMNS].assign(split=name) for name, dataset in datasets.items()]
     images = pd.concat(tables, ignore_index=True)
     # One thread: several add in another order, which changes the last digits.
     with threadpool_limits(1):
-        images, points, suspects = examine(images, embed, classes=classes, seed=sampling.seed)
+        images, points, suspects = examine(images, embed, classes=classes, seed=seed)
     train = images[images["split"] == "train"]
     quality = fit_quality(train)
     errors, summary = [], dict[str, Any]()
     for model, table in sorted(predictions.items()):
         explained = explain(images.drop(train.index), table, quality, classes)
         tested = explained[explained["split"] == "test"]
-        summary[model] = summarise_causes(tested, classes, sampling=sampling)
+        summary[model] = summarise_causes(tested, classes)
         wrong = tested[tested["class"] != tested["predicted"]]
         near = nearest_images(points[wrong.index], points[train.index], train)
         causes = summary[model]["causes"]
         unfounded = [cause for cause in CAUSES if not is_more_frequent(causes[cause])]
         errors.append(describe(wrong.assign(model=model), near, train, unfounded=unfounded))
     fitted = images[images["split"] != "test"]
-    summary["measures_alone"] = measures_alone(fitted, classes, sampling=sampling)
+    summary["measures_alone"] = measures_alone(fitted, classes, seed=seed)
     summary["suspects"] = {
         name: {"images": len(table), "suspects": int((suspects["split"] == name).sum())}
         for name, table in zip(datasets, tables, strict=True)

@@ -16,12 +16,10 @@ from tissue.common.names import SYSTEMS, TISSUES, is_atlas
 from tissue.error_analysis.space import log_quality
 from tissue.error_analysis.suspects import cross_validate
 from tissue.error_analysis.table import CAUSES, NONE_FOUND
-from tissue.metrics.intervals import Sampling, bootstrap, share_interval
+from tissue.metrics.intervals import share_interval, statistic_interval
 
 
-def summarise_causes(
-    tested: pd.DataFrame, classes: Sequence[str], *, sampling: Sampling
-) -> dict[str, Any]:
+def summarise_causes(tested: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
     """Return the summary of one model, nested as in `metrics/errors.json`.
 
     `tested` has the class, predicted, group, cause and confusable of each test image. The cause of
@@ -32,9 +30,7 @@ def summarise_causes(
     if atlas:
         levels |= {"tissues": TISSUES, "systems": SYSTEMS}
     accuracy = {
-        level: _share(
-            tested["class"].map(names) == tested["predicted"].map(names), tested, sampling
-        )
+        level: _share(tested["class"].map(names) == tested["predicted"].map(names), tested)
         for level, names in levels.items()
     }
     wrong = tested[tested["class"] != tested["predicted"]]
@@ -42,29 +38,27 @@ def summarise_causes(
         "images": len(tested),
         "errors": len(wrong),
         "accuracy": accuracy,
-        "causes": {
-            cause: _contrast(tested, cause, sampling=sampling) for cause in (*CAUSES, NONE_FOUND)
-        },
+        "causes": {cause: _contrast(tested, cause) for cause in (*CAUSES, NONE_FOUND)},
     }
     if atlas:
         summary["within_systems"] = {
             "errors": int(wrong["confusable"].sum()),
-            **_share(wrong["confusable"] == 1, wrong, sampling),
+            **_share(wrong["confusable"] == 1, wrong),
             "expected": _within_by_chance(wrong["class"], classes),
         }
     return summary
 
 
-def _contrast(tested: pd.DataFrame, cause: str, *, sampling: Sampling) -> dict[str, float]:
+def _contrast(tested: pd.DataFrame, cause: str) -> dict[str, float]:
     """Return how often a cause is named among errors and among correct predictions."""
     named = (tested["cause"] == cause).to_numpy()
     is_wrong = (tested["class"] != tested["predicted"]).to_numpy()
     found: dict[str, float] = {}
     for prefix, rows in (("", is_wrong), ("correct_", ~is_wrong)):
-        shares = _share(pd.Series(named[rows]), tested[rows], sampling)
+        shares = _share(pd.Series(named[rows]), tested[rows])
         found |= {f"{prefix}{key}": value for key, value in shares.items()}
     columns = np.column_stack([named & is_wrong, is_wrong, named & ~is_wrong, ~is_wrong])
-    low, high = bootstrap(columns.astype(float), tested["group"], _difference, sampling=sampling)
+    low, high = statistic_interval(columns.astype(float), tested, _difference, bounds=(-1.0, 1.0))
     return {
         "errors": int((named & is_wrong).sum()),
         "correct": int((named & ~is_wrong).sum()),
@@ -88,16 +82,14 @@ def _within_by_chance(actual: pd.Series, classes: Sequence[str]) -> float:
     return float(partners.mean() / max(len(classes) - 1, 1)) if len(actual) else 0.0
 
 
-def _share(hits: pd.Series, rows: pd.DataFrame, sampling: Sampling) -> dict[str, float]:
+def _share(hits: pd.Series, rows: pd.DataFrame) -> dict[str, float]:
     if not len(rows):
         return {"share": 0.0, "low": 0.0, "high": 0.0}
-    low, high = share_interval(hits, rows["group"], sampling=sampling)
+    low, high = share_interval(hits, rows)
     return {"share": float(hits.mean()), "low": low, "high": high}
 
 
-def measures_alone(
-    images: pd.DataFrame, classes: Sequence[str], *, sampling: Sampling
-) -> dict[str, float]:
+def measures_alone(images: pd.DataFrame, classes: Sequence[str], *, seed: int) -> dict[str, float]:
     """Return the accuracy with which tissue, blur and both mean stains alone give the class.
 
     Cross-validated by donor on `images`, on which models were trained and validated. Chance is the
@@ -105,11 +97,11 @@ def measures_alone(
     """
     points = scale(log_quality(images))
     probabilities = cross_validate(
-        points, images["label"], images["group"], classes=len(classes), seed=sampling.seed
+        points, images["label"], images["group"], classes=len(classes), seed=seed
     )
     right = pd.Series(probabilities.argmax(axis=1) == images["label"].to_numpy())
     return {
         "n": len(images),
-        **_share(right, images, sampling),
+        **_share(right, images),
         "chance": float(images["label"].value_counts(normalize=True).max()),
     }

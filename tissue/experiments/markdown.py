@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from tissue.experiments.gates import Check
 from tissue.experiments.pairing import Difference, Flip, Pairs
 from tissue.experiments.revisions import Change
@@ -113,7 +115,12 @@ def metrics_section(
         return ".recall." not in change.key and (change.key in paired or of_base)
 
     bounds = ("_low", "_high")  # a class may end in these, too
-    shown = [one for one in changes if ".recall." in one.key or not one.key.endswith(bounds)]
+    shown = [
+        one
+        for one in changes
+        if ".recall." in one.key
+        or not (one.key.endswith(bounds) or ".recall_low." in one.key or ".recall_high." in one.key)
+    ]
     leading = [one for one in shown if leads(one)]
     others = [one for one in shown if one not in leading and one.old != one.new]
     sections = [_metric_table(leading, paired)] if leading else []
@@ -145,10 +152,11 @@ def _paired(found: Difference) -> tuple[str, str, str]:
 
 def basis(pairs: Pairs) -> str:
     """Return what the paired differences rest on."""
+    donors = len(np.unique(pairs.clusters.donors))
     text = (
-        f"{len(pairs.old)} test images of {pairs.groups.nunique()} groups (donors, where they are "
-        "known) are in both. Intervals resample groups; p is that of McNemar's exact test, for "
-        "macro-F1 of a permutation test by group; a gain or loss needs both. Of twenty rows "
+        f"{len(pairs.old)} test images of {donors} groups (donors, where they are "
+        "known) are in both. p is that of exchanging both runs at random, group by group; a gain "
+        "or loss needs p < 0.05 and an interval without zero. Of twenty rows "
         "without a true difference, one will look like one."
     )
     if pairs.only_old or pairs.only_new:

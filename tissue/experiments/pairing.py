@@ -8,17 +8,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tissue.common.names import SYSTEMS, TISSUES, is_atlas
-from tissue.metrics.classification import one_hot_confusions, paired_comparison
-from tissue.metrics.intervals import (
-    Sampling,
-    Statistic,
-    bootstrap,
-    is_beyond_chance,
-    macro_f1,
-    sums_by_group,
-)
-
-TOP = 3
+from tissue.metrics.classification import TOP, class_counts, is_in_top, macro_f1
+from tissue.metrics.intervals import Clusters, Sampling, clusters_of, statistic_interval
+from tissue.metrics.paired import is_beyond_chance, paired_comparison, sign_flip_test
 
 
 class Pairs(NamedTuple):
@@ -26,7 +18,7 @@ class Pairs(NamedTuple):
 
     old: pd.DataFrame
     new: pd.DataFrame
-    groups: pd.Series
+    clusters: Clusters
     only_old: int
     only_new: int
     relabelled: int
@@ -62,27 +54,27 @@ class Flip(NamedTuple):
 def pair_predictions(old: pd.DataFrame, new: pd.DataFrame, index: pd.DataFrame) -> Pairs:
     """Join two prediction tables, with the columns id, class, predicted and p_<class>, on id.
 
-    The index has the columns id and group, the donor; an image that is not in it counts as a donor
-    of its own.
+    The index has the columns id and group, the donor, and may have antibody and slide; an image
+    that is not in it counts as a donor of its own.
     """
     ids = pd.Series(sorted({*old["id"]} & {*new["id"]}), dtype=object)
     left, right = (table.set_index("id").loc[ids].reset_index() for table in (old, new))
-    donors = index.drop_duplicates("id").set_index("id")["group"]
-    groups = ids.map(donors).fillna(ids)
+    images = index.drop_duplicates("id").set_index("id").reindex(ids)
+    images["group"] = images["group"].fillna(pd.Series(ids.to_numpy(), index=ids))
+    clusters = clusters_of(images.fillna("").assign(**{"class": right["class"].to_numpy()}))
     relabelled = int((left["class"] != right["class"]).sum())
-    return Pairs(left, right, groups, len(old) - len(ids), len(new) - len(ids), relabelled)
+    return Pairs(left, right, clusters, len(old) - len(ids), len(new) - len(ids), relabelled)
 
 
 def paired_metrics(pairs: Pairs, *, sampling: Sampling) -> dict[str, Difference]:
     """Return the paired differences of test metrics, named as in `metrics/<model>.json`.
 
-    Shares of right answers get McNemar's exact test and an interval that resamples donors;
-    macro-F1, which is not a share, gets a permutation test instead.
+    The test of each is that of sign flips by donor.
     """
-    old, new, groups = pairs.old, pairs.new, pairs.groups
+    old, new, clusters = pairs.old, pairs.new, pairs.clusters
     classes = sorted({*old["class"], *new["class"]})
     names = sorted({*classes, *old["predicted"], *new["predicted"]})
-    found = {"accuracy": _mcnemar(old, new, groups, sampling)}
+    found = {"accuracy": _of_shares(old, new, clusters, sampling)}
     views: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {}
     if is_atlas(names):
         views["accuracy_10_tissues"] = lambda table: _joined(table, TISSUES)
@@ -90,19 +82,21 @@ def paired_metrics(pairs: Pairs, *, sampling: Sampling) -> dict[str, Difference]
     if min(len(_probability_columns(table)) for table in (old, new)) > TOP:
         views["top3_accuracy"] = _in_top
     for key, view in views.items():
-        found[key] = _mcnemar(view(old), view(new), groups, sampling)
+        found[key] = _of_shares(view(old), view(new), clusters, sampling)
     found["macro_f1"] = _macro_f1(pairs, names, sampling)
     for name in classes:
         rows = (old["class"] == name) & (new["class"] == name)
         if rows.any():
-            found[f"recall.{name}"] = _mcnemar(old[rows], new[rows], groups[rows], sampling)
+            found[f"recall.{name}"] = _of_shares(
+                old[rows], new[rows], clusters.take(rows.to_numpy()), sampling
+            )
     return found
 
 
-def _mcnemar(
-    old: pd.DataFrame, new: pd.DataFrame, groups: pd.Series, sampling: Sampling
+def _of_shares(
+    old: pd.DataFrame, new: pd.DataFrame, clusters: Clusters, sampling: Sampling
 ) -> Difference:
-    found = paired_comparison(old, new, groups, sampling=sampling)
+    found = paired_comparison(old, new, clusters, sampling=sampling)
     if not found["only_scratch"] + found["only_pretrained"]:
         return Difference(0.0, 0.0, 0.0, 1.0)  # the same answers, which is not chance
     return Difference(
@@ -120,40 +114,21 @@ def _probability_columns(table: pd.DataFrame) -> list[str]:
 
 def _in_top(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table with the actual class as the answer where it is among the first three."""
-    columns = _probability_columns(table)
-    order = np.argsort(-table[columns].to_numpy(), axis=1, kind="stable")[:, :TOP]
-    names = np.array([column.removeprefix("p_") for column in columns])
-    actual = table["class"].to_numpy()
-    hit = (names[order] == actual[:, None]).any(axis=1)
-    return table.assign(predicted=np.where(hit, actual, names[order[:, 0]]))
+    other = np.where(table["predicted"] == table["class"], "", table["predicted"])
+    return table.assign(predicted=np.where(is_in_top(table), table["class"], other))
 
 
 def _macro_f1(pairs: Pairs, names: list[str], sampling: Sampling) -> Difference:
-    cells = len(names) ** 2
+    old, new = (class_counts(table, names) for table in (pairs.old, pairs.new))
+    half = old.shape[1]
 
     def difference(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-        return macro_f1(sums[..., cells:]) - macro_f1(sums[..., :cells])
+        return macro_f1(sums[..., half:]) - macro_f1(sums[..., :half])
 
-    both = np.hstack([one_hot_confusions(table, names) for table in (pairs.old, pairs.new)])
-    bounds = bootstrap(both, pairs.groups, difference, sampling=sampling)
-    p_value = _permutation_test(both, pairs.groups, difference, sampling)
+    both = np.hstack([old, new])
+    bounds = statistic_interval(both, pairs.clusters, difference, bounds=(-1.0, 1.0))
+    p_value = sign_flip_test(old, new, pairs.clusters, macro_f1, sampling=sampling)
     return Difference(float(difference(both.sum(axis=0))), *bounds, p_value)
-
-
-def _permutation_test(
-    both: NDArray[np.float64], groups: pd.Series, difference: Statistic, sampling: Sampling
-) -> float:
-    """Return the two-sided p-value of exchanging the two models at random, donor by donor.
-
-    `both` holds (N, 2 * K) values, K of the old model and K of the new one; `difference` is of
-    their sums (..., 2 * K), new minus old.
-    """
-    sums = sums_by_group(both, groups)
-    swapped = np.roll(sums, both.shape[1] // 2, axis=1)
-    chosen = np.random.default_rng(sampling.seed).integers(0, 2, (sampling.resamples, len(sums)))
-    drawn = difference(chosen @ swapped + (1 - chosen) @ sums)
-    extreme = np.abs(drawn) >= abs(float(difference(sums.sum(axis=0)))) - 1e-12
-    return float((1 + extreme.sum()) / (1 + sampling.resamples))
 
 
 def find_flips(pairs: Pairs) -> tuple[list[Flip], list[Flip]]:

@@ -1,19 +1,26 @@
-"""Metrics of predictions, for each model, and a paired test of the two models."""
+"""Metrics of predictions, for each model, with their intervals."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from scipy.stats import binomtest
-from sklearn.metrics import cohen_kappa_score, f1_score, recall_score, top_k_accuracy_score
+from numpy.typing import ArrayLike, NDArray
 
 from tissue.common.names import SYSTEMS, TISSUES, is_atlas
 from tissue.data.index import Dataset
-from tissue.metrics.intervals import Sampling, bootstrap, macro_f1, mean_interval, share_interval
+from tissue.metrics.calibration import calibration_metrics
+from tissue.metrics.intervals import (
+    Clusters,
+    Sampling,
+    Statistic,
+    clusters_of,
+    share_interval,
+    statistic_interval,
+)
+from tissue.metrics.paired import paired_comparison
 
-CALIBRATION_BINS = 15
+TOP = 3
 
 
 def prediction_table(
@@ -49,7 +56,7 @@ def prediction_tables(
 
 def measure_models(
     tables: Mapping[str, pd.DataFrame],
-    donors: pd.Series,
+    images: Mapping[str, pd.DataFrame],
     *,
     classes: Sequence[str],
     parameters: Mapping[str, int],
@@ -59,112 +66,148 @@ def measure_models(
 
     Args:
         tables: by model, predictions of all splits, as from `prediction_tables`.
-        donors: the donor of each test image, in the order of the tables.
+        images: the table of each split, which names donors and antibodies, row by row.
         classes: all class names.
         parameters: number of weights of each model.
-        sampling: of donors, for the intervals.
+        sampling: of the paired test and of the chance level of calibration.
     """
     tests = {name: table[table["split"] == "test"] for name, table in tables.items()}
-    comparison = paired_comparison(tests["scratch"], tests["pretrained"], donors, sampling=sampling)
+    clusters = {split: clusters_of(index) for split, index in images.items()}
+    comparison = paired_comparison(
+        tests["scratch"], tests["pretrained"], clusters["test"], sampling=sampling
+    )
     measured: dict[str, dict[str, Any]] = {"comparison": {"test": comparison}}
     for name, table in tables.items():
-        correct = table["class"] == table["predicted"]
-        accuracy = {split: float(rows.mean()) for split, rows in correct.groupby(table["split"])}
         measured[name] = {
-            "train": {"accuracy": accuracy["train"]},
-            "val": {"accuracy": accuracy["val"]},
-            "test": split_metrics(tests[name], donors, classes=classes, sampling=sampling),
+            **{
+                split: _accuracy(table[table["split"] == split], clusters[split])
+                for split in ("train", "val")
+            },
+            "test": split_metrics(
+                tests[name], clusters["test"], classes=classes, sampling=sampling
+            ),
             "parameters": parameters[name],
         }
     return measured
 
 
 def split_metrics(
-    table: pd.DataFrame, donors: pd.Series, *, classes: Sequence[str], sampling: Sampling
+    table: pd.DataFrame,
+    images: pd.DataFrame | ArrayLike | Clusters,
+    *,
+    classes: Sequence[str],
+    sampling: Sampling,
 ) -> dict[str, Any]:
-    """Return the metrics of the predictions of one split, with intervals by donor.
+    """Return the metrics of the predictions of one split, each with its interval.
 
     Balanced accuracy is the mean over the classes that have images, macro-F1 that over the classes
     that occur as actual or as predicted.
     """
+    clusters = clusters_of(images)
     actual, predicted = table["class"], table["predicted"]
-    correct = (actual == predicted).to_numpy(float)
-    low, high = share_interval(correct, donors, sampling=sampling)
-    one_hot = one_hot_confusions(table, classes)
-    f1_low, f1_high = bootstrap(one_hot, donors, macro_f1, sampling=sampling)
-    if f1_low == f1_high:  # all donors are alike, for example all correct
-        f1_low, f1_high = low, high
-    present = [name for name in classes if (actual == name).any()]
-    recalls = recall_score(actual, predicted, labels=present, average=None, zero_division=0)
-    values = {
-        "n": len(table),
-        "accuracy": float(correct.mean()),
-        "accuracy_low": low,
-        "accuracy_high": high,
-        "macro_f1": float(f1_score(actual, predicted, average="macro", zero_division=0)),
-        "macro_f1_low": f1_low,
-        "macro_f1_high": f1_high,
-        "balanced_accuracy": float(recalls.mean()),
-        # It is undefined if all images are of one class: chance alone then agrees fully.
-        "kappa": float(np.nan_to_num(cohen_kappa_score(actual, predicted))),
-        "ece": calibration_error(table),
-        "recall": dict(zip(present, map(float, recalls), strict=True)),
-    }
-    if len(classes) > 3:
-        scores = table[[f"p_{name}" for name in classes]]
-        top3 = top_k_accuracy_score(actual, scores, k=3, labels=list(classes))
-        values["top3_accuracy"] = float(top3)
+    values: dict[str, Any] = {"n": len(table), **_accuracy(table, clusters)}
+    counted = class_counts(table, classes)
+    for key, (statistic, bounds) in STATISTICS.items():
+        interval = statistic_interval(counted, clusters, statistic, bounds=bounds)
+        values |= _with_interval(key, float(statistic(counted.sum(axis=0))), interval)
+    values |= calibration_metrics(table, clusters, classes=classes, sampling=sampling)
+    values |= _recalls(table, clusters, classes)
+    if len(classes) > TOP:
+        values |= _share("top3_accuracy", is_in_top(table), clusters)
     if is_atlas(classes):
         for name, joined in (("accuracy_10_tissues", TISSUES), ("accuracy_8_systems", SYSTEMS)):
-            values[name] = float((actual.map(joined) == predicted.map(joined)).mean())
+            values |= _share(name, actual.map(joined) == predicted.map(joined), clusters)
     return values
 
 
-def calibration_error(table: pd.DataFrame) -> float:
-    """Return the expected calibration error: the mean gap of confidence and accuracy over bins.
+def _accuracy(table: pd.DataFrame, clusters: Clusters) -> dict[str, float]:
+    return _share("accuracy", table["class"] == table["predicted"], clusters)
 
-    15 bins of equal width, as in Guo et al. 2017, arXiv 1706.04599.
+
+def _share(key: str, hits: ArrayLike, clusters: Clusters) -> dict[str, float]:
+    column = np.asarray(hits, float)
+    return _with_interval(key, float(column.mean()), share_interval(column, clusters))
+
+
+def _with_interval(key: str, value: float, bounds: tuple[float, float]) -> dict[str, float]:
+    return {key: value, f"{key}_low": bounds[0], f"{key}_high": bounds[1]}
+
+
+def _recalls(
+    table: pd.DataFrame, clusters: Clusters, classes: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """Return `recall`, `recall_low` and `recall_high` of each class that has images."""
+    found: dict[str, dict[str, float]] = {"recall": {}, "recall_low": {}, "recall_high": {}}
+    for name in classes:
+        rows = (table["class"] == name).to_numpy()
+        if rows.any():
+            hits = (table["predicted"] == name).to_numpy()[rows]
+            for key, value in _share("recall", hits, clusters.take(rows)).items():
+                found[key][name] = value
+    return found
+
+
+def is_in_top(table: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return whether the actual class is among the three most probable ones, (N,)."""
+    columns = [column for column in table if column.startswith("p_")]
+    order = np.argsort(-table[columns].to_numpy(), axis=1, kind="stable")[:, :TOP]
+    names = np.array([column.removeprefix("p_") for column in columns])
+    return (names[order] == table["class"].to_numpy()[:, None]).any(axis=1)
+
+
+def class_counts(table: pd.DataFrame, classes: Sequence[str]) -> NDArray[np.float64]:
+    """Return for each image (N, 3 * C) which class is right, which actual, and which predicted."""
+    actual, predicted = (
+        pd.Index(classes).get_indexer(table[key]) for key in ("class", "predicted")
+    )
+    rows, counts = np.arange(len(table)), np.zeros((len(table), 3, len(classes)))
+    counts[rows, 0, actual] = actual == predicted
+    counts[rows, 1, actual] = 1
+    counts[rows, 2, predicted] = 1
+    return counts.reshape(len(table), -1)
+
+
+def _of_classes(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sums of right, actual and predicted images (3, ..., C) of `class_counts`."""
+    return np.moveaxis(counts.reshape(*counts.shape[:-1], 3, -1), -2, 0)
+
+
+def balanced_accuracy(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean recall of the classes that have images, from sums of `class_counts`."""
+    right, actual, _ = _of_classes(counts)
+    present = actual > 0
+    return (right / np.where(present, actual, 1)).sum(-1) / present.sum(-1)
+
+
+def macro_f1(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return macro-F1, from sums (..., 3 * C) of `class_counts`.
+
+    As in scikit-learn, the mean is over the classes that occur as actual or as predicted.
     """
-    correct = (table["class"] == table["predicted"]).astype(float)
-    gaps = (correct - table["confidence"]).groupby(calibration_bins(table)).sum().abs()
-    return float(gaps.sum() / len(table))
+    right, actual, predicted = _of_classes(counts)
+    total = actual + predicted
+    present = total > 0
+    return (2 * right / np.where(present, total, 1)).sum(-1) / present.sum(-1)
 
 
-def calibration_bins(table: pd.DataFrame) -> pd.Series:
-    """Return the number of the confidence bin of each image."""
-    return np.minimum((table["confidence"] * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+def kappa(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return Cohen's kappa, from sums of `class_counts`.
 
-
-def paired_comparison(
-    first: pd.DataFrame, second: pd.DataFrame, donors: pd.Series, *, sampling: Sampling
-) -> dict[str, Any]:
-    """Compare two models on the same images, `first` and `second` row by row.
-
-    The p-value is that of McNemar's exact test: of the images that only one model classifies
-    correctly, does each model have half? It treats images as independent, so its p-values are too
-    small if a donor has several images. The interval of the difference resamples donors. A
-    difference is beyond chance only if both agree, see `is_beyond_chance`.
+    It is 0 where it is undefined: all images of one class, so that chance alone agrees fully.
     """
-    a = (first["class"] == first["predicted"]).to_numpy()
-    b = (second["class"] == second["predicted"]).to_numpy()
-    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
-    difference = b.astype(float) - a.astype(float)
-    low, high = mean_interval(difference, donors, sampling=sampling)
-    differing = only_a + only_b
-    if not differing:  # other images may still differ, in either direction
-        high = share_interval(difference, donors, sampling=sampling).high
-        low = -high
-    return {
-        "n": len(a),
-        "both_right": int((a & b).sum()),
-        "both_wrong": int((~a & ~b).sum()),
-        "only_scratch": only_a,
-        "only_pretrained": only_b,
-        "difference": float(difference.mean()),
-        "difference_low": low,
-        "difference_high": high,
-        "p_value": float(binomtest(only_a, differing).pvalue) if differing else 1.0,
-    }
+    right, actual, predicted = _of_classes(counts)
+    n = actual.sum(-1)
+    by_chance = (actual * predicted).sum(-1) / n**2
+    defined = by_chance < 1
+    return np.where(defined, right.sum(-1) / n - by_chance, 0) / np.where(defined, 1 - by_chance, 1)
+
+
+# With their bounds, of metrics/<model>.json.
+STATISTICS: dict[str, tuple[Statistic, tuple[float, float]]] = {
+    "balanced_accuracy": (balanced_accuracy, (0.0, 1.0)),
+    "macro_f1": (macro_f1, (0.0, 1.0)),
+    "kappa": (kappa, (-1.0, 1.0)),
+}
 
 
 def confusions(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -179,13 +222,3 @@ def confusions(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     wrong = counts[counts["actual"] != counts["predicted"]]
     order = ["count", "share", *keys]
     return wrong.sort_values(order, ascending=[False, False, True, True, True], ignore_index=True)
-
-
-def one_hot_confusions(table: pd.DataFrame, classes: Sequence[str]) -> NDArray[np.float64]:
-    """Return the confusion matrix of each row alone, flattened, float64 (N, C * C)."""
-    labels = {name: label for label, name in enumerate(classes)}
-    cells = table["class"].map(labels) * len(classes) + table["predicted"].map(labels)
-    # Not rows of np.eye(C * C), which takes 13 GB with 200 classes.
-    one_hot = np.zeros((len(table), len(classes) ** 2))
-    one_hot[np.arange(len(table)), cells.to_numpy()] = 1
-    return one_hot

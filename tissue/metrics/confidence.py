@@ -2,25 +2,28 @@
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
+from numpy.typing import ArrayLike
 
-from tissue.metrics.classification import calibration_bins
+from tissue.metrics.calibration import calibration_bins
+from tissue.metrics.intervals import Clusters, clusters_of, share_interval
 
 PERCENT = np.arange(1, 101)
 
 
-def reliability(table: pd.DataFrame) -> pd.DataFrame:
+def reliability(table: pd.DataFrame, images: pd.DataFrame | ArrayLike | Clusters) -> pd.DataFrame:
     """Return confidence and accuracy of each bin of the calibration error that has images.
 
-    Guo et al. 2017, arXiv 1706.04599. The 95 % interval is Wilson's, which treats images as
-    independent: it is too narrow if a donor has several. The columns are confidence (mean of the
-    bin), accuracy, accuracy_low, accuracy_high and n.
+    Guo et al. 2017, arXiv 1706.04599. The columns are confidence (mean of the bin), accuracy,
+    accuracy_low, accuracy_high (see `share_interval`) and n.
     """
-    rows = []
-    for _, inside in table.groupby(calibration_bins(table)):
-        hits, n = int((inside["class"] == inside["predicted"]).sum()), len(inside)
-        low, high = binomtest(hits, n).proportion_ci(method="wilson")
-        rows.append((inside["confidence"].to_numpy(float).mean(), hits / n, low, high, n))
+    rows, clusters = [], clusters_of(images)
+    right = (table["class"] == table["predicted"]).to_numpy(float)
+    confidence = table["confidence"].to_numpy(float)
+    bins = calibration_bins(table).to_numpy()
+    for number in np.unique(bins):
+        inside = bins == number
+        low, high = share_interval(right[inside], clusters.take(inside))
+        rows.append((confidence[inside].mean(), right[inside].mean(), low, high, inside.sum()))
     columns = ["confidence", "accuracy", "accuracy_low", "accuracy_high", "n"]
     return pd.DataFrame(rows, columns=columns)
 

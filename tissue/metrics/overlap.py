@@ -4,7 +4,8 @@ Each misses something: how mixed the nearest neighbours are, how well a classifi
 training from test, and how far apart their means and covariances lie.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from tissue.metrics.intervals import SIGNIFICANT
 
+P_VALUES = ("p_value", "p_value_closer")  # of lying as far apart, and as close
 STATISTICS = ("mixing", "two_sample", "frechet")
 FEWEST = 4  # donors of a class, in training and test together, to measure it alone
 FOLDS = 5
@@ -46,7 +48,7 @@ def measure_overlap(
 
     Returns:
         For each statistic: its value for the real split; mean, 2.5 % and 97.5 % quantile over
-        random splits; and the one-sided permutation p-value of lying as far apart.
+        random splits; and the one-sided permutation p-values of lying as far apart, and as close.
     """
     donors, _ = pd.factorize(index["group"], sort=True)
     is_test = (index["split"] == "test").to_numpy()
@@ -54,70 +56,104 @@ def measure_overlap(
     near = NearestNeighbors(n_neighbors=min(neighbours, len(points) - 1)).fit(points)
     rows = near.kneighbors(return_distance=False)
     mixing = np.array([_mixing(rows, split) for split in splits])
+    distances = {
+        "two_sample": two_sample_auc(points, donors, splits),
+        "frechet": frechet_distances(points, splits),
+    }
     return {
-        "mixing": _against_random(mixing, np.less_equal),
-        "two_sample": _against_random(two_sample_auc(points, donors, splits)),
-        "frechet": _against_random(frechet_distances(points, splits)),
+        "mixing": _against_random(mixing, -mixing),
+        **{name: _against_random(values, values) for name, values in distances.items()},
     }
 
 
 def measure_spaces(
     points: Mapping[str, NDArray[np.float32]], index: pd.DataFrame, **settings: int
 ) -> dict[str, Any]:
-    """Return each statistic of `measure_overlap`, and their joint `p_value`, by space."""
+    """Return each statistic of `measure_overlap`, and their joint p-values, by space."""
     measured = {space: measure_overlap(at, index, **settings) for space, at in points.items()}
     return {
-        "p_value": {space: joint_p_value(values) for space, values in measured.items()},
+        **{
+            key: {space: joint_p_value(values, key) for space, values in measured.items()}
+            for key in P_VALUES
+        },
         **{name: {space: measured[space][name] for space in measured} for name in STATISTICS},
     }
 
 
 def measure_classes(
-    points: NDArray[np.float32], index: pd.DataFrame, **settings: int
-) -> dict[str, dict[str, dict[str, float]]]:
-    """Return `measure_overlap` of each class that has enough donors, some of them in each split."""
-    measured = {}
-    for name, rows in sorted(index.groupby("class").indices.items()):
-        of_class = index.iloc[rows]
-        donors = of_class.groupby("split")["group"].nunique()
-        if len(donors) == 2 and donors.sum() >= FEWEST:
-            # The principal components of this class alone, again by falling variance.
-            centred = points[rows] - points[rows].mean(axis=0)
-            rotated = centred @ np.linalg.svd(centred, full_matrices=False)[2].T
-            measured[str(name)] = measure_overlap(rotated, of_class, **settings)
+    points: NDArray[np.float32], index: pd.DataFrame, *, random_splits: int, **settings: int
+) -> dict[str, dict[str, Any]]:
+    """Return `measure_overlap` of each class that has enough donors, some of them in each split.
+
+    With it come the joint `p_value` of each class and `p_value_all_classes`, corrected for their
+    number by `holm`. More than `random_splits` are drawn where these could not reach 0.05.
+    """
+    measured: dict[str, dict[str, Any]] = {}
+    donors = index.groupby(["class", "split"])["group"].nunique().unstack(fill_value=0)
+    enough = (donors > 0).all(axis=1) & (donors.shape[1] == 2) & (donors.sum(axis=1) >= FEWEST)
+    of_classes = {
+        str(name): np.flatnonzero(index["class"] == name) for name in donors.index[enough]
+    }
+    needed = math.ceil(2 * len(STATISTICS) * len(of_classes) / SIGNIFICANT)
+    for name, rows in of_classes.items():
+        # The principal components of this class alone, again by falling variance.
+        centred = points[rows] - points[rows].mean(axis=0)
+        rotated = centred @ np.linalg.svd(centred, full_matrices=False)[2].T
+        measured[name] = measure_overlap(
+            rotated, index.iloc[rows], random_splits=max(random_splits, needed), **settings
+        )
+        measured[name]["p_value"] = joint_p_value(measured[name])
+    corrected = holm({name: values["p_value"] for name, values in measured.items()})
+    for name, p_value in corrected.items():
+        measured[name]["p_value_all_classes"] = p_value
     return measured
 
 
-def joint_p_value(measured: dict[str, dict[str, float]]) -> float:
+def joint_p_value(measured: Mapping[str, Mapping[str, float]], key: str = "p_value") -> float:
     """Return the p-value of all three statistics: the lowest times three (Bonferroni)."""
-    return min(1.0, len(STATISTICS) * min(measured[name]["p_value"] for name in STATISTICS))
+    return min(1.0, len(STATISTICS) * min(measured[name][key] for name in STATISTICS))
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """Return p-values corrected for their number (Holm 1979, Scand J Stat 6, 65-70)."""
+    corrected, highest = {}, 0.0
+    for rank, (name, p_value) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_value))
+        corrected[name] = highest
+    return corrected
 
 
 def overlap_direction(measured: dict[str, dict[str, float]]) -> str:
     """Return whether training and test lie `apart`, `closer` or the `same` as random splits do.
 
-    Copies in both splits bring them `closer`. The direction is `unknown` if no class has donors in
-    both splits: all random splits then equal the real one.
+    Copies in both bring them `closer`. It is `unknown` if no class has donors in both splits: all
+    random splits then equal the real one.
     """
     if all(one["random_low"] == one["real"] == one["random_high"] for one in measured.values()):
         return "unknown"
-    if joint_p_value(measured) < SIGNIFICANT:
-        return "apart"
-    mixing = measured["mixing"]
-    return "closer" if mixing["real"] > mixing["random_high"] else "same"
+    if two_sided_p_value(measured) >= SIGNIFICANT:
+        return "same"
+    apart, closer = (joint_p_value(measured, key) for key in P_VALUES)
+    return "apart" if apart <= closer else "closer"
 
 
-def _against_random(
-    values: NDArray[np.float64], as_far: Callable[..., NDArray[np.bool_]] = np.greater_equal
-) -> dict[str, float]:
+def two_sided_p_value(measured: Mapping[str, Mapping[str, float]]) -> float:
+    """Return the p-value of all three statistics in either direction: the lower one times two."""
+    return min(1.0, 2 * min(joint_p_value(measured, key) for key in P_VALUES))
+
+
+def _against_random(values: NDArray[np.float64], distances: NDArray[np.float64]) -> dict[str, Any]:
+    """Compare the first value with the others, which count as far where `distances` are large."""
     real, drawn = float(values[0]), values[1:]
+    far, near = distances[1:] >= distances[0], distances[1:] <= distances[0]
     low, high = np.quantile(drawn, [0.025, 0.975])
     return {
         "real": real,
         "random_mean": float(drawn.mean()),
         "random_low": float(low),
         "random_high": float(high),
-        "p_value": float((1 + as_far(drawn, real).sum()) / (1 + len(drawn))),
+        "p_value": float((1 + far.sum()) / (1 + len(drawn))),
+        "p_value_closer": float((1 + near.sum()) / (1 + len(drawn))),
     }
 
 

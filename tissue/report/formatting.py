@@ -60,7 +60,11 @@ MEASURES: dict[str, tuple[str, Callable[[float], str]]] = {
     "balanced_accuracy": ("Balanced accuracy", percent),
     "macro_f1": ("Macro F1", decimal),
     "kappa": ("Cohen\N{RIGHT SINGLE QUOTATION MARK}s kappa", decimal),
-    "ece": ("Calibration error (ECE, lower is better)", decimal),
+    "nll": ("Negative log-likelihood (lower is better)", decimal),
+    "brier": ("Brier score (0 to 2, lower is better)", decimal),
+    "ece": ("Calibration error (ECE; interval without the part of chance)", decimal),
+    "ece_chance": ("ECE that a calibrated model has by chance", decimal),
+    "rms_calibration_error": ("Calibration error (root mean square, debiased)", decimal),
 }
 
 

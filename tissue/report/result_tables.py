@@ -28,7 +28,6 @@ from tissue.report.sentences import models_by_accuracy, overlap_of
 CONFUSIONS_SHOWN = 10  # of each model
 ERRORS_SHOWN = 12  # in the table for readers without a script
 SUSPECTS_SHOWN = 20
-JOINED = {"tissues": "accuracy_10_tissues", "systems": "accuracy_8_systems"}
 SPACES = {"features": "pretrained features", "pixels": "raw pixels"}
 OVERLAP_NAMES = {
     "mixing": "Mixing of nearest neighbours (1: as by chance)",
@@ -47,7 +46,7 @@ def results_table(inputs: Inputs) -> Table:
         )
         for name, index in inputs.index.items()
     ]  # fmt: skip
-    tests = [inputs.metrics[model]["test"] | _joined_intervals(inputs, model) for model in MODELS]
+    tests = [inputs.metrics[model]["test"] for model in MODELS]
     _, *titles = measures_of(tests[0], inputs.classes).items()  # accuracy has its rows
     rows += [_result_row(title, tests, key, MEASURES[key][1]) for key, title in titles]
     rows.append(_result_row("Parameters", metrics, "parameters", count))
@@ -56,17 +55,6 @@ def results_table(inputs: Inputs) -> Table:
         head += [MODEL_NAMES[model], "95% interval"]
     caption = "Both models, on the test images unless the row says otherwise"
     return Table(caption, pd.DataFrame(rows, columns=head))
-
-
-def _joined_intervals(inputs: Inputs, model: str) -> dict[str, float]:
-    """Return the intervals of the accuracy over tissues and systems, from the error analysis."""
-    measured = inputs.metrics["errors"][model]["accuracy"]
-    return {
-        f"{key}_{end}": measured[level][end]
-        for level, key in JOINED.items()
-        if level in measured
-        for end in ("low", "high")
-    }
 
 
 def _result_row(
@@ -95,15 +83,25 @@ def paired_table(inputs: Inputs) -> Table:
     return Table(f"The same {paired['n']} test images, by which model is correct", cells)
 
 
+def mcnemar(inputs: Inputs) -> str:
+    """Return the p-value of McNemar's test, `p = 0.31`."""
+    return p_value(inputs.metrics["comparison"]["test"]["p_value_mcnemar"])
+
+
 def recall_table(inputs: Inputs) -> Table:
     """Return the recall of each class, and what the better model mistakes it for."""
     best = models_by_accuracy(inputs)[0]
     counts = test_counts(inputs, best)
     columns: dict[str, Any] = {"Class": inputs.classes, "n": map(count, counts.sum(axis=1))}
     for model in MODELS:
-        recall = inputs.metrics[model]["test"]["recall"]
+        test = inputs.metrics[model]["test"]
+        recall = test["recall"]
         columns[MODEL_NAMES[model]] = [
             Bar(percent(recall[name]), recall[name], model) if name in recall else "no image"
+            for name in inputs.classes
+        ]
+        columns[f"{MODEL_NAMES[model]}, 95% interval"] = [
+            interval(test["recall_low"].get(name), test["recall_high"].get(name))
             for name in inputs.classes
         ]
     wrong = f"{MODEL_NAMES[best]}, most frequent errors"

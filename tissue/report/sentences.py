@@ -7,8 +7,9 @@ import pandas as pd
 
 from tissue.common.names import DONORS, MODEL_NAMES, MODELS, POSITIONS, donor_status
 from tissue.error_analysis.table import CAUSES, is_more_frequent
-from tissue.metrics.intervals import is_beyond_chance
-from tissue.metrics.overlap import STATISTICS, joint_p_value, overlap_direction
+from tissue.metrics.calibration import is_calibrated
+from tissue.metrics.overlap import STATISTICS, overlap_direction, two_sided_p_value
+from tissue.metrics.paired import is_beyond_chance
 from tissue.phantom.latents import LATENTS, best_accuracy, partner
 from tissue.report.formatting import count, interval, p_value, percent, percentage_points
 from tissue.report.reading import Inputs
@@ -17,8 +18,7 @@ from tissue.report.records import CAUSE_NAMES
 KEPT = 0.8  # share of the test images that the sentence on risk and coverage keeps
 VERDICTS = {
     "apart": "The test images differ from the training images more than in a random split.",
-    "closer": "The test images are closer to the training images than in 97.5% of random splits; "
-    "copies in both cause this, and so does chance, in one of forty splits.",
+    "closer": "The test images are closer to the training images than in random splits",
     "same": "The test images differ from the training images no more than in a random split.",
     "unknown": "Whether the test images differ from the training images more than in a random "
     "split is unknown, since no class has donors in both that could be exchanged.",
@@ -40,7 +40,7 @@ def verdict_sentences(inputs: Inputs) -> list[str]:
     return [
         accuracy_sentence(inputs),
         confusion_sentence(inputs.tested(best), MODEL_NAMES[best]),
-        overlap_verdict(inputs.metrics["tsne"]),
+        overlap_verdict(inputs.metrics["tsne"], inputs.metrics["split"]),
         *([groups_sentence(split)] if unknown else []),
     ]
 
@@ -56,7 +56,7 @@ def accuracy_sentence(inputs: Inputs) -> str:
         f"The {MODEL_NAMES[best]} classifies {percent(first['accuracy'])} "
         f"(95% interval {_accuracy_interval(first)}) of {count(first['n'])} test images correctly, "
         f"the {MODEL_NAMES[other]} {percent(second['accuracy'])} ({_accuracy_interval(second)}); "
-        f"the difference of {accuracy_difference(inputs, best)} {judged} statistically significant."
+        f"{accuracy_difference(inputs)}, which {judged} statistically significant."
     )
 
 
@@ -64,13 +64,15 @@ def _accuracy_interval(test: Mapping[str, Any]) -> str:
     return interval(test["accuracy_low"], test["accuracy_high"])
 
 
-def accuracy_difference(inputs: Inputs, model: str) -> str:
-    """Return how much more accurate a model is than the other, in points, with its interval."""
-    paired, sign = inputs.metrics["comparison"]["test"], 1 if model == "pretrained" else -1
-    low, high = sorted(sign * paired[f"difference_{end}"] for end in ("low", "high"))
+def accuracy_difference(inputs: Inputs) -> str:
+    """Return the difference of both accuracies in points, everywhere in one direction."""
+    paired = inputs.metrics["comparison"]["test"]
+    bounds = interval(paired["difference_low"], paired["difference_high"], percentage_points)
+    groups = inputs.metrics["split"]["group_rule"]
     return (
-        f"{percentage_points(sign * paired['difference'])} points (95% interval "
-        f"{interval(low, high, percentage_points)}; McNemar, {p_value(paired['p_value'])})"
+        f"{MODEL_NAMES['pretrained']} minus {MODEL_NAMES['scratch']} is "
+        f"{percentage_points(paired['difference'])} points (95% interval {bounds}; sign flips by "
+        f"{groups}, {p_value(paired['p_value'])})"
     )
 
 
@@ -114,17 +116,17 @@ def overlap_of(tsne: Mapping[str, Any], space: str) -> dict[str, dict[str, float
     return {name: tsne[name][space] for name in STATISTICS}
 
 
-def overlap_verdict(tsne: Mapping[str, Any]) -> str:
+def overlap_verdict(tsne: Mapping[str, Any], split: Mapping[str, Any]) -> str:
     """Return whether the test images differ from training more than in a random split."""
     measured = overlap_of(tsne, "features")
     found = overlap_direction(measured)
-    # The p-value is one-sided: it says nothing about images that are closer than expected.
-    p = f"; all three statistics below together give {p_value(joint_p_value(measured))}"
+    p = f"; all three statistics below together give {p_value(two_sided_p_value(measured))}"
+    verdict = VERDICTS[found] + (_reason_closer(split) if found == "closer" else "")
     return (
-        f"{VERDICTS[found]} Mixing with training among the {tsne['neighbours']} nearest "
+        f"{verdict} Mixing with training among the {tsne['neighbours']} nearest "
         f"neighbours of each test image is {_against_random(measured['mixing'])}, and a "
         "classifier separates test from training with an area under the ROC curve of "
-        f"{_against_random(measured['two_sample'])}{p if found in ('apart', 'same') else ''}."
+        f"{_against_random(measured['two_sample'])}{p if found != 'unknown' else ''}."
     )
 
 
@@ -154,6 +156,32 @@ def groups_sentence(split: Mapping[str, Any]) -> str:
         f"Donors are not known. Images are grouped by {rule}: those of a class at one position "
         "stay together, which may join donors but divides none of them between splits that are "
         f"made here; {given if possible else 'the test set is one of these'}."
+    )
+
+
+def _reason_closer(split: Mapping[str, Any]) -> str:
+    copies = split["leaks"]["images"] or split["duplicates"]["across_splits"]
+    return (
+        "; copies or donors in both, see the checks of the data, cause this."
+        if copies
+        else "; no copies in both were found, but shared slides or antibodies can cause this."
+    )
+
+
+def calibration_sentence(inputs: Inputs, model: str) -> str:
+    """Return whether the probabilities of a model are calibrated, beside what chance gives."""
+    test = inputs.metrics[model]["test"]
+    by_chance = interval(test["ece_chance_low"], test["ece_chance_high"])
+    judged = (
+        "so nothing speaks against calibrated probabilities"
+        if is_calibrated(test)
+        else "so they are not calibrated on these images"
+    )
+    return (
+        f"The {MODEL_NAMES[model]}'s confidences miss its accuracy by {percent(test['ece'])} on "
+        f"average over bins (n = {count(test['n'])}); a calibrated model would by "
+        f"{percent(test['ece_chance'])} (95% of the time {by_chance}; "
+        f"{p_value(test['ece_p_value'])}), {judged}."
     )
 
 

@@ -24,11 +24,12 @@ Examples = tuple[RowSelection, NDArray[np.int64]]
 def train_head(
     params: Params,
     train: Sequence[Examples],
-    val: Examples,
+    val: Examples | None,
     *,
     classes: int,
     several_gpus: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    name: str = "train_pretrained",
 ) -> tuple[keras.Model, pd.DataFrame]:
     """Train a head; each view of an image is an example of its own.
 
@@ -36,10 +37,11 @@ def train_head(
         params: `pretrained`, `seed`, `lr`, `batch_size` and `class_weights` are used.
         train: features (N, views, D) and labels (N,) of the training images, then of the same
             images restained, if any. The first set standardises the features.
-        val: likewise of validation.
+        val: likewise of validation, which chooses the epoch; without it the last one is kept.
         classes: number of classes.
         several_gpus: whether several GPUs train.
         callbacks: called in every epoch.
+        name: in front of the progress bar.
 
     Returns:
         The head and its history as from `fit`.
@@ -47,16 +49,15 @@ def train_head(
     settings, (features, labels) = params.pretrained, train[0]
     head = build_head(flatten_views(features), settings, classes=classes, seed=params.seed)
     batches = partial(Batches, classes=classes, batch_size=params.batch_size)
-    phase = Phase(
-        settings.epochs, batches(*_each_view(train), seed=params.seed), batches(*_each_view([val]))
-    )
+    seen = batches(*_each_view(train), seed=params.seed)
+    phase = Phase(settings.epochs, seen, batches(*_each_view([val])) if val else None)
     # A step of the head takes no longer than the call.
     steps = 1 if several_gpus else 16
     fit_settings = FitSettings(
         params.lr, patience=settings.patience, steps_per_execution=steps,
         balance=balance_classes(labels, params.class_weights, classes=classes),
     )  # fmt: skip
-    history = fit(head, [phase], fit_settings, name="train_pretrained", callbacks=callbacks)
+    history = fit(head, [phase], fit_settings, name=name, callbacks=callbacks)
     return head, history
 
 

@@ -19,6 +19,10 @@ from tissue.training.averaging import AveragedWeights
 from tissue.training.batches import Batches
 from tissue.training.imbalance import Balance, cross_entropy
 
+CROSS_ENTROPY = "cross_entropy"
+LOSSES = {CROSS_ENTROPY: "loss", f"val_{CROSS_ENTROPY}": "val_loss"}
+COLUMNS = ("epoch", "phase", "accuracy", "loss", "val_accuracy", "val_loss", "lr")  # of a history
+
 
 @dataclass(frozen=True)
 class FitSettings:
@@ -26,7 +30,7 @@ class FitSettings:
 
     With `average` the learning rate stays constant after the warm-up, and the mean of the weights
     is kept. Without, the rate falls to zero as a cosine, and the weights of the epoch with the
-    lowest validation loss are kept.
+    lowest validation loss are kept, or the last ones if a phase has no validation.
 
     Attributes:
         lr: highest learning rate, reached after the warm-up.
@@ -79,7 +83,7 @@ class Phase(NamedTuple):
 
     epochs: int
     train: Batches
-    val: Batches
+    val: Batches | None = None
 
 
 def fit(
@@ -96,7 +100,7 @@ def fit(
         model: from inputs to class probabilities.
         phases: trained one after the other, with one schedule and one optimizer; their batches may
             have other shapes. The weights kept are of the last phase. Validation may choose the
-            epoch, so it is not a test.
+            epoch, so it is not a test; without it nothing is chosen.
         settings: the schedule.
         name: shown in front of the progress bar.
         callbacks: called in every phase, such as `live_log`.
@@ -106,20 +110,28 @@ def fit(
 
     Returns:
         One row per epoch: epoch and phase, both from 1, accuracy, loss, val_accuracy, val_loss, lr.
-        Training figures are means over the epoch, on transformed images and with dropout.
+        A loss is the cross-entropy alone: with the penalty of the weights, which training adds, the
+        validation loss would choose the epoch for its weights, too. Training figures are means over
+        the epoch, on transformed images and with dropout.
     """
     model.compile(
         optimizer=LayerwiseAdam(settings.lr, factors=settings.lr_factors),
         loss=cross_entropy(settings.balance, label_smoothing=settings.label_smoothing),
-        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        metrics=[
+            keras.metrics.CategoricalAccuracy(name="accuracy"),
+            _unpenalised(cross_entropy(settings.balance)),
+        ],
         steps_per_execution=settings.steps_per_execution,
     )
     tables = list(_fit_phases(model, phases, settings, name=name, callbacks=callbacks))
     # Otherwise the optimizer is saved with the model, and Keras cannot load a class of ours.
     model.compiled, model.optimizer = False, None
-    history = pd.concat(tables, ignore_index=True).rename(columns={"learning_rate": "lr"})
+    history = pd.concat(tables, ignore_index=True).drop(
+        columns=["loss", "val_loss"], errors="ignore"
+    )
+    history = history.rename(columns={**LOSSES, "learning_rate": "lr"})
     history.insert(0, "epoch", np.arange(1, len(history) + 1))
-    return history[["epoch", "phase", "accuracy", "loss", "val_accuracy", "val_loss", "lr"]]
+    return history[[column for column in COLUMNS if column in history]]
 
 
 def _fit_phases(
@@ -138,7 +150,7 @@ def _fit_phases(
     for number, phase in enumerate(phases, start=1):
         shown = f"{name}, phase {number} of {len(phases)}" if len(phases) > 1 else name
         progress = TqdmCallback(verbose=0, desc=shown, disable=None)
-        selection = [_select_weights(settings, phase, epochs)] if number == len(phases) else []
+        selection = _select_weights(settings, phase, epochs) if number == len(phases) else []
         history = model.fit(
             phase.train, validation_data=phase.val, initial_epoch=done, epochs=done + phase.epochs,
             verbose=0, callbacks=[*always, progress, *callbacks, *selection],
@@ -150,17 +162,22 @@ def _fit_phases(
         done += phase.epochs
 
 
-def _select_weights(settings: FitSettings, last: Phase, epochs: int) -> keras.callbacks.Callback:
+def _select_weights(
+    settings: FitSettings, last: Phase, epochs: int
+) -> list[keras.callbacks.Callback]:
     if settings.average:
-        return AveragedWeights(epochs - max(1, round(settings.average * last.epochs)))
-    return keras.callbacks.EarlyStopping(
-        "val_loss", patience=settings.patience, restore_best_weights=True
+        return [AveragedWeights(epochs - max(1, round(settings.average * last.epochs)))]
+    if last.val is None:
+        return []
+    stop = keras.callbacks.EarlyStopping(
+        f"val_{CROSS_ENTROPY}", mode="min", patience=settings.patience, restore_best_weights=True
     )
+    return [stop]
 
 
 def _check_finite(table: pd.DataFrame, *, name: str, epoch: int) -> None:
     last = table.iloc[-1]
-    if not np.isfinite([last["loss"], last["val_loss"]]).all():
+    if not np.isfinite(last.filter(like="loss")).all():
         raise InputError(
             f"{name}: expected a loss that falls. Received: after epoch {epoch}, at a learning "
             f"rate of {last['learning_rate']:.3g}, it is no longer a number. Give a smaller lr; "
@@ -168,12 +185,19 @@ def _check_finite(table: pd.DataFrame, *, name: str, epoch: int) -> None:
         )
 
 
-def validation_loss(model: keras.Model, val: Batches, loss: keras.losses.Loss) -> float:
-    """Return the validation loss as `fit` measures it, with the penalties of the weights."""
-    model.compile(loss=loss)
+def _unpenalised(loss: keras.losses.Loss) -> keras.metrics.Metric:
+    return keras.metrics.MeanMetricWrapper(loss.call, name=CROSS_ENTROPY)
+
+
+def validation_loss(
+    model: keras.Model, val: Batches | None, loss: keras.losses.Loss | None = None
+) -> float:
+    """Return the validation loss as `fit` reports it, without the penalties of the weights."""
+    loss = loss or cross_entropy(Balance())
+    model.compile(loss=loss, metrics=[_unpenalised(loss)])
     measured = model.evaluate(val, verbose=0, return_dict=True)
     model.compiled, model.optimizer = False, None  # as in `fit`
-    return float(measured["loss"])
+    return float(measured[CROSS_ENTROPY])
 
 
 class _Log(DVCLiveCallback):

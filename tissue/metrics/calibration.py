@@ -1,0 +1,176 @@
+"""Are the probabilities calibrated? Scores, and the calibration error beside that of chance."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from tissue.metrics.intervals import (
+    SIGNIFICANT,
+    TAIL,
+    Clusters,
+    Groups,
+    Interval,
+    Sampling,
+    clusters_of,
+    mean_interval,
+    statistic_interval,
+    sums_by_group,
+)
+
+CALIBRATION_BINS = 15
+LEAST = 1e-12  # probability whose logarithm is finite
+SCALES = np.linspace(0, 4, 81)  # of the measured gaps, that the interval tries
+
+
+def calibration_bins(table: pd.DataFrame) -> pd.Series:
+    """Return the number of the confidence bin of each image."""
+    return np.minimum((table["confidence"] * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+
+
+def calibration_error(table: pd.DataFrame) -> float:
+    """Return the expected calibration error: the mean gap of confidence and accuracy over bins.
+
+    15 bins of equal width, as in Guo et al. 2017, arXiv 1706.04599.
+    """
+    correct = (table["class"] == table["predicted"]).astype(float)
+    gaps = (correct - table["confidence"]).groupby(calibration_bins(table)).sum().abs()
+    return float(gaps.sum() / len(table))
+
+
+def calibration_metrics(
+    table: pd.DataFrame,
+    images: pd.DataFrame | ArrayLike | Clusters,
+    *,
+    classes: Sequence[str],
+    sampling: Sampling,
+) -> dict[str, Any]:
+    """Return scores of the probabilities, each with its interval, and what chance would give.
+
+    - nll and brier: means of the negative log-likelihood and of the squared distance of the
+      probabilities from the class. A lower score is better; both also fall with more accuracy.
+    - ece: see `calibration_error`. It is above 0 by chance even for a calibrated model: ece_chance
+      is its mean for one, with a 95 % range, and ece_p_value the share of draws at least as high.
+    - rms_calibration_error: the root mean square of the gaps, debiased as in Kumar et al. 2019,
+      arXiv 1909.10155, so that chance alone gives about 0.
+
+    The intervals of the last two leave the part of chance out: they may lie below `ece`.
+    """
+    clusters = clusters_of(images)
+    values = _scores(table, classes)
+    measured: dict[str, Any] = {key: float(column.mean()) for key, column in values.items()}
+    intervals = {
+        "nll": mean_interval(values["nll"], clusters),
+        "brier": _brier_interval(values["brier"], clusters),
+    }
+    gaps, covariance, shares = _gaps(table, clusters)
+    draws = _draws(covariance, sampling)
+    measured["ece"] = float(np.abs(gaps).sum())
+    by_chance = np.abs(draws).sum(axis=1)
+    measured["ece_chance"] = float(by_chance.mean())
+    measured["ece_p_value"] = float(
+        (1 + (by_chance >= measured["ece"] - LEAST).sum()) / (1 + len(draws))
+    )
+    squared = ((gaps**2 - np.diag(covariance)) / shares).sum()
+    measured["rms_calibration_error"] = float(max(0.0, squared) ** 0.5)
+    intervals |= {
+        "ece": _norm_interval(gaps, draws, shares, power=1),
+        "ece_chance": Interval(*map(float, np.quantile(by_chance, [1 - TAIL, TAIL]))),
+        "rms_calibration_error": _norm_interval(gaps, draws, shares, power=2),
+    }
+    for key, (low, high) in intervals.items():
+        measured |= {f"{key}_low": max(0.0, low), f"{key}_high": high}
+    return measured
+
+
+def is_calibrated(test: dict[str, Any]) -> bool:
+    """Return whether the calibration error of a test set is no higher than chance allows."""
+    return test["ece_p_value"] >= SIGNIFICANT
+
+
+def _scores(table: pd.DataFrame, classes: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+    probabilities = table[[f"p_{name}" for name in classes]].to_numpy(float)
+    rows, labels = np.arange(len(table)), pd.Index(classes).get_indexer(table["class"])
+    of_class = probabilities[rows, labels]
+    brier = (probabilities**2).sum(axis=1) - 2 * of_class + 1
+    return {"nll": -np.log(np.maximum(of_class, LEAST)), "brier": brier}
+
+
+def _brier_interval(values: NDArray[np.float64], clusters: Clusters) -> Interval:
+    pairs = np.column_stack([values, np.ones_like(values)])
+    return statistic_interval(
+        pairs, clusters, lambda sums: sums[..., 0] / sums[..., 1], bounds=(0.0, 2.0)
+    )
+
+
+def _gaps(
+    table: pd.DataFrame, clusters: Clusters
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the gap of each bin as its part of the error (J,), their covariance, and the shares.
+
+    The covariance is that of sums over donors, plus over antibodies, less over images that share
+    both (Cameron, Gelbach and Miller 2011), without negative eigenvalues.
+    """
+    bins = pd.factorize(calibration_bins(table), sort=True)[0]
+    right = (table["class"] == table["predicted"]).to_numpy(float)
+    residuals = (right - table["confidence"].to_numpy(float)) / len(table)
+    one_hot = np.eye(bins.max() + 1)[bins]
+    gaps, counts = residuals @ one_hot, one_hot.sum(axis=0)
+    donors = (sums_by_group(one_hot, clusters.donors) > 0).sum(axis=0)
+    # The mean of a bin with a single donor says nothing about its variance.
+    mean = np.where(donors > 1, gaps / counts, 0)
+    spread = one_hot * ((residuals - mean[bins]) * np.sqrt(_correction(donors))[bins])[:, None]
+    covariance = _cluster_covariance(spread, clusters.donors)
+    if clusters.factor is not None:
+        pairs = clusters.donors * (clusters.factor.max() + 1) + clusters.factor
+        covariance += _cluster_covariance(spread, clusters.factor)
+        covariance -= _cluster_covariance(spread, pairs)
+    values, vectors = np.linalg.eigh(covariance)
+    return gaps, (vectors * np.maximum(values, 0)) @ vectors.T, counts / len(table)
+
+
+def _correction(donors: NDArray[np.int64]) -> NDArray[np.float64]:
+    return donors / np.maximum(donors - 1, 1)
+
+
+def _cluster_covariance(values: NDArray[np.float64], groups: Groups) -> NDArray[np.float64]:
+    sums = sums_by_group(values, np.unique(groups, return_inverse=True)[1])
+    return sums.T @ sums
+
+
+def _draws(covariance: NDArray[np.float64], sampling: Sampling) -> NDArray[np.float64]:
+    """Return draws (R, J) of the gaps of a calibrated model, which have this covariance."""
+    values, vectors = np.linalg.eigh(covariance)
+    normal = np.random.default_rng(sampling.seed).normal(size=(sampling.resamples, len(values)))
+    return (normal * np.sqrt(np.maximum(values, 0))) @ vectors.T
+
+
+def _norm_interval(
+    gaps: NDArray[np.float64],
+    draws: NDArray[np.float64],
+    shares: NDArray[np.float64],
+    *,
+    power: int,
+) -> Interval:
+    """Return the interval of the norm of the true gaps, by inversion of a test.
+
+    The true gaps are taken to be a multiple of the trend of the measured ones over the bins, since
+    a temperature or a shift causes a trend, and the rest is mostly noise. Multiples are kept at
+    which neither a norm as high as the measured one nor one as low is rare.
+    """
+
+    def norm(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return (shares * np.abs(values / shares) ** power).sum(axis=-1) ** (1 / power)
+
+    measured = float(norm(gaps))
+    trend = np.column_stack([np.ones_like(shares), np.arange(len(shares))])
+    root = np.sqrt(shares)
+    fitted = trend @ np.linalg.lstsq(trend * root[:, None], gaps / root, rcond=None)[0] * shares
+    fitted *= measured / max(float(norm(fitted)), LEAST)
+    drawn = [norm(scale * fitted + draws) for scale in SCALES]
+    above = [(values >= measured - LEAST).mean() >= 1 - TAIL for values in drawn]
+    below = [(values <= measured + LEAST).mean() >= 1 - TAIL for values in drawn]
+    low, high = int(np.argmax(above)), int(np.flatnonzero([True, *below[1:]]).max())
+    return Interval(float(SCALES[low] * measured), float(SCALES[max(low, high)] * measured))

@@ -1,0 +1,121 @@
+"""Two models on the same images: the one paired test of the project, and its interval."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import binomtest
+
+from tissue.metrics.intervals import (
+    SIGNIFICANT,
+    Clusters,
+    Interval,
+    Sampling,
+    Statistic,
+    clusters_of,
+    statistic_interval,
+    sums_by_group,
+)
+
+ROUNDING = 1e-12
+
+
+def paired_comparison(
+    first: pd.DataFrame,
+    second: pd.DataFrame,
+    images: pd.DataFrame | ArrayLike | Clusters,
+    *,
+    sampling: Sampling,
+) -> dict[str, Any]:
+    """Compare two models on the same images, `first` and `second` row by row.
+
+    The p-value is that of sign flips by donor, see `sign_flip_test`. McNemar's exact test beside it
+    treats images as independent: its p-values are too small if a donor has several images.
+    """
+    clusters = clusters_of(images)
+    a = (first["class"] == first["predicted"]).to_numpy()
+    b = (second["class"] == second["predicted"]).to_numpy()
+    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
+    difference = b.astype(float) - a.astype(float)
+    low, high = difference_interval(difference, clusters)
+    differing = only_a + only_b
+    return {
+        "n": len(a),
+        "donors": len(np.unique(clusters.donors)),
+        "both_right": int((a & b).sum()),
+        "both_wrong": int((~a & ~b).sum()),
+        "only_scratch": only_a,
+        "only_pretrained": only_b,
+        "difference": float(difference.mean()),
+        "difference_low": low,
+        "difference_high": high,
+        "p_value": mean_flip_test(difference, clusters, sampling=sampling),
+        "p_value_mcnemar": float(binomtest(only_a, differing).pvalue) if differing else 1.0,
+    }
+
+
+def difference_interval(
+    differences: ArrayLike, images: pd.DataFrame | ArrayLike | Clusters
+) -> Interval:
+    """Return the interval of the mean of differences (N,), each between -1 and 1."""
+    column = np.asarray(differences, float)
+    values = np.column_stack([column, np.ones_like(column)])
+    return statistic_interval(
+        values, images, lambda sums: sums[..., 0] / sums[..., 1], bounds=(-1.0, 1.0)
+    )
+
+
+def mean_flip_test(
+    differences: ArrayLike, images: pd.DataFrame | ArrayLike | Clusters, *, sampling: Sampling
+) -> float:
+    """Return the p-value of a mean of differences (N,), see `sign_flip_test`."""
+    column = np.asarray(differences, float)[:, None]
+    return sign_flip_test(
+        np.zeros_like(column), column, images, lambda sums: sums[..., 0], sampling=sampling
+    )
+
+
+def sign_flip_test(
+    first: NDArray[np.float64],
+    second: NDArray[np.float64],
+    images: pd.DataFrame | ArrayLike | Clusters,
+    statistic: Statistic,
+    *,
+    sampling: Sampling,
+) -> float:
+    """Return the two-sided p-value of exchanging two models, donor by donor.
+
+    Of a share this flips the sign of each donor's difference (Winkler et al. 2014,
+    10.1016/j.neuroimage.2014.01.060). All exchanges are tried if they are not more than the
+    resamples, else random ones.
+
+    Args:
+        first: values (N, K) of the first model, which add up over images.
+        second: of the second model.
+        images: see `clusters_of`.
+        statistic: maps sums (..., K) to values (...); the difference of both models is tested.
+        sampling: number and seed of the exchanges.
+    """
+    sums = sums_by_group(second - first, clusters_of(images).donors)
+    moved = sums[np.abs(sums).max(axis=1) > ROUNDING]
+    count, (one, two) = len(moved), (first.sum(axis=0), second.sum(axis=0))
+    is_small = 2**count <= sampling.resamples if count < 64 else False
+    if is_small:
+        chosen = np.arange(2**count)[:, None] >> np.arange(count) & 1
+    else:
+        rng = np.random.default_rng(sampling.seed)
+        chosen = rng.integers(0, 2, (sampling.resamples, count))
+    change = chosen @ moved
+    drawn = np.abs(statistic(two - change) - statistic(one + change))
+    extreme = drawn >= abs(float(statistic(two) - statistic(one))) - ROUNDING
+    # Random exchanges do not contain the real one, which is counted, too.
+    return float(extreme.mean() if is_small else (1 + extreme.sum()) / (1 + len(extreme)))
+
+
+def is_beyond_chance(low: float, high: float, p_value: float) -> bool:
+    """Return whether both the interval of a difference and its test rule out chance.
+
+    The interval also knows antibodies, which the test, by donor, does not.
+    """
+    return p_value < SIGNIFICANT and not low <= 0 <= high
