@@ -24,7 +24,7 @@ from tissue.config.command import run_command
 from tissue.config.loading import load_params
 from tissue.config.schema import Params
 from tissue.data.features import STAINED, read_features
-from tissue.data.index import read_classes, read_split
+from tissue.data.index import Dataset, read_classes, read_split
 
 
 def run(params: Params, root: Path = Path()) -> None:
@@ -35,11 +35,11 @@ def run(params: Params, root: Path = Path()) -> None:
         root: the folder that contains `data` and `plots`.
     """
     set_up(seed=params.seed, threads=params.threads)
-    # These need TensorFlow, which takes seconds to import; wrong parameters are reported before.
+    # These import TensorFlow, which takes seconds; wrong parameters are reported before.
     from tissue.training.calibration import calibrate
     from tissue.training.cross_fitting import predict_out_of_fold
     from tissue.training.fine_tuning import fine_tune
-    from tissue.training.head import join_backbone, train_head
+    from tissue.training.head import train_head
     from tissue.training.inference import predict_views
     from tissue.training.loop import live_log
     from tissue.training.saving import save_model
@@ -52,23 +52,27 @@ def run(params: Params, root: Path = Path()) -> None:
     how: dict[str, Any] = {"classes": len(classes), "several_gpus": train_on_all_gpus()}
     log = live_log(root / "plots/live/pretrained")
     head, history = train_head(params, examples, unseen, callbacks=[log], **how)
-    model = head
-    if not is_onnx(settings):
-        backbone = load_embedder(settings, image_size=train.images.shape[1])
-        crops = 0 if train.crops is None else train.crops.shape[1]
-        model = join_backbone(backbone, head, crops=crops)
+    model = head if is_onnx(settings) else _on_backbone(head, train, params)
     if settings.fine_tune_epochs:
         tuned = fine_tune(model, train, val, params, callbacks=[log])
         history = pd.concat([history, tuned.assign(phase=2, epoch=tuned["epoch"] + len(history))])
         # Fine-tuning in every fold would take too long; validation did not choose its epoch.
-        views, labels = unseen[0].shape[1], val.labels
-        probabilities = predict_views(model, val, views=views, name="calibrate")
+        predicted = predict_views(model, val, views=unseen[0].shape[1], name="calibrate")
+        labels = val.labels
     else:
         groups = (train.index["group"], val.index["group"])
-        probabilities, labels = predict_out_of_fold(params, examples, unseen, groups, **how)
-    calibrate(head, probabilities[:, None], labels)
+        predicted, labels = predict_out_of_fold(params, examples, unseen, groups, **how)
+    calibrate(head, predicted[:, None], labels)
     save_model(model, root / "data/models/pretrained.keras", classes=classes)
     write_table(history, root / "plots/pretrained_history.csv")
+
+
+def _on_backbone(head: Any, train: Dataset, params: Params) -> Any:
+    from tissue.training.head import join_backbone
+
+    backbone = load_embedder(params.pretrained, image_size=train.images.shape[1])
+    crops = 0 if train.crops is None else train.crops.shape[1]
+    return join_backbone(backbone, head, crops=crops)
 
 
 def main() -> None:

@@ -9,19 +9,21 @@ import pytest
 from tests.report_examples import MIXING, TSNE
 from tissue.common.names import donor_status
 from tissue.report.assembling import render
+from tissue.report.data_sentences import (
+    ceiling_sentence,
+    groups_sentence,
+    measures_sentence,
+    shared_sentence,
+)
 from tissue.report.data_tables import imbalance_sentence
 from tissue.report.formatting import percentage_points
 from tissue.report.reading import Inputs
 from tissue.report.sentences import (
     calibration_sentence,
     cause_sentences,
-    ceiling_sentence,
     confusion_sentence,
     coverage_sentence,
-    groups_sentence,
-    measures_sentence,
     overlap_verdict,
-    shared_sentence,
     verdict_sentences,
 )
 

@@ -57,9 +57,7 @@ def analyse(
     classes: Sequence[str],
     seed: int,
 ) -> Analysis:
-    """Find out why each test image was misclassified.
-
-    Correct predictions of validation and test, on which no model was trained, are the reference.
+    """Find out why each test image was misclassified, beside correct ones of validation and test.
 
     Args:
         predictions: by model, as from `prediction_tables`.
@@ -74,25 +72,27 @@ def analyse(
     with threadpool_limits(1):
         images, points, suspects = examine(images, embed, classes=classes, seed=seed)
     train = images[images["split"] == "train"]
-    quality = fit_quality(train)
-    errors, summary = [], dict[str, Any]()
+    quality, errors, summary = fit_quality(train), [], dict[str, Any]()
     for model, table in sorted(predictions.items()):
         explained = explain(images.drop(train.index), table, quality, classes)
         tested = explained[explained["split"] == "test"]
         summary[model] = summarise_causes(tested, classes)
-        wrong = tested[tested["class"] != tested["predicted"]]
+        wrong = tested[tested["class"] != tested["predicted"]].assign(model=model)
         near = nearest_images(points[wrong.index], points[train.index], train)
-        causes = summary[model]["causes"]
-        unfounded = [cause for cause in CAUSES if not is_more_frequent(causes[cause])]
-        errors.append(describe(wrong.assign(model=model), near, train, unfounded=unfounded))
-    fitted = images[images["split"] != "test"]
-    summary["measures_alone"] = measures_alone(fitted, classes, seed=seed)
+        errors.append(describe(wrong, near, train, unfounded=_unfounded(summary[model])))
+    fitted = images["split"] != "test"
+    summary["measures_alone"] = measures_alone(images[fitted], classes, seed=seed)
+    suspected = suspects["split"].value_counts()
     summary["suspects"] = {
-        name: {"images": len(table), "suspects": int((suspects["split"] == name).sum())}
-        for name, table in zip(datasets, tables, strict=True)
+        name: {"images": len(dataset.index), "suspects": int(suspected.get(name, 0))}
+        for name, dataset in datasets.items()
     }
     every = pd.concat(errors).sort_values(["model", "class", "id"], ignore_index=True)
     return Analysis(every[list(ERROR_COLUMNS)], suspects, summary)
+
+
+def _unfounded(summary: Mapping[str, Any]) -> list[str]:
+    return [cause for cause in CAUSES if not is_more_frequent(summary["causes"][cause])]
 
 
 def examine(

@@ -64,10 +64,8 @@ def decode(
             deep = image.format in ("PNG", "TIFF") and ";16" in str(image.tile)
             width, height = _upright_size(image)
             rgb = _load_upright(image, 2 * max(sizes), deep=deep)
-            squares = [
-                _shrink(rgb, content_box(width, height, size), settings.padding) for size in sizes
-            ]
-            return squares, width, height
+            boxes = [content_box(width, height, size) for size in sizes]
+            return [_shrink(rgb, box, settings.padding) for box in boxes], width, height
     except UnidentifiedImageError:
         raise UnreadableImageError("is not a JPEG, PNG, TIFF, BMP or WebP image") from None
     except (*DAMAGED, MemoryError) as error:

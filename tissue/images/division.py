@@ -79,21 +79,14 @@ def assign_splits(
         seed: of the choice.
 
     Raises:
-        InputError: if a class has too few images or none for training, no group can be taken, or
-            images leak that must not.
+        InputError: if a class has too few images, no group can be taken, or a leak is forbidden.
     """
     same = np.concatenate([pairs, _same_pixels(index["sha256"])])
     index = index.assign(copies=join_pairs(len(index), same), assigned=DROPPED)
     links = same[_has_detail(index)[same].all(axis=1) & (settings.copies == "link")]
     linked = join_pairs(len(index), links)
     names, rule = name_groups(index, linked, settings)
-    test = (index["split"] == "test").to_numpy()
-    by_position = rule == POSITIONS
-    leaked, leaks = find_leaks(index.assign(copies=linked), None if by_position else names, test)
-    leaks["possible"] = 0
-    if by_position:
-        shared, _ = on_both_sides(names, test)
-        leaks["possible"] = int((shared & ~test).sum()) - int(shared[leaked.index].sum())
+    leaked, leaks = _find_leaks(index.assign(copies=linked), names, rule)
     check_leaks(leaked, settings)
     dropped = leaked.index if settings.on_leak == "drop" else leaked.index[:0]
     kept = ~index.index.isin(dropped)
@@ -105,13 +98,26 @@ def assign_splits(
     except InputError as error:
         raise InputError(f"{error} {describe_joined(joined)}".rstrip()) from None
     index.loc[kept, "assigned"] = chosen
-    labels = {name: label for label, name in enumerate(sorted(index["class"].unique()))}
-    index["label"] = index["class"].map(labels)
-    counts = leaks | {"dropped": len(dropped)}
-    division = Division(index, rule, counts, leaked, settings.copies, joined)
+    index["label"], labels = pd.factorize(index["class"], sort=True)
+    leaks["dropped"] = len(dropped)
+    division = Division(index, rule, leaks, leaked, settings.copies, joined)
     check_counts(division.kept, settings.min_per_class, labels)
     check_training(division.missing["train"])
     return division
+
+
+def _find_leaks(
+    index: pd.DataFrame, names: NDArray[np.object_], rule: str
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Return leaks as from `find_leaks`; a shared position is a possible one, not a fact."""
+    test = (index["split"] == "test").to_numpy()
+    by_position = rule == POSITIONS
+    leaked, leaks = find_leaks(index, None if by_position else names, test)
+    leaks["possible"] = 0
+    if by_position:
+        shared, _ = on_both_sides(names, test)
+        leaks["possible"] = int((shared & ~test).sum()) - int(shared[leaked.index].sum())
+    return leaked, leaks
 
 
 def _choose_splits(index: pd.DataFrame, settings: Split, seed: int) -> NDArray[np.object_]:

@@ -56,25 +56,21 @@ def calibration_metrics(
     - rms_calibration_error: the root mean square of the gaps, debiased as in Kumar et al. 2019,
       arXiv 1909.10155, so that chance alone gives about 0.
 
-    The intervals of the last two leave the part of chance out: they may lie below `ece`.
+    The intervals of the last two leave chance out, so they may be below `ece`.
     """
-    clusters = clusters_of(images)
-    values = _scores(table, classes)
+    clusters, values = clusters_of(images), _scores(table, classes)
     measured: dict[str, Any] = {key: float(column.mean()) for key, column in values.items()}
-    intervals = {
-        "nll": mean_interval(values["nll"], clusters),
-        "brier": _brier_interval(values["brier"], clusters),
-    }
+    intervals = {"nll": mean_interval(values["nll"], clusters)}
+    intervals["brier"] = _brier_interval(values["brier"], clusters)
     gaps, covariance, shares = _gaps(table, clusters)
     draws = _draws(covariance, sampling)
     measured["ece"] = float(np.abs(gaps).sum())
     by_chance = np.abs(draws).sum(axis=1)
     measured["ece_chance"] = float(by_chance.mean())
-    measured["ece_p_value"] = float(
-        (1 + (by_chance >= measured["ece"] - LEAST).sum()) / (1 + len(draws))
-    )
-    squared = ((gaps**2 - np.diag(covariance)) / shares).sum()
-    measured["rms_calibration_error"] = float(max(0.0, squared) ** 0.5)
+    exceeding = int((by_chance >= measured["ece"] - LEAST).sum())
+    measured["ece_p_value"] = (1 + exceeding) / (1 + len(draws))
+    squared = float(((gaps**2 - np.diag(covariance)) / shares).sum())
+    measured["rms_calibration_error"] = max(0.0, squared) ** 0.5
     intervals |= {
         "ece": _norm_interval(gaps, draws, shares, power=1),
         "ece_chance": Interval(*map(float, np.quantile(by_chance, [1 - TAIL, TAIL]))),

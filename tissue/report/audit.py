@@ -5,9 +5,8 @@ from typing import Any
 
 from tissue.common.names import CLUSTERS, DONORS, POSITIONS
 from tissue.figures.audit import AUDITED
-from tissue.report.formatting import Table, count, interval, percent, percentage_points
+from tissue.report.formatting import Table, count, interval, join_words, percent, percentage_points
 from tissue.report.reading import Inputs
-from tissue.report.sentences import join_words
 
 WORDS = {DONORS: "donor", POSITIONS: "array position", CLUSTERS: "cluster"}
 ALONE = {"colour": "colour", "tissue_and_blur": "share of tissue and blur", "size": "size"}

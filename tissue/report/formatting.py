@@ -46,6 +46,11 @@ def interval(low: float | None, high: float | None, write: Callable[[Any], str] 
     return "" if low is None or high is None else f"{write(low)} to {write(high)}"
 
 
+def join_words(words: Sequence[str]) -> str:
+    """Return `a, b and c`."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
 def markdown(value: Any) -> str:
     """Write a value into a cell of a Markdown table, where nothing in it counts as markup."""
     return re.sub(r"([\\`*<|])", r"\\\1", str(value)).replace("\n", " ")

@@ -47,8 +47,7 @@ def predict_out_of_fold(
             params, examples, None, classes=classes, several_gpus=several_gpus,
             name=f"calibrate, fold {number}",
         )  # fmt: skip
-        for start in range(0, len(unseen), BATCH):
-            rows = unseen[start : start + BATCH]
+        for rows in np.split(unseen, range(BATCH, len(unseen), BATCH)):
             batch = np.asarray(_take((features, labels), rows)[0][:])
             # Not `predict`, which would be compiled anew, and warn of that, for each head.
             answers = np.asarray(head(batch.reshape(-1, batch.shape[-1]), training=False))

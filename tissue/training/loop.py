@@ -110,9 +110,8 @@ def fit(
 
     Returns:
         One row per epoch: epoch and phase, both from 1, accuracy, loss, val_accuracy, val_loss, lr.
-        A loss is the cross-entropy alone: with the penalty of the weights, which training adds, the
-        validation loss would choose the epoch for its weights, too. Training figures are means over
-        the epoch, on transformed images and with dropout.
+        A loss is the cross-entropy alone: the penalty of the weights should not choose the epoch.
+        Training figures are means over the epoch, on transformed images and with dropout.
     """
     model.compile(
         optimizer=LayerwiseAdam(settings.lr, factors=settings.lr_factors),
@@ -126,9 +125,13 @@ def fit(
     tables = list(_fit_phases(model, phases, settings, name=name, callbacks=callbacks))
     # Otherwise the optimizer is saved with the model, and Keras cannot load a class of ours.
     model.compiled, model.optimizer = False, None
-    history = pd.concat(tables, ignore_index=True).drop(
-        columns=["loss", "val_loss"], errors="ignore"
-    )
+    return _history(tables)
+
+
+def _history(phases: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Join the tables of all phases, with the cross-entropy in place of the penalised loss."""
+    history = pd.concat(phases, ignore_index=True)
+    history = history.drop(columns=["loss", "val_loss"], errors="ignore")
     history = history.rename(columns={**LOSSES, "learning_rate": "lr"})
     history.insert(0, "epoch", np.arange(1, len(history) + 1))
     return history[[column for column in COLUMNS if column in history]]
