@@ -142,5 +142,7 @@ def test_the_ceiling_is_what_the_best_rule_reaches_on_drawn_latents() -> None:
     assert best_accuracy(dict.fromkeys(CLASSES, 30)) == pytest.approx(0.9158, abs=1e-4)
     # Skins and endometria are of one tissue; lymph node and spleen only of one system.
     ceilings = [best_accuracy(dict.fromkeys(CLASSES, 1), joined) for joined in (TISSUES, SYSTEMS)]
-    assert ceilings == pytest.approx([(10 + best_recall("spleen") + best_recall("lymph_node")) / 12, 1])
+    assert ceilings == pytest.approx(
+        [(10 + best_recall("spleen") + best_recall("lymph_node")) / 12, 1]
+    )
     assert best_accuracy({"colon": 1, "skin_1": 1}) == (1 + best_recall("skin_1")) / 2
