@@ -52,8 +52,9 @@ def _look_up(table: Field, a: Field, b: Field) -> Field:
     """Return the values of a periodic table at column `a` and row `b`, bilinear."""
     i, j = np.floor(a), np.floor(b)
     a, b = a - i, b - j
-    column, row = i.astype(np.int32) % TABLE, (j.astype(np.int32) % TABLE) * TABLE
-    right, below = (column + 1) % TABLE, (row + TABLE) % (TABLE * TABLE)
+    last = TABLE - 1
+    column, row = i.astype(np.int32) & last, (j.astype(np.int32) & last) * TABLE
+    right, below = (column + 1) & last, (row + TABLE) & (TABLE * TABLE - 1)
     flat = table.ravel()
     top = flat[row + column] * (1 - a) + flat[row + right] * a
     bottom = flat[below + column] * (1 - a) + flat[below + right] * a
@@ -124,10 +125,6 @@ class Tissue:
         """Return the signed distance to an ellipse; centre and radii are given along u and v."""
         reach = np.hypot((self.u - centre[0]) / radii[0], (self.v - centre[1]) / radii[1])
         return (1 - reach + wobble) * min(radii)
-
-    def body(self) -> Field:
-        """Return 1 where there is tissue, 0 where there is none."""
-        return np.minimum(self.epithelium + self.stroma + self.content, 1)
 
     def carve(self, inside: Field) -> Field:
         """Clear the tissue where the signed distance `inside` is positive; return the mask."""
