@@ -11,7 +11,7 @@ from tissue.common.names import MODEL_NAMES, MODELS
 from tissue.figures.audit import audit_figure, learning_curve_figure
 from tissue.figures.curves import history_figure, reliability_figure, risk_coverage_figure
 from tissue.figures.theme import png_bytes
-from tissue.report import audit, data_tables, result_tables, sentences
+from tissue.report import audit, data_sentences, data_tables, result_tables, sentences
 from tissue.report.formatting import SPLIT_NAMES, count, percent, render_template
 from tissue.report.map import library, map_item
 from tissue.report.reading import Inputs
@@ -36,6 +36,7 @@ def render(inputs: Inputs) -> str:
         data=data_tables,
         results=result_tables,
         sentences=sentences,
+        data_sentences=data_sentences,
         audit=audit,
         summary=summary(inputs),
         ranked_models=[(model, MODEL_NAMES[model]) for model in ranked],
