@@ -85,3 +85,10 @@ def test_tissues_and_systems_are_counted() -> None:
     card = model_card(FACTS._replace(classes=["skin_1", "skin_2", "spleen", "lymph_node"]))
     assert "Accuracy over 3 tissues" in card
     assert "Accuracy over 2 organ systems" in card
+
+
+def test_packaged_weights_are_credited() -> None:
+    credit = "packaged ImageNet weights of the backbone, by Google and ML Illustrated"
+    assert credit not in model_card(FACTS)
+    params = {"backbone": "efficientnet_lite0", "weights": "packaged"}
+    assert credit in model_card(FACTS._replace(params=params))
