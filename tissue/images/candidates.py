@@ -81,16 +81,17 @@ class CandidateIndex:
         self._vocabulary = self._learn(sizes)
         words = np.empty(sizes.sum(), np.int32)
         bits = np.empty(sizes.sum(), np.uint64)
-        angles = np.empty(sizes.sum(), np.float32)
+        angles = np.empty(sizes.sum(), np.uint8)
         ends = np.cumsum(sizes)
         for row, (size, end) in enumerate(zip(sizes, ends, strict=True)):
             of_row, found = slice(end - size, end), points(row)
             descriptors = root_descriptors(found.descriptors)
             words[of_row], bits[of_row] = self._vocabulary.encode(descriptors)
-            angles[of_row] = found.angles
+            angles[of_row] = _in_bytes(found.angles)
         order = np.argsort(words, kind="stable")
         self._bits, self._angles = bits[order], angles[order]
-        self._rows = np.searchsorted(ends, order, side="right").astype(np.int32)
+        del bits
+        self._rows = np.repeat(np.arange(count, dtype=np.int32), sizes)[order]
         counts = np.bincount(words, minlength=self._vocabulary.words**2)
         self._starts = np.concatenate([[0], np.cumsum(counts)])
 
@@ -131,14 +132,19 @@ class CandidateIndex:
         different = np.bitwise_count(bits[mine] ^ self._bits[at])
         near = (different <= MOST_DIFFERENT) & (self._rows[at] != row)
         mine, at, different = mine[near], at[near], different[near]
-        angle = 180 - points.angles if mirrored else points.angles
-        turn = (self._angles[at] - angle[mine]) % 360
-        kind = (turn * ANGLES / 360).astype(np.int64) % ANGLES
+        angle = _in_bytes(180 - points.angles if mirrored else points.angles)
+        turn = self._angles[at] - angle[mine]  # modulo a full turn, as bytes are
+        kind = turn.astype(np.int64) * ANGLES // 256
         both = np.concatenate([kind, (kind + 1) % ANGLES])
         keys = np.tile(self._rows[at].astype(np.int64), 2) * ANGLES + both
         keys, inverse = np.unique(keys, return_inverse=True)
         votes = np.bincount(inverse, np.tile(_WEIGHT[different], 2), len(keys)).astype(float)
         return _best_angle(keys // ANGLES, votes)
+
+
+def _in_bytes(angles: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return angles in degrees as parts, of 256, of a full turn."""
+    return np.floor(angles / 360 * 256).astype(np.int64).astype(np.uint8)
 
 
 def _best_angle(

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-SIDE = 192  # of the grey picture that is searched, in pixels
+SIDE = 176  # of the grey picture that is searched, in pixels
 MOST = 400  # key points kept per picture, those with the most contrast
 MIN_CONTRAST = 0.01  # of SIFT's default of 0.04: pale tissue has little contrast
 DESCRIPTOR = 128  # 4 rows, 4 columns and 8 orientations of gradients
