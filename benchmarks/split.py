@@ -1,7 +1,7 @@
 """Speed and memory of `split`: `python -m benchmarks.split`.
 
 Speed: 3000x3000 JPEGs (drawn cores, turned and re-compressed, so that no two files are the same)
-are read as `split` reads them, which decodes, measures, fingerprints and finds key points, by one
+are read as `split` reads them, which decodes, measures and finds key points, by one
 process and by two; and by `keras.utils.image_dataset_from_directory`, which decodes and shrinks, in
 TensorFlow's threads. All make 224 px arrays, in the same run, one after the other.
 

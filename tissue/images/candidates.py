@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import MiniBatchKMeans
 
 from tissue.images.keypoints import DESCRIPTOR, KeyPoints, root_descriptors
 
@@ -45,6 +44,9 @@ class _Vocabulary:
     """Words of the two halves of descriptors, and the axes of the bits."""
 
     def __init__(self, descriptors: NDArray[np.float32], words: int) -> None:
+        # Processes that only find key points import this module, too: not these 100 MB.
+        from sklearn.cluster import MiniBatchKMeans
+
         self.words = words
         self._centres = [
             MiniBatchKMeans(words, random_state=0, n_init=1, batch_size=4096, max_iter=20)
