@@ -117,5 +117,5 @@ def test_unseen_donors_are_compared_with_those_of_the_test_alone() -> None:
 
 
 def test_rarity_as_text() -> None:
-    assert rarity(4, 390) == "only 4 of 390 correctly classified images"
-    assert rarity(0, 1390) == "none of 1,390 correctly classified images"
+    assert rarity(4, 390) == "only 4 of 390 correctly classified images are as extreme"
+    assert rarity(0, 1390) == "none of 1,390 correctly classified images is as extreme"

@@ -75,9 +75,10 @@ def is_more_frequent(cause: Mapping[str, float]) -> bool:
 
 
 def rarity(exceeding: int, correct: int) -> str:
-    """Return how many of the correctly classified images exceed a value, as text."""
+    """Return how many of the correctly classified images show a cause as strongly, as text."""
     share = f"only {exceeding:,}" if exceeding else "none"
-    return f"{share} of {correct:,} correctly classified images"
+    verb = "are" if exceeding > 1 else "is"
+    return f"{share} of {correct:,} correctly classified images {verb} as extreme"
 
 
 def error_sentence(error: dict[str, Any]) -> str:
@@ -100,15 +101,14 @@ def error_sentence(error: dict[str, Any]) -> str:
     pair = "both belong to one organ system; " if within else ""
     reasons = {
         "little_tissue": f"only {error['tissue_fraction']:.0%} of the picture is tissue, where "
-        f"{own} usually shows {error['typical_tissue']:.0%} (as little for its class as {rare})",
-        "blur": f"the picture is blurred, as strongly as {rare}",
-        "extreme_stain": f"it is stained {error['stain_side']} than {own} usually is, as far off "
-        f"as {rare}",
-        "unlike_training": f"it lies unusually far from training: {error['distance']:.1f} times as "
-        f"far from the nearest training images as these from each other, as {rare}",
+        f"{own} usually shows {error['typical_tissue']:.0%}; {rare}",
+        "blur": f"the picture is blurred; {rare}",
+        "extreme_stain": f"it is stained {error['stain_side']} than {own} usually is; {rare}",
+        "unlike_training": f"it is unusually far from training: {error['distance']:.1f} times as "
+        f"far from the nearest training images as these are from each other; {rare}",
         "suspect_label": f"its label may be wrong: a second classifier gives {own} a probability "
         f"of {1 - error['label_suspicion']:.1%}, and {agreeing}",
-        "donor_unseen": "its donor was not in training, as in few of the correctly classified "
+        "donor_unseen": "its donor was not in training, which is true of few correctly classified "
         "images",
         NONE_FOUND: f"nothing that was measured stands out; {pair}{agreeing}",
     }
