@@ -90,12 +90,14 @@ class CandidateIndex:
             descriptors = root_descriptors(found.descriptors)
             words[of_row], bits[of_row] = self._vocabulary.encode(descriptors)
             angles[of_row] = _in_bytes(found.angles)
-        order = np.argsort(words, kind="stable")
-        self._bits, self._angles = bits[order], angles[order]
-        del bits
-        self._rows = np.repeat(np.arange(count, dtype=np.int32), sizes)[order]
         counts = np.bincount(words, minlength=self._vocabulary.words**2)
         self._starts = np.concatenate([[0], np.cumsum(counts)])
+        # Hundreds of descriptors for each image: what is no longer needed is deleted at once.
+        order = np.argsort(words, kind="stable").astype(np.uint32)
+        del words
+        self._bits, self._angles = bits[order], angles[order]
+        del bits, angles
+        self._rows = np.repeat(np.arange(count, dtype=np.int32), sizes)[order]
 
     def _learn(self, sizes: NDArray[np.int64]) -> _Vocabulary:
         rows = np.random.default_rng(0).permutation(len(sizes))

@@ -13,7 +13,7 @@ from tissue.data.index import QUALITY
 from tissue.data.shards import shard_path, shard_slices
 from tissue.images.keypoints import KeyPoints
 
-CACHED = 512  # sets of key points kept in memory, 58 kB each
+CACHED = 256  # sets of key points kept in memory, 58 kB each
 
 
 class StoredRows:
