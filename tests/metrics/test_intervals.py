@@ -116,3 +116,10 @@ def test_interval_does_not_depend_on_names_or_order() -> None:
     one = mean_interval(correct, groups)
     assert one == pytest.approx(mean_interval(correct[order], groups[order]))
     assert one == mean_interval(correct, np.array([f"donor {group:02d}" for group in groups]))
+
+
+@pytest.mark.parametrize("hit", [0.0, 1.0])
+@pytest.mark.parametrize("count", range(1, 60, 7))
+def test_the_share_is_in_its_interval_in_spite_of_rounding(hit: float, count: int) -> None:
+    low, high = share_interval(np.full(count, hit), np.arange(count))
+    assert low <= hit <= high

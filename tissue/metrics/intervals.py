@@ -181,7 +181,8 @@ def _wilson(share: float, trials: float) -> tuple[float, float]:
     centre = (share + square / trials / 2) / (1 + square / trials)
     margin = (square * (share * (1 - share) / trials + square / trials**2 / 4)) ** 0.5
     margin /= 1 + square / trials
-    return max(0.0, centre - margin), min(1.0, centre + margin)
+    # Rounding would leave a share of 0 or 1 outside.
+    return min(share, max(0.0, centre - margin)), max(share, min(1.0, centre + margin))
 
 
 def _mean(sums: NDArray[np.float64]) -> NDArray[np.float64]:
