@@ -55,6 +55,7 @@ def dataset(n: int, seed: int = 0, *, split: str = "train") -> Dataset:
         "label": labels,
         "group": [f"{split}{row // 4}" for row in range(n)],
         "source": "drawn",
+        **dict.fromkeys(("antibody", "slide"), ""),
         **dict.fromkeys(("tissue_fraction", "blur", "haematoxylin", "dab"), 0.5),
     })  # fmt: skip
     return Dataset(images, index)

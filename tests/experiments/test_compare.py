@@ -59,13 +59,13 @@ def test_one_file_of_a_folder_is_no_change_and_one_more_is(clone: Path, quick: P
     invoke("compare", "--gate", cwd=clone)
     (clone / "data/split/mine.csv").touch()
     printed = invoke("compare", "--gate", cwd=clone, expect=1)
-    assert "are not of this code: run `dvc repro` (embed, evaluate, " in printed
+    assert "are not of this code: run `dvc repro` (audit, embed, evaluate, " in printed
 
 
 def test_results_of_other_code(clone: Path) -> None:
     """Whatever they are; also where a file is gone."""
     (clone / "tissue/metrics/projection.py").unlink()
-    assert "`dvc repro` (evaluate, report, tsne)" in invoke(
+    assert "`dvc repro` (audit, evaluate, report, tsne)" in invoke(
         "compare", "--gate", cwd=clone, expect=1
     )
     run("git", "restore", "tissue", cwd=clone)
