@@ -65,6 +65,11 @@ def write_split(folder: Path, order: np.random.Generator | None = None) -> None:
     """Write what `split` writes, with shuffled rows if a generator is given."""
     folder.mkdir(parents=True)
     write_json(list(CLASSES), folder / "classes.json")
+    prepared = {
+        "image_size": SIDE,
+        "split.crops": {"count": 0, "zoom": 2},
+        "split.padding": "white",
+    }
     for seed, (split, n) in enumerate({"train": 24, "val": 8, "test": 12}.items()):
         images, index, _ = dataset(n, seed, split=split)
         rows = np.arange(n) if order is None else order.permutation(n)
