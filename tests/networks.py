@@ -70,6 +70,7 @@ def write_split(folder: Path, order: np.random.Generator | None = None) -> None:
         "split.crops": {"count": 0, "zoom": 2},
         "split.padding": "white",
     }
+    write_json(prepared, folder / "images.json")
     for seed, (split, n) in enumerate({"train": 24, "val": 8, "test": 12}.items()):
         images, index, _ = dataset(n, seed, split=split)
         rows = np.arange(n) if order is None else order.permutation(n)
