@@ -134,7 +134,10 @@ def test_results_table_holds_the_metrics(inputs: Inputs, page: ParsedPage) -> No
     ]
     assert rows["Parameters"] == ["412,340", "", "412,340", ""]
     recall = {row[0]: row for row in page.table("Recall")}
-    assert recall["skin_1"][3] == f"{test['recall']['skin_1']:.1%}"
+    assert recall["skin_1"][4:6] == [
+        f"{test['recall']['skin_1']:.1%}",
+        f"{test['recall_low']['skin_1']:.1%} to {test['recall_high']['skin_1']:.1%}",
+    ]
     assert page.table("Rejected images")[1] == ["truncated file", "train/liver/x.jpg", "1"]
 
 
