@@ -25,7 +25,9 @@ def test_averaged_weights_are_the_mean_over_the_steps_of_the_last_epochs() -> No
     for values, *last in zip(model.get_weights(), *steps[2:], strict=True):
         assert np.allclose(values, np.mean(last, axis=0), atol=1e-6)
     # The mean is validated, not the last step.
-    assert table["val_loss"].iloc[-1] == pytest.approx(validation_loss(model, train), rel=1e-4)
+    assert table["val_loss"].iloc[-1] == pytest.approx(
+        validation_loss(model, train, keras.losses.CategoricalCrossentropy()), rel=1e-4
+    )
     # At a rate that falls to zero, all steps would be near the last.
     assert table["lr"].tolist() == pytest.approx([0.005, 0.01, 0.01, 0.01])
 

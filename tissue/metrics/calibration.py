@@ -16,7 +16,6 @@ from tissue.metrics.intervals import (
     Sampling,
     clusters_of,
     mean_interval,
-    statistic_interval,
     sums_by_group,
 )
 
@@ -60,8 +59,6 @@ def calibration_metrics(
     """
     clusters, values = clusters_of(images), _scores(table, classes)
     measured: dict[str, Any] = {key: float(column.mean()) for key, column in values.items()}
-    intervals = {"nll": mean_interval(values["nll"], clusters)}
-    intervals["brier"] = _brier_interval(values["brier"], clusters)
     gaps, covariance, shares = _gaps(table, clusters)
     draws = _draws(covariance, sampling)
     measured["ece"] = float(np.abs(gaps).sum())
@@ -71,7 +68,9 @@ def calibration_metrics(
     measured["ece_p_value"] = (1 + exceeding) / (1 + len(draws))
     squared = float(((gaps**2 - np.diag(covariance)) / shares).sum())
     measured["rms_calibration_error"] = max(0.0, squared) ** 0.5
-    intervals |= {
+    intervals = {
+        "nll": mean_interval(values["nll"], clusters),
+        "brier": mean_interval(values["brier"], clusters, bounds=(0.0, 2.0)),
         "ece": _norm_interval(gaps, draws, shares, power=1),
         "ece_chance": Interval(*map(float, np.quantile(by_chance, [1 - TAIL, TAIL]))),
         "rms_calibration_error": _norm_interval(gaps, draws, shares, power=2),
@@ -92,13 +91,6 @@ def _scores(table: pd.DataFrame, classes: Sequence[str]) -> dict[str, NDArray[np
     of_class = probabilities[rows, labels]
     brier = (probabilities**2).sum(axis=1) - 2 * of_class + 1
     return {"nll": -np.log(np.maximum(of_class, LEAST)), "brier": brier}
-
-
-def _brier_interval(values: NDArray[np.float64], clusters: Clusters) -> Interval:
-    pairs = np.column_stack([values, np.ones_like(values)])
-    return statistic_interval(
-        pairs, clusters, lambda sums: sums[..., 0] / sums[..., 1], bounds=(0.0, 2.0)
-    )
 
 
 def _gaps(

@@ -189,16 +189,18 @@ def _mean(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     return sums[..., 0] / sums[..., 1]
 
 
-def _with_ones(values: ArrayLike) -> NDArray[np.float64]:
+def mean_interval(
+    values: ArrayLike,
+    images: pd.DataFrame | ArrayLike | Clusters,
+    *,
+    bounds: tuple[float, float] | None = None,
+) -> Interval:
+    """Return the interval of the mean of values (N,), see `statistic_interval`."""
     column = np.asarray(values, float)
-    return np.column_stack([column, np.ones_like(column)])
-
-
-def mean_interval(values: ArrayLike, images: pd.DataFrame | ArrayLike | Clusters) -> Interval:
-    """Return Student's interval of the mean of values (N,), see `clusters_of`."""
-    return statistic_interval(_with_ones(values), images, _mean)
+    pairs = np.column_stack([column, np.ones_like(column)])
+    return statistic_interval(pairs, images, _mean, bounds=bounds)
 
 
 def share_interval(hits: ArrayLike, images: pd.DataFrame | ArrayLike | Clusters) -> Interval:
     """Return Wilson's interval of the share of ones among hits (N,), which are 1 or 0."""
-    return statistic_interval(_with_ones(hits), images, _mean, bounds=(0.0, 1.0))
+    return mean_interval(hits, images, bounds=(0.0, 1.0))

@@ -14,7 +14,7 @@ from tissue.metrics.intervals import (
     Sampling,
     Statistic,
     clusters_of,
-    statistic_interval,
+    mean_interval,
     sums_by_group,
 )
 
@@ -59,11 +59,7 @@ def difference_interval(
     differences: ArrayLike, images: pd.DataFrame | ArrayLike | Clusters
 ) -> Interval:
     """Return the interval of the mean of differences (N,), each between -1 and 1."""
-    column = np.asarray(differences, float)
-    values = np.column_stack([column, np.ones_like(column)])
-    return statistic_interval(
-        values, images, lambda sums: sums[..., 0] / sums[..., 1], bounds=(-1.0, 1.0)
-    )
+    return mean_interval(differences, images, bounds=(-1.0, 1.0))
 
 
 def mean_flip_test(

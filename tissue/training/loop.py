@@ -192,11 +192,8 @@ def _unpenalised(loss: keras.losses.Loss) -> keras.metrics.Metric:
     return keras.metrics.MeanMetricWrapper(loss.call, name=CROSS_ENTROPY)
 
 
-def validation_loss(
-    model: keras.Model, val: Batches | None, loss: keras.losses.Loss | None = None
-) -> float:
+def validation_loss(model: keras.Model, val: Batches | None, loss: keras.losses.Loss) -> float:
     """Return the validation loss as `fit` reports it, without the penalties of the weights."""
-    loss = loss or cross_entropy(Balance())
     model.compile(loss=loss, metrics=[_unpenalised(loss)])
     measured = model.evaluate(val, verbose=0, return_dict=True)
     model.compiled, model.optimizer = False, None  # as in `fit`
