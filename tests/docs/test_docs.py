@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from docs import list_licences
 from tests.pipeline import ROOT
 
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
@@ -37,6 +38,14 @@ def test_results_name_command_commit_and_machine(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
     for fact in ("Command", "Commit", "Machine"):
         assert re.search(rf"^- \*\*{fact}\*\*: \S", text, re.M), f"{document}: add its {fact}"
+
+
+def test_every_package_has_a_licence() -> None:
+    page = (ROOT / list_licences.PAGE).read_text(encoding="utf-8")
+    listed = set(re.split(r"[ ,|]+", page.partition(list_licences.START)[2]))
+    named = {name for path in list_licences.FILES for name in list_licences.names(ROOT / path)}
+    missing = named - listed
+    assert not missing, f"run python -m docs.list_licences: {sorted(missing)}"
 
 
 def test_the_rooms_are_described_where_one_looks() -> None:
