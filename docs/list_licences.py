@@ -50,17 +50,17 @@ def licence(name: str) -> str:
     if name in READ:
         return READ[name]
     try:
-        about = metadata(name)
+        about = metadata(name).json
     except PackageNotFoundError:
         raise SystemExit(
             f"{name}: expected to be installed. Run make test, or add it to READ."
         ) from None
-    classifiers = [
-        line for line in about.get_all("Classifier", []) if line.startswith("License ::")
-    ]
-    if expression := about.get("License-Expression"):
-        return expression
-    text = " and ".join(line.split(" :: ")[-1] for line in classifiers) or about.get("License", "")
+    classifiers = [line for line in about.get("classifier", []) if line.startswith("License ::")]
+    if expression := about.get("license_expression"):
+        return str(expression)
+    text = " and ".join(line.split(" :: ")[-1] for line in classifiers) or str(
+        about.get("license", "")
+    )
     for pattern, short in SHORT:
         text = short if re.fullmatch(pattern, text, re.I) else text
     if not text or text in ("OSI Approved", "UNKNOWN"):
