@@ -15,6 +15,12 @@ SWEEP_backbones = python -m benchmarks.features
 # Where experiments run: local, or ray for a cluster.
 ENGINE ?= local
 
+# Packages are installed as the locks name them, with digests; UNPINNED=1 resolves them anew.
+UNPINNED ?=
+from_lock = $(if $(UNPINNED),--requirement $(1).txt,--require-hashes --requirement $(1).lock)
+# Extras with a lock of their own: that of the workflow for pull requests, and that of the tests.
+LOCKED ?= s3 test
+
 .PHONY: all test lint compare sweep changes verify lock clean help
 all: $(VENV)/installed ## set up, run the pipeline, say where the report is
 	dvc repro
@@ -41,21 +47,25 @@ verify: $(VENV)/installed ## run every stage again and compare with what is comm
 	dvc repro --force --no-run-cache
 	python -m tissue verify
 
-$(VENV)/installed: requirements.txt
+$(VENV)/installed: requirements.txt requirements.lock
 	@$(PYTHON) -c 'import sys; v = sys.version_info; (3, 11) <= v < (3, 14) or sys.exit(f"make: expected Python 3.11 to 3.13, since TensorFlow has no wheels for others. Received: {v[0]}.{v[1]}. Run: make PYTHON=python3.13")'
 	$(PYTHON) -m venv $(VENV)
-	python -m pip install --quiet --requirement $<
+	python -m pip install --quiet $(call from_lock,requirements)
 	touch $@
 
-$(VENV)/installed-test: requirements/test.txt $(VENV)/installed
-	python -m pip install --quiet --requirement $<
+$(VENV)/installed-test: requirements/test.txt requirements/test.lock $(VENV)/installed
+	python -m pip install --quiet $(call from_lock,requirements/test)
 	touch $@
 
-lock: ## resolve requirements.txt again into requirements.lock, with digests
+compile = $(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-annotate --custom-compile-command "make lock" requirements.txt
+
+lock: ## resolve requirements.txt and the extras of LOCKED again into locks, with digests
 	$(PYTHON) -m venv $(VENV)-lock
 	$(VENV)-lock/bin/python -m pip install --quiet uv
-	$(VENV)-lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
-		--custom-compile-command "make lock" requirements.txt --output-file requirements.lock
+	$(compile) --upgrade --output-file requirements.lock
+	for kind in $(LOCKED); do $(compile) requirements/$$kind.txt --upgrade \
+		--constraint requirements.lock --output-file requirements/$$kind.lock || exit 1; done
 	rm -rf $(VENV)-lock
 
 clean: ## remove the environment

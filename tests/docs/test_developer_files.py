@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from tests.pipeline import ROOT
 from tissue.common.backbones import BACKBONES
 
 EXTENSION = "lakeFS.lakefs-dvc"
-LOCK = (ROOT / "requirements.lock").read_text()
+LOCKS = [ROOT / "requirements.lock", *sorted((ROOT / "requirements").glob("*.lock"))]
 CODE = [path for name in ("tissue", "stages") for path in (ROOT / name).rglob("*.py")]
 IMPORTED = {
     found[1]
@@ -25,10 +26,6 @@ MODULES = {
     module: set(map(canonicalize_name, names)) for module, names in packages_distributions().items()
 }
 PACKAGES = {backbone.package for backbone in BACKBONES.values()}
-REQUIRED = [
-    Requirement(line.partition("#")[0])
-    for line in (ROOT / "requirements.txt").read_text().splitlines()
-]
 
 
 def test_hooks_run_in_the_environment(quick: Path, tmp_path: Path) -> None:
@@ -53,18 +50,53 @@ def test_editor_and_container_recommend_the_extension() -> None:
     assert "pip install" in run(*command, "VENV=.venv", "--dry-run", "--always-make", cwd=ROOT)
 
 
+def test_make_installs_from_the_locks_unless_told_otherwise() -> None:
+    command = ["make", "--dry-run", "--always-make", "test", "VENV=.venv"]
+    installs = [line for line in run(*command, cwd=ROOT).splitlines() if "pip install" in line]
+    assert len(installs) == 2
+    assert all(re.search(r"--require-hashes --requirement \S+\.lock$", one) for one in installs)
+    newest = run(*command, "UNPINNED=1", cwd=ROOT)
+    assert ".lock" not in newest
+    assert newest.count("--requirement requirements") == 2
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / ".github/workflows").glob("*.yml")), ids=str)
+def test_workflows_install_what_is_locked(path: Path) -> None:
+    for line in re.findall(r"pip install.*", path.read_text()):
+        assert re.search(r"--require-hashes -r \S+\.lock$", line)
+
+
 def test_help_names_every_target() -> None:
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
     printed = run("make", "--no-print-directory", "help", cwd=ROOT)
     assert [line.split()[1] for line in printed.splitlines()] == targets
 
 
-@pytest.mark.parametrize("wanted", REQUIRED, ids=lambda one: one.name)
-def test_the_lock_fits_the_requirements(wanted: Requirement) -> None:
-    pinned = re.findall(r"^(\S+?)==(\S+)", LOCK, re.M)
-    versions = [version for name, version in pinned if name == canonicalize_name(wanted.name)]
-    assert versions
-    assert all(wanted.specifier.contains(version) for version in versions)
+def pinned(lock: Path) -> dict[str, str]:
+    return dict(re.findall(r"^(\S+?)==(\S+)", lock.read_text(), re.M))
+
+
+def required(path: Path) -> Iterator[Requirement]:
+    for line in path.read_text().splitlines():
+        text = line.partition("#")[0].strip()
+        if text.startswith("-r "):
+            yield from required(path.parent / text[3:])
+        elif text:
+            yield Requirement(text)
+
+
+REQUIRED = list(required(ROOT / "requirements.txt"))
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
+def test_a_lock_fits_its_requirements(lock: Path) -> None:
+    versions = pinned(lock)
+    wanted = [*REQUIRED, *required(lock.with_suffix(".txt"))]
+    unfit = [
+        one for one in wanted if not one.specifier.contains(versions[canonicalize_name(one.name)])
+    ]
+    assert unfit == []
+    assert pinned(LOCKS[0]).items() <= versions.items()
 
 
 @pytest.mark.parametrize("wanted", REQUIRED, ids=lambda one: one.name)
@@ -74,8 +106,9 @@ def test_every_requirement_is_imported(wanted: Requirement) -> None:
     assert found & (IMPORTED | {"aiohttp"}) or wanted.name in PACKAGES
 
 
-def test_every_line_of_the_lock_has_a_digest() -> None:
-    entries = re.split(r"^(?=[a-z0-9])", LOCK, flags=re.M)[1:]
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
+def test_every_line_of_a_lock_has_a_digest(lock: Path) -> None:
+    entries = re.split(r"^(?=[a-z0-9])", lock.read_text(), flags=re.M)[1:]
     assert len(entries) > 50
     assert all("--hash=sha256:" in entry for entry in entries)
 
