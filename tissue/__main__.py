@@ -8,6 +8,7 @@ from tissue.config.command import check_python
 COMMANDS = {
     "predict": "name the organ of pictures with a trained model",
     "compare": "compare parameters, metrics and predictions with another Git revision",
+    "pull": "get what others pushed, and check all of it against dvc.lock",
     "push": "push data and results, so that others need not run the same parameters",
     "sweep": "run an experiment for every combination of parameter values",
     "donors": "ask the atlas which images are of one donor, and write a table for split.metadata",

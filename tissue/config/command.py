@@ -76,7 +76,7 @@ def _describe(error: OSError) -> str | None:
     if isinstance(error, FileNotFoundError) and _is_output(error.filename):
         return (
             f"expected {error.filename}, which a stage before this one writes. "
-            "Received: no such file. Run `dvc repro`, or `dvc pull` for what others have made."
+            "Received: no such file. Run `dvc repro`, or `make pull` for what others have made."
         )
     if isinstance(error, PermissionError) or error.errno in (errno.EROFS, errno.ENAMETOOLONG):
         return (
