@@ -34,7 +34,7 @@ from tissue.data.index import read_split
 from tissue.experiments.grid import parse_grid
 from tissue.metrics.intervals import mean_interval
 
-COLUMNS = ["fold", "path", "class", "group", "method", "right", "seconds"]
+COLUMNS = ["fold", "id", "class", "group", "method", "right", "seconds"]
 
 
 def divide(groups: pd.DataFrame, *, folds: int, seed: int) -> NDArray[np.int64]:
@@ -90,7 +90,7 @@ def measure(
                     weights=chosen.weights,
                 )  # fmt: skip
                 rows = [
-                    test.index[["path", "class", "group"]].assign(
+                    test.index[["id", "class", "group"]].assign(
                         fold=number, method=name, right=predicted == test.labels, seconds=seconds
                     )
                     for name, (predicted, seconds) in answers.items()
@@ -103,7 +103,7 @@ def measure(
 
 def tables(answers: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Return accuracies, ours against the others, and recall by class."""
-    answers = answers.sort_values(["method", "fold", "path"])
+    answers = answers.sort_values(["method", "fold", "id"])
     parts = {str(name): part for name, part in answers.groupby("method")}
     rows = []
     for name, part in parts.items():
