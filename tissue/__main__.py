@@ -12,7 +12,7 @@ COMMANDS = {
     "push": "push data and results, so that others need not run the same parameters",
     "sweep": "run an experiment for every combination of parameter values",
     "donors": "ask the atlas which images are of one donor, and write a table for split.metadata",
-    "verify": "check that a fresh run gave the committed results",
+    "verify": "check that a fresh run gave the committed results, or what a clone claims",
 }
 
 

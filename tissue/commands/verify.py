@@ -1,21 +1,32 @@
-"""Compare a fresh run with the committed one: `python -m tissue verify`, or `make verify`.
+"""Check a run: `python -m tissue verify [folder or URL of a clone]`.
 
-Reads dvc.lock and `metrics/` here and at a Git revision, HEAD unless --base names another. On the
-same machine all outputs have the same bytes. On another processor the last bits of a training
-differ: then the first stage whose output differs is named, and the metrics under
+Without a place, compares a fresh run with the committed one; `make verify` runs every stage anew
+before. Reads dvc.lock and `metrics/` here and at a Git revision, HEAD unless --base names another.
+On the same machine all outputs have the same bytes. On another processor the last bits of a
+training differ: then the first stage whose output differs is named, and the metrics under
 `compare.tolerance` in params.yaml have to agree within their tolerances, up or down.
 
-The exit status is 1 if they do not; if code, parameters or sources differ from the committed run,
-because it is then another run; or if anything was changed after the run. `make verify` runs every
-stage anew before.
+With a place, derives what a clone claims from its predictions, in seconds and without images,
+models or TensorFlow: digests of all outputs that lie there against dvc.lock, then every number,
+interval and test of both models and of their comparison, the confusions, calibration and counts of
+causes. A URL is cloned by Git, and the predictions are pulled from its DVC remote. No code of the
+clone is run.
+
+The exit status is 1 if something does not agree; for a fresh run also if code, parameters or
+sources differ from the committed one, because it is then another run, or if anything was changed
+after it.
 """
 
+import contextlib
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from tissue.common.errors import InputError
 from tissue.config.command import command, parser_of
 from tissue.config.loading import load_params
+from tissue.experiments.dvc import call
 from tissue.experiments.gates import check_gates
 from tissue.experiments.lock import LOCK, changed_stages, foreign_inputs, lock_at, lock_here
 from tissue.experiments.revisions import all_metrics, changed_since_run
@@ -56,13 +67,64 @@ def _listed(title: str, paths: Mapping[str, list[str]]) -> str:
     return "\n".join([title, *lines])
 
 
+@contextlib.contextmanager
+def clone_of(place: str) -> Iterator[Path]:
+    """Yield the folder of a clone; that of a URL is temporary and has what `claims` needs.
+
+    Raises:
+        InputError: if there is no clone, or Git cannot get one.
+    """
+    if "://" not in place and not place.startswith("git@"):
+        if not (Path(place) / LOCK).is_file():
+            raise InputError(
+                f"{place}: expected a clone of this project. Received: no {LOCK} in it. Give its "
+                "folder or its URL."
+            )
+        yield Path(place)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        clone = Path(folder) / "clone"
+        call("git", "clone", "--quiet", "--depth", "1", "--", place, str(clone))
+        yield clone
+
+
+def claims(place: str) -> tuple[str, bool]:
+    """Return what of a clone's claims agrees and what does not, and whether all of it does."""
+    from dvc.exceptions import DvcException
+
+    from tissue.commands import pull
+    from tissue.experiments.claims import NEEDED, check_digests, derive
+
+    with clone_of(place) as clone, contextlib.chdir(clone):
+        if not all(path.exists() for path in NEEDED) and clone != Path(place):
+            try:
+                pull.run([path.as_posix() for path in NEEDED], remote=None)
+            except DvcException as error:
+                raise InputError(
+                    f"{place}: expected a DVC remote with the predictions. Received: {error}. "
+                    "Clone it, run `make pull` there, and give the folder."
+                ) from None
+        digests, numbers = check_digests(lock_here(), Path()), derive(load_params(), Path())
+    lines = [
+        f"{len(digests.agree)} outputs have the digests of {LOCK}",
+        *(f"derived again from the predictions, {line}" for line in numbers.agree),
+        "not derived, since these take features: metrics/split.json, tsne.json and audit.json",
+        *(f"DIFFERENT: {line}" for line in (*digests.differ, *numbers.differ)),
+    ]
+    return "\n".join(lines), not digests.differ + numbers.differ
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command with these arguments, or those of the process."""
     parser = parser_of("verify", __doc__)
+    parser.add_argument("place", nargs="?", help="folder or URL of a clone whose claims to check")
     parser.add_argument("--base", default="HEAD", help="Git revision with the run (HEAD)")
     options = parser.parse_args(arguments)
     with command("verify"):
-        description, reproduced = run(load_params().compare.tolerance, base=options.base)
+        if options.place:
+            description, reproduced = claims(options.place)
+        else:
+            description, reproduced = run(load_params().compare.tolerance, base=options.base)
     print(f"verify: {description}")
     if not reproduced:
         sys.exit(1)

@@ -26,18 +26,30 @@ TOP = 3
 def prediction_table(
     index: pd.DataFrame, probabilities: NDArray[np.float32], *, split: str, classes: Sequence[str]
 ) -> pd.DataFrame:
-    """Return id, split, class, predicted, confidence and p_<class> for each row of an index."""
+    """Return id, split, class, predicted, confidence and p_<class> for each row of an index.
+
+    Probabilities have the digits that `write_table` keeps, so that metrics can be derived again
+    from what it wrote.
+    """
+    written = _with_six_digits(probabilities)
     table = pd.DataFrame(
         {
             "id": index["id"].to_numpy(),
             "split": split,
             "class": index["class"].to_numpy(),
-            "predicted": np.asarray(classes)[probabilities.argmax(axis=1)],
-            "confidence": probabilities.max(axis=1),
+            "predicted": np.asarray(classes)[written.argmax(axis=1)],
+            "confidence": written.max(axis=1),
         }
     )
-    columns = {f"p_{name}": probabilities[:, label] for label, name in enumerate(classes)}
+    columns = {f"p_{name}": written[:, label] for label, name in enumerate(classes)}
     return table.assign(**columns)
+
+
+def _with_six_digits(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    exact = values.astype(np.float64)
+    smallest = np.finfo(np.float32).tiny
+    unit = 10.0 ** (5 - np.floor(np.log10(np.maximum(exact, smallest))))
+    return np.round(exact * unit) / unit
 
 
 def prediction_tables(
