@@ -24,9 +24,15 @@ def connect(url: str, options: Mapping[str, Any]) -> tuple[AbstractFileSystem, s
     Raises:
         InputError: if the protocol is unknown, its library is missing, or it does not connect.
     """
-    protocol = url.partition("://")[0]
+    # Of a chain such as simplecache::ssh://host, fsspec takes options by protocol after the first.
+    first, *others = [one.partition("://")[0] for one in url.split("::")]
+    known = {**DEFAULTS.get(first, {}), **options}
+    for one in others:
+        if one in DEFAULTS:
+            known[one] = {**DEFAULTS[one], **known.get(one, {})}
+    protocol = others[-1] if others else first
     try:
-        return url_to_fs(url, **{**DEFAULTS.get(protocol, {}), **options})
+        return url_to_fs(url, **known)
     except ImportError as error:
         extra = EXTRAS.get(protocol)
         install = f"pip install -r requirements/{extra}.txt" if extra else "Install its library"

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tissue.common.errors import InputError, is_disk_full
+from tissue.common.secrets import redact
 
 
 def check_python(name: str) -> None:
@@ -57,7 +58,8 @@ def command(name: str) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        sys.exit(f"{name}: {error}")
+        # Messages are in logs, and a server may have put a signed address into its answer.
+        sys.exit(redact(f"{name}: {error}"))
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         sys.exit(130)
@@ -68,7 +70,7 @@ def command(name: str) -> Iterator[None]:
     except OSError as error:
         if (message := _describe(error)) is None:
             raise
-        sys.exit(f"{name}: {message}")
+        sys.exit(redact(f"{name}: {message}"))
 
 
 def _describe(error: OSError) -> str | None:

@@ -1,7 +1,6 @@
 """The one place where params.yaml is read."""
 
 import os
-import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import reduce
@@ -16,6 +15,7 @@ from ruamel.yaml.error import YAMLError
 from tissue.common.backbones import packaged_file
 from tissue.common.errors import InputError
 from tissue.common.files import file_digest
+from tissue.common.secrets import redact
 from tissue.config.schema import Params, Pretrained
 
 ADVANCED = "advanced"  # the block of params.yaml with the keys that few users change
@@ -79,7 +79,7 @@ def _merge(
     """Return the values of a section together with those of the block `advanced`."""
     for section, keys in ((values, above), (advanced, (ADVANCED, *above))):
         if not isinstance(section, dict):
-            received = _mask_secrets(section)
+            received = redact(repr(section))
             raise InputError(f"{'.'.join(keys)}: expected keys and values. Received: {received}")
     merged = dict(values)
     for name, value in advanced.items():
@@ -119,12 +119,7 @@ def _explain(
     expected = problem["msg"].replace("String should match pattern", "text that matches")
     for prefix in ("Input should be ", "a valid ", "Value error, "):
         expected = expected.removeprefix(prefix)
-    return f"{key}: expected {expected}. Received: {_mask_secrets(found)}"
-
-
-def _mask_secrets(value: Any) -> str:
-    # Messages are in logs.
-    return re.sub(r"://[^/@\s]+@", "://***@", repr(value))
+    return f"{key}: expected {expected}. Received: {redact(repr(found))}"
 
 
 def _has_key(values: Any, keys: list[str]) -> bool:

@@ -1,24 +1,13 @@
 """The types of values in params.yaml with their ranges, and the check for credentials."""
 
 import re
-from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from tissue.common.backbones import BACKBONES
-
-# The user of an SSH URL is no secret. A name before the @ of an HTTP URL is a token, and a
-# signature opens one file to everybody.
-SECRET_IN_URL = re.compile(
-    r"://[^/@]*:[^/@]*@|^https?://[^/@]*@|[?&](sig|token|access_token|x-(amz|goog)-signature)=",
-    re.IGNORECASE,
-)
-SECRET_NAME = re.compile(
-    "key|secret|token|passw|passphrase|connection_string|credential|auth|sas|signature",
-    re.IGNORECASE,
-)
+from tissue.common.secrets import has_secret, secret_options
 
 
 def _check_backbone(value: str) -> str:
@@ -50,7 +39,7 @@ def _check_pattern(value: str) -> str:
 
 
 def _check_url(value: str) -> str:
-    if SECRET_IN_URL.search(value):
+    if has_secret(value):
         raise PydanticCustomError("secret", "a URL without credentials in a file that Git tracks")
     return value
 
@@ -64,23 +53,13 @@ def _check_storage(value: str) -> str:
 
 
 def _check_options(value: dict[str, Any]) -> dict[str, Any]:
-    for name in _names(value):
-        if SECRET_NAME.search(name):
-            message = (
-                "no credentials in a file that Git tracks; give {name} as the library's "
-                "environment variable or in its file"
-            )
-            raise PydanticCustomError("secret", message, {"name": name})
+    for name in secret_options(value):
+        message = (
+            "no credentials in a file that Git tracks; give {name} as the library's environment "
+            "variable or in its file"
+        )
+        raise PydanticCustomError("secret", message, {"name": name})
     return value
-
-
-def _names(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        yield from map(str, value)
-        value = list(value.values())
-    if isinstance(value, list):
-        for inner in value:
-            yield from _names(inner)
 
 
 Share = Annotated[float, Field(ge=0, lt=1)]
