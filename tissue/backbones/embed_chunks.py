@@ -18,7 +18,7 @@ from tissue.common.stains import augment_stains, views_per_staining
 from tissue.config.schema import Pretrained
 from tissue.data.features import STAINED
 from tissue.data.index import Dataset
-from tissue.data.shards import read_rows, shard_path, shards_of
+from tissue.data.shards import create_array, read_rows, shard_path, shards_of, write_array
 
 BATCH = 32
 
@@ -103,7 +103,7 @@ def embed_chunk(
 
     features = [embed_batch(network, *batch, views=views) for batch in prefetch(batches())]
     by_copy = [np.concatenate(features[copy::copies]) for copy in range(copies)]
-    np.save(out, np.concatenate(by_copy, axis=1))
+    write_array(out, np.concatenate(by_copy, axis=1))
 
 
 @lru_cache(maxsize=1)
@@ -138,5 +138,5 @@ def join_chunks(name: str, dataset: Dataset, chunks: Sequence[Path], out: Path) 
             if chunk.name.startswith(prefix)
         ]
         path, shape = shard_path(out / f"{name}.npy", number), (len(images), *features[0].shape[1:])
-        array = np.lib.format.open_memmap(path, "w+", features[0].dtype, shape)
+        array = create_array(path, features[0].dtype, shape)
         np.concatenate(features, out=array)

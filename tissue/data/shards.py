@@ -4,6 +4,7 @@ A million images are too much for one file to be moved, hashed and cached. Row i
 i over all files in order. Every file but the last has as many rows as the first.
 """
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -75,6 +76,30 @@ class RowSelection:
 
     def __iter__(self) -> Iterator[Array]:
         return (self[row] for row in range(len(self)))
+
+
+def create_array(path: Path, dtype: Any, shape: tuple[int, ...]) -> Array:
+    """Return a new .npy file mapped into memory, for which the disk has space.
+
+    Without the space, writing to the map would end the process by a signal (SIGBUS).
+
+    Raises:
+        OSError: with errno ENOSPC if there is none; the file is then removed.
+    """
+    array: Array = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    if hasattr(os, "posix_fallocate") and array.nbytes:
+        try:
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError:
+            path.unlink()
+            raise
+    return array
+
+
+def write_array(path: Path, values: Array) -> None:
+    """Write a .npy file; unlike after `numpy.save`, an error says that the disk is full."""
+    create_array(path, values.dtype, values.shape)[...] = values
 
 
 def shard_path(path: Path, number: int) -> Path:

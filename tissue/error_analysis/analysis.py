@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 from tissue.common.files import atomic_write, write_table
 from tissue.common.names import SYSTEMS, is_atlas
 from tissue.data.index import QUALITY, Dataset
+from tissue.data.shards import write_array
 from tissue.error_analysis.causes import (
     MOST,
     Quality,
@@ -224,4 +225,4 @@ def write_predictions(
         branches = dict(zip(("whole", "crops"), decisions.branches.T, strict=True))
         table = shown.assign(**branches)[list(SHOWN_COLUMNS)]
         write_table(table, partial / "gradcam.csv")
-        np.save(partial / "gradcam.npy", decisions.heat)
+        write_array(partial / "gradcam.npy", decisions.heat)

@@ -16,6 +16,7 @@ from tissue.chunks.running import ROWS, Chunk, Work
 from tissue.common.files import file_digest
 from tissue.config.schema import Split
 from tissue.data.index import QUALITY
+from tissue.data.shards import create_array
 from tissue.images.decoding import UnreadableImageError, content_box, decode
 from tissue.images.duplicates import exact_digest
 from tissue.images.keypoints import DESCRIPTOR, MOST, find_keypoints
@@ -87,14 +88,13 @@ def read_chunk(
         size: side in pixels.
         settings: limits and crops.
     """
-    rows = np.lib.format.open_memmap(out, "w+", row_type(size, settings.crops.count), (len(ids),))
+    rows = create_array(out, row_type(size, settings.crops.count), (len(ids),))
     for row, id_, file in zip(rows, ids, files, strict=True):
         content = _open_zip(inputs.at[file], json.dumps(inputs.options)).read(id_)
         try:
             _fill(row, read_image(content, settings, size=size))
         except UnreadableImageError as error:
             row["reason"] = str(error)
-    rows.flush()
 
 
 def row_type(size: int, crops: int) -> np.dtype:
