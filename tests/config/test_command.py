@@ -4,8 +4,9 @@ import errno
 import json
 import os
 import re
+import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -159,3 +160,59 @@ class TestOutputs:
                     check("--out", tmp_path / place)
         finally:
             os.setresuid(0, 0, 0)
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from tissue.config.command import run_command
+
+def work():
+    print("at work", flush=True)
+    sys.stdin.read()
+
+sys.argv = ["split"]
+run_command(work, name="split", doc="")
+"""
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Another process that runs `split` in a repository."""
+    (tmp_path / ".dvc").mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"at work\n"
+        yield process
+        process.kill()
+
+
+class TestTwoRuns:
+    """Who ends `dvc` alone leaves the stage running, and the next run must not write beside it."""
+
+    def test_the_second_names_the_first(
+        self, other: subprocess.Popen[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["split"])
+        with pytest.raises(SystemExit) as caught:
+            run_command(lambda: pytest.fail("at work, too"), name="split", doc="")
+        assert f"another one is at work, process {other.pid}. Wait for it" in str(caught.value.code)
+        done: list[str] = []
+        run_command(lambda: done.append("tsne"), name="tsne", doc="")  # another stage may work
+        assert done == ["tsne"]
+
+    def test_a_killed_one_leaves_no_lock(
+        self, other: subprocess.Popen[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        other.kill()
+        other.wait()
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["split"])
+        done: list[str] = []
+        for turn in ("first", "second"):
+            run_command(lambda turn=turn: done.append(turn), name="split", doc="")
+        assert done == ["first", "second"]

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from tissue.common.errors import InputError, is_disk_full
 from tissue.common.secrets import redact
 
@@ -29,8 +31,36 @@ def run_command(main: Callable[[], None], *, name: str, doc: str | None) -> None
     parser = parser_of(name, doc, epilog="Parameters are read from params.yaml.")
     parser.prog = f"python -m stages.{name}"
     parser.parse_args()
-    with command(name):
+    with command(name), _only_run(name):
         main()
+
+
+@contextmanager
+def _only_run(name: str) -> Iterator[None]:
+    """Keep a second run of a stage out of this repository as long as the first one works.
+
+    Whoever ends `dvc` alone leaves its stage running. The system frees the lock with its process.
+    """
+    folder = Path(".dvc/tmp")
+    if not folder.parent.is_dir():
+        yield
+        return
+    folder.mkdir(exist_ok=True)
+    owner, lock = folder / f"{name}.pid", FileLock(folder / f"{name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        process = owner.read_text(encoding="utf-8") if owner.is_file() else "unknown"
+        raise InputError(
+            f"expected to be the only run of {name} in {Path.cwd()}. Received: another one is at "
+            f"work, process {process}. Wait for it, or end it with `kill {process}`."
+        ) from None
+    try:
+        owner.write_text(str(os.getpid()), encoding="utf-8")
+        yield
+    finally:
+        owner.unlink(missing_ok=True)
+        lock.release()
 
 
 def parser_of(name: str, doc: str | None, epilog: str | None = None) -> argparse.ArgumentParser:

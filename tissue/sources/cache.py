@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from tissue.common.errors import InputError, is_disk_full
+from tissue.common.secrets import redact
 
 ATTEMPTS = 6  # in a row without progress
 PROGRESS = 1 << 20  # bytes that make an attempt count as progress
@@ -117,12 +119,28 @@ def retry(
             time.sleep(max(wait, BACK_OFF * 2 ** (failures - 1) * random.uniform(1, 1.25)))
 
 
+def _lock(root: Path, source: str) -> None:
+    """Keep other processes off a part of the cache until this one ends, however it does."""
+    root.mkdir(parents=True, exist_ok=True)
+    # The system frees a lock with its process. One object per file: a process may ask twice.
+    lock = FileLock(root / "lock", is_singleton=True)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"fetch: waiting for another run that downloads {redact(source)} to {root}")
+        lock.acquire()
+
+
 class DownloadCache:
-    """The part of the cache that belongs to one source; complete files are in `files`."""
+    """The part of the cache that belongs to one source; complete files are in `files`.
+
+    No other process can use it until this one ends.
+    """
 
     def __init__(self, cache: Path, source: str) -> None:
         root = cache / hashlib.sha256(source.encode()).hexdigest()[:16]
         self.files, self._state = root / "files", root / "state"
+        _lock(root, source)
 
     def file(self, name: str) -> CachedFile:
         """Return the file with a name, which is a relative path with `/` as the server gives it.
