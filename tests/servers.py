@@ -22,7 +22,7 @@ class Site:
     """The files of an HTTP server, its faults, and the requests that it received.
 
     `faults` holds what happens to the next requests for a path, one each: a status, a status with
-    a Retry-After, or `cut`: half of the body, then the end.
+    a Retry-After, `cut`: half of the body, then the end, or `drip`: a byte now and then.
     """
 
     files: dict[str, bytes]
@@ -61,7 +61,7 @@ class Handler(BaseHTTPRequestHandler):
         elif path in site.redirects:
             self._head(302, {"Location": site.redirects[path]}, 0)
         elif path in site.files:
-            self._send(site.files[path], cut=fault == "cut")
+            self._send(site.files[path], fault)
         elif f"{path}/" in site.files:
             self._head(301, {"Location": f"{path}/"}, 0)
         else:
@@ -69,7 +69,7 @@ class Handler(BaseHTTPRequestHandler):
 
     do_HEAD = do_GET  # noqa: N815 - its name in http.server
 
-    def _send(self, body: bytes, *, cut: bool) -> None:
+    def _send(self, body: bytes, fault: str | None) -> None:
         site, start, status = self.site, 0, 200
         tag = f'"{hash(body)}"'
         headers = site.headers | ({"ETag": tag} if site.tags else {})
@@ -85,6 +85,14 @@ class Handler(BaseHTTPRequestHandler):
         self._head(status, headers, len(rest))
         if self.command == "HEAD":
             return
+        cut = fault == "cut"
+        for at in range(len(rest)) if fault == "drip" else ():
+            try:
+                self.wfile.write(rest[at : at + 1])
+            except OSError:  # the other side has had enough
+                self.close_connection = True
+                return
+            time.sleep(0.05)
         self.wfile.write(rest[: len(rest) // 2] if cut else rest)
         self.wfile.flush()
         self.close_connection = cut or self.close_connection

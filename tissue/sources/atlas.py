@@ -28,6 +28,7 @@ from tissue.sources.cache import DownloadCache
 from tissue.sources.raw import Row
 from tissue.sources.web import download, open_session
 
+LARGEST = 500_000_000  # bytes of an image, or of what is known of a gene
 GENE = re.compile("ENSG[0-9]{11}")
 
 
@@ -117,7 +118,9 @@ class _Server(NamedTuple):
 
     @classmethod
     def of(cls, settings: Hpa, session: requests.Session, cache: Path) -> "_Server":
-        return cls(settings.url.rstrip("/"), session, DownloadCache(cache, settings.url))
+        return cls(
+            settings.url.rstrip("/"), session, DownloadCache(cache, settings.url, most=LARGEST)
+        )
 
     @property
     def licence(self) -> str:

@@ -22,6 +22,8 @@ from tissue.common.secrets import redact
 ATTEMPTS = 6  # in a row without progress
 PROGRESS = 1 << 20  # bytes that make an attempt count as progress
 BACK_OFF = 1.0  # seconds before the second attempt, doubled before each further one
+WINDOW = 120.0  # seconds over which the speed is measured
+SLOWEST = 100.0  # bytes per second; less is a server that holds the line
 MAX_WAIT = 300.0  # seconds; a server that asks for more is not waited for
 FINAL = (InputError, FileNotFoundError, PermissionError)
 Result = TypeVar("Result")
@@ -41,6 +43,7 @@ class CachedFile:
 
     path: Path
     state: Path
+    most: int  # bytes that it may have
 
     @property
     def _partial(self) -> Path:
@@ -67,17 +70,27 @@ class CachedFile:
         """Append chunks to what has arrived, with a progress bar, and give the file its name.
 
         Raises:
-            IncompleteError: if the size is not the one that was announced.
+            IncompleteError: if the size is not the one that was announced, or the chunks come too
+                slowly to ever be complete.
+            InputError: if it is larger than a file may be.
         """
+        self._check_size(size or 0)
         offset, _ = self.resumable()
         progress = tqdm(
             desc=self.path.name, initial=offset, total=size, unit="B", unit_scale=True,
             unit_divisor=1024, delay=2, leave=False, disable=None,
         )  # fmt: skip
         with self._partial.open("ab") as file, progress:
+            since, arrived = time.monotonic(), 0
             for chunk in chunks:
                 file.write(chunk)
                 progress.update(len(chunk))
+                offset, arrived = offset + len(chunk), arrived + len(chunk)
+                self._check_size(offset)
+                if (seconds := time.monotonic() - since) > WINDOW:
+                    if arrived < SLOWEST * seconds:
+                        raise IncompleteError(f"{arrived} bytes in {seconds:.0f} s")
+                    since, arrived = time.monotonic(), 0
         received = self._partial.stat().st_size
         if size is not None and received != size:
             if received > size:
@@ -89,6 +102,15 @@ class CachedFile:
         self._partial.replace(self.path)
         self.state.with_suffix(".whole").write_text(version, encoding="utf-8")
         self.state.with_suffix(".version").unlink(missing_ok=True)
+
+    def _check_size(self, size: int) -> None:
+        if size > self.most:
+            self.restart("")
+            raise InputError(
+                f"{self.path.name}: expected at most {self.most} bytes "
+                f"(advanced.fetch.limits.archive_bytes). Received: {size} or more. Raise the limit "
+                "if you trust the source."
+            )
 
 
 def _read(path: Path) -> str:
@@ -134,12 +156,12 @@ def _lock(root: Path, source: str) -> None:
 class DownloadCache:
     """The part of the cache that belongs to one source; complete files are in `files`.
 
-    No other process can use it until this one ends.
+    No other process can use it until this one ends. A file may have at most `most` bytes.
     """
 
-    def __init__(self, cache: Path, source: str) -> None:
+    def __init__(self, cache: Path, source: str, *, most: int) -> None:
         root = cache / hashlib.sha256(source.encode()).hexdigest()[:16]
-        self.files, self._state = root / "files", root / "state"
+        self.files, self._state, self._most = root / "files", root / "state", most
         _lock(root, source)
 
     def file(self, name: str) -> CachedFile:
@@ -155,7 +177,7 @@ class DownloadCache:
                 "of the download cache. Do not use this source, or rename the file there."
             )
         digest = hashlib.sha256(path.as_posix().encode()).hexdigest()
-        return CachedFile(self.files / path, self._state / digest)
+        return CachedFile(self.files / path, self._state / digest, self._most)
 
     def keep_only(self, paths: set[Path]) -> None:
         """Remove files that are no longer at the source."""

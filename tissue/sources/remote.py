@@ -62,7 +62,7 @@ def _lower_scheme(source: str) -> str:
 
 def _download_url(url: str, settings: Fetch) -> Path:
     """Download an archive or folder, and return its path in the cache."""
-    cache = DownloadCache(Path(settings.cache), url)
+    cache = DownloadCache(Path(settings.cache), url, most=settings.limits.archive_bytes)
     # The last part of the address names the folder or archive, as it would on this machine.
     parts = urlsplit(url)
     name = unquote(parts.path).rstrip("/").rpartition("/")[2] or parts.netloc
@@ -111,7 +111,7 @@ def download_shared(source: str, *, cache: Path) -> list[Path]:
             f"{source}: expected gdown to be installed. Received: {error}. "
             "Run: pip install -r requirements/gdrive.txt."
         ) from None
-    folder = DownloadCache(cache, source).files
+    folder = DownloadCache(cache, source, most=0).files  # gdown writes the files itself
     folder.mkdir(parents=True, exist_ok=True)
     try:
         _download_from_drive(gdown, source.removeprefix(GDRIVE).strip("/"), folder)

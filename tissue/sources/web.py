@@ -5,13 +5,14 @@ at once, it shortens a long Retry-After, and its attempts would pass by the rate
 """
 
 import time
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
 from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema, SSLError
-from urllib3.exceptions import InvalidHeader
+from urllib3.exceptions import HTTPError, InvalidHeader
 from urllib3.util.retry import Retry
 
 from tissue.common.errors import InputError
@@ -112,8 +113,17 @@ def _attempt(session: requests.Session, url: str, target: CachedFile) -> bool:
             encoded = response.headers.get(ENCODING, "identity") != "identity"
             size = None if encoded else _number(response.headers.get("Content-Length", ""))
             target.restart("" if encoded or version.startswith("W/") else version)
-        target.write(response.iter_content(CHUNK), version=version, size=size)
+        target.write(_body(response), version=version, size=size)
     return True
+
+
+def _body(response: requests.Response) -> Iterator[bytes]:
+    """Yield what has arrived as it arrives: a full chunk may take a slow server hours."""
+    try:
+        while chunk := response.raw.read1(CHUNK, decode_content=True):
+            yield chunk
+    except HTTPError as error:
+        raise IncompleteError(str(error)) from None
 
 
 def _check_status(response: requests.Response, url: str) -> None:
