@@ -6,8 +6,9 @@ of its class, so that recalls are known (0.5 to 0.985). Its confidence is its pr
 right without knowing donor and slide, or that moved by a planted miscalibration.
 
 Prints, for each share of the latent variance that donors and slides have, how often the intervals
-of `split_metrics` cover the truth (aim: 93 to 97 %); beside them, of accuracy and recall, those of
-the pigeonhole bootstrap (Owen 2007, 10.1214/07-AOAS122), bias-corrected. Also the size of paired
+of `split_metrics` cover the truth (aim: 93 to 97 %), and those of a property that 2 % of the images
+have; beside them, of accuracy and recall, those of the pigeonhole bootstrap (Owen 2007,
+10.1214/07-AOAS122), bias-corrected. Also the size of paired
 tests at 5 % between two models of equal skill, and how often a model is called calibrated.
 
 Expected: see benchmarks/results/coverage.md. 400 drawings take about three minutes on one core.
@@ -26,9 +27,10 @@ from tqdm import tqdm
 from tissue.config.command import command
 from tissue.metrics.calibration import is_calibrated
 from tissue.metrics.classification import split_metrics
-from tissue.metrics.intervals import Sampling
+from tissue.metrics.intervals import Sampling, share_interval
 from tissue.metrics.paired import paired_comparison
 
+RARE = 0.02  # share of images with a property
 RECALLS = np.array([0.5, 0.57, 0.6, 0.63, 0.7, 0.73, 0.73, 0.77, 0.93, 0.93, 0.96, 0.985])
 CLASSES = [f"class {number:02d}" for number in range(len(RECALLS))]
 DONORS, IMAGES, SLIDES = 10, 3, 70
@@ -103,11 +105,20 @@ def truth(shift: float, *, drawings: int = 300) -> dict[str, Any]:
 def covered(measured: dict[str, Any], true: dict[str, Any]) -> Iterator[tuple[str, bool]]:
     """Yield the name of each metric and whether its interval covers the truth."""
     for key in ("accuracy", "balanced_accuracy", "kappa", "macro_f1", "top3_accuracy", "nll",
-                "brier", "ece"):  # fmt: skip
+                "brier", "rms_calibration_error"):  # fmt: skip
         yield key, measured[f"{key}_low"] <= true[key] <= measured[f"{key}_high"]
     for name, recall in zip(CLASSES, RECALLS, strict=True):
         low, high = (measured[f"recall_{end}"][name] for end in ("low", "high"))
         yield f"recall {recall:g}, {name}", low <= recall <= high
+
+
+def rare_is_covered(
+    images: pd.DataFrame, rng: np.random.Generator, donors: float, slides: float
+) -> bool:
+    """Return whether the interval of the share of images with a rare property covers RARE."""
+    has = _effects(images, rng, donors, slides) < stats.norm.ppf(RARE)
+    low, high = share_interval(has, images)
+    return low <= RARE <= high
 
 
 def pigeonhole(
@@ -160,7 +171,8 @@ def coverage(drawings: int) -> pd.DataFrame:
                 sampling = Sampling(RESAMPLES, number)
                 measured = split_metrics(table, images, classes=CLASSES, sampling=sampling)
                 calibrated = {"called calibrated": is_calibrated(measured)}
-                found[""].append(dict(covered(measured, true)) | calibrated)
+                rare = {"rare": rare_is_covered(images, rng, donors, slides)}
+                found[""].append(dict(covered(measured, true)) | rare | calibrated)
                 if not shift:  # errors are the same
                     found[" pigeonhole"].append(
                         {key: low <= true_values[key] <= high for key, (low, high) in

@@ -83,7 +83,7 @@ def _write_plots(
     for name, table in tests.items():
         save_confusion(table, classes, name, plots)
         write_table(reliability(table, images), plots / f"reliability_{name}.csv")
-        write_table(risk_coverage(table), plots / f"risk_coverage_{name}.csv")
+        write_table(risk_coverage(table, images), plots / f"risk_coverage_{name}.csv")
 
 
 def _sentence(test: dict[str, float]) -> str:

@@ -80,8 +80,10 @@ def test_interval_covers_a_planted_error_and_excludes_nothing_of_a_calibrated_mo
     covered = []
     for seed in range(60):
         found = measured(answers(seed, shift=0.15))
-        covered.append(found["ece_low"] <= 0.15 <= found["ece_high"])
-        assert found["ece_low"] < found["ece_high"]
+        low, error, high = (found[f"rms_calibration_error{end}"] for end in ("_low", "", "_high"))
+        covered.append(low <= 0.15 <= high)
+        assert low <= error <= high
+        assert low < high
     assert np.mean(covered) > 0.8
-    zero = [measured(answers(seed))["ece_low"] == 0 for seed in range(40)]
+    zero = [measured(answers(seed))["rms_calibration_error_low"] == 0 for seed in range(40)]
     assert np.mean(zero) > 0.9

@@ -102,6 +102,16 @@ def test_donors_that_are_all_alike_do_not_prove_that_all_are(hit: int) -> None:
     assert (bounds[0] < low < bounds[1] and high == 1) if hit else (low == 0 and 0.25 < high < 0.4)
 
 
+def test_a_single_hit_is_bounded_about_as_well_as_none() -> None:
+    """Whatever the class that it is in, also one with two donors."""
+    table = pd.DataFrame({"group": np.arange(112) // 2, "class": np.repeat(list("ab"), [108, 4])})
+    none = share_interval(np.zeros(112), table).high
+    for row in (0, 111):
+        low, high = share_interval(np.arange(112) == row, table)
+        assert 0 < low < 1 / 112
+        assert high < 1.5 * none
+
+
 def test_a_class_with_one_donor_is_no_reason_for_certainty() -> None:
     table = pd.DataFrame({"group": list("aabbccdd"), "class": list("xxxxyyzz")})
     low, high = share_interval([1, 1, 0, 1, 1, 1, 0, 0], table)

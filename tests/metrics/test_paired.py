@@ -1,5 +1,7 @@
 """The paired test: exact cases, its size where donors have several images, and its direction."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +16,20 @@ def test_few_donors_are_flipped_in_all_ways() -> None:
     # Donors gain 2, 1 and 1: of eight flips, all plus and all minus are as extreme.
     assert mean_flip_test(differences, list("aabbcc"), sampling=Sampling(100, 0)) == 0.25
     assert mean_flip_test(np.zeros(6), list("aabbcc"), sampling=Sampling(100, 0)) == 1
+
+
+def test_the_share_of_whole_sums_is_exact() -> None:
+    differences = np.repeat([1.0, -1, 1, 1], [14, 3, 2, 9])
+    donors = np.repeat(np.arange(9), [2, 3, 2, 4, 3, 3, 2, 3, 6])
+    sums = np.bincount(donors, differences)
+    flips = np.array(list(itertools.product([-1, 1], repeat=len(sums)))) @ sums
+    expected = (np.abs(flips) >= abs(sums.sum())).mean()
+    assert 0 < expected < 0.05
+    assert mean_flip_test(differences, donors, sampling=Sampling(1, 0)) == pytest.approx(expected)
+    # Of 40 donors, a trillion flips, only all plus and all minus are as extreme.
+    assert mean_flip_test(np.ones(40), range(40), sampling=Sampling(1, 0)) == pytest.approx(2**-39)
+    # Means over seeds are not whole: random flips.
+    assert mean_flip_test(np.full(40, 1 / 3), range(40), sampling=Sampling(99, 0)) == 0.01
 
 
 def test_size_where_images_of_a_donor_share_their_fate() -> None:
@@ -58,8 +74,8 @@ class TestComparison:
         # 2 * sum of C(25, k) / 2 ** 25 for k up to 5
         assert values["p_value_mcnemar"] == pytest.approx(2 * 68406 / 2**25)
         assert values["p_value_mcnemar"] == pytest.approx(binomtest(20, 25).pvalue)
-        # With one image per donor, sign flips are McNemar's test, drawn at random.
-        assert values["p_value"] == pytest.approx(values["p_value_mcnemar"], abs=0.002)
+        # With one image per donor, sign flips are McNemar's test.
+        assert values["p_value"] == pytest.approx(values["p_value_mcnemar"])
 
     def test_models_exchanged(self) -> None:
         first, second, donors = self.tables(both=50, first=5, second=20, neither=25)

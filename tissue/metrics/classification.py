@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from tissue.common.names import SYSTEMS, TISSUES, is_atlas
 from tissue.data.index import Dataset
 from tissue.metrics.calibration import calibration_metrics
+from tissue.metrics.confidence import selective_error
 from tissue.metrics.intervals import (
     Clusters,
     Sampling,
@@ -90,14 +91,12 @@ def measure_models(
     )
     measured: dict[str, dict[str, Any]] = {"comparison": {"test": comparison}}
     for name, table in tables.items():
+        fitted = {split: table[table["split"] == split] for split in ("train", "val")}
+        test = split_metrics(tests[name], clusters["test"], classes=classes, sampling=sampling)
+        test["answered"] = selective_error(fitted["val"], tests[name], clusters["test"])
         measured[name] = {
-            **{
-                split: _accuracy(table[table["split"] == split], clusters[split])
-                for split in ("train", "val")
-            },
-            "test": split_metrics(
-                tests[name], clusters["test"], classes=classes, sampling=sampling
-            ),
+            **{split: _accuracy(rows, clusters[split]) for split, rows in fitted.items()},
+            "test": test,
             "parameters": parameters[name],
         }
     return measured

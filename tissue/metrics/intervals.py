@@ -3,8 +3,11 @@
 The variance is that of the jackknife over donors plus that over antibodies (or slides), minus that
 over the images that share both (Cameron, Gelbach and Miller 2011, 10.1198/jbes.2010.07136). Shares
 get Wilson's interval with the number of independent images that has this variance (Dean and Pagano
-2015, 10.1093/jssam/smv024). `benchmarks/coverage.py` measures how often these intervals cover the
-truth, beside the bootstrap, which misses recalls near 1.
+2015, 10.1093/jssam/smv024), reduced for the degrees of freedom with which the variance is known:
+donors less classes, as in surveys (Korn and Graubard 1998). Estimated degrees of freedom
+(Satterthwaite) would be 1 for a share of a single hit, whose interval then says nothing.
+`benchmarks/coverage.py` measures how often these intervals cover the truth, beside the bootstrap,
+which misses recalls near 1.
 """
 
 from collections.abc import Callable
@@ -112,25 +115,23 @@ def spread_of(values: NDArray[np.float64], clusters: Clusters, statistic: Statis
 def _jackknife(
     values: NDArray[np.float64], groups: Groups, classes: Groups, statistic: Statistic
 ) -> Spread:
-    """Return the variance over groups within classes, with Satterthwaite's degrees of freedom.
+    """Return the variance over groups within classes; of freedom there are groups less classes.
 
     A group is left out by giving its weight to the others of its class, so that classes keep their
     shares (Shao and Tu 1995, section 6.2).
     """
     groups = _codes(groups)
     sums = sums_by_group(values, groups)
-    total, variance, square = sums.sum(axis=0), 0.0, 0.0
+    total, variance, freedom = sums.sum(axis=0), 0.0, 0
     strata = _strata(groups, classes)
     for stratum in np.unique(strata):
         inside = sums[strata == stratum]
         count, own = len(inside), inside.sum(axis=0)
         if count > 1:
             left = statistic(total - own + (own - inside) * (count / (count - 1)))
-            part = float((count - 1) / count * ((left - left.mean()) ** 2).sum())
-            variance, square = variance + part, square + part**2 / (count - 1)
-    if variance < NONE:
-        return Spread(0.0, max(1, len(sums) - 1))
-    return Spread(variance, variance**2 / square)
+            variance += float((count - 1) / count * ((left - left.mean()) ** 2).sum())
+            freedom += count - 1
+    return Spread(0.0 if variance < NONE else variance, max(1, freedom))
 
 
 def _strata(groups: Groups, classes: Groups) -> Groups:

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import binomtest
+from scipy.signal import convolve
+from scipy.stats import binom, binomtest
 
 from tissue.metrics.intervals import (
     SIGNIFICANT,
@@ -65,11 +66,30 @@ def difference_interval(
 def mean_flip_test(
     differences: ArrayLike, images: pd.DataFrame | ArrayLike | Clusters, *, sampling: Sampling
 ) -> float:
-    """Return the p-value of a mean of differences (N,), see `sign_flip_test`."""
+    """Return the two-sided p-value of a mean of differences (N,), see `sign_flip_test`.
+
+    It is exact where the donors' sums are whole numbers, as those of images won and lost are.
+    """
     column = np.asarray(differences, float)[:, None]
+    sums = sums_by_group(column, clusters_of(images).donors)[:, 0]
+    if np.abs(sums - sums.round()).max() < ROUNDING:
+        return _exact_flips(sums.round().astype(np.int64))
     return sign_flip_test(
         np.zeros_like(column), column, images, lambda sums: sums[..., 0], sampling=sampling
     )
+
+
+def _exact_flips(sums: NDArray[np.int64]) -> float:
+    """Return the share of all ways to flip the signs of whole sums that are as extreme."""
+    distribution = np.ones(1)  # of the total, from its lowest value to its highest, in steps of one
+    for size, count in zip(*np.unique(np.abs(sums[sums != 0]), return_counts=True), strict=True):
+        # Of `count` donors with this sum, a binomial number keep their sign.
+        steps = np.zeros(2 * size * count + 1)
+        steps[:: 2 * size] = binom.pmf(np.arange(count + 1), count, 0.5)
+        distribution = convolve(distribution, steps)
+    totals = np.arange(len(distribution)) - len(distribution) // 2
+    extreme = float(distribution[np.abs(totals) >= abs(int(sums.sum()))].sum())
+    return min(1.0, max(0.0, extreme))  # a convolution by FFT rounds
 
 
 def sign_flip_test(
