@@ -71,7 +71,7 @@ def changed(params: Params, change: dict[str, Any]) -> Params:
     return Params.model_validate(values)
 
 
-def cross_validate(
+def train_in_folds(
     data: Dataset, params: Params, *, folds: list[int], of: int, seeds: int
 ) -> pd.DataFrame:
     """Return one row per image of a fold and seed: right, loss, group, seconds."""
@@ -141,11 +141,11 @@ def main() -> None:
     params, data = load_params(), pool(chosen.data, groups=chosen.groups)
     set_up(seed=params.seed, threads=params.threads)
     how = {"folds": chosen.folds, "of": chosen.of, "seeds": chosen.seeds}
-    default = cross_validate(data, params, **how)
+    default = train_in_folds(data, params, **how)
     print(f"{'change':<24}" + "".join(f"{name:>11}" for name in COLUMNS.split()[1:]))
     for name in chosen.only:
         change = CHANGES[name]
-        table = cross_validate(data, changed(params, change), **how) if change else default
+        table = train_in_folds(data, changed(params, change), **how) if change else default
         first, *numbers, parameters = summarise(name, table, default)
         values = "".join(f"{value:>11.3f}" for value in numbers)
         print(f"{first:<24}{values}{parameters:>11}", flush=True)

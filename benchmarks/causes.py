@@ -34,7 +34,7 @@ from tissue.config.schema import Params
 from tissue.data.index import Dataset, read_classes, read_split
 from tissue.error_analysis.analysis import analyse
 from tissue.error_analysis.space import fit_space
-from tissue.error_analysis.suspects import cross_validate, label_fit, suspect_labels
+from tissue.error_analysis.suspects import label_fit, out_of_fold_probabilities, suspect_labels
 from tissue.metrics.classification import prediction_tables
 
 if TYPE_CHECKING:
@@ -118,7 +118,9 @@ def measure_suspects(
     images = pd.concat(tables, ignore_index=True)
     points, _ = fit_space(tables[0], EMBED, seed=seed).project(images, EMBED)
     labels, donors = images["label"].to_numpy(int), images["group"]
-    probabilities = cross_validate(points, labels, donors, classes=len(classes), seed=seed)
+    probabilities = out_of_fold_probabilities(
+        points, labels, donors, classes=len(classes), seed=seed
+    )
     ranked = images["id"].iloc[np.argsort(label_fit(probabilities, labels), kind="stable")]
     found = np.cumsum(ranked.isin(wrong).to_numpy())
     first = int(np.searchsorted(found, RECALL * len(wrong)))

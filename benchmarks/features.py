@@ -68,7 +68,7 @@ def embed(dataset: Dataset, key: str, weights: str, stride: int) -> Embedded:
     return Embedded(features[..., :width], features[:, :1, width:], count, seconds)
 
 
-def cross_validate(
+def fit_best_penalty(
     features: Features, labels: NDArray[np.int64], groups: pd.Series, *, folds: int, seed: int
 ) -> tuple[NDArray[np.bool_], float]:
     """Return which of N images are right, and the mean loss, of the penalty with the most right."""
@@ -133,7 +133,9 @@ def measure(
     for key, _, weights in (name.partition(":") for name in networks):
         embedded = {stride: embed(dataset, key, weights, stride) for stride in STRIDES}
         for one in settings(embedded):
-            right, loss = cross_validate(one.features, dataset.labels, groups, folds=folds, seed=0)
+            right, loss = fit_best_penalty(
+                one.features, dataset.labels, groups, folds=folds, seed=0
+            )
             low, high = mean_interval(right, groups)
             strides, crops = " + ".join(map(str, one.strides)), "yes" if one.crops else "no"
             row = [

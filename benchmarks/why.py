@@ -21,11 +21,9 @@ def with_interval(value: dict[str, float]) -> str:
 
 
 def cause_table(summary: dict[str, Any], models: list[str]) -> str:
-    """Return accuracy at each level and how often each cause is named, as Markdown."""
+    """Return how often each cause is named, as Markdown."""
     first, summaries = summary[models[0]], [summary[model] for model in models]
     rows = [["", *models]]
-    for level in first["accuracy"]:
-        rows.append([f"right {level}", *(with_interval(s["accuracy"][level]) for s in summaries)])
     rows.append(["errors", *(str(s["errors"]) for s in summaries)])
     if "within_systems" in first:
         values = [s["within_systems"] for s in summaries]
@@ -70,7 +68,7 @@ def main() -> None:
     parser.add_argument("plots", type=Path, nargs="?", default=Path("plots"))
     options = parser.parse_args()
     summary = json.loads((options.metrics / "errors.json").read_text(encoding="utf-8"))
-    models = sorted(set(summary) - {"suspects", "measures_alone"}, reverse=True)
+    models = sorted(set(summary) - {"suspects"}, reverse=True)
     print(cause_table(summary, models))
     print()
     print(pair_table(pd.read_csv(options.plots / "confusions.csv"), models))

@@ -109,7 +109,7 @@ class TestAblation:
 
     def test_folds_keep_groups_together(self, data: Path, params: Params) -> None:
         pooled = ablation.pool(data, groups="given")
-        default = ablation.cross_validate(pooled, params, folds=[0, 1], of=2, seeds=1)
+        default = ablation.train_in_folds(pooled, params, folds=[0, 1], of=2, seeds=1)
         assert sorted(default["id"]) == sorted(pooled.index["id"])
         assert (default.groupby("group")["run"].nunique() == 1).all()
         row = ablation.summarise("default", default, default)
@@ -249,8 +249,8 @@ class TestFeatures:
         groups = pd.Series(np.repeat(list("abcdefgh"), 6))
         labels = np.repeat([0, 1] * 4, 6)
         one_hot = pd.get_dummies(groups).to_numpy(np.float32)[:, None]
-        right, loss = features.cross_validate(one_hot, labels, groups, folds=4, seed=0)
+        right, loss = features.fit_best_penalty(one_hot, labels, groups, folds=4, seed=0)
         assert right.mean() < 0.7
         assert loss > 0.5
-        known, _ = features.cross_validate(one_hot, labels, pd.Series(range(48)), folds=4, seed=0)
+        known, _ = features.fit_best_penalty(one_hot, labels, pd.Series(range(48)), folds=4, seed=0)
         assert known.all()

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tissue.error_analysis.suspects import cross_validate, label_fit, suspect_labels
+from tissue.error_analysis.suspects import label_fit, out_of_fold_probabilities, suspect_labels
 
 pytestmark = pytest.mark.filterwarnings("ignore:The least populated class:UserWarning")
 
@@ -14,14 +14,16 @@ def test_class_of_one_donor_still_gets_probabilities() -> None:
     labels = np.repeat([0, 1, 2], [20, 20, 2])
     donors = np.r_[np.arange(40) // 4, 10, 10]
     points = rng.normal(size=(42, 3)) + 5 * np.eye(3)[labels]
-    values = cross_validate(points, labels, donors, classes=3, seed=1)
+    values = out_of_fold_probabilities(points, labels, donors, classes=3, seed=1)
     assert values.sum(axis=1) == pytest.approx(1)
     assert (values[:40].argmax(axis=1) == labels[:40]).mean() > 0.9
 
 
 def test_fewer_images_of_a_class_than_folds() -> None:
     points = np.random.default_rng(0).normal(size=(36, 3))
-    values = cross_validate(points, np.tile(np.arange(12), 3), np.arange(36), classes=12, seed=1)
+    values = out_of_fold_probabilities(
+        points, np.tile(np.arange(12), 3), np.arange(36), classes=12, seed=1
+    )
     assert values.sum(axis=1) == pytest.approx(1)
 
 
@@ -29,7 +31,7 @@ def test_two_classes_one_of_them_of_one_donor() -> None:
     labels = np.repeat([0, 1], [20, 4])
     donors = np.r_[np.arange(20) // 4, 9, 9, 9, 9]
     points = np.random.default_rng(0).normal(size=(24, 3)) + 5 * np.eye(3)[labels]
-    values = cross_validate(points, labels, donors, classes=2, seed=1)
+    values = out_of_fold_probabilities(points, labels, donors, classes=2, seed=1)
     # The models that judge the single donor know only the other class.
     assert values[20:] == pytest.approx(np.tile([1.0, 0.0], (4, 1)))
     assert values.sum(axis=1) == pytest.approx(1)

@@ -22,8 +22,8 @@ from tissue.error_analysis.causes import (
     name_cause,
 )
 from tissue.error_analysis.space import SMALLEST, fit_space, nearest_images
-from tissue.error_analysis.summary import measures_alone, summarise_causes
-from tissue.error_analysis.suspects import cross_validate, suspect_labels
+from tissue.error_analysis.summary import summarise_causes
+from tissue.error_analysis.suspects import out_of_fold_probabilities, suspect_labels
 from tissue.error_analysis.table import (
     CAUSES,
     ERROR_COLUMNS,
@@ -81,8 +81,6 @@ def analyse(
         wrong = tested[tested["class"] != tested["predicted"]].assign(model=model)
         near = nearest_images(points[wrong.index], points[train.index], train)
         errors.append(describe(wrong, near, train, unfounded=_unfounded(summary[model])))
-    fitted = images["split"] != "test"
-    summary["measures_alone"] = measures_alone(images[fitted], classes, seed=seed)
     suspected = suspects["split"].value_counts()
     summary["suspects"] = {
         name: {"images": len(dataset.index), "suspects": int(suspected.get(name, 0))}
@@ -107,7 +105,7 @@ def examine(
     """
     train = images[images["split"] == "train"]
     points, scores = fit_space(train, embed, seed=seed).project(images, embed)
-    probabilities = cross_validate(
+    probabilities = out_of_fold_probabilities(
         points, images["label"], images["group"], classes=len(classes), seed=seed
     )
     suspects = suspect_labels(images, probabilities, classes)

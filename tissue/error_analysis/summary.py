@@ -1,20 +1,17 @@
-"""How often each cause is found, among errors and among correct predictions, and what measures say.
+"""How often each cause is found, among errors and among correct predictions.
 
 A cause explains errors only if it is more frequent among them than among correct predictions.
 Intervals are by donor.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.preprocessing import scale
 
-from tissue.common.names import SYSTEMS, TISSUES, is_atlas
-from tissue.error_analysis.space import log_quality
-from tissue.error_analysis.suspects import cross_validate
+from tissue.common.names import SYSTEMS, is_atlas
 from tissue.error_analysis.table import CAUSES, NONE_FOUND
 from tissue.metrics.intervals import share_interval, statistic_interval
 
@@ -25,24 +22,16 @@ def summarise_causes(tested: pd.DataFrame, classes: Sequence[str]) -> dict[str, 
     `tested` has the class, predicted, group, cause and confusable of each test image. The cause of
     a correct prediction is the one that would be named if it were an error.
     """
-    atlas = is_atlas(classes)
-    levels: dict[str, Mapping[str, str]] = {"classes": {name: name for name in classes}}
-    if atlas:
-        levels |= {"tissues": TISSUES, "systems": SYSTEMS}
-    accuracy = {
-        level: _share(tested["class"].map(names) == tested["predicted"].map(names), tested)
-        for level, names in levels.items()
-    }
     wrong = tested[tested["class"] != tested["predicted"]]
     summary: dict[str, Any] = {
         "images": len(tested),
         "errors": len(wrong),
-        "accuracy": accuracy,
         "causes": {cause: _contrast(tested, cause) for cause in (*CAUSES, NONE_FOUND)},
     }
-    if atlas:
+    if is_atlas(classes):
         summary["within_systems"] = {
             "errors": int(wrong["confusable"].sum()),
+            NONE_FOUND: int((wrong["confusable"] == 1)[wrong["cause"] == NONE_FOUND].sum()),
             **_share(wrong["confusable"] == 1, wrong),
             "expected": _within_by_chance(wrong["class"], classes),
         }
@@ -87,21 +76,3 @@ def _share(hits: pd.Series, rows: pd.DataFrame) -> dict[str, float]:
         return {"share": 0.0, "low": 0.0, "high": 0.0}
     low, high = share_interval(hits, rows)
     return {"share": float(hits.mean()), "low": low, "high": high}
-
-
-def measures_alone(images: pd.DataFrame, classes: Sequence[str], *, seed: int) -> dict[str, float]:
-    """Return the accuracy with which tissue, blur and both mean stains alone give the class.
-
-    Cross-validated by donor on `images`, on which models were trained and validated. Chance is the
-    share of the most frequent class.
-    """
-    points = scale(log_quality(images))
-    probabilities = cross_validate(
-        points, images["label"], images["group"], classes=len(classes), seed=seed
-    )
-    right = pd.Series(probabilities.argmax(axis=1) == images["label"].to_numpy())
-    return {
-        "n": len(images),
-        **_share(right, images),
-        "chance": float(images["label"].value_counts(normalize=True).max()),
-    }

@@ -22,7 +22,7 @@ REPEATS = 3  # of the cross-validation; the mean over them ranks images more ste
 MISFIT = 0.5  # a label that its image fits less well is suspect
 
 
-def cross_validate(
+def out_of_fold_probabilities(
     points: Points, labels: ArrayLike, donors: ArrayLike, *, classes: int, seed: int
 ) -> Points:
     """Return probabilities (N, classes), each from models that saw no image of the same donor.
