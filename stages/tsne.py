@@ -60,7 +60,8 @@ def run(params: Params, root: Path = Path()) -> None:
             trust[name] = map_trustworthiness(values, coordinates, neighbours=settings.neighbours)
         measured = measure_spaces(points, index, **how)
         measured["classes"] = measure_classes(points["features"], index, **how)
-    measured |= {"images": len(index), "neighbours": settings.neighbours, "trustworthiness": trust}
+    measured |= {"images": len(index), "trustworthiness": trust}
+    measured |= settings.model_dump(include={"neighbours", "random_splits"})
     write_table(index[COLUMNS], root / "plots/tsne.csv")
     write_json(measured, root / "metrics/tsne.json")
     _draw(index, root / "plots")

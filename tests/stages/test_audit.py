@@ -53,7 +53,8 @@ def test_a_planted_shortcut_is_found_and_no_other(
     accuracy = measured["accuracy"]
     assert accuracy[found]["accuracy"] > 0.95
     assert accuracy["all_shortcuts"]["accuracy"] > 0.95
-    for name in {"colour", "size", "tissue_and_blur"} - {found}:
+    assert ("size" in accuracy) == (found == "size")  # elsewhere all images have one size
+    for name in {"colour", "tissue_and_blur"} - {found}:
         assert accuracy[name]["low"] < measured["chance"] + 0.1
     assert measured["difference"]["all_shortcuts"]["low"] > 0.5
 
@@ -99,6 +100,7 @@ def test_too_few_donors_are_said_and_nothing_is_measured(
 def test_unknown_donors_make_both_splits_alike(tmp_path: Path) -> None:
     measured = measure(tmp_path, [6] * 3, class_signal=0.3, donor_signal=2.0, known=False)
     assert measured["groups"] == measured["images"]
+    assert (measured["folds"], measured["repeats"]) == (5, 1)
     assert abs(measured["difference"]["careless"]["value"]) < 0.15
 
 

@@ -56,6 +56,11 @@ def trees(_: NDArray[Any]) -> ExtraTreesClassifier:
     return ExtraTreesClassifier(TREES, min_samples_leaf=2, random_state=0)
 
 
+def fold_count(groups: ArrayLike) -> int:
+    """Return into how many folds groups are divided."""
+    return min(FOLDS, len(np.unique(groups)))
+
+
 def divisions(
     labels: NDArray[np.int64], groups: NDArray[np.int64], *, repeats: int, seed: int
 ) -> list[Division]:
@@ -63,7 +68,7 @@ def divisions(
 
     With the number of each image as its group, they are those of a careless split.
     """
-    folds = min(FOLDS, len(np.unique(groups)))
+    folds = fold_count(groups)
     with warnings.catch_warnings():
         # Some classes may have fewer images than there are folds; they are in fewer, then.
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
@@ -108,7 +113,10 @@ def is_right(
 
 
 def score_all(examples: Examples, *, repeats: int, seed: int) -> dict[str, Score]:
-    """Cross-validate features and shortcuts by group, and the features carelessly as well."""
+    """Cross-validate features and shortcuts by group, and the features carelessly as well.
+
+    Size is left out where all images have one.
+    """
     labels, every_image = examples.labels, np.arange(len(examples.labels))
     by_group = divisions(labels, examples.groups, repeats=repeats, seed=seed)
     by_image = divisions(labels, every_image, repeats=repeats, seed=seed)
@@ -118,7 +126,10 @@ def score_all(examples: Examples, *, repeats: int, seed: int) -> dict[str, Score
     }
     if examples.whole.shape != examples.features.shape:
         scores[WHOLE] = cross_validate(head, examples.whole, labels, by_group)
-    for name in (SIZE, QUALITY, COLOUR, SHORTCUTS):
+    shortcuts = [QUALITY, COLOUR, SHORTCUTS]
+    if np.ptp(examples.shortcuts[SIZE], axis=0).any():  # else there is nothing to learn from
+        shortcuts.append(SIZE)
+    for name in shortcuts:
         scores[name] = cross_validate(trees, examples.shortcuts[name], labels, by_group)
     return scores
 

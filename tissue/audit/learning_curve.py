@@ -10,7 +10,7 @@ from scipy.optimize import OptimizeWarning, curve_fit
 
 from tissue.audit.cross_validation import FOLDS, divisions, head, is_right
 from tissue.audit.examples import Examples
-from tissue.metrics.intervals import Sampling, mean_interval, sums_by_group
+from tissue.metrics.intervals import mean_interval, sums_by_group
 
 ENOUGH = 6  # groups of a class to take part: with five folds, four of them can be learned from
 REFITS = 200
@@ -92,14 +92,14 @@ def fit_power_law(sizes: NDArray[np.int64], accuracy: NDArray[np.float64]) -> ND
         return curve_fit(power_law, sizes, accuracy, p0=start, bounds=bounds, max_nfev=2000)[0]
 
 
-def describe_curve(curve: Curve, *, sampling: Sampling) -> tuple[pd.DataFrame, dict[str, Any]]:
+def describe_curve(curve: Curve, *, seed: int) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Return the table of the plot, and for `metrics/audit.json` the fit and what it promises.
 
     `doubled` is what twice as many groups add to the accuracy, and `more_groups` the number of
     groups of each class that would add `GAIN`; it and its bounds are left out where they exceed
-    what `REACH` allows or the fit never gets there. All are medians over refits, with quantiles as
-    bounds. Each refit resamples the groups, and leaves out some of the smallest numbers at random,
-    because whether these follow the same law is not known.
+    what `REACH` allows or the fit never gets there. All are of the one fit that is drawn. Their
+    bounds are quantiles over refits, and contain it: each refit resamples the groups, and leaves
+    out some of the smallest numbers at random, as it is not known whether these follow the law.
     """
     accuracy = curve.right.mean(axis=0)
     fitted = fit_power_law(curve.sizes, accuracy)
@@ -110,30 +110,40 @@ def describe_curve(curve: Curve, *, sampling: Sampling) -> tuple[pd.DataFrame, d
             "high": [one.high for one in bounds], "fitted": power_law(curve.sizes, *fitted),
         }
     )  # fmt: skip
-    refits = _refit(curve, sampling)
     most = int(curve.sizes[-1])
     described: dict[str, Any] = {"fit": dict(zip(FIT, map(float, fitted), strict=True))}
     described |= {"gain": GAIN, "classes": curve.classes, "groups": most, "reach": REACH}
-    doubled = np.array([power_law(2 * most, *fit) - power_law(most, *fit) for fit in refits])
-    for key, values in (("ceiling", refits[:, 0]), ("doubled", doubled)):
-        low, middle, high = map(float, np.quantile(values, [0.025, 0.5, 0.975]))
-        described |= {key: middle, f"{key}_low": low, f"{key}_high": high}
-    needed = sorted(_more_groups(fit, most) for fit in refits)  # infinity has no mean
-    for key, share in (
-        ("more_groups", 0.5),
-        ("more_groups_low", 0.025),
-        ("more_groups_high", 0.975),
-    ):
-        more = needed[int(share * len(needed))]
-        if more <= (REACH - 1) * most:
-            described[key] = int(np.ceil(more))
+    described |= {"images": len(curve.groups), "all_groups": len(np.unique(curve.groups))}
+    promised = _promises(fitted, most)
+    refitted = pd.DataFrame([_promises(fit, most) for fit in _refit(curve, seed)])
+    for key, value in promised.items():
+        # Infinitely many groups have no mean, so quantiles are values of refits.
+        low, high = refitted[key].quantile([0.025, 0.975], interpolation="nearest")
+        bounded = {key: value, f"{key}_low": min(low, value), f"{key}_high": max(high, value)}
+        if key == "more_groups":
+            bounded = {
+                name: int(np.ceil(more))
+                for name, more in bounded.items()
+                if more <= (REACH - 1) * most
+            }
+        described |= bounded
     return table, described
 
 
-def _refit(curve: Curve, sampling: Sampling) -> NDArray[np.float64]:
+def _promises(fitted: NDArray[np.float64], most: int) -> dict[str, float]:
+    """Return what a fit says of more than `most` groups of each class."""
+    doubled = power_law(2 * most, *fitted) - power_law(most, *fitted)
+    return {
+        "ceiling": float(fitted[0]),
+        "doubled": float(doubled),
+        "more_groups": _more_groups(fitted, most),
+    }
+
+
+def _refit(curve: Curve, seed: int) -> NDArray[np.float64]:
     """Return fits (R, 3) to resampled groups."""
     sums = sums_by_group(np.column_stack([curve.right, np.ones(len(curve.right))]), curve.groups)
-    rng = np.random.default_rng(sampling.seed)
+    rng = np.random.default_rng(seed)
     fits = []
     for times in rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=REFITS):
         first = rng.integers(len(curve.sizes) - LEAST_SIZES + 1)
