@@ -25,14 +25,15 @@ def run(params: Params, root: Path = Path()) -> None:
     """Write the page and the model card from the results below `root`.
 
     Args:
-        params: what the pretrained model was trained with, for its card.
+        params: the views of both models, and what the pretrained one was trained with.
         root: the folder that contains `params.yaml`, `data`, `metrics` and `plots`.
 
     Raises:
         InputError: if a result is missing; the message names it and the stage that makes it.
     """
     inputs = read_inputs(root)
-    page = render(inputs).encode("utf-8")
+    views = {"scratch": params.scratch.views, "pretrained": params.pretrained.views}
+    page = render(inputs, views).encode("utf-8")
     out = root / "plots/report.html"
     with atomic_write(out) as partial:
         partial.write_bytes(page)

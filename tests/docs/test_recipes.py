@@ -29,7 +29,9 @@ from tissue.sources.remote import GDRIVE
 DETAILS = {
     "n",
     "recall",
+    "ece_chance",
     "ece_p_value",
+    "answered",
 }  # of the metrics of a test set, which have places of their own
 ERROR = {
     "class": "liver", "predicted": "kidney", "confidence": 0.9, "tissue_fraction": 0.1,

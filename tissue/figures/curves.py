@@ -98,7 +98,7 @@ def reliability_figure(curves: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 def risk_coverage_figure(curves: Mapping[str, pd.DataFrame]) -> Figure:
-    """Draw the error rate among the images that are kept, against the share kept.
+    """Draw the error rate among the images that are kept, with its interval, by the share kept.
 
     Args:
         curves: by model, from `tissue.metrics.confidence.risk_coverage`.
@@ -109,6 +109,10 @@ def risk_coverage_figure(curves: Mapping[str, pd.DataFrame]) -> Figure:
             axes.plot(
                 curve["coverage"], curve["error"], linewidth=2.0, linestyle=style,
                 color=MODEL_COLOURS[model], label=MODEL_NAMES[model],
+            )  # fmt: skip
+            axes.fill_between(
+                curve["coverage"], curve["error_low"], curve["error_high"], alpha=0.15,
+                color=MODEL_COLOURS[model], linewidth=0,
             )  # fmt: skip
         axes.set_ylim(bottom=0.0)
         axes.legend(loc="upper left")

@@ -28,7 +28,11 @@ NAMES_IN_PLOT = 15  # with more classes than this the names would hide the point
 
 
 def scatter_figure(
-    frame: pd.DataFrame, *, title: str, splits: Sequence[str] = ("train", "test")
+    frame: pd.DataFrame,
+    *,
+    title: str,
+    splits: Sequence[str] = ("train", "test"),
+    compact: bool = False,
 ) -> Figure:
     """Draw splits by class: training images filled, all others outlined.
 
@@ -39,6 +43,7 @@ def scatter_figure(
         frame: one row per image, with the columns `COLUMNS`.
         title: what was embedded; the number of images of each split is added.
         splits: which splits to draw, the first at the bottom.
+        compact: without a legend, for a third of the width of a page.
 
     Raises:
         ValueError: if a column is missing or no image belongs to these splits.
@@ -48,17 +53,20 @@ def scatter_figure(
     listed = names if len(names) <= CLASS_STYLES else []  # beyond that, styles repeat
     columns = -(-(len(listed) + 2) // ROWS)  # with the two splits, so that all figures match
     with house_style():
-        figure = new_figure(6.6 + WIDTH * (columns - 1), 5.2)
+        size = (3.6, 3.1) if compact else (6.6 + WIDTH * (columns - 1), 5.2)
+        figure = new_figure(*size)
         axes = figure.add_subplot()
         for split in splits:
             _draw_split(axes, frame, names, split)
         if len(names) <= NAMES_IN_PLOT:
-            _write_names(axes, frame[frame["split"].isin(splits)])
+            crowding = 1.6 if compact else 1.0  # a name covers more of a small plot
+            _write_names(axes, frame[frame["split"].isin(splits)], crowding=crowding)
         _frame_limits(axes, frame)
-        _add_legend(figure, listed, splits, columns=columns)
+        if not compact:
+            _add_legend(figure, listed, splits, columns=columns)
         counted = ", ".join(f"{(frame['split'] == name).sum():,} {name}" for name in splits)
         title = f"{title} (n = {counted})"
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
+        figure.suptitle(title, x=0.01, ha="left", fontsize=8 if compact else 10, fontweight="bold")
     return figure
 
 
@@ -94,19 +102,21 @@ def _draw_split(axes: Axes, frame: pd.DataFrame, names: list[str], split: str) -
         )  # fmt: skip
 
 
-def _write_names(axes: Axes, points: pd.DataFrame) -> None:
+def _write_names(axes: Axes, points: pd.DataFrame, *, crowding: float) -> None:
     """Write each class name at the median of its images, moved up where two would overlap."""
     span_x, span_y = np.ptp(points["x"]) or 1.0, np.ptp(points["y"]) or 1.0
     middle = points.groupby("class", sort=True)[["x", "y"]].median()
     placed: list[tuple[float, float]] = []
     for name, (px, py) in zip(middle.index, middle.to_numpy(), strict=True):
         while any(
-            abs(px - qx) < 0.22 * span_x and abs(py - qy) < 0.04 * span_y for qx, qy in placed
+            abs(px - qx) < 0.22 * crowding * span_x and abs(py - qy) < 0.04 * crowding * span_y
+            for qx, qy in placed
         ):
             py += 0.01 * span_y
         placed.append((px, py))
         axes.text(
-            px, py, _shortened(str(name)), ha="center", va="center", fontsize=8.5, color=INK,
+            px, py, _shortened(str(name)), ha="center", va="center", color=INK,
+            fontsize=8.5 if crowding == 1 else 7.0,
             path_effects=[withStroke(linewidth=2.6, foreground=(1, 1, 1, 0.85))],
         )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 import base64
 import struct
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from markupsafe import Markup
@@ -10,12 +11,13 @@ from matplotlib.figure import Figure
 from tissue.common.names import MODEL_NAMES, MODELS
 from tissue.figures.audit import audit_figure, learning_curve_figure
 from tissue.figures.curves import history_figure, reliability_figure, risk_coverage_figure
+from tissue.figures.scatter import scatter_figure
 from tissue.figures.theme import png_bytes
-from tissue.report import audit, data_sentences, data_tables, result_tables, sentences
+from tissue.report import audit, ceiling, data_sentences, data_tables, result_tables, sentences, why
 from tissue.report.formatting import SPLIT_NAMES, count, percent, render_template
 from tissue.report.map import library, map_item
 from tissue.report.reading import Inputs
-from tissue.report.records import CAUSE_NAMES, as_json, omitted_sentence, records
+from tissue.report.records import as_json, cause_names, omitted_sentence, records
 
 
 class Picture(NamedTuple):
@@ -27,8 +29,11 @@ class Picture(NamedTuple):
     alt: str
 
 
-def render(inputs: Inputs) -> str:
-    """Return the whole page as HTML; the same inputs give the same text."""
+def render(inputs: Inputs, views: Mapping[str, int]) -> str:
+    """Return the whole page as HTML; the same inputs give the same text.
+
+    `views` is how many views each model averages.
+    """
     known, ranked = records(inputs), sentences.models_by_accuracy(inputs)
     return render_template(
         "report.html.j2",
@@ -38,11 +43,14 @@ def render(inputs: Inputs) -> str:
         sentences=sentences,
         data_sentences=data_sentences,
         audit=audit,
+        ceiling=ceiling,
+        why=why,
         summary=summary(inputs),
+        views=views,
         ranked_models=[(model, MODEL_NAMES[model]) for model in ranked],
         model_names=MODEL_NAMES,
         split_names=SPLIT_NAMES,
-        cause_names=CAUSE_NAMES,
+        cause_names=cause_names(inputs),
         class_choices=list(enumerate(inputs.classes)),
         pictures=pictures(inputs),
         left_out=omitted_sentence(inputs, known),
@@ -54,10 +62,11 @@ def render(inputs: Inputs) -> str:
 
 
 def summary(inputs: Inputs) -> str:
-    """Return the size of the data: `1,080 images of 12 classes, drawn by the phantom`."""
+    """Return the size of the data: `360 of 1,080 images of 12 classes, drawn by the phantom`."""
     number = count(sum(map(len, inputs.index.values())))
     origin = ", drawn by the phantom" if inputs.is_phantom else ""
-    return f"{number} images of {len(inputs.classes)} classes{origin}"
+    tested = count(len(inputs.index["test"]))
+    return f"{tested} of {number} images of {len(inputs.classes)} classes{origin}"
 
 
 def pictures(inputs: Inputs) -> dict[str, Picture]:
@@ -68,6 +77,10 @@ def pictures(inputs: Inputs) -> dict[str, Picture]:
         **{f"history_{model}": history_figure(inputs.histories[model], model) for model in MODELS},
     }
     drawn |= audit_figures(inputs)
+    drawn |= {
+        f"small_{name}": scatter_figure(inputs.points, title="", splits=[name], compact=True)
+        for name in ("train", "test")
+    }
     pngs = inputs.pictures | {name: png_bytes(figure) for name, figure in drawn.items()}
     described, found = alts(inputs), {}
     for name, png in pngs.items():
@@ -79,7 +92,7 @@ def pictures(inputs: Inputs) -> dict[str, Picture]:
 
 def audit_figures(inputs: Inputs) -> dict[str, Figure]:
     """Return the pictures of what the audit measured; none of what it could not."""
-    measured, group = inputs.metrics["audit"], audit.group_word(inputs)
+    measured, group = inputs.metrics["audit"], data_sentences.group_word(inputs)
     figures = {}
     if "accuracy" in measured:
         figures["audit"] = audit_figure(inputs.audited, group=group)
@@ -94,10 +107,6 @@ def alts(inputs: Inputs) -> dict[str, str]:
     """Return a description of each picture."""
     rows = f"one row each for {', '.join(inputs.classes)}."
     tsne = "t-SNE map of the pretrained features"
-    ece = [
-        f"{name} {percent(inputs.metrics[model]['test']['ece'])}"
-        for model, name in MODEL_NAMES.items()
-    ]
     described = {
         "samples_train": f"A few training images of each class, {rows}",
         "samples_test": f"A few test images of each class, {rows}",
@@ -105,12 +114,15 @@ def alts(inputs: Inputs) -> dict[str, str]:
         "least tissue, the most blur, the weakest and the strongest stains.",
         "tsne_train": f"{tsne}, training images coloured by class.",
         "tsne_test": f"{tsne}, test images coloured by class.",
+        "small_train": f"{tsne}, training images coloured by class, without a legend.",
+        "small_test": f"{tsne}, test images coloured by class, without a legend.",
         "tsne_joint": f"{tsne}, training and test images coloured by class.",
         "tsne_pixels": "t-SNE map of the raw pixels for comparison, coloured by class.",
         "audit": "Bars of cross-validated accuracy. " + " ".join(audit.audit_sentences(inputs)[:2]),
         "learning_curve": "Accuracy against the number of groups to learn from. "
-        + audit.curve_sentence(inputs.metrics["audit"], audit.group_word(inputs)),
-        "reliability": "Accuracy against confidence. Calibration error: " + ", ".join(ece) + ".",
+        + audit.curve_sentence(inputs.metrics["audit"], data_sentences.group_word(inputs)),
+        "reliability": "Accuracy against confidence. "
+        + " ".join(sentences.calibration_sentence(inputs, model) for model in MODELS),
         "risk_coverage": "Error rate against the share of images answered, for both models. "
         + sentences.coverage_sentence(inputs),
     }
@@ -125,7 +137,8 @@ def alts(inputs: Inputs) -> dict[str, str]:
         )
         described[f"history_{model}"] = (
             f"Loss and accuracy of the {name} over {len(history)} epochs, ending at "
-            f"{percent(last['accuracy'])} on training and {percent(last['val_accuracy'])} on "
-            "validation images."
+            f"{percent(last['accuracy'])} on {count(len(inputs.index['train']))} training and "
+            f"{percent(last['val_accuracy'])} on {count(len(inputs.index['val']))} validation "
+            "images; the table of results has intervals."
         )
     return described

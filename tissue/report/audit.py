@@ -3,18 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tissue.common.names import CLUSTERS, DONORS, POSITIONS
+from tissue.common.names import CLUSTERS, POSITIONS
 from tissue.figures.audit import AUDITED
+from tissue.report.data_sentences import WORDS, group_word
 from tissue.report.formatting import Table, count, interval, join_words, percent, percentage_points
 from tissue.report.reading import Inputs
 
-WORDS = {DONORS: "donor", POSITIONS: "array position", CLUSTERS: "cluster"}
 ALONE = {"colour": "colour", "tissue_and_blur": "share of tissue and blur", "size": "size"}
-
-
-def group_word(inputs: Inputs) -> str:
-    """Return what the rule of `split` keeps together: a donor, slide, cluster or group."""
-    return WORDS.get(inputs.metrics["split"]["group_rule"], "group")
 
 
 def audit_sentences(inputs: Inputs) -> list[str]:
@@ -36,15 +31,16 @@ def split_sentence(audit: Mapping[str, Any], group: str) -> str:
     """Return what a split by image would have claimed, and what is known of the reason."""
     careless, honest = (audit["accuracy"][name]["accuracy"] for name in ("careless", "honest"))
     claim = (
-        f"A careless split, at random by image, would have claimed {percent(careless)} where the "
-        f"split by {group} finds {percent(honest)}"
+        f"In cross-validation of {count(audit['images'])} training and validation images of "
+        f"{count(audit['groups'])} {group}s, a careless split, at random by image, would have "
+        f"claimed {percent(careless)} where the split by {group} finds {percent(honest)}"
     )
     gap = audit["difference"]["careless"]
     if audit["groups"] == audit["images"]:
         return f"{claim}, but every {group} is a single image, so both are splits by image."
     points = f"{percentage_points(gap['value'])} points (95% interval {_points(gap)})"
     if gap["low"] > 0:
-        found = f"the {points} come from images of one {group} on both sides of the split."
+        found = f"images of one {group} on both sides of the split bring {points}."
     else:
         found = f"the difference of {points} may be chance."
     if group in (WORDS[POSITIONS], WORDS[CLUSTERS]):
@@ -63,15 +59,18 @@ def shortcut_sentence(audit: Mapping[str, Any]) -> str:
         f"{name} alone gives {percent(values['accuracy'])} "
         f"({interval(values['low'], values['high'])})"
         for key, name in ALONE.items()
-        if (values := accuracy[key])["low"] > chance
+        if key in accuracy and (values := accuracy[key])["low"] > chance
     ]
-    every = accuracy["all_shortcuts"]
+    every, has_size = accuracy["all_shortcuts"], "size" in accuracy
     together = (
-        f"Colour, share of tissue, blur and size together, without any architecture, give "
-        f"{percent(every['accuracy'])} (95% interval {interval(every['low'], every['high'])}), "
-        f"always naming the most frequent class {percent(chance)}"
+        f"Colour, share of tissue{', blur and size' if has_size else ' and blur'} together, "
+        f"without any architecture, give {percent(every['accuracy'])} (95% interval "
+        f"{interval(every['low'], every['high'])}), always naming the most frequent class "
+        f"{percent(chance)}"
     )
-    return f"{together}; {join_words(found) if found else 'none of them alone gives more'}."
+    none = "none of them alone is shown to give more"
+    constant = "" if has_size else " All images have one size, which gives nothing away."
+    return f"{together}; {join_words(found) if found else none}.{constant}"
 
 
 def crops_sentence(audit: Mapping[str, Any]) -> str:
@@ -102,7 +101,8 @@ def curve_sentence(audit: Mapping[str, Any], group: str) -> str:
         more += f" (95% interval from {low} up)" if "more_groups_low" in curve else ""
     doubled = interval(curve["doubled_low"], curve["doubled_high"], percentage_points)
     return (
-        f"With {curve['groups']} {group}s of each class to learn from, twice as many would bring "
+        f"With {curve['groups']} {group}s of each of {curve['classes']} classes to learn from, "
+        f"twice as many would bring "
         f"{percentage_points(curve['doubled'])} points (95% interval {doubled}), and {more}, {law}."
     )
 
@@ -128,4 +128,7 @@ def audit_table(inputs: Inputs) -> Table:
         for name in AUDITED
         if name in accuracy
     ]
-    return Table("Cross-validation of training and validation images", rows)
+    folds, repeats = inputs.metrics["audit"]["folds"], inputs.metrics["audit"]["repeats"]
+    images = count(inputs.metrics["audit"]["images"])
+    caption = f"Cross-validation of {images} images in {folds} folds, repeated {repeats} times"
+    return Table(caption, rows)

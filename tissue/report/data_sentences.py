@@ -1,14 +1,20 @@
-"""Sentences on the images of this run: their groups, and what they give away or allow."""
+"""Sentences on the images of this run: their groups, and what test shares with training."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
-from tissue.common.names import DONORS, POSITIONS, donor_status
-from tissue.phantom.latents import LATENTS, best_accuracy, partner
-from tissue.report.formatting import count, interval, join_words, percent
+from tissue.common.names import CLUSTERS, DONORS, POSITIONS, donor_status
+from tissue.report.formatting import count, join_words
 from tissue.report.reading import Inputs
+
+WORDS = {DONORS: "donor", POSITIONS: "array position", CLUSTERS: "cluster"}
+
+
+def group_word(inputs: Inputs) -> str:
+    """Return what the rule of `split` keeps together: a donor, array position, cluster or group."""
+    return WORDS.get(inputs.metrics["split"]["group_rule"], "group")
 
 
 def groups_sentence(split: Mapping[str, Any]) -> str:
@@ -40,17 +46,6 @@ def groups_sentence(split: Mapping[str, Any]) -> str:
     )
 
 
-def measures_sentence(inputs: Inputs) -> str:
-    """Return what tissue, blur and stain give away of the class without any architecture."""
-    alone = inputs.metrics["errors"]["measures_alone"]
-    return (
-        "Four numbers of each image, tissue fraction, blur and the mean haematoxylin and DAB, give "
-        f"the class of {percent(alone['share'])} (95% interval "
-        f"{interval(alone['low'], alone['high'])}) of the {count(alone['n'])} training and "
-        f"validation images, cross-validated by group; chance is {percent(alone['chance'])}."
-    )
-
-
 def shared_sentence(inputs: Inputs) -> str:
     """Return how many test images share a slide or antibody with training; empty if not known."""
     test = inputs.index["test"]
@@ -62,26 +57,13 @@ def shared_sentence(inputs: Inputs) -> str:
             found = known.isin(fitted[column])
             shared |= bool(found.any())
             said.append(
-                f"{percent(found.mean())} share their {column} ({count(known[found].nunique())} of "
+                f"{count(found.sum())} share their {column} ({count(known[found].nunique())} of "
                 f"{count(known.nunique())} {several})"
             )
     if not said:
         return ""
     ending = ": how the models do on new ones is not measured" if shared else ""
-    return f"Of the test images, {join_words(said)} with training or validation{ending}."
-
-
-def ceiling_sentence(inputs: Inputs) -> str:
-    """Return the accuracy that the phantom allows on this test set, by its overlapping classes."""
-    counts = inputs.index["test"]["class"].value_counts().to_dict()
-    best, number = best_accuracy(counts), sum(counts.values())
-    pairs = sorted({tuple(sorted((name, partner(name)))) for name in LATENTS if name in counts})
-    named = join_words(
-        [f"{one} and {two} {percent(best_accuracy({one: 1, two: 1}))}" for one, two in pairs]
-    )
     return (
-        f"A classifier that knew how each core was drawn would be right in {percent(best)} of "
-        f"these images on average ({named}; the other classes 100%), since these pairs are drawn "
-        f"to overlap. So about {(1 - best) * number:.0f} errors in {count(number)} images are to "
-        "be expected of any model that sees one image at a time."
+        f"Of the {count(len(test))} test images, {join_words(said)} with training or validation"
+        f"{ending}."
     )

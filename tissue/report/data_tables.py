@@ -104,8 +104,9 @@ def picture_table(inputs: Inputs) -> Table:
         [title, *(_spread(index[column], form) for index in inputs.index.values())]
         for column, (title, form) in measures.items()
     ]
+    head = [f"{SPLIT_NAMES[name]}, n = {count(len(one))}" for name, one in inputs.index.items()]
     caption = "Measures of the images: median (10th to 90th percentile)"
-    return Table(caption, pd.DataFrame(rows, columns=["Measure", *SPLIT_NAMES.values()]))
+    return Table(caption, pd.DataFrame(rows, columns=["Measure", *head]))
 
 
 def _spread(values: pd.Series, form: str) -> str:

@@ -1,5 +1,6 @@
 """How numbers, intervals and tables are written on the page and the model card."""
 
+import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -25,15 +26,33 @@ def percentage_points(difference: float) -> str:
     return f"{round(100 * difference, 1) + 0.0:+.1f}".replace("-", MINUS)
 
 
+def points(share: float) -> str:
+    """Write a size in percentage points, without a sign: 0.056 as 5.6."""
+    return f"{100 * share:.1f}"
+
+
 def decimal(value: float) -> str:
     """Write three decimals, with a real minus sign."""
     return f"{value:.3f}".replace("-", MINUS)
 
 
 def p_value(p: float) -> str:
-    """Write p = 0.31, p = 0.032, or p < 0.001 below that, without a line break inside."""
-    text = "p < 0.001" if p < 0.001 else f"p = {p:.{2 if p >= 0.1 else 3}f}"
+    """Write p = 0.31, p = 0.032, or p < 0.001 below that, without a line break inside.
+
+    0.001 may be the lowest that a thousand random draws can give, so it is written as a bound.
+    """
+    if p <= 0.001:
+        text = "p < 0.001" if p < 0.001 else "p \N{LESS-THAN OR EQUAL TO} 0.001"
+    else:
+        text = f"p = {p:.{2 if p >= 0.1 else 3}f}"
     return text.replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def rounded(value: float) -> str:
+    """Write three digits of a number of any size, two decimals at most: 80348.1 as 80,300."""
+    digits = 2 - math.floor(math.log10(abs(value))) if value else 2
+    text = f"{round(value, digits):,.{min(2, max(0, digits))}f}"
+    return text.replace("-", MINUS)
 
 
 def count(number: int) -> str:
@@ -67,9 +86,8 @@ MEASURES: dict[str, tuple[str, Callable[[float], str]]] = {
     "kappa": ("Cohen\N{RIGHT SINGLE QUOTATION MARK}s kappa", decimal),
     "nll": ("Negative log-likelihood (lower is better)", decimal),
     "brier": ("Brier score (0 to 2, lower is better)", decimal),
-    "ece": ("Calibration error (ECE; interval without the part of chance)", decimal),
-    "ece_chance": ("ECE that a calibrated model has by chance", decimal),
     "rms_calibration_error": ("Calibration error (root mean square, debiased)", decimal),
+    "ece": ("Calibration error (ECE, 15 bins, not debiased)", decimal),
 }
 
 
@@ -77,6 +95,13 @@ def measures_of(test: Mapping[str, Any], classes: Sequence[str]) -> dict[str, st
     """Return the titles of the measures of a test set, by key; those not measured are left out."""
     joined = count_joined(classes)
     return {key: title.format(**joined) for key, (title, _) in MEASURES.items() if key in test}
+
+
+def measure_interval(values: Mapping[str, Any], key: str, write: Callable[[Any], str]) -> str:
+    """Write the interval of a measure; of the ECE, which has none, what chance gives."""
+    if key == "ece":
+        return f"{interval(values['ece_chance_low'], values['ece_chance_high'], write)} by chance"
+    return interval(values.get(f"{key}_low"), values.get(f"{key}_high"), write)
 
 
 class Bar(NamedTuple):

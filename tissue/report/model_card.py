@@ -12,7 +12,7 @@ import pandas as pd
 from tissue.common.files import atomic_write, file_digest
 from tissue.common.names import SPLITS
 from tissue.data.index import read_index
-from tissue.report.formatting import interval, measures_of, render_template
+from tissue.report.formatting import measure_interval, measures_of, render_template
 from tissue.report.reading import Inputs
 
 
@@ -61,7 +61,7 @@ def model_card(facts: Facts) -> str:
         (
             title,
             f"{test[key]:.3f}",
-            interval(test.get(f"{key}_low"), test.get(f"{key}_high"), "{:.3f}".format),
+            measure_interval(test, key, "{:.3f}".format),
         )
         for key, title in measures_of(test, facts.classes).items()
     ]

@@ -38,6 +38,18 @@ PIXEL_BUDGET = 16_000_000
 SIDES = (96, 80, 64, 48, 32)
 
 
+def cause_names(inputs: Inputs) -> dict[str, str]:
+    """Return the names of the causes that can tell test images apart.
+
+    A donor who is not in training is no cause where this is true of all test images or of none.
+    """
+    unseen = ~inputs.index["test"]["group"].isin(inputs.index["train"]["group"])
+    names = dict(CAUSE_NAMES)
+    if unseen.all() or not unseen.any():
+        del names["donor_unseen"]
+    return names
+
+
 def records(inputs: Inputs) -> dict[str, Any]:
     """Return everything that can be selected: images as columns, errors as rows, their names."""
     images = shown_images(inputs)
@@ -49,7 +61,7 @@ def records(inputs: Inputs) -> dict[str, Any]:
         "markers": [MARKERS[marker] for _, marker in styles],
         "models": MODEL_NAMES,
         "splits": SPLIT_NAMES,
-        "causes": CAUSE_NAMES,
+        "causes": cause_names(inputs),
         "side": side,
         # Not all groups are donors: some are given by the user, positions or near-duplicates.
         "group": "donor" if inputs.metrics["split"]["group_rule"] == "donor" else "group",

@@ -8,6 +8,7 @@ import pandas as pd
 
 from tissue.common.names import MODEL_NAMES, MODELS
 from tissue.figures.confusion import confusion_counts
+from tissue.report.data_sentences import group_word
 from tissue.report.formatting import (
     MEASURES,
     SPLIT_NAMES,
@@ -16,13 +17,15 @@ from tissue.report.formatting import (
     count,
     decimal,
     interval,
+    measure_interval,
     measures_of,
     p_value,
     percent,
     percentage_points,
+    rounded,
 )
 from tissue.report.reading import Inputs
-from tissue.report.records import CAUSE_NAMES
+from tissue.report.records import CAUSE_NAMES, cause_names
 from tissue.report.sentences import models_by_accuracy, overlap_of
 
 CONFUSIONS_SHOWN = 10  # of each model
@@ -53,7 +56,11 @@ def results_table(inputs: Inputs) -> Table:
     head = ["Measure"]
     for model in MODELS:
         head += [MODEL_NAMES[model], "95% interval"]
-    caption = "Both models, on the test images unless the row says otherwise"
+    images, groups = tests[0]["n"], inputs.metrics["comparison"]["test"]["donors"]
+    caption = (
+        f"Both models, on the {count(images)} test images of {count(groups)} {group_word(inputs)}s "
+        "unless the row says otherwise"
+    )
     return Table(caption, pd.DataFrame(rows, columns=head))
 
 
@@ -62,8 +69,7 @@ def _result_row(
 ) -> list[str]:
     row = [title]
     for values in metrics:
-        row.append(write(values[key]))
-        row.append(interval(values.get(f"{key}_low"), values.get(f"{key}_high"), write))
+        row += [write(values[key]), measure_interval(values, key, write)]
     return row
 
 
@@ -92,7 +98,14 @@ def recall_table(inputs: Inputs) -> Table:
     """Return the recall of each class, and what the better model mistakes it for."""
     best = models_by_accuracy(inputs)[0]
     counts = test_counts(inputs, best)
-    columns: dict[str, Any] = {"Class": inputs.classes, "n": map(count, counts.sum(axis=1))}
+    groups = inputs.index["test"].groupby("class")["group"].nunique()
+    columns: dict[str, Any] = {
+        "Class": inputs.classes,
+        "n": map(count, counts.sum(axis=1)),
+        f"{group_word(inputs)}s".capitalize(): groups.reindex(inputs.classes, fill_value=0).map(
+            count
+        ),
+    }
     for model in MODELS:
         test = inputs.metrics[model]["test"]
         recall = test["recall"]
@@ -130,7 +143,6 @@ def confusions_table(inputs: Inputs, model: str) -> Table:
         "Predicted": rows["predicted"],
         "Images": rows["count"].map(count),
         "of": rows["n"].map(count),
-        "Share": rows["share"].map(percent),
     }
     return Table(f"Most frequent confusions, {MODEL_NAMES[model]}", cells, texts=["Predicted"])
 
@@ -139,11 +151,13 @@ def causes_table(inputs: Inputs) -> Table:
     """Return how often each cause is named for errors, and would be for correct predictions."""
     head, rows = ["Cause"], []
     for model in MODELS:
+        errors = inputs.metrics["errors"][model]["errors"]
+        correct = inputs.metrics["errors"][model]["images"] - errors
         head += [
-            f"{MODEL_NAMES[model]}, errors", "share (95% interval)", "of correct predictions",
-            "difference, points",
+            MODEL_NAMES[model], f"of {count(errors)} errors (95% interval)",
+            f"of {count(correct)} correct predictions", "difference, points",
         ]  # fmt: skip
-    for cause, name in CAUSE_NAMES.items():
+    for cause, name in cause_names(inputs).items():
         row = [name]
         for model in MODELS:
             one = inputs.metrics["errors"][model]["causes"][cause]
@@ -198,12 +212,13 @@ def overlap_table(inputs: Inputs) -> Table:
     rows = [
         {
             "Statistic": f"{OVERLAP_NAMES[statistic]}, {name}",
-            "This split": f"{measured['real']:.2f}",
-            "Random splits": f"{measured['random_mean']:.2f}",
-            "95% range": interval(measured["random_low"], measured["random_high"], "{:.2f}".format),
+            "This split": rounded(measured["real"]),
+            "Random splits": rounded(measured["random_mean"]),
+            "95% range": interval(measured["random_low"], measured["random_high"], rounded),
             "p (one-sided)": p_value(measured["p_value"])[2:].removeprefix("=").strip(),
         }
         for space, name in SPACES.items()
         for statistic, measured in overlap_of(inputs.metrics["tsne"], space).items()
     ]
-    return Table("Distance between test and training images", rows)
+    splits = count(inputs.metrics["tsne"]["random_splits"])
+    return Table(f"Distance between test and training images, beside {splits} random splits", rows)

@@ -6,11 +6,11 @@ from typing import Any
 import pandas as pd
 
 from tissue.common.names import MODEL_NAMES, MODELS, donor_status
-from tissue.error_analysis.table import CAUSES, is_more_frequent
 from tissue.metrics.calibration import is_calibrated
+from tissue.metrics.confidence import KEPT
 from tissue.metrics.overlap import STATISTICS, overlap_direction, two_sided_p_value
 from tissue.metrics.paired import is_beyond_chance
-from tissue.report.data_sentences import groups_sentence
+from tissue.report.data_sentences import group_word, groups_sentence
 from tissue.report.formatting import (
     count,
     interval,
@@ -18,17 +18,16 @@ from tissue.report.formatting import (
     p_value,
     percent,
     percentage_points,
+    points,
 )
 from tissue.report.reading import Inputs
-from tissue.report.records import CAUSE_NAMES
 
-KEPT = 0.8  # share of the test images that the sentence on risk and coverage keeps
 VERDICTS = {
-    "apart": "The test images differ from the training images more than in a random split.",
+    "apart": "The test images differ from the training images more than in random splits",
     "closer": "The test images are closer to the training images than in random splits",
-    "same": "The test images differ from the training images no more than in a random split.",
+    "same": "No difference of test and training images was found, beyond that of random splits",
     "unknown": "Whether the test images differ from the training images more than in a random "
-    "split is unknown, since no class has donors in both that could be exchanged.",
+    "split is unknown, since no class has donors in both that could be exchanged",
 }
 
 
@@ -45,25 +44,23 @@ def verdict_sentences(inputs: Inputs) -> list[str]:
     best, split = models_by_accuracy(inputs)[0], inputs.metrics["split"]
     unknown = donor_status(split["group_rule"]) == "not known"
     return [
-        accuracy_sentence(inputs),
+        f"{accuracy_sentence(inputs)} {difference_sentence(inputs)}",
         confusion_sentence(inputs.tested(best), MODEL_NAMES[best]),
-        overlap_verdict(inputs.metrics["tsne"], inputs.metrics["split"]),
+        overlap_verdict(inputs.metrics["tsne"], split),
         *([groups_sentence(split)] if unknown else []),
     ]
 
 
 def accuracy_sentence(inputs: Inputs) -> str:
-    """Return the accuracy of both models, and whether the paired test finds a difference."""
+    """Return the accuracy of both models on the test images."""
     best, other = models_by_accuracy(inputs)
     first, second = (inputs.metrics[model]["test"] for model in (best, other))
-    paired = inputs.metrics["comparison"]["test"]
-    low, high = paired["difference_low"], paired["difference_high"]
-    judged = "is" if is_beyond_chance(low, high, paired["p_value"]) else "is not"
+    groups = inputs.metrics["comparison"]["test"]["donors"]
     return (
         f"The {MODEL_NAMES[best]} classifies {percent(first['accuracy'])} "
-        f"(95% interval {_accuracy_interval(first)}) of {count(first['n'])} test images correctly, "
-        f"the {MODEL_NAMES[other]} {percent(second['accuracy'])} ({_accuracy_interval(second)}); "
-        f"{accuracy_difference(inputs)}, which {judged} statistically significant."
+        f"(95% interval {_accuracy_interval(first)}) of {count(first['n'])} test images from "
+        f"{count(groups)} {group_word(inputs)}s correctly, the {MODEL_NAMES[other]} "
+        f"{percent(second['accuracy'])} ({_accuracy_interval(second)})."
     )
 
 
@@ -71,15 +68,16 @@ def _accuracy_interval(test: Mapping[str, Any]) -> str:
     return interval(test["accuracy_low"], test["accuracy_high"])
 
 
-def accuracy_difference(inputs: Inputs) -> str:
-    """Return the difference of both accuracies in points, everywhere in one direction."""
+def difference_sentence(inputs: Inputs) -> str:
+    """Return the difference of both accuracies in points, and whether the paired test finds it."""
     paired = inputs.metrics["comparison"]["test"]
-    bounds = interval(paired["difference_low"], paired["difference_high"], percentage_points)
-    groups = inputs.metrics["split"]["group_rule"]
+    low, high = paired["difference_low"], paired["difference_high"]
+    judged = "is" if is_beyond_chance(low, high, paired["p_value"]) else "is not"
     return (
-        f"{MODEL_NAMES['pretrained']} minus {MODEL_NAMES['scratch']} is "
-        f"{percentage_points(paired['difference'])} points (95% interval {bounds}; sign flips by "
-        f"{groups}, {p_value(paired['p_value'])})"
+        f"{MODEL_NAMES['pretrained'].capitalize()} minus {MODEL_NAMES['scratch']} is "
+        f"{percentage_points(paired['difference'])} points (95% interval "
+        f"{interval(low, high, percentage_points)}), which {judged} statistically significant "
+        f"(sign flips by {group_word(inputs)}, {p_value(paired['p_value'])})."
     )
 
 
@@ -106,10 +104,10 @@ def confusion_sentence(tested: pd.DataFrame, name: str) -> str:
     if not leading:
         return f"The {name} makes {errors:,} errors, each between a different pair of classes."
     named = join_words([f"{one} with {two} ({number})" for one, two, number in leading])
-    share = percent(sum(number for *_, number in leading) / errors)
+    together = sum(number for *_, number in leading)
     return (
-        f"The {name} makes {errors:,} errors and most often confuses {named}, together {share} "
-        "of all errors."
+        f"The {name} makes {errors:,} errors and most often confuses {named}, together "
+        f"{together:,} of the {errors:,}."
     )
 
 
@@ -122,81 +120,75 @@ def overlap_verdict(tsne: Mapping[str, Any], split: Mapping[str, Any]) -> str:
     """Return whether the test images differ from training more than in a random split."""
     measured = overlap_of(tsne, "features")
     found = overlap_direction(measured)
-    p = f"; all three statistics below together give {p_value(two_sided_p_value(measured))}"
-    verdict = VERDICTS[found] + (_reason_closer(split) if found == "closer" else "")
-    return (
-        f"{verdict} Mixing with training among the {tsne['neighbours']} nearest "
-        f"neighbours of each test image is {_against_random(measured['mixing'])}, and a "
-        "classifier separates test from training with an area under the ROC curve of "
-        f"{_against_random(measured['two_sample'])}{p if found != 'unknown' else ''}."
-    )
+    p = "" if found == "unknown" else f" ({p_value(two_sided_p_value(measured))})"
+    return f"{VERDICTS[found]}{p}{_reason_closer(split) if found == 'closer' else ''}."
 
 
 def _reason_closer(split: Mapping[str, Any]) -> str:
     copies = split["leaks"]["images"] or split["duplicates"]["across_splits"]
     return (
-        "; copies or donors in both, see the checks of the data, cause this."
+        "; copies or donors in both, see the checks of the data, can cause this"
         if copies
-        else "; no copies in both were found, but shared slides or antibodies can cause this."
+        else "; no copies in both were found, but shared slides or antibodies can cause this"
     )
 
 
-def calibration_sentence(inputs: Inputs, model: str) -> str:
-    """Return whether the probabilities of a model are calibrated, beside what chance gives."""
-    test = inputs.metrics[model]["test"]
-    by_chance = interval(test["ece_chance_low"], test["ece_chance_high"])
-    judged = (
-        "so nothing speaks against calibrated probabilities"
-        if is_calibrated(test)
-        else "so they are not calibrated on these images"
-    )
+def overlap_sentences(inputs: Inputs) -> str:
+    """Return what was compared with random splits, of how many images, and what p can be."""
+    tsne, drawn = inputs.metrics["tsne"], inputs.points["split"].value_counts()
+    measured, splits = overlap_of(tsne, "features"), tsne["random_splits"]
+    least = 2 * len(STATISTICS) / (1 + splits)
     return (
-        f"The {MODEL_NAMES[model]}'s confidences miss its accuracy by {percent(test['ece'])} on "
-        f"average over bins (n = {count(test['n'])}); a calibrated model would by "
-        f"{percent(test['ece_chance'])} (95% of the time {by_chance}; "
-        f"{p_value(test['ece_p_value'])}), {judged}."
+        f"Of {count(drawn['test'])} test and {count(drawn['train'])} training images, mixing with "
+        f"training among the {tsne['neighbours']} nearest neighbours of each test image is "
+        f"{_against_random(measured['mixing'])}. A classifier separates test from training with an "
+        f"area under the ROC curve of {_against_random(measured['two_sample'])}. All three "
+        f"statistics below, in both directions and corrected for their number, give "
+        f"{p_value(two_sided_p_value(measured))}; {count(splits)} random splits cannot give less "
+        f"than {least:.3f}."
     )
 
 
 def _against_random(measured: Mapping[str, float]) -> str:
     between = interval(measured["random_low"], measured["random_high"], "{:.2f}".format)
-    return f"{measured['real']:.2f} (random splits: {between})"
+    return f"{measured['real']:.2f} (95% of random splits: {between})"
+
+
+def calibration_sentence(inputs: Inputs, model: str) -> str:
+    """Return whether the probabilities of a model are calibrated, beside what chance gives."""
+    test = inputs.metrics[model]["test"]
+    by_chance = interval(test["ece_chance_low"], test["ece_chance_high"], points)
+    error, low, high = (test[f"rms_calibration_error{end}"] for end in ("", "_low", "_high"))
+    judged = (
+        "so no miscalibration is shown"
+        if is_calibrated(test)
+        else "so they are not calibrated on these images"
+    )
+    return (
+        f"The {MODEL_NAMES[model]}'s confidences miss its accuracy by {points(test['ece'])} points "
+        f"on average over bins (ECE, n = {count(test['n'])}). A calibrated model would miss it by "
+        f"{points(test['ece_chance'])} points by chance (95% of the time by {by_chance}; "
+        f"{p_value(test['ece_p_value'])}), {judged}. Without the part of chance the error is "
+        f"{points(error)} points (root mean square; 95% interval "
+        f"{interval(low, high, points)})."
+    )
 
 
 def coverage_sentence(inputs: Inputs) -> str:
     """Return the error rate where the better model leaves its least confident images to a human."""
     best = models_by_accuracy(inputs)[0]
-    curve = inputs.risk_coverage[best]
-    kept, every = curve[curve["coverage"] >= KEPT - 1e-9].iloc[0], curve.iloc[-1]
-    return (
-        f"If the {MODEL_NAMES[best]} answers only the {percent(kept['coverage'])} of test images "
-        f"with the highest confidence and leaves the rest to a human, its error rate is "
-        f"{percent(kept['error'])} instead of {percent(every['error'])}."
+    test, validation = inputs.metrics[best]["test"], len(inputs.index["val"])
+    answered, wrong = test["answered"], inputs.tested(best).eval("`class` != predicted").sum()
+    every = interval(1 - test["accuracy_high"], 1 - test["accuracy_low"])
+    said = (
+        f"At a confidence of {percent(answered['threshold'])} or more, which {KEPT:.0%} of the "
+        f"{count(validation)} validation images reach, the {MODEL_NAMES[best]} answers "
+        f"{count(answered['n'])} of {count(test['n'])} test images and leaves the rest to a human."
     )
-
-
-def cause_sentences(inputs: Inputs) -> list[str]:
-    """Return for each model which causes tell errors from correct predictions."""
-    return [_cause_sentence(inputs.metrics["errors"][model], model) for model in MODELS]
-
-
-def _cause_sentence(errors: Mapping[str, Any], model: str) -> str:
-    frequent, others = list[str](), list[str]()
-    for cause in CAUSES:
-        more = is_more_frequent(errors["causes"][cause])
-        (frequent if more else others).append(CAUSE_NAMES[cause])
-    name = MODEL_NAMES[model]
-    said = f"With the {name}, no cause is" if not frequent else f"With the {name}, "
-    said += join_words(frequent) + (" is" if len(frequent) == 1 else " are" if frequent else "")
-    said += " more frequent among errors than among correct predictions"
-    if frequent and others:
-        said += f"; {join_words(others)} {'is' if len(others) == 1 else 'are'} not shown to be"
-    within = errors.get("within_systems")
-    if not within or not errors["errors"]:
-        return f"{said}."
+    if not answered["n"]:
+        return said
     return (
-        f"{said}. {within['errors']:,} of its {errors['errors']:,} errors "
-        f"({percent(within['share'])}, 95% interval {interval(within['low'], within['high'])}) are "
-        "between classes of one organ system, where evenly spread errors would have "
-        f"{percent(within['expected'])}: that says which classes are confused, not why."
+        f"{said} It errs in {count(answered['errors'])} of these ({percent(answered['error'])}, "
+        f"95% interval {interval(answered['error_low'], answered['error_high'])}), instead of "
+        f"{count(wrong)} of all {count(test['n'])} ({percent(1 - test['accuracy'])}, {every})."
     )

@@ -135,7 +135,7 @@ function setUpMatrices() {
     make("li", {}, tile(i, `${percent(images.confidence[$("matrix-model").value][i])} confidence`)),
   );
   const release = () => {
-    const pressed = document.querySelectorAll(".matrix [aria-pressed=true]");
+    const pressed = document.querySelectorAll(".matrix.whole [aria-pressed=true]");
     pressed.forEach((button) => button.setAttribute("aria-pressed", "false"));
   };
   const named = (actual, answer) =>
@@ -153,7 +153,7 @@ function setUpMatrices() {
     $("cell-title").textContent = `${some}${plural(n, "image")} of ${classes[actual]} ${named(actual, answer)} by the ${models[model]}${order}.`;
     showImages(found);
   };
-  document.querySelectorAll(".matrix").forEach((matrix) => {
+  document.querySelectorAll(".matrix.whole").forEach((matrix) => {
     const model = matrix.dataset.model;
     matrix.querySelectorAll("tbody tr").forEach((row, actual) => {
       row.querySelectorAll("[data-cell]").forEach((cell) => {
@@ -168,7 +168,7 @@ function setUpMatrices() {
     walkByArrows(matrix.querySelector("tbody"));
   });
   const swap = () => {
-    document.querySelectorAll(".matrix").forEach((matrix) => {
+    document.querySelectorAll(".matrix.whole").forEach((matrix) => {
       matrix.hidden = matrix.dataset.model !== $("matrix-model").value;
     });
     release();
