@@ -65,7 +65,9 @@ def _row(
     model: str, error: dict[Any, Any], train: pd.DataFrame, rng: np.random.Generator
 ) -> dict[str, Any]:
     near = train.sample(len(NEIGHBOUR_COLUMNS), random_state=int(rng.integers(1000)))
-    cause = (*CAUSES, NONE_FOUND)[int(rng.integers(len(CAUSES) + 1))]
+    # All donors of the examples are new, so none is a cause.
+    causes = [*(one for one in CAUSES if one != "donor_unseen"), NONE_FOUND]
+    cause = causes[int(rng.integers(len(causes)))]
     return {
         "model": model,
         "id": error["id"],

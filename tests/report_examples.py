@@ -26,13 +26,16 @@ TWINS = PAIRS | {two: one for one, two in PAIRS.items()}
 PER_CLASS = {"train": 48, "val": 12, "test": 30}
 SIZE = {"samples": (700, 900), "data": (932, 1500), "confusion": (1400, 1350), "tsne": (1200, 960)}
 GAIN = {"train": 0.12, "val": 0.02, "test": 0.0}  # of a model's skill, on each split
+VIEWS = {"scratch": 8, "pretrained": 4}
 SAMPLING = Sampling(resamples=100, seed=0)
 
 MIXING = {"real": 0.98, "random_mean": 1.0, "random_low": 0.94, "random_high": 1.06}
 AREA = {"real": 0.45, "random_mean": 0.44, "random_low": 0.4, "random_high": 0.5}
 DISTANCE = {"real": 50.0, "random_mean": 52.0, "random_low": 45.0, "random_high": 60.0}
 TSNE: dict[str, Any] = {
+    "images": 936,
     "neighbours": 10,
+    "random_splits": 500,
     "mixing": {
         "features": {**MIXING, "p_value": 0.31, "p_value_closer": 0.69},
         "pixels": {**MIXING, "p_value": 0.22, "p_value_closer": 0.78},
@@ -48,7 +51,8 @@ TSNE: dict[str, Any] = {
 }
 
 AUDIT: dict[str, Any] = {
-    "images": 720, "groups": 180, "classes": 12, "left_out": {}, "chance": 0.0833,
+    "images": 720, "groups": 180, "classes": 12, "left_out": {}, "chance": 0.0833, "folds": 5,
+    "repeats": 3,
     "accuracy": {
         name: {"accuracy": value, "low": value - 0.04, "high": value + 0.04, "fold_sd": 0.03}
         for name, value in (
@@ -64,6 +68,7 @@ AUDIT: dict[str, Any] = {
     "learning_curve": {
         "fit": {"ceiling": 0.95, "gap": 0.4, "slope": 0.5},
         "ceiling": 0.94, "ceiling_low": 0.85, "ceiling_high": 1.0,
+        "images": 720, "all_groups": 180,
         "doubled": 0.034, "doubled_low": 0.02, "doubled_high": 0.05,
         "classes": 12, "groups": 12, "gain": 0.05, "reach": 5, "more_groups": 20,
         "more_groups_low": 11,
@@ -111,7 +116,7 @@ def make_results(
     write_table(confusions(tested), root / "plots/confusions.csv")
     for model, frame in tested.items():
         write_table(reliability(frame, index["test"]), root / f"plots/reliability_{model}.csv")
-        write_table(risk_coverage(frame), root / f"plots/risk_coverage_{model}.csv")
+        write_table(risk_coverage(frame, index["test"]), root / f"plots/risk_coverage_{model}.csv")
     write_errors(root, tested, index["train"])
     points = pd.concat([index[split].assign(split=split) for split in ("train", "test")])
     points[["x", "y"]] = rng.normal(points[["label"]], 0.4, (len(points), 2))

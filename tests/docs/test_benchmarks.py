@@ -223,7 +223,16 @@ def test_ceiling_of_the_phantom() -> None:
     rows = {row[0]: row[1:] for row in ceiling.pair_rows(table)}
     assert rows["all"] == ["360", "91.6%", "30.3", "34"]
     perfect = {"net": table.assign(predicted=table["class"])}
-    assert ceiling.error_rows(table, perfect) == [["net", "0", "0", "0% of 34", "0% of 146"]]
+    assert ceiling.error_rows(table, perfect) == [
+        ["net", "0", "0", "0", "none", "0% of 34", "0% of 146"]
+    ]
+    skins = table["class"].isin(["skin_1", "skin_2"])
+    blind = {"net": table.assign(predicted=table["class"].mask(skins, "skin_1"))}
+    (row,) = ceiling.error_rows(table, blind)
+    assert row[1:3] == ["30", "30"]
+    (right,) = ceiling.right_rows(table, blind)
+    assert right[1].startswith("100% (")
+    assert right[3].startswith("50% (")
 
 
 class TestFeatures:

@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 
 from tests.pipeline import ROOT
-from tests.report_examples import PAIRS, make_results, run_report
+from tests.report_examples import PAIRS, VIEWS, make_results, run_report
 from tissue.common.names import MODEL_NAMES, MODELS
+from tissue.phantom.latents import best_accuracy
 from tissue.report.assembling import render
 from tissue.report.formatting import percentage_points
 from tissue.report.map import library, map_item
 from tissue.report.reading import PICTURES, Inputs
 from tissue.report.sentences import confused_pairs, verdict_sentences
+from tissue.report.why import why_errors, why_sentence
 
 
 class ParsedPage(HTMLParser):
@@ -85,8 +87,8 @@ def test_the_page_needs_no_other_file(page: ParsedPage, html: str) -> None:
 
 def test_pictures_are_described_and_tables_have_headings(page: ParsedPage) -> None:
     pictures = page.all("img")
-    # Histories, reliability, risk against coverage and two of the audit are drawn here.
-    assert len(pictures) == len(PICTURES) + len(MODELS) + 4
+    # Drawn here: histories, reliability, risk by coverage, two of the audit and two small maps.
+    assert len(pictures) == len(PICTURES) + len(MODELS) + 6
     assert all(len(one["alt"] or "") > 30 and one["width"] and one["height"] for one in pictures)
     assert all(one["caption"].strip() for one in page.tables)
     assert all(one["scope"] in ("row", "col") for one in page.all("th"))
@@ -133,8 +135,20 @@ def test_results_table_holds_the_metrics(inputs: Inputs, page: ParsedPage) -> No
         f"{test['accuracy_8_systems_low']:.1%} to {test['accuracy_8_systems_high']:.1%}",
     ]
     assert rows["Parameters"] == ["412,340", "", "412,340", ""]
+    # Every measure has an interval that holds it; the ECE, which has none, what chance gives.
+    assert all(
+        row[1] and row[3] for name, row in rows.items() if name not in ("Measure", "Parameters")
+    )
+    ece = rows["Calibration error (ECE, 15 bins, not debiased)"][3]
+    assert ece == f"{test['ece_chance_low']:.3f} to {test['ece_chance_high']:.3f} by chance"
+    debiased = rows["Calibration error (root mean square, debiased)"]
+    low, high = map(float, debiased[3].split(" to "))
+    assert low <= float(debiased[2]) <= high
     recall = {row[0]: row for row in page.table("Recall")}
-    assert recall["skin_1"][4:6] == [
+    assert recall["skin_1"][2] == str(
+        inputs.index["test"].query("`class` == 'skin_1'")["group"].nunique()
+    )
+    assert recall["skin_1"][5:7] == [
         f"{test['recall']['skin_1']:.1%}",
         f"{test['recall_low']['skin_1']:.1%} to {test['recall_high']['skin_1']:.1%}",
     ]
@@ -144,10 +158,9 @@ def test_results_table_holds_the_metrics(inputs: Inputs, page: ParsedPage) -> No
 def test_confusion_numbers_add_up(inputs: Inputs, page: ParsedPage) -> None:
     for name in MODEL_NAMES.values():
         rows = page.table(f"{name}: one row per class")[1:]
-        assert [sum(map(int, row[1:-1])) for row in rows] == [30] * 12
-        assert [row[-1] for row in rows] == [
-            f"{int(row[1 + i]) / 30:.0%}" for i, row in enumerate(rows)
-        ]
+        assert [sum(map(int, row[1:])) for row in rows] == [30] * 12
+    small = page.table("Confusion matrix of the pretrained net, 360 test images")
+    assert small == page.table("pretrained net: one row per class")
     pairs = confused_pairs(inputs.tested("pretrained"))
     assert {frozenset(pair[:2]) for pair in pairs[:3]} == {frozenset(p) for p in PAIRS.items()}
 
@@ -156,6 +169,10 @@ def test_errors_are_counted_by_cause(inputs: Inputs, page: ParsedPage) -> None:
     rows = {row[0]: row[1:] for row in page.table("The cause named for each error")}
     blurred = inputs.errors[inputs.errors["cause"] == "blur"]["model"].value_counts()
     assert [rows["blur"][0], rows["blur"][4]] == [str(blurred[model]) for model in MODELS]
+    wrong = (inputs.errors["model"] == "scratch").sum()
+    assert rows["Cause"][1:3] == [
+        f"of {wrong} errors (95% interval)", f"of {360 - wrong} correct predictions",
+    ]  # fmt: skip
     counted = sum(int(row[0]) for row in list(rows.values())[1:])
     assert counted == (inputs.errors["model"] == "scratch").sum()
     blur = inputs.metrics["errors"]["scratch"]["causes"]["blur"]
@@ -169,6 +186,7 @@ def test_overlap_table_holds_both_spaces(page: ParsedPage) -> None:
     rows = page.table("Distance between test and training")
     assert rows[1][0].startswith("Mixing of nearest neighbours")
     assert rows[1][1:] == ["0.98", "1.00", "0.94 to 1.06", "0.31"]
+    assert rows[3][1:4] == ["50.0", "52.0", "45.0 to 60.0"]
     assert rows[0][-1] == "p (one-sided)"
     assert len(rows) == 1 + 6
 
@@ -177,6 +195,12 @@ def test_a_perfect_model_has_no_confusions_and_no_gallery(inputs: Inputs) -> Non
     frame = inputs.predictions["pretrained"]
     frame["predicted"] = frame["class"]
     assert verdict_sentences(inputs)[1] == "The pretrained net makes no errors."
+    mine = inputs.metrics["errors"]["pretrained"]
+    mine["errors"] = mine["within_systems"]["errors"] = mine["within_systems"]["none_found"] = 0
+    for cause in mine["causes"].values():
+        cause["errors"] = 0
+    assert why_sentence(inputs, "pretrained") == "The pretrained net makes no errors."
+    assert why_errors(inputs, "pretrained") == []
     of_other = inputs.confusions["model"] != "pretrained"
     faultless = replace(
         inputs,
@@ -184,7 +208,7 @@ def test_a_perfect_model_has_no_confusions_and_no_gallery(inputs: Inputs) -> Non
         heat=inputs.heat[:0],
         confusions=inputs.confusions[of_other],
     )
-    html = render(faultless)
+    html = render(faultless, VIEWS)
     assert "Most frequent confusions, CNN from scratch" in html
     assert "Most frequent confusions, pretrained net" not in html
     assert 'id="gallery"' not in html
@@ -199,6 +223,29 @@ def test_phantom_note_and_atlas_rows_only_where_they_belong(tmp_path: Path, html
     rows = [row[0] for row in ParsedPage(other).table("Both models")]
     assert not any("tissues" in row or "systems" in row for row in rows)
     assert [row[0] for row in ParsedPage(other).table("Recall")[1:]] == ["1", "None"]
+
+
+def test_what_the_drawing_allows_stands_beside_what_was_reached(
+    inputs: Inputs, page: ParsedPage
+) -> None:
+    rows = page.table("Test images classified correctly")
+    assert [row[0] for row in rows[1:]] == [" / ".join(pair) for pair in sorted(PAIRS.items())]
+    skin = inputs.tested("pretrained").query("`class` in ('skin_1', 'skin_2')")
+    right = (skin["class"] == skin["predicted"]).mean()
+    assert rows[3][1:3] == ["60", "81.2%"]
+    assert rows[3][5] == f"{right:.1%}"
+    low, high = (float(end.rstrip("%")) / 100 for end in rows[3][6].split(" to "))
+    assert low < right < high < best_accuracy({"skin_1": 1, "skin_2": 1})
+
+
+def test_causes_are_one_bar_that_holds_every_error(inputs: Inputs) -> None:
+    parts = why_errors(inputs, "pretrained")
+    errors = inputs.errors[inputs.errors["model"] == "pretrained"]
+    assert sum(part.number for part in parts) == len(errors)
+    assert len({part.colour for part in parts}) == len(parts)
+    assert parts[0].name == "within one organ system, no measured cause"
+    named = {part.name: part.number for part in parts}
+    assert named["blur"] == (errors["cause"] == "blur").sum()
 
 
 def test_params_are_shown_as_text(html: str) -> None:

@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from tests.report_examples import VIEWS
 from tissue.common.errors import InputError
 from tissue.common.names import MODELS
 from tissue.report.assembling import render
 from tissue.report.reading import Inputs
-from tissue.report.records import as_json, omitted_sentence, records, thumbnail_side
+from tissue.report.records import as_json, cause_names, omitted_sentence, records, thumbnail_side
 
 
 def test_every_image_is_on_the_page_once(inputs: Inputs, html: str) -> None:
@@ -39,7 +40,7 @@ def test_of_many_errors_those_with_a_heat_map_are_shown(inputs: Inputs, html: st
         inputs,
         errors=inputs.errors.loc[some].reset_index(drop=True),
         heat=inputs.heat[some],
-        points=inputs.points.head(50),
+        points=inputs.points.iloc[::19],
     )
     known = records(few)
     ids = [known["images"]["id"][error["image"]] for error in known["errors"]]
@@ -48,7 +49,7 @@ def test_of_many_errors_those_with_a_heat_map_are_shown(inputs: Inputs, html: st
     omitted = omitted_sentence(few, known)
     assert " of 360 test images and " in omitted
     assert f" and {len(some)} of {len(inputs.errors)} errors (the most confident " in omitted
-    assert omitted in render(few)
+    assert omitted in render(few, VIEWS)
     assert "the most confident of each model and class" not in html
 
 
@@ -56,6 +57,14 @@ def test_every_error_needs_a_heat_map(inputs: Inputs) -> None:
     with pytest.raises(InputError, match="a Grad-CAM map for each error") as caught:
         records(replace(inputs, heat=inputs.heat[:-1]))
     assert f"{len(inputs.errors)} errors and {len(inputs.errors) - 1} maps" in str(caught.value)
+
+
+def test_a_new_donor_is_a_cause_only_where_some_are_new(inputs: Inputs) -> None:
+    assert "donor_unseen" not in cause_names(inputs)  # none is in training
+    inputs.index["test"].loc[0, "group"] = inputs.index["train"]["group"][0]
+    assert "donor_unseen" in cause_names(inputs)
+    inputs.index["test"]["group"] = inputs.index["train"]["group"][0]
+    assert "donor_unseen" not in cause_names(inputs)
 
 
 def test_thumbnails_shrink_where_there_are_many() -> None:

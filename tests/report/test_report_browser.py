@@ -16,8 +16,8 @@ from tests.report_examples import CLASSES, make_results, run_report
 from tissue.report.reading import read_inputs
 
 SECTIONS = (
-    "verdict", "data", "training", "results", "recall", "confusions", "errors", "confidence",
-    "overlap", "reproduce",
+    "verdict", "data", "training", "results", "overlap", "confusions", "errors", "confidence",
+    "audit", "reproduce",
 )  # fmt: skip
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -93,6 +93,17 @@ def test_every_section_is_there(page: Page) -> None:
         assert page.locator(f"nav a[href='#{name}']").count() == 1
 
 
+def test_the_answers_are_on_the_first_screen(browser: Browser, path: Path) -> None:
+    with opened(browser, path, viewport={"width": 1400, "height": 900}) as page:
+        for selector in (".intervals", ".accuracies", ".matrix.small", ".why", "figure.small img"):
+            for one in page.locator(selector).all():
+                box = one.bounding_box()
+                assert box is not None
+                assert box["y"] + box["height"] <= 900, selector
+        assert "points (95% interval" in page.inner_text(".accuracies")
+        assert page.locator("figure.small img").count() == 2
+
+
 @pytest.mark.parametrize("width", [1400, 400])
 def test_page_never_scrolls_sideways(width: int, browser: Browser, path: Path) -> None:
     with opened(browser, path, viewport={"width": width, "height": 850}) as page:
@@ -145,7 +156,7 @@ def test_no_barriers(width: int, browser: Browser, path: Path) -> None:
         assert barriers(page) == []
         open_map(page)
         page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
-        page.locator(".matrix:not([hidden]) td.wrong button").first.click()
+        page.locator(".matrix.whole:not([hidden]) td.wrong button").first.click()
         page.select_option("#error-cause", "blur")
         page.click("#map-next")
         assert barriers(page) == []
@@ -195,7 +206,7 @@ def test_a_cell_shows_its_images(page: Page, results: Path) -> None:
 
 
 def test_arrow_keys_walk_through_a_matrix(page: Page) -> None:
-    cells = page.locator(".matrix:not([hidden]) td button")
+    cells = page.locator(".matrix.whole:not([hidden]) td button")
     stops = cells.evaluate_all("all => all.filter(one => one.tabIndex === 0).length")
     assert stops == 1
     cells.first.focus()

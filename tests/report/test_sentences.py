@@ -1,50 +1,48 @@
 """Sentences on the results say what was measured, and no more."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from tests.report_examples import MIXING, TSNE
+from tests.report_examples import MIXING, TSNE, VIEWS
 from tissue.common.names import donor_status
 from tissue.report.assembling import render
-from tissue.report.data_sentences import (
-    ceiling_sentence,
-    groups_sentence,
-    measures_sentence,
-    shared_sentence,
-)
+from tissue.report.ceiling import ceiling_sentences
+from tissue.report.data_sentences import groups_sentence, shared_sentence
 from tissue.report.data_tables import imbalance_sentence
-from tissue.report.formatting import percentage_points
+from tissue.report.formatting import p_value, percentage_points, rounded
 from tissue.report.reading import Inputs
 from tissue.report.sentences import (
     calibration_sentence,
-    cause_sentences,
     confusion_sentence,
     coverage_sentence,
+    overlap_sentences,
     overlap_verdict,
     verdict_sentences,
 )
+from tissue.report.why import cause_sentences, why_sentence
 
 
 def test_the_verdict_says_what_was_measured(inputs: Inputs) -> None:
     accuracy, confusions, overlap = verdict_sentences(inputs)
     assert accuracy.startswith("The pretrained net classifies ")
     assert "% (95% interval " in accuracy
-    assert ") of 360 test images correctly, the CNN from scratch " in accuracy
-    assert "; sign flips by donor, p\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}0.0" in accuracy
-    assert accuracy.endswith("), which is statistically significant.")
+    groups = inputs.index["test"]["group"].nunique()
+    assert f") of 360 test images from {groups} donors correctly, the CNN from scratch " in accuracy
+    assert "which is statistically significant (sign flips by donor, p" in accuracy
     assert "skin_1 with skin_2" in confusions
-    assert "no more than in a random split" in overlap
+    assert overlap.startswith("No difference of test and training images was found")
     paired = inputs.metrics["comparison"]["test"]
     before = dict(paired)
     for change in ({"p_value": 0.41}, {"difference_low": -0.01}):
         paired.update(change)
-        assert verdict_sentences(inputs)[0].endswith(" is not statistically significant.")
+        assert ", which is not statistically significant (" in verdict_sentences(inputs)[0]
         paired.update(before)
     paired.update(difference_low=0.228, difference_high=0.328)
-    assert "(95% interval +22.8 to +32.8; sign flips" in verdict_sentences(inputs)[0]
+    assert "(95% interval +22.8 to +32.8), which" in verdict_sentences(inputs)[0]
 
 
 def test_the_difference_has_one_direction_whichever_model_is_better(inputs: Inputs) -> None:
@@ -54,12 +52,11 @@ def test_the_difference_has_one_direction_whichever_model_is_better(inputs: Inpu
     )
     minus = "\N{MINUS SIGN}"
     expected = (
-        f"pretrained net minus CNN from scratch is {minus}10.0 points (95% interval {minus}15.0 to "
-        f"{minus}5.0;"
+        f"Pretrained net minus CNN from scratch is {minus}10.0 points (95% interval {minus}15.0 to "
+        f"{minus}5.0)"
     )
     assert expected in verdict_sentences(inputs)[0]
-    # The page says it twice, with one sign.
-    assert render(inputs).count(expected) == 2
+    assert render(inputs, VIEWS).count(expected) == 1
 
 
 def test_probabilities_are_called_calibrated_only_where_chance_explains_the_error(
@@ -69,8 +66,9 @@ def test_probabilities_are_called_calibrated_only_where_chance_explains_the_erro
     for p, expected in ((0.2, True), (0.049, False)):
         test["ece_p_value"] = p
         sentence = calibration_sentence(inputs, "pretrained")
-        assert ("nothing speaks against calibrated probabilities" in sentence) is expected
+        assert ("so no miscalibration is shown" in sentence) is expected
         assert ("not calibrated on these images" in sentence) is not expected
+        assert f"miss its accuracy by {100 * test['ece']:.1f} points" in sentence
 
 
 @pytest.mark.parametrize(
@@ -81,8 +79,7 @@ def test_probabilities_are_called_calibrated_only_where_chance_explains_the_erro
         (
             "aba",
             "bab",
-            "The net makes 3 errors and most often confuses a with b (3), together 100.0% of all "
-            "errors.",
+            "The net makes 3 errors and most often confuses a with b (3), together 3 of the 3.",
         ),
     ],
 )
@@ -97,6 +94,26 @@ def test_a_difference_of_nothing_has_no_sign_of_its_own() -> None:
     assert percentage_points(0.236) == "+23.6"
 
 
+@pytest.mark.parametrize(
+    ("p", "written"),
+    [(0.31, "p = 0.31"), (0.032, "p = 0.032"), (0.0012, "p = 0.001"), (0.001, "p \u2264 0.001"),
+     (0.0002, "p < 0.001")],
+)  # fmt: skip
+def test_the_lowest_p_of_random_draws_is_a_bound(p: float, written: str) -> None:
+    assert p_value(p) == written.replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def test_three_digits_of_any_size() -> None:
+    values = (80348.12, 104.6, 34.86, 1.0249, 0.4372, 0.0)
+    assert [rounded(value) for value in values] == ["80,300", "105", "34.9", "1.02", "0.44", "0.00"]
+
+
+def test_overlap_says_of_how_many_images_and_how_low_p_can_be(inputs: Inputs) -> None:
+    said = overlap_sentences(inputs).replace("\N{NO-BREAK SPACE}", " ")
+    assert said.startswith("Of 360 test and 576 training images, mixing with training among the 10")
+    assert said.endswith("give p = 1.00; 500 random splits cannot give less than 0.012.")
+
+
 def test_overlap_verdict_tells_apart_from_close() -> None:
     def verdict(share: float, p: float, copies: int = 0) -> str:
         mixing = {**MIXING, "real": share, "p_value": p, "p_value_closer": 1 - p}
@@ -104,18 +121,14 @@ def test_overlap_verdict_tells_apart_from_close() -> None:
         split = {"leaks": {"images": copies}, "duplicates": {"across_splits": 0}}
         return overlap_verdict(tsne, split).replace("\N{NO-BREAK SPACE}", " ")
 
-    assert verdict(0.98, 0.31).startswith(
-        "The test images differ from the training images no more than in a random split. Mixing"
-    )
-    assert verdict(0.98, 0.31).endswith("give p = 1.00.")
+    same = "No difference of test and training images was found, beyond that of random splits (p = "
+    assert verdict(0.98, 0.31) == f"{same}1.00)."
     assert verdict(0.40, 0.005).startswith("The test images differ from the training images more")
     assert verdict(1.10, 1.0).startswith("The test images are closer to the training images")
-    assert "give p < 0.001" in verdict(1.10, 1.0)  # of being as close
+    assert "random splits (p < 0.001)" in verdict(1.10, 1.0)  # of being as close
     # One of three statistics beyond its 97.5 % quantile is no evidence yet.
     for p in (0.98, 0.99):
-        assert verdict(1.10, p).startswith(
-            "The test images differ from the training images no more"
-        )
+        assert verdict(1.10, p).startswith(same)
     assert "no copies in both were found" in verdict(1.10, 1.0)
     assert "copies or donors in both" in verdict(1.10, 1.0, copies=3)
 
@@ -151,12 +164,19 @@ def test_the_rule_of_groups_is_named_and_donors_are_known_or_not(
 
 
 def test_what_is_gained_by_leaving_images_to_a_human(inputs: Inputs) -> None:
-    curve = inputs.risk_coverage["pretrained"]
-    kept = curve[curve["coverage"] >= 0.8].iloc[0]
+    test = inputs.metrics["pretrained"]["test"]
+    kept, tested = test["answered"], inputs.tested("pretrained")
+    sure = tested[tested["confidence"] >= kept["threshold"] - 1e-4]  # written with four decimals
     sentence = coverage_sentence(inputs)
-    assert sentence.startswith("If the pretrained net answers only the 80.0% of test images")
-    assert f"its error rate is {kept['error']:.1%} instead of" in sentence
-    assert sentence.endswith(f"{curve.iloc[-1]['error']:.1%}.")
+    assert "or more, which 80% of the 144 validation images reach, the pretrained net" in sentence
+    assert f"answers {len(sure)} of 360 test images" in sentence
+    wrong = (sure["class"] != sure["predicted"]).sum()
+    assert f"errs in {wrong} of these ({wrong / len(sure):.1%}, 95% interval" in sentence
+    every = (tested["class"] != tested["predicted"]).sum()
+    assert f"instead of {every} of all 360 ({every / 360:.1%}, " in sentence
+    test["answered"] = kept | {"n": 0}
+    assert coverage_sentence(inputs).endswith("leaves the rest to a human.")
+    test["answered"] = kept
 
 
 def test_causes_are_called_what_their_rates_show(inputs: Inputs) -> None:
@@ -164,8 +184,8 @@ def test_causes_are_called_what_their_rates_show(inputs: Inputs) -> None:
     for cause in causes.values():
         cause["difference_low"] = -0.01
     assert cause_sentences(inputs)[0].startswith(
-        "With the CNN from scratch, no cause is more frequent among errors than among correct "
-        "predictions. "
+        "With the CNN from scratch, no cause is shown to be more frequent among errors than among "
+        "correct predictions. "
     )
     causes["blur"]["difference_low"] = 0.01
     said = cause_sentences(inputs)[0]
@@ -173,16 +193,28 @@ def test_causes_are_called_what_their_rates_show(inputs: Inputs) -> None:
         "With the CNN from scratch, blur is more frequent among errors than among correct "
         "predictions; little tissue, extreme stain, "
     )
-    assert " and donor not in training are not shown to be. " in said
+    assert " and suspect label are not shown to be. " in said  # all donors are new
     assert "evenly spread errors would have 5.0%: that says which classes are confused" in said
     del inputs.metrics["errors"]["scratch"]["within_systems"]
     assert cause_sentences(inputs)[0].endswith("are not shown to be.")
 
 
-def test_measures_alone_are_held_against_chance(inputs: Inputs) -> None:
-    said = measures_sentence(inputs)
-    assert "the class of 34.0% (95% interval 29.0% to 39.0%) of the 720 training" in said
-    assert said.endswith("chance is 8.3%.")
+def test_why_is_said_in_counts(inputs: Inputs) -> None:
+    errors = inputs.errors[inputs.errors["model"] == "pretrained"]
+    said = why_sentence(inputs, "pretrained")
+    named = (errors["cause"] != "none_found").sum()
+    assert f"{named} of {len(errors)} errors have a measured cause" in said
+    worst = inputs.confusions[inputs.confusions["model"] == "pretrained"].iloc[0]
+    found = errors[
+        (errors["class"] == worst["actual"]) & (errors["predicted"] == worst["predicted"])
+    ]
+    donors = inputs.index["test"].set_index("id")["group"].loc[found["id"]].nunique()
+    expected = (
+        f"{len(found)} {worst['actual']} of {donors} donors are called {worst['predicted']}; "
+    )
+    assert expected in said
+    few = replace(inputs, errors=inputs.errors.drop(found.index[:1]))
+    assert "are called" not in why_sentence(few, "pretrained")
 
 
 def test_shared_slides_and_antibodies_are_counted(inputs: Inputs) -> None:
@@ -190,24 +222,34 @@ def test_shared_slides_and_antibodies_are_counted(inputs: Inputs) -> None:
         table["slide"] = [f"{name} {row % 4}" for row in range(len(table))]
         table["antibody"] = ""
     assert shared_sentence(inputs) == (
-        "Of the test images, 0.0% share their slide (0 of 4 slides) with training or validation."
+        "Of the 360 test images, 0 share their slide (0 of 4 slides) with training or validation."
     )
     inputs.index["train"].loc[0, "slide"] = "test 1"
     inputs.index["test"]["antibody"] = inputs.index["val"].loc[0, "antibody"] = "A1"
     assert shared_sentence(inputs) == (
-        "Of the test images, 25.0% share their slide (1 of 4 slides) and 100.0% share their "
-        "antibody (1 of 1 antibodies) with training or validation: how the models do on new ones "
-        "is not measured."
+        "Of the 360 test images, 90 share their slide (1 of 4 slides) and 360 share their antibody "
+        "(1 of 1 antibodies) with training or validation: how the models do on new ones is not "
+        "measured."
     )
     inputs.index["test"][["slide", "antibody"]] = ""
     assert shared_sentence(inputs) == ""
 
 
 def test_the_phantom_has_a_ceiling(inputs: Inputs) -> None:
-    said = ceiling_sentence(inputs)
-    assert "would be right in 91.6% of these images on average (endometrium_1 and" in said
-    assert "skin_1 and skin_2 81.2%; the other classes 100%" in said
-    assert "about 30 errors in 360 images" in said
+    test = inputs.metrics["pretrained"]["test"]
+    test.update(accuracy=0.75, accuracy_low=0.7, accuracy_high=0.8)
+    said = ceiling_sentences(inputs)
+    assert "would be right in 91.6% of these 360 images on average" in said
+    assert (
+        "must be expected to make at least 30 errors. That is 33.7% (95% interval 28.1% to " in said
+    )
+    assert said.endswith(
+        "90 errors of the pretrained net: the overlap does not explain most of them."
+    )
+    test.update(accuracy=0.8, accuracy_high=0.85)
+    assert ceiling_sentences(inputs).endswith("the overlap explains only a part of them.")
+    test.update(accuracy=0.93, accuracy_high=0.95)
+    assert ceiling_sentences(inputs).endswith("at least 30 errors.")
 
 
 def test_unequal_classes_are_warned_of(inputs: Inputs) -> None:

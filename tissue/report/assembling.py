@@ -62,9 +62,9 @@ def render(inputs: Inputs, views: Mapping[str, int]) -> str:
 
 
 def summary(inputs: Inputs) -> str:
-    """Return the size of the data: `360 of 1,080 images of 12 classes, drawn by the phantom`."""
+    """Return the size of the data: `360 of 1,080 images of 12 classes`, and if they are drawn."""
     number = count(sum(map(len, inputs.index.values())))
-    origin = ", drawn by the phantom" if inputs.is_phantom else ""
+    origin = ", drawn by the phantom, not photographed" if inputs.is_phantom else ""
     tested = count(len(inputs.index["test"]))
     return f"{tested} of {number} images of {len(inputs.classes)} classes{origin}"
 
@@ -78,7 +78,7 @@ def pictures(inputs: Inputs) -> dict[str, Picture]:
     }
     drawn |= audit_figures(inputs)
     drawn |= {
-        f"small_{name}": scatter_figure(inputs.points, title="", splits=[name], compact=True)
+        f"small_{name}": scatter_figure(inputs.points, title="t-SNE", splits=[name], compact=True)
         for name in ("train", "test")
     }
     pngs = inputs.pictures | {name: png_bytes(figure) for name, figure in drawn.items()}

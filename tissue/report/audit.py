@@ -66,7 +66,7 @@ def shortcut_sentence(audit: Mapping[str, Any]) -> str:
         f"Colour, share of tissue{', blur and size' if has_size else ' and blur'} together, "
         f"without any architecture, give {percent(every['accuracy'])} (95% interval "
         f"{interval(every['low'], every['high'])}), always naming the most frequent class "
-        f"{percent(chance)}"
+        f"{percent(chance)} ({count(round(chance * audit['images']))} of {count(audit['images'])})"
     )
     none = "none of them alone is shown to give more"
     constant = "" if has_size else " All images have one size, which gives nothing away."
@@ -130,5 +130,5 @@ def audit_table(inputs: Inputs) -> Table:
     ]
     folds, repeats = inputs.metrics["audit"]["folds"], inputs.metrics["audit"]["repeats"]
     images = count(inputs.metrics["audit"]["images"])
-    caption = f"Cross-validation of {images} images in {folds} folds, repeated {repeats} times"
+    caption = f"Cross-validation of {images} images in {folds} folds, {repeats} times over"
     return Table(caption, rows)

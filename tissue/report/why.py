@@ -46,12 +46,12 @@ def why_sentence(inputs: Inputs, model: str) -> str:
     errors = inputs.metrics["errors"][model]
     if not errors["errors"]:
         return f"The {MODEL_NAMES[model]} makes no errors."
-    found = sum(errors["causes"][cause]["errors"] for cause in CAUSES)
+    found, number = sum(errors["causes"][one]["errors"] for one in CAUSES), count(errors["errors"])
     frequent = [cause for cause in CAUSES if is_more_frequent(errors["causes"][cause])]
     ending = "" if frequent else ", none shown to be more frequent than among correct predictions"
-    said = f"{count(found)} of {count(errors['errors'])} errors have a measured cause{ending}"
+    said = f"{count(found)} of {number} errors have a measured cause{ending}"
     if within := errors.get("within_systems"):
-        said = f"{count(within['errors'])} errors are within one organ system. {said}"
+        said = f"{count(within['errors'])} of {number} errors are within one organ system. {said}"
     return f"{said}. {_main_confusion(inputs, model)}".rstrip()
 
 
