@@ -14,7 +14,7 @@ from tests.report_examples import PAIRS, VIEWS, make_results, run_report
 from tissue.common.names import MODEL_NAMES, MODELS
 from tissue.phantom.latents import best_accuracy
 from tissue.report.assembling import render
-from tissue.report.formatting import percentage_points
+from tissue.report.formatting import percentage_points, render_markdown
 from tissue.report.map import library, map_item
 from tissue.report.reading import PICTURES, Inputs
 from tissue.report.sentences import confused_pairs, verdict_sentences
@@ -250,6 +250,25 @@ def test_causes_are_one_bar_that_holds_every_error(inputs: Inputs) -> None:
 
 def test_params_are_shown_as_text(html: str) -> None:
     assert "source: &lt;phantom&gt; &amp; more" in html
+
+
+def test_the_summary_of_the_paper_is_a_section_without_its_links(
+    page: ParsedPage, html: str
+) -> None:
+    section = html[html.index('<section id="paper"') : html.index('<section id="reproduce"')]
+    assert '<h2 id="paper-title">Moen et al. 2019 on one page</h2>' in section
+    assert "<h3>What it says</h3>" in section
+    assert "doi 10.1038/s41592-019-0403-1," in section
+    assert "<a " not in section
+    rows = page.table("What carries over to this project")
+    assert rows[0] == ["in the review", "here"]
+    assert ["residual links", "the network from scratch:tissue/training/scratch.py"] in rows
+
+
+def test_markdown_is_text_where_it_is_not_markup() -> None:
+    title, body = render_markdown("# A <b>\n\n<script>x</script> [here](https://x.org) & *so*\n")
+    assert title == "A <b>"
+    assert body == "<p>&lt;script&gt;x&lt;/script&gt; here &amp; <em>so</em></p>\n"
 
 
 def test_map_is_the_same_at_every_call() -> None:

@@ -17,7 +17,7 @@ from tissue.report.reading import read_inputs
 
 SECTIONS = (
     "verdict", "data", "training", "results", "overlap", "confusions", "errors", "confidence",
-    "audit", "reproduce",
+    "audit", "paper", "reproduce",
 )  # fmt: skip
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")

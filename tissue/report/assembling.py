@@ -3,6 +3,7 @@
 import base64
 import struct
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from markupsafe import Markup
@@ -14,10 +15,12 @@ from tissue.figures.curves import history_figure, reliability_figure, risk_cover
 from tissue.figures.scatter import scatter_figure
 from tissue.figures.theme import png_bytes
 from tissue.report import audit, ceiling, data_sentences, data_tables, result_tables, sentences, why
-from tissue.report.formatting import SPLIT_NAMES, count, percent, render_template
+from tissue.report.formatting import SPLIT_NAMES, count, percent, render_markdown, render_template
 from tissue.report.map import library, map_item
 from tissue.report.reading import Inputs
 from tissue.report.records import as_json, cause_names, omitted_sentence, records
+
+PAPER = Path(__file__).parents[2] / "docs/moen-2019.md"
 
 
 class Picture(NamedTuple):
@@ -47,6 +50,7 @@ def render(inputs: Inputs, views: Mapping[str, int]) -> str:
         why=why,
         summary=summary(inputs),
         views=views,
+        paper=render_markdown(PAPER.read_text(encoding="utf-8")),
         ranked_models=[(model, MODEL_NAMES[model]) for model in ranked],
         model_names=MODEL_NAMES,
         split_names=SPLIT_NAMES,

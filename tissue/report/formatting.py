@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+from markupsafe import Markup, escape
 
 from tissue.common.names import count_joined
 
@@ -121,6 +124,50 @@ class Table:
         self.caption, self.texts = caption, texts
         self.head: list[str] = frame.columns.tolist()
         self.rows: list[tuple[str | Bar, ...]] = list(frame.itertuples(index=False, name=None))
+
+
+def render_markdown(text: str) -> tuple[str, Markup]:
+    """Return the title of a Markdown page, and the rest as HTML one level below a section.
+
+    Links lose their addresses, which lead out of the one file of the report; tables get a caption,
+    the heading above them.
+    """
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    title, heading, kept = "", "", list[Token]()
+    for token in parser.parse(text):
+        if token.type == "inline" and kept and kept[-1].type == "heading_open":
+            heading = token.content
+            if kept[-1].tag == "h2":  # moved down by one
+                title = heading
+        if token.type.startswith("heading"):
+            token.tag = f"h{int(token.tag[1]) + 1}"
+        elif token.type == "th_open":
+            token.attrSet("scope", "col")
+        elif token.type == "table_open":
+            token.meta = {"caption": heading}
+        kept.append(token)
+    for rule in ("link_open", "link_close"):
+        parser.add_render_rule(rule, _write_nothing)
+    parser.add_render_rule("table_open", _open_table)
+    parser.add_render_rule("table_close", _close_table)
+    body = kept[3:] if title else kept  # without the heading of the page
+    return title, Markup(parser.renderer.render(body, parser.options, {}))
+
+
+def _write_nothing(*_: Any) -> str:
+    return ""
+
+
+def _open_table(_: Any, tokens: Sequence[Token], number: int, *__: Any) -> str:
+    caption = escape(tokens[number].meta["caption"])
+    return (
+        f'<div class="scroll" tabindex="0" role="group" aria-label="{caption}">'
+        f'<table class="prose"><caption><span>{caption}</span></caption>\n'
+    )
+
+
+def _close_table(*_: Any) -> str:
+    return "</table></div>\n"
 
 
 def render_template(name: str, **context: Any) -> str:
