@@ -30,7 +30,7 @@ def test_predicted_is_on_x_and_n_in_the_title() -> None:
     figure = confusion_matrix_figure(
         ["colon", "colon", "kidney"], ["colon", "kidney", "kidney"], NAMES, title="A model"
     )
-    assert figure.get_suptitle() == "A model (n = 3, 66.7% right)"
+    assert figure.get_suptitle() == "A model (n = 3, 2 right)"
     (cell,) = [text for text in figure.axes[0].texts if text.get_position() == (2, 0)]
     assert cell.get_text() == "1"  # a colon taken for a kidney: column of kidney, row of colon
     texts = [text.get_text() for axes in figure.axes for text in axes.texts]

@@ -32,6 +32,12 @@ def test_limits_are_the_same_for_all_splits(frame: pd.DataFrame) -> None:
     ]
 
 
+def test_a_compact_map_has_names_and_no_legend(frame: pd.DataFrame) -> None:
+    figure = scatter_figure(frame, title="t-SNE", splits=("test",), compact=True)
+    assert figure.legends == []
+    assert {text.get_text() for text in figure.axes[0].texts} == set(NAMES)
+
+
 def test_missing_columns_and_splits_are_refused(frame: pd.DataFrame) -> None:
     with pytest.raises(ValueError, match="missing \\['x', 'y'\\]"):
         scatter_figure(frame.drop(columns=["x", "y"]), title="pixels")

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from tissue.common.files import write_table
 from tissue.common.names import MODEL_NAMES
-from tissue.figures.theme import GRID, INK, MUTED, house_style, new_figure, save_png
+from tissue.figures.theme import GRID, INK, house_style, new_figure, save_png
 
 # Correct in blue, wrong in orange: on one linear scale the errors still stand out.
 RIGHT = LinearSegmentedColormap.from_list("right", ["#FFFFFF", "#9DB9DC", "#2C5A9E", "#143766"])
@@ -51,12 +51,12 @@ def row_shares(counts: np.ndarray) -> np.ndarray:
 def confusion_matrix_figure(
     actual: Sequence[str], predicted: Sequence[str], class_names: Sequence[str], *, title: str
 ) -> Figure:
-    """Draw counts in cells coloured by their share of the row, with recall at the right.
+    """Draw counts in cells coloured by their share of the row.
 
     Args:
         actual, predicted: one class name per image.
         class_names: all classes, in the order of the axes; 2 to 40 are readable.
-        title: of the figure; the number of images and the accuracy are added.
+        title: of the figure; how many images there are, and are right, is added.
     """
     names = list(class_names)
     counts = confusion_counts(actual, predicted, names)
@@ -67,7 +67,6 @@ def confusion_matrix_figure(
     side = cell * len(names) + (0.9 + 0.078 * longest)
     size = float(np.clip(cell * 20, 6.5, 9.5))
     total = int(counts.sum())
-    accuracy = f", {np.trace(counts) / total:.1%} right" if total else ""
     with house_style():
         figure = new_figure(max(side + 0.9, 4.6), max(side + 0.6, 3.6))
         axes = figure.add_subplot()
@@ -75,7 +74,7 @@ def confusion_matrix_figure(
         _write_counts(axes, counts, colours, size=float(np.clip(cell * 19, 6.0, 10.0)))
         # A letter is about two thirds as wide as the font size.
         _label_axes(axes, names, counts, size=size, upright=longest * size * 0.66 / 72 > cell)
-        title = f"{title} (n = {total:,}{accuracy})"
+        title = f"{title} (n = {total:,}, {np.trace(counts):,} right)"
         figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     return figure
 
@@ -94,7 +93,7 @@ def _write_counts(axes: Axes, counts: np.ndarray, colours: np.ndarray, *, size: 
 def _label_axes(
     axes: Axes, names: list[str], counts: np.ndarray, *, size: float, upright: bool
 ) -> None:
-    """Write class names on both axes, n of each row at the left and recall at the right."""
+    """Write class names on both axes, and n of each row."""
     ticks, totals = np.arange(len(names)), counts.sum(axis=1)
     rows = [f"{name}  {n}" for name, n in zip(names, totals, strict=True)]
     axes.set_xticks(ticks, names, rotation=90 if upright else 0, fontsize=size)
@@ -106,11 +105,6 @@ def _label_axes(
     axes.spines[:].set_visible(True)
     axes.set_xlabel("predicted", fontsize=10)
     axes.set_ylabel("actual, with number of images", fontsize=10)
-    recall = axes.secondary_yaxis("right")
-    shares = [f"{hit / n:.0%}" if n else "" for hit, n in zip(np.diag(counts), totals, strict=True)]
-    recall.set_yticks(ticks, shares, fontsize=size)
-    recall.tick_params(length=0, labelcolor=MUTED)
-    recall.set_ylabel("recall", fontsize=9, color=MUTED)
 
 
 def save_confusion(table: pd.DataFrame, classes: Sequence[str], model: str, plots: Path) -> None:
