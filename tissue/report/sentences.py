@@ -25,7 +25,7 @@ from tissue.report.reading import Inputs
 VERDICTS = {
     "apart": "The test images differ from the training images more than in random splits",
     "closer": "The test images are closer to the training images than in random splits",
-    "same": "No difference of test and training images was found, beyond that of random splits",
+    "same": "No difference between test and training images was found beyond that of random splits",
     "unknown": "Whether the test images differ from the training images more than in a random "
     "split is unknown, since no class has donors in both that could be exchanged",
 }
