@@ -121,7 +121,8 @@ def test_overlap_verdict_tells_apart_from_close() -> None:
         split = {"leaks": {"images": copies}, "duplicates": {"across_splits": 0}}
         return overlap_verdict(tsne, split).replace("\N{NO-BREAK SPACE}", " ")
 
-    same = "No difference between test and training images was found beyond that of random splits (p = "
+    same = "No difference between test and training images was found beyond that of random splits"
+    same += " (p = "
     assert verdict(0.98, 0.31) == f"{same}1.00)."
     assert verdict(0.40, 0.005).startswith("The test images differ from the training images more")
     assert verdict(1.10, 1.0).startswith("The test images are closer to the training images")
