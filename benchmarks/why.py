@@ -21,7 +21,7 @@ def with_interval(value: dict[str, float]) -> str:
 
 
 def cause_table(summary: dict[str, Any], models: list[str]) -> str:
-    """Return how often each cause is named, as Markdown."""
+    """Return how often each cause that is named at all is named, as Markdown."""
     first, summaries = summary[models[0]], [summary[model] for model in models]
     rows = [["", *models]]
     rows.append(["errors", *(str(s["errors"]) for s in summaries)])
@@ -30,7 +30,9 @@ def cause_table(summary: dict[str, Any], models: list[str]) -> str:
         row = [f"{v['errors']}: {with_interval(v)}, evenly {v['expected']:.1%}" for v in values]
         rows.append(["within one organ system", *row])
     for cause, name in CAUSE_NAMES.items():
-        rows.append([name, *(rates(s["causes"][cause]) for s in summaries)])
+        found = [s["causes"][cause] for s in summaries]
+        if any(one["errors"] or one["correct"] for one in found):
+            rows.append([name, *map(rates, found)])
     return markdown(rows)
 
 
