@@ -114,7 +114,7 @@ def _add_tables(
     tables = {"confusions": confusions(tests)}
     for name, table in tests.items():
         tables[f"reliability_{name}"] = reliability(table, images)
-        tables[f"risk_coverage_{name}"] = risk_coverage(table)
+        tables[f"risk_coverage_{name}"] = risk_coverage(table, images)
     for name, table in tables.items():
         path = root / f"plots/{name}.csv"
         with tempfile.TemporaryDirectory() as folder:
