@@ -29,6 +29,10 @@ def test_it_holds_data_donors_metrics_limits_licence_and_digest() -> None:
     assert f"| test | {SPLIT['images']['test']} | {SPLIT['groups']['test']} |" in card
     colon = (test[key]["colon"] for key in ("recall", "recall_low", "recall_high"))
     assert "| colon | {:.3f} | {:.3f} to {:.3f} |".format(*colon) in card
+    fitted = METRICS["val"]
+    expected = f"{fitted['accuracy']:.3f} ({fitted['accuracy_low']:.3f} to "
+    assert f"{expected}{fitted['accuracy_high']:.3f}) on validation images" in card
+    assert "\n\nOf 30 test images per class.\n\n| Class |" in card
     assert "Not a medical device" in card
     assert "Apache-2.0" in card
     assert f"| pretrained.keras | {'0' * 64} |" in card

@@ -65,4 +65,12 @@ def model_card(facts: Facts) -> str:
         )
         for key, title in measures_of(test, facts.classes).items()
     ]
-    return render_template("card.md.j2", splits=SPLITS, measures=measures, **facts._asdict())
+    accuracies = {
+        name: "{accuracy:.3f} ({accuracy_low:.3f} to {accuracy_high:.3f})".format(
+            **facts.metrics[name]
+        )
+        for name in ("train", "val")
+    }
+    return render_template(
+        "card.md.j2", splits=SPLITS, measures=measures, accuracies=accuracies, **facts._asdict()
+    )
