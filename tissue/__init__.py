@@ -20,3 +20,7 @@ A room imports only from itself and from the rooms above it:
     experiments     comparison with other revisions, and grids of experiments
     commands        `python -m tissue predict | compare | push | sweep | verify`
 """
+
+from tissue.common.runtime import set_environment
+
+set_environment()
