@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from tissue.common.errors import InputError
 from tissue.config.schema import Limits, Params
-from tissue.images.decoding import UnreadableImageError
+from tissue.images.kinds import UnreadableImageError
 from tissue.images.reading import read_image
 from tissue.sources.archives import Member, is_archive, open_archive
-from tissue.sources.layout import check_text, is_image
+from tissue.sources.file_names import check_text, is_image
 from tissue.sources.local import find_archives, open_folder, read_file
 
 BATCH = 32  # as in `embed`
