@@ -1,5 +1,6 @@
 """Layouts of folders: which are understood, and which are refused."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -252,3 +253,62 @@ def test_the_tree_has_the_numbers_of_each_split_and_class() -> None:
         "8 images, read as <class>/<folder>/<image>",
         "  benign: 4 in 2 folders", "  malignant: 4 in 2 folders",
     ]  # fmt: skip
+
+
+# The trees of public data sets, as their archives unpack: splits and classes, or what is asked
+PUBLIC: dict[str, tuple[list[str], set[str] | str]] = {
+    "brain tumour MRI": (
+        ["Training/glioma/a.jpg", "Training/notumor/b.jpg", "Testing/glioma/c.jpg"],
+        {"glioma", "notumor"},
+    ),
+    "chest X-ray": (
+        [f"chest_xray/{split}/{name}/1.jpeg" for split in ("train", "val", "test")
+         for name in ("NORMAL", "PNEUMONIA")],
+        {"NORMAL", "PNEUMONIA"},
+    ),
+    "COVID-19 radiography": (
+        [f"COVID-19_Radiography_Dataset/{name}/{kind}/1.png"
+         for name in ("COVID", "Normal", "Viral Pneumonia") for kind in ("images", "masks")],
+        {"COVID", "Normal", "Viral Pneumonia"},
+    ),
+    "Kather texture 2016": (
+        ["Kather_texture_2016_image_tiles_5000/01_TUMOR/a.tif",
+         "Kather_texture_2016_image_tiles_5000/02_STROMA/b.tif"],
+        {"01_TUMOR", "02_STROMA"},
+    ),
+    "NCT-CRC-HE": (
+        [f"{part}/{name}/1.tif" for part in ("NCT-CRC-HE-100K", "CRC-VAL-HE-7K")
+         for name in ("ADI", "BACK")],
+        "class_level: 2 means 2 classes: ADI, BACK",
+    ),
+    "LC25000": (
+        [f"lung_colon_image_set/{organ}_image_sets/{organ}_{kind}/1.jpeg"
+         for organ, kind in (("colon", "aca"), ("colon", "n"), ("lung", "aca"), ("lung", "n"))],
+        "class_level: 2 means 4 classes: colon_aca, colon_n, lung_aca, lung_n",
+    ),
+    "BreakHis": (
+        [f"BreaKHis_v1/histology_slides/breast/{name}/SOB/{kind}/{kind}{slide}/{zoom}/1.png"
+         for name, kind in (("benign", "adenosis"), ("malignant", "lobular"), ("benign", "other"))
+         for slide in "12" for zoom in ("40X", "100X")],
+        "class_level: 1 means 2 classes: benign, malignant",
+    ),
+    "Intel scenes": (
+        ["seg_train/seg_train/sea/1.jpg", "seg_test/seg_test/sea/1.jpg", "seg_pred/seg_pred/1.jpg"],
+        "1 elsewhere, e.g. seg_pred/seg_pred/1.jpg. Move them or take them out",
+    ),
+    "malaria cells": (
+        [f"cell_images/{above}{name}/1.png" for above in ("", "cell_images/")
+         for name in ("Parasitized", "Uninfected")],
+        "class_level: 1 means 3 classes: Parasitized, Uninfected, cell_images",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_data_sets(name: str) -> None:
+    names, expected = PUBLIC[name]
+    if isinstance(expected, str):
+        with pytest.raises(InputError, match=re.escape(expected)):
+            parse(names)
+    else:
+        assert classes(names) == expected
