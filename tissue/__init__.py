@@ -21,6 +21,4 @@ A room imports only from itself and from the rooms above it:
     commands        `python -m tissue predict | compare | push | sweep | verify`
 """
 
-from tissue.common.runtime import set_environment
-
-set_environment()
+import tissue.common  # noqa: F401 sets the environment before any library is imported

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 
 def set_environment() -> None:
-    """Set the variables that libraries read when they are imported; `tissue` calls it first.
+    """Set the variables that libraries read when they are imported; `tissue.common` calls it.
 
     What a user has in files and variables for other projects must not change results. Jupyter and
     Colab name a backend of matplotlib that need not be installed here; no figure uses any.
