@@ -58,7 +58,7 @@ def list_pictures(source: Path, *, limits: Limits, closing: ExitStack) -> list[M
         check_text(member.name, source=str(source))
     if not pictures:
         raise InputError(
-            f"{source}: expected pictures (JPEG, PNG, TIFF, BMP or WebP). "
+            f"{source}: expected pictures (JPEG, PNG, TIFF, BMP, WebP, JPEG 2000, AVIF). "
             f"Received: {len(found)} other files. Name another file, folder or archive."
         )
     if left := len(found) - len(pictures):
