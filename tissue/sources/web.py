@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from email.message import Message
 from functools import partial
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,6 +31,7 @@ ENCODING = "Content-Encoding"
 PACKED = frozenset({".gz", ".tgz"})
 ARCHIVE_STARTS = {b"PK\3\4": ".zip", b"PK\5\6": ".zip", b"\x1f\x8b": ".tar.gz"}
 TAR_MARK = slice(257, 262)
+FIRST_CHUNKS = 8  # of a body that are waited for to see what it is
 USER_AGENT = "tissue-of-origin"
 
 
@@ -105,8 +107,12 @@ def archive_name(session: requests.Session, url: str) -> str:
             header["Content-Disposition"] = response.headers.get("Content-Disposition", "")
             if response.status_code != 200:
                 return ""
-            start = next(response.iter_content(TAR_MARK.stop), b"")
-    except requests.RequestException:
+            start = b""
+            for chunk in islice(_body(response), FIRST_CHUNKS):
+                start += chunk
+                if len(start) >= TAR_MARK.stop:
+                    break
+    except (IncompleteError, requests.RequestException):
         return ""  # downloading or listing it says what is wrong
     name = PurePosixPath((header.get_filename() or "").replace("\\", "/")).name
     if name and is_archive(Path(name)):
