@@ -317,7 +317,7 @@ def several(kind: str, count: int = 3) -> bytes:
     return buffer.getvalue()
 
 
-NO_IMAGE = "not a JPEG, PNG, TIFF, BMP or WebP"
+NO_IMAGE = "not a JPEG, PNG, TIFF, BMP, WebP, JPEG 2000 or AVIF"
 # Name in the source, how to make it, and the reason of its rejection; empty if it is readable.
 IMAGES: dict[str, tuple[Callable[[], bytes], str]] = {
     "zero bytes.jpg": (lambda: b"", NO_IMAGE),

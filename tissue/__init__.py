@@ -20,3 +20,5 @@ A room imports only from itself and from the rooms above it:
     experiments     comparison with other revisions, and grids of experiments
     commands        `python -m tissue predict | compare | push | sweep | verify`
 """
+
+import tissue.common  # noqa: F401 sets the environment before any library is imported

@@ -360,3 +360,26 @@ class TestFile:
             f"print(*sorted({slow!r} & set(sys.modules)))"
         )
         assert run(sys.executable, "-c", program, cwd=ROOT).strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("{table: a.csv, image: id, label: x, spilt: y}", "unknown key. Did you mean split?"),
+        ("{table: a.csv, image: id}", "fetch.labels.label: expected a value. Received: nothing"),
+        ("a.csv", "fetch.labels: expected keys and values. Received: 'a.csv'"),
+    ],
+)
+def test_keys_of_labels(written: str, message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        load("fetch.labels", written)
+
+
+def test_home_folders_are_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert load("fetch.source", "~/images").fetch.source == "/home/me/images"
+    assert load("fetch.source", "[~/a.zip, b]").fetch.source == ["/home/me/a.zip", "b"]
+    assert load("split.metadata", "~/donors.csv").split.metadata == "/home/me/donors.csv"
+    labels = load("fetch.labels", "{table: ~/a.csv, image: id, label: dx}").fetch.labels
+    assert labels is not None
+    assert labels.table == "/home/me/a.csv"

@@ -16,9 +16,11 @@ from PIL import Image, ImageFilter
 
 from tests.pipeline import ROOT
 from tissue.config.loading import load_params
-from tissue.images.decoding import UnreadableImageError, content_box, decode
+from tissue.images.decoding import content_box, decode
+from tissue.images.kinds import UnreadableImageError
 
 FORMATS = ["JPEG", "PNG", "TIFF", "BMP", "WEBP"]
+NO_IMAGE = "^is not a JPEG, PNG, TIFF, BMP, WebP, JPEG 2000 or AVIF image that can be read"
 LIMITS = load_params(ROOT / "params.yaml").split.model_copy(
     update={"max_pixels": 10**8, "min_side": 1, "max_aspect": np.inf}
 )
@@ -208,6 +210,69 @@ class TestKinds:
         levels = np.full((32, 32), 0xC000, np.uint16)
         assert (decoded(grey_tiff(levels, 16, False, largest=4095)) == 0xC0).all()
 
+    @pytest.mark.parametrize("white", [1, 255, 65535])
+    def test_floating_point_levels(self, white: int) -> None:
+        levels = np.full((32, 32), white, np.float32)
+        levels[16:] /= 4
+        result = decoded(encode(Image.fromarray(levels), "TIFF"))
+        assert (result[:14] == 255).all()
+        assert (result[18:] == 64).all()
+
+    @pytest.mark.parametrize(
+        ("description", "bits"),
+        [
+            ("ImageJ=1.54f\nmin=0.0\nmax=4095.0\n", 12),
+            ('<OME><Pixels SignificantBits="10" Type="uint16"/></OME>', 10),
+            ("ImageJ=1.54f\nmin=12.0\nmax=3012.0\n", 0),  # the range that a user chose to see
+            ("max=4095", 0),
+        ],
+    )
+    def test_bits_in_the_description_of_a_tiff(self, description: str, bits: int) -> None:
+        levels = np.full((32, 32), (1 << (bits or 12)) - 1, np.uint16)
+        levels[16:] >>= 1
+        image = Image.fromarray(levels)
+        content = encode(image, "TIFF", tiffinfo={270: description})
+        if bits:
+            result = decoded(content)
+            assert (result[:14] == 255).all()
+            assert (result[18:] == 127).all()
+        else:
+            with pytest.raises(UnreadableImageError, match="nearly black"):
+                decoded(content)
+
+    def test_signed_16_bits_have_15(self) -> None:
+        levels = np.full((32, 32), 0x7FFF, np.uint16)
+        tags = {258: 16, 262: 1, 273: 8, 277: 1, 279: levels.nbytes, 339: 2}
+        assert (decoded(tiff(levels.tobytes(), 32, 32, tags)) == 255).all()
+
+    @pytest.mark.parametrize("mode", ["L", "RGB"])
+    def test_masks_are_refused(self, mode: str) -> None:
+        levels = (np.indices((32, 32)).sum(0) % 2).astype(np.uint8)
+        mask = Image.fromarray(levels).convert(mode)
+        with pytest.raises(UnreadableImageError, match="nearly black: no level is above 1 of 255"):
+            decoded(encode(mask, "PNG"))
+        assert (decoded(encode(Image.new(mode, (32, 32)), "PNG")) == 0).all()
+
+    @pytest.mark.parametrize(("alpha", "expected"), [(0, 90), (1, 90), (255, 90), (128, 172)])
+    def test_a_fourth_channel_that_means_nothing(self, alpha: int, expected: int) -> None:
+        image = Image.new("RGBA", (32, 32), (90, 90, 90, alpha))
+        for kind in ("PNG", "TIFF"):
+            assert np.abs(decoded(encode(image, kind)).astype(int) - expected).max() <= 1
+
+    @pytest.mark.parametrize("kind", ["JPEG2000", "AVIF"])
+    def test_further_kinds(self, kind: str) -> None:
+        assert error(decoded(encode(smooth(48), kind)), reference(smooth(48))) < 5
+
+    @pytest.mark.parametrize("name", [b"zTXt", b"iCCP", b"iTXt"])
+    @pytest.mark.parametrize("size", [1_200_000, 9_000_000])
+    def test_png_with_large_texts(self, name: bytes, size: int) -> None:
+        content = encode(smooth(32), "PNG")
+        start = b"k\0\1\0\0\0" if name == b"iTXt" else b"k\0\0"
+        text = start + zlib.compress(b"a b " * (size // 4))
+        check = struct.pack(">I", zlib.crc32(name + text))
+        chunk = struct.pack(">I", len(text)) + name + text + check
+        assert (decoded(content[:33] + chunk + content[33:]) == decoded(content)).all()
+
     def test_tiff_of_planes(self) -> None:
         planes = np.asarray(smooth(48)).transpose(2, 0, 1)
         assert error(decoded(planar_tiff(planes)), reference(smooth(48))) < 0.5
@@ -218,7 +283,11 @@ class TestKinds:
         ("levels", "message"),
         [
             (np.full((8, 8), 1 << 20, np.int32), "outside 16 bits"),
-            (np.ones((8, 8), np.float32), "floating-point"),
+            (np.full((8, 8), 0.1, np.float32), "floating-point .* up to 0.1; expected 0 to 1"),
+            (np.full((8, 8), 20, np.float32), "floating-point .* up to 20"),
+            (np.full((8, 8), -1, np.float32), "floating-point"),
+            (np.full((8, 8), np.nan, np.float32), "floating-point"),
+            (np.full((8, 8), 1e6, np.float32), "floating-point"),
         ],
     )
     def test_grey_of_other_ranges_is_refused(self, levels: NDArray[Any], message: str) -> None:
@@ -354,10 +423,11 @@ class TestRefused:
         with pytest.raises(UnreadableImageError):
             decoded(content[: int(len(content) * share)])
 
-    @pytest.mark.parametrize("kind", ["GIF", "PPM", "ICO", "JPEG2000"])
-    def test_other_kinds(self, kind: str) -> None:
-        message = "^is not a JPEG, PNG, TIFF, BMP or WebP image$"
-        with pytest.raises(UnreadableImageError, match=message):
+    @pytest.mark.parametrize(
+        ("kind", "named"), [("GIF", ": it is a GIF"), ("PPM", ": it is a PNM"), ("ICO", "$")]
+    )
+    def test_other_kinds(self, kind: str, named: str) -> None:
+        with pytest.raises(UnreadableImageError, match=NO_IMAGE + named):
             decoded(encode(smooth(16), kind))
 
     @pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])

@@ -253,3 +253,40 @@ def test_classes_beyond_three_to_one_are_warned_of(small: int, warned: bool):
     rows += [("", "b", f"b{number}", f"B{number}") for number in range(small)]
     lines = describe_division(divide(rows), 0, DEFAULT)
     assert any(line.startswith("classes are unequal: ") for line in lines) == warned
+
+
+class TestGivenValidation:
+    ROWS = (
+        *(("train", "ab"[n % 2], str(n), f"A{n}") for n in range(12)),
+        *(("val", "ab"[n % 2], str(20 + n), f"B{n}") for n in range(4)),
+        *(("test", "ab"[n % 2], str(30 + n), f"C{n}") for n in range(4)),
+    )
+
+    def test_it_is_kept(self) -> None:
+        division = divide(list(self.ROWS))
+        assert (division.index["assigned"] == division.index["split"]).all()
+        assert division_metrics(division, 0)["images"] == {"train": 12, "val": 4, "test": 4}
+
+    def test_a_test_set_is_taken_from_training_only(self) -> None:
+        rows = [row for row in self.ROWS if row[0] != "test"]
+        rows[0] = ("train", "a", "20", "A0")  # a donor of the validation set
+        index = divide(rows).index
+        assert (index["assigned"] == "test").any()
+        assert (index.loc[index["split"] == "val", "assigned"] == "val").all()
+        assert index.loc[0, "assigned"] == "train"
+
+    @pytest.mark.parametrize("shared", ["donor", "picture"])
+    def test_its_donors_and_copies_in_training_are_leaks(self, shared: str) -> None:
+        rows = list(self.ROWS)
+        rows[0] = ("train", "a", "20", "A0") if shared == "donor" else ("train", "a", "0", "B0")
+        division = divide(rows, on_leak="drop")
+        assert division.index.loc[0, "assigned"] == "dropped"
+        assert division.leaked["test_id"].tolist() == ["val/12.jpg"]
+        assert division_metrics(division, 0)["leaks"]["images"] == 1
+        said = " ".join(describe_division(division, 0, DEFAULT))
+        assert "1 training images share a copy or a donor with the test or validation set" in said
+
+    def test_training_is_needed(self) -> None:
+        rows = [row for row in self.ROWS if row[0] != "train"]
+        with pytest.raises(InputError, match=r"expected training images.*all of them in test/ or"):
+            divide(rows)

@@ -22,7 +22,8 @@ from tests.pipeline import ROOT
 from tests.source_examples import PARAMS, as_folder, as_tar, as_zip, run_fetch
 from tissue.common.errors import InputError
 from tissue.common.names import SPLITS
-from tissue.images.decoding import UnreadableImageError, decode
+from tissue.images.decoding import decode
+from tissue.images.kinds import UnreadableImageError
 from tissue.sources.archives import open_archive
 from tissue.sources.local import list_images
 

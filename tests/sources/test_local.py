@@ -24,6 +24,7 @@ from tests.source_examples import (
     tree,
 )
 from tissue.common.errors import InputError
+from tissue.common.names import printable
 from tissue.sources.local import list_images
 
 LIMITS = PARAMS.fetch.limits
@@ -110,10 +111,10 @@ class TestSeveral:
         with pytest.raises(InputError, match=r"2\.tar: .*train/liver/1\.png that differs .*1\.zip"):
             read(first, second)
 
-    def test_same_id_below_two_folders_of_one_source(self, tmp_path: Path) -> None:
-        files = {"a/liver/1.png": picture(1), "b/liver/1.png": picture(2)}
-        with pytest.raises(InputError, match=r"liver/1\.png that differs"):
-            read(as_folder(files, tmp_path / "images"))
+    def test_same_name_below_two_folders_is_no_clash(self, tmp_path: Path) -> None:
+        files = {f"{one}/train/liver/1.png": picture(seed) for seed, one in enumerate("ab")}
+        found = read(as_zip(files, tmp_path / "images.zip"))
+        assert found == {f"train/{one}/liver/1.png": picture(n) for n, one in enumerate("ab")}
 
     def test_names_that_differ_only_in_case_are_one(self, tmp_path: Path) -> None:
         first = as_zip({"liver/b.png": picture(1), "colon/a.png": picture(2)}, tmp_path / "1.zip")
@@ -174,6 +175,44 @@ class TestWrongSources:
         monkeypatch.setattr(os, "scandir", scandir)
         with pytest.raises(InputError, match=r"test/kidney: expected to list .* denied\. Change"):
             read(tmp_path)
+
+
+def test_links_that_lead_out_of_the_folder(tmp_path: Path) -> None:
+    source = as_folder(tree(splits=()), tmp_path / "images")
+    (source / "liver/inside.png").symlink_to(source / "colon/0.png")
+    assert len(read(source)) == 7
+    (tmp_path / "secret.png").write_bytes(picture(50))
+    (source / "liver/outside.png").symlink_to(tmp_path / "secret.png")
+    message = r"liver/outside\.png, a link to .*secret\.png.*advanced\.fetch\.outside_links"
+    with pytest.raises(InputError, match=message):
+        read(source)
+    with ExitStack() as closing:
+        listing = list_images(
+            [source], sha256={}, limits=LIMITS, closing=closing, outside_links=True
+        )
+        assert len(listing) == 8
+
+
+@pytest.mark.parametrize("name", ["=1+1", "@SUM(A1)", "+cmd|' /C calc'!A0", "-2+3+cmd|'x'!A0"])
+def test_names_that_spreadsheets_would_run(name: str, tmp_path: Path) -> None:
+    names = [f"{name}/1.png", "liver/2.png"]
+    with pytest.raises(InputError, match=r"a\.zip: expected names that a spreadsheet shows"):
+        read(as_zip({name: picture(n) for n, name in enumerate(names)}, tmp_path / "a.zip"))
+
+
+def test_numbers_and_signs_are_names(tmp_path: Path) -> None:
+    names = ["-1/1.png", "+1/2.png", "CD4+/3.png", "a=b/4.png"]
+    files = {name: picture(n) for n, name in enumerate(names)}
+    assert set(read(as_zip(files, tmp_path / "a.zip"))) == set(names)
+
+
+@pytest.mark.parametrize("letter", ["\u202e", "\u2028", "\u2066", "\x1b", "\x9b"])
+def test_names_that_would_change_a_terminal(letter: str, tmp_path: Path) -> None:
+    files = {f"li{letter}ver/1.png": picture(1), "skin/2.png": picture(2)}
+    with pytest.raises(InputError, match=r"without control characters") as caught:
+        read(as_zip(files, tmp_path / "a.zip"))
+    assert letter not in str(caught.value)
+    assert printable(f"a{letter}b\nc") == f"a{ascii(letter)[1:-1]}b\nc"
 
 
 def test_source_that_cannot_be_written_to(tmp_path: Path) -> None:

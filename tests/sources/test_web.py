@@ -11,7 +11,16 @@ from typing import Any
 import pytest
 
 from tests.servers import Site, serving
-from tests.source_examples import FORMS, as_folder, as_tar, as_zip, fetched, halves, tree
+from tests.source_examples import (
+    FORMS,
+    as_folder,
+    as_tar,
+    as_zip,
+    fetched,
+    halves,
+    manifest_of,
+    tree,
+)
 from tissue.common.errors import InputError
 from tissue.sources import web
 from tissue.sources.cache import ATTEMPTS, DownloadCache
@@ -40,6 +49,21 @@ def test_archive(form: str, site: Site, tmp_path: Path) -> None:
     local = FORMS[form](tree(), tmp_path / "made")
     site.files[f"/x/{local.name}"] = local.read_bytes()
     assert_same_as_local(f"{site.url}/x/{local.name}", local, tmp_path)
+
+
+@pytest.mark.parametrize("path", ["/api/files/x.zip/content", "/ndownloader/files/4711"])
+@pytest.mark.parametrize("header", ['attachment; filename="x.zip"', ""])
+@pytest.mark.parametrize("form", ["zip", "tar", "tar.gz"])
+def test_archive_without_its_suffix_in_the_address(
+    path: str, header: str, form: str, site: Site, tmp_path: Path
+) -> None:
+    local = FORMS[form](tree(), tmp_path / "made")
+    site.files[path] = local.read_bytes()
+    site.headers["Content-Disposition"] = header.replace("x.zip", local.name)
+    found = manifest_of(site.url + path, tmp_path)
+    assert len(found) == len(tree())
+    if header:
+        assert set(found["source"]) == {local.name}
 
 
 def test_scheme_in_capitals(site: Site, archive: Path, tmp_path: Path) -> None:

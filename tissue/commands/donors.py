@@ -37,7 +37,7 @@ def run(settings: Fetch, sources: Sequence[Path]) -> tuple[pd.DataFrame, list[st
     """Return the donor of each image, and why some have none.
 
     Args:
-        settings: `hpa`, `cache` and `limits` are used.
+        settings: `hpa`, `cache`, `limits`, `class_level` and `labels` are used.
         sources: folders and archives, with the layout that `fetch` expects.
 
     Returns:
@@ -49,7 +49,11 @@ def run(settings: Fetch, sources: Sequence[Path]) -> tuple[pd.DataFrame, list[st
             not answer.
     """
     with ExitStack() as closing:
-        listing = list_images(sources, sha256={}, limits=settings.limits, closing=closing)
+        listing = list_images(
+            sources, sha256={}, limits=settings.limits, closing=closing,
+            class_level=settings.class_level, labels=settings.labels,
+            outside_links=settings.outside_links,
+        )  # fmt: skip
         ids = [image.id for image in listing]
     names = {id_: atlas_name(id_) for id_ in ids}
     wanted = {name for name in names.values() if name}

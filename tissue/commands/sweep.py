@@ -65,6 +65,18 @@ def run(grid: list[Point], out: Path, *, engine: str = "local") -> list[str]:
     return errors
 
 
+def check_path(root: Path) -> None:
+    """Raise an `InputError` if DVC could not run an experiment in a folder below this one.
+
+    DVC 3.67 writes the path of its cache as ASCII.
+    """
+    if not str(root).isascii():
+        raise InputError(
+            "expected the project in a path of ASCII letters, since DVC cannot run experiments in "
+            f"temporary folders elsewhere. Received: {root}. Move the clone."
+        )
+
+
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = parser_of("sweep", __doc__)
     parser.add_argument("--engine", choices=ENGINES, default="local", help="(%(default)s)")
@@ -78,6 +90,8 @@ def main(arguments: list[str] | None = None) -> None:
     options = _parse(arguments)
     with command("sweep"):
         check_output_folder("--out", options.out)
+        if options.engine == "local":
+            check_path(Path.cwd())
         grid = parse_grid(options.grid)
         for point in grid:
             load_params(changes=point)  # else a stage would report it hours later

@@ -1,6 +1,7 @@
 """Names that several rooms share: of the Human Protein Atlas, and of what the stages write."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
@@ -36,6 +37,8 @@ POSITIONS, CLUSTERS, SINGLES = (
     "near-duplicate cluster",
     "single image",
 )
+# Classes of characters that change the direction of writing
+BIDIRECTIONAL = frozenset({"LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI"})
 MODEL_NAMES = {"scratch": "CNN from scratch", "pretrained": "pretrained net"}
 MODELS = tuple(MODEL_NAMES)  # in the order in which they are shown
 
@@ -75,3 +78,23 @@ def is_atlas(classes: Sequence[str]) -> bool:
     """Return whether all classes are of the atlas, and two of them belong to one organ system."""
     names = set(classes)
     return names <= set(TISSUES) and len({SYSTEMS[name] for name in names}) < len(names)
+
+
+def printable(text: str) -> str:
+    """Return text with control, bidirectional and line-separator characters as escapes.
+
+    Names come from files of others, and these characters can move the cursor of a terminal, hide
+    part of a name or start a new line. Line ends that a message of ours has are kept.
+    """
+    if text.isascii() and text.replace("\n", "").isprintable():
+        return text
+    return "".join(
+        letter if letter == "\n" or _is_visible(letter) else ascii(letter)[1:-1] for letter in text
+    )
+
+
+def _is_visible(letter: str) -> bool:
+    # Zero-width joiners belong to the spelling of several scripts.
+    return unicodedata.category(letter) not in {"Cc", "Cs", "Zl", "Zp"} and (
+        unicodedata.bidirectional(letter) not in BIDIRECTIONAL
+    )

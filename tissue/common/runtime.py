@@ -1,4 +1,4 @@
-"""Worker processes, quiet imports, and TensorFlow with reproducible results.
+"""Environment variables, worker processes, quiet imports, and TensorFlow with the same results.
 
 TensorFlow takes seconds to import, so it is imported where it is needed: only here and in
 `tissue.error_analysis.gradcam`. All other modules are plain Keras 3.
@@ -12,6 +12,20 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+
+
+def set_environment() -> None:
+    """Set the variables that libraries read when they are imported; `tissue.common` calls it.
+
+    What a user has in files and variables for other projects must not change results. Jupyter and
+    Colab name a backend of matplotlib that need not be installed here; no figure uses any.
+    """
+    # The notices of TensorFlow would hide the messages of the stages.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ["MPLBACKEND"] = "agg"
+    for name in ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "TF_USE_LEGACY_KERAS"):
+        os.environ.pop(name, None)
 
 
 def process_pool(workers: int) -> ProcessPoolExecutor:
@@ -60,11 +74,16 @@ def quiet_import() -> Iterator[None]:
 def set_up(*, seed: int, threads: int) -> None:
     """Make TensorFlow deterministic; must be called before the first operation of the process.
 
-    Another number of threads adds in another order and changes the last bits.
+    Another number of threads adds in another order and changes the last bits. The settings of Keras
+    are those of a fresh installation, whatever ~/.keras/keras.json says.
     """
     with quiet_import():
         import keras
         import tensorflow as tf
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_image_data_format("channels_last")
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     tf.config.experimental.enable_op_determinism()

@@ -12,6 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from tissue.common.errors import InputError, is_disk_full
+from tissue.common.names import printable
 from tissue.common.secrets import redact
 
 
@@ -81,15 +82,11 @@ def command(name: str) -> Iterator[None]:
     an earlier stage has not written; 130 after an interruption; and 141, without a message, when
     the reader of the output has closed it, as `head` does. Other errors keep their traceback.
     """
-    # TensorFlow and Keras read these when they are imported. The notices of TensorFlow would hide
-    # the messages of the stage.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ["KERAS_BACKEND"] = "tensorflow"
     try:
         yield
     except InputError as error:
         # Messages are in logs, and a server may have put a signed address into its answer.
-        sys.exit(redact(f"{name}: {error}"))
+        sys.exit(printable(redact(f"{name}: {error}")))
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         sys.exit(130)
@@ -100,7 +97,7 @@ def command(name: str) -> Iterator[None]:
     except OSError as error:
         if (message := _describe(error)) is None:
             raise
-        sys.exit(redact(f"{name}: {message}"))
+        sys.exit(printable(redact(f"{name}: {message}")))
 
 
 def _describe(error: OSError) -> str | None:

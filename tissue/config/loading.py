@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from functools import reduce
 from operator import getitem
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
@@ -99,7 +99,7 @@ def _explain(
     # Pydantic names the alternatives of a union after the key; the key ends where the file ends.
     keys: list[str] = []
     found: Any = merged
-    known: Any = known_keys()
+    known: Any = known_keys(optional=True)
     for part in problem["loc"]:
         if not isinstance(found, dict) or part not in {*(known or ()), *found}:
             break
@@ -117,6 +117,7 @@ def _explain(
     if problem["type"] == "secret":
         return f"{key}: expected {problem['msg']}. Received: one that has them. Take them out."
     expected = problem["msg"].replace("String should match pattern", "text that matches")
+    expected = expected.replace("dictionary or instance of Labels", "keys and values")
     for prefix in ("Input should be ", "a valid ", "Value error, "):
         expected = expected.removeprefix(prefix)
     return f"{key}: expected {expected}. Received: {redact(repr(found))}"
@@ -149,6 +150,7 @@ def check_named_files(params: Params) -> None:
     """
     named = {
         "fetch.hpa.genes": params.fetch.hpa.genes if params.fetch.source == "hpa" else None,
+        "fetch.labels.table": params.fetch.labels.table if params.fetch.labels else None,
         "split.metadata": params.split.metadata,
         "pretrained.backbone": params.pretrained.backbone,
         "pretrained.weights": params.pretrained.weights,
@@ -164,10 +166,14 @@ def check_named_files(params: Params) -> None:
         packaged_file(params.pretrained.backbone)
 
 
-def known_keys(section: type[BaseModel] = Params) -> dict[str, Any]:
-    """Return the keys of a section: nested dictionaries, with None for a key that is no section."""
-    kinds = {name: field.annotation for name, field in section.model_fields.items()}
-    return {
-        name: known_keys(kind) if isinstance(kind, type) and issubclass(kind, BaseModel) else None
-        for name, kind in kinds.items()
-    }
+def known_keys(section: type[BaseModel] = Params, *, optional: bool = False) -> dict[str, Any]:
+    """Return the keys of a section: nested dictionaries, with None for a key that is no section.
+
+    With `optional`, a key that may be null, such as `fetch.labels`, counts as a section.
+    """
+    keys = dict[str, Any]()
+    for name, field in section.model_fields.items():
+        kinds = (field.annotation, *(get_args(field.annotation) if optional else ()))
+        inner = [one for one in kinds if isinstance(one, type) and issubclass(one, BaseModel)]
+        keys[name] = known_keys(inner[0], optional=optional) if inner else None
+    return keys

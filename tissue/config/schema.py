@@ -13,6 +13,7 @@ from tissue.common.backbones import PACKAGED
 from tissue.config.types import (
     BackboneName,
     Digest,
+    LocalPath,
     OpenShare,
     Pattern,
     Share,
@@ -52,10 +53,20 @@ class Limits(Section):
     ratio: PositiveInt
 
 
+class Labels(Section):
+    """A table with a row for each image, and the names of its columns."""
+
+    table: LocalPath
+    image: Text
+    label: Text
+    split: Text | None = None
+    group: Text | None = None
+
+
 class Hpa(Section):
     """Images of the Human Protein Atlas, and how they are requested."""
 
-    genes: Text
+    genes: LocalPath
     train_per_class: PositiveInt
     test_per_class: PositiveInt
     requests_per_second: Annotated[float, Field(gt=0, le=2)]
@@ -68,9 +79,12 @@ class Fetch(Section):
 
     source: Source | Annotated[list[Source], Field(min_length=1)]
     watch: Url
+    class_level: PositiveInt | None
+    labels: Labels | None
     sha256: dict[str, Digest]
-    cache: Text
+    cache: LocalPath
     storage_options: StorageOptions
+    outside_links: bool
     phantom: Phantom
     limits: Limits
     hpa: Hpa
@@ -106,7 +120,7 @@ class Split(Section):
     padding: Literal["white", "reflect"]
     shard_size: PositiveInt
     crops: Crops
-    metadata: str | None
+    metadata: LocalPath | None
     group_pattern: Pattern | None
     on_leak: Literal["report", "drop", "fail"]
     copies: Literal["link", "report", "off"]

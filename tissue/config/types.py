@@ -1,5 +1,6 @@
 """The types of values in params.yaml with their ranges, and the check for credentials."""
 
+import os
 import re
 from typing import Annotated, Any, Literal
 
@@ -62,18 +63,21 @@ def _check_options(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+# `~` is the home folder in a shell only, and no shell reads params.yaml or `-S key=~/value`.
+expand = AfterValidator(os.path.expanduser)
 Share = Annotated[float, Field(ge=0, lt=1)]
 OpenShare = Annotated[float, Field(gt=0, lt=1)]
 ShareOrAll = Annotated[float, Field(gt=0, le=1)]
 StainJitter = Annotated[float, Field(ge=0, le=2)]
 Views = Annotated[int, Field(ge=1, le=8)]
 Text = Annotated[str, Field(min_length=1)]
+LocalPath = Annotated[str, Field(min_length=1), expand]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-BackboneName = Annotated[str, AfterValidator(_check_backbone)]
-Weights = Annotated[str, AfterValidator(_check_weights)]
+BackboneName = Annotated[str, AfterValidator(_check_backbone), expand]
+Weights = Annotated[str, AfterValidator(_check_weights), expand]
 Strides = Annotated[list[Literal[2, 4, 8, 16, 32]], AfterValidator(_check_strides)]
 Pattern = Annotated[str, AfterValidator(_check_pattern)]
 Url = Annotated[str, AfterValidator(_check_url)]
-Source = Annotated[Text, AfterValidator(_check_url)]
+Source = Annotated[Text, AfterValidator(_check_url), expand]
 StorageUrl = Annotated[str, Field(pattern="^[a-z0-9]+://."), AfterValidator(_check_storage)]
 StorageOptions = Annotated[dict[str, Any], AfterValidator(_check_options)]

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from tissue.common.files import write_table
 from tissue.common.names import MODEL_NAMES
+from tissue.figures.lettering import label_names
 from tissue.figures.theme import GRID, INK, house_style, new_figure, save_png
 
 # Correct in blue, wrong in orange: on one linear scale the errors still stand out.
@@ -60,20 +61,21 @@ def confusion_matrix_figure(
     """
     names = list(class_names)
     counts = confusion_counts(actual, predicted, names)
+    labels = list(label_names(names).values())
     shares, diagonal = row_shares(counts), np.eye(len(names), dtype=bool)[..., None]
     colours = np.where(diagonal, RIGHT(shares), WRONG(shares))  # RGBA (K, K, 4)
-    longest = max(map(len, names))
+    longest = max(map(len, labels))
     cell = float(np.clip(7.0 / len(names), 0.29, 0.62 if len(names) > 4 else 1.1))
     side = cell * len(names) + (0.9 + 0.078 * longest)
     size = float(np.clip(cell * 20, 6.5, 9.5))
     total = int(counts.sum())
-    with house_style():
+    with house_style(names):
         figure = new_figure(max(side + 0.9, 4.6), max(side + 0.6, 3.6))
         axes = figure.add_subplot()
         axes.imshow(colours, interpolation="nearest", aspect="equal")
         _write_counts(axes, counts, colours, size=float(np.clip(cell * 19, 6.0, 10.0)))
         # A letter is about two thirds as wide as the font size.
-        _label_axes(axes, names, counts, size=size, upright=longest * size * 0.66 / 72 > cell)
+        _label_axes(axes, labels, counts, size=size, upright=longest * size * 0.66 / 72 > cell)
         title = f"{title} (n = {total:,}, {np.trace(counts):,} right)"
         figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     return figure

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
+from tissue.figures.lettering import label_names
 from tissue.figures.theme import (
     CLASS_STYLES,
     INK,
@@ -21,7 +22,6 @@ from tissue.figures.theme import (
 )
 
 COLUMNS = ("split", "class", "x", "y")
-LONGEST = 24  # letters of a class name; longer names are cut to leave room for the points
 ROWS = 28  # of the legend
 WIDTH = 2.0  # inches, of each column of the legend but the first
 NAMES_IN_PLOT = 15  # with more classes than this the names would hide the points
@@ -52,7 +52,7 @@ def scatter_figure(
     names = sorted(frame["class"].unique())
     listed = names if len(names) <= CLASS_STYLES else []  # beyond that, styles repeat
     columns = -(-(len(listed) + 2) // ROWS)  # with the two splits, so that all figures match
-    with house_style():
+    with house_style(names):
         size = (3.6, 3.1) if compact else (6.6 + WIDTH * (columns - 1), 5.2)
         figure = new_figure(*size)
         axes = figure.add_subplot()
@@ -84,10 +84,6 @@ def _check(frame: pd.DataFrame, splits: Sequence[str]) -> None:
         )
 
 
-def _shortened(name: str) -> str:
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}\N{HORIZONTAL ELLIPSIS}"
-
-
 def _draw_split(axes: Axes, frame: pd.DataFrame, names: list[str], split: str) -> None:
     """Draw one scatter per class, since a scatter has one marker."""
     filled = split == "train"
@@ -107,7 +103,8 @@ def _write_names(axes: Axes, points: pd.DataFrame, *, crowding: float) -> None:
     span_x, span_y = np.ptp(points["x"]) or 1.0, np.ptp(points["y"]) or 1.0
     middle = points.groupby("class", sort=True)[["x", "y"]].median()
     placed: list[tuple[float, float]] = []
-    for name, (px, py) in zip(middle.index, middle.to_numpy(), strict=True):
+    labels = label_names(map(str, middle.index))
+    for name, (px, py) in zip(labels, middle.to_numpy(), strict=True):
         while any(
             abs(px - qx) < 0.22 * crowding * span_x and abs(py - qy) < 0.04 * crowding * span_y
             for qx, qy in placed
@@ -115,7 +112,7 @@ def _write_names(axes: Axes, points: pd.DataFrame, *, crowding: float) -> None:
             py += 0.01 * span_y
         placed.append((px, py))
         axes.text(
-            px, py, _shortened(str(name)), ha="center", va="center", color=INK,
+            px, py, labels[name], ha="center", va="center", color=INK,
             fontsize=8.5 if crowding == 1 else 7.0,
             path_effects=[withStroke(linewidth=2.6, foreground=(1, 1, 1, 0.85))],
         )  # fmt: skip
@@ -134,9 +131,9 @@ def _frame_limits(axes: Axes, points: pd.DataFrame) -> None:
 def _add_legend(figure: Figure, names: list[str], splits: Sequence[str], *, columns: int) -> None:
     """List the classes by colour and marker and, if there are several, the splits."""
     handles = []
-    for position, name in enumerate(names):
+    for position, name in enumerate(label_names(names).values()):
         colour, marker = class_style(position)
-        handles.append(_handle(_shortened(name), color=colour, marker=marker))
+        handles.append(_handle(name, color=colour, marker=marker))
     if len(splits) > 1:
         for split in splits:
             face, word = (MUTED, "filled") if split == "train" else ("none", "outlined")

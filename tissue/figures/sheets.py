@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path, PurePosixPath
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
 from tissue.common.files import atomic_write
 from tissue.data.shards import Shards
+from tissue.figures.lettering import drawable, font_of, label_names
 from tissue.images.duplicates import Images
 
 GAP = 4  # pixels between tiles
@@ -33,9 +33,9 @@ Row = tuple[str, list[tuple[Image.Image, tuple[str, str]]]]  # title, and tiles 
 
 
 @cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """Return DejaVu Sans as shipped with matplotlib: the same letters on every machine."""
-    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), size)
+def _font(size: int, text: str = "") -> ImageFont.FreeTypeFont:
+    """Return DejaVu Sans as shipped with matplotlib, or another font that has these letters."""
+    return ImageFont.truetype(font_of(text), size)
 
 
 def sample_sheet(
@@ -59,16 +59,19 @@ def sample_sheet(
         )
     names = sorted(index["class"].unique())
     tile = _tile_side(len(names) * per_class, images.shape[1])
-    font = _font(max(11, round(tile * 0.165)))
-    numbers = index["class"].value_counts()
-    labels = {name: (name, f"n = {numbers[name]:,}") for name in names}
-    indent = 3 * GAP + max(int(font.getlength(text)) for pair in labels.values() for text in pair)
+    numbers, shown = index["class"].value_counts(), label_names(names)
+    labels = {name: (shown[name], f"n = {numbers[name]:,}") for name in names}
+    fonts = {name: _font(max(11, round(tile * 0.165)), shown[name]) for name in names}
+    widths = (fonts[name].getlength(text) for name in names for text in labels[name])
+    indent = 3 * GAP + max(map(int, widths))
     size = (indent + per_class * (tile + GAP), len(names) * (tile + GAP) + GAP)
     sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
     for row, name in enumerate(names):
         top = GAP + row * (tile + GAP)
-        draw.multiline_text((GAP, top + tile // 4), "\n".join(labels[name]), fill=INK, font=font)
+        draw.multiline_text(
+            (GAP, top + tile // 4), "\n".join(labels[name]), fill=INK, font=fonts[name]
+        )
         for column, i in enumerate(_choose(index, name, per_class, [seed, row])):
             sheet.paste(_tile(images[i], tile), (indent + column * (tile + GAP), top))
     return sheet
@@ -133,7 +136,7 @@ def _copies(images: Images, index: pd.DataFrame, title: str, column: str) -> Row
 
 def _titled_sheet(rows: Sequence[Row]) -> Image.Image:
     """Lay out rows of at most `COLUMNS` images; a row without any shows its title alone."""
-    font, bold = _font(11), _font(13)
+    bold = _font(13)
     line, head = 14, 24
     heights = [head + (TILE + 2 * line + 2 * GAP if tiles else 0) for _, tiles in rows]
     sheet = Image.new("RGB", (COLUMNS * (TILE + GAP) + GAP, sum(heights) + GAP), "white")
@@ -146,7 +149,8 @@ def _titled_sheet(rows: Sequence[Row]) -> Image.Image:
             sheet.paste(tile, (left, top + head))
             for number, text in enumerate(label):
                 corner = (left, top + head + TILE + 1 + number * line)
-                draw.text(corner, _shortened(text, font), fill=INK, font=font)
+                font = _font(11, drawable(text))
+                draw.text(corner, _shortened(drawable(text), font), fill=INK, font=font)
         top += height
     return sheet
 

@@ -6,6 +6,7 @@ and haematoxylin blue, which colour-blind readers can tell apart; the page uses 
 """
 
 import io
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import matplotlib.style
 from matplotlib.figure import Figure
 
 from tissue.common.files import atomic_write
+from tissue.figures.lettering import families
 
 MODEL_COLOURS = {"scratch": "#9A5412", "pretrained": "#2C5A9E"}
 INK = "#1E2227"
@@ -31,7 +33,6 @@ CLASS_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 CLASS_STYLES = len(CLASS_COLOURS) * len(CLASS_MARKERS)
 
 _SETTINGS = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same glyphs on every machine
     "font.size": 9.0,
     "text.color": INK,
     "axes.edgecolor": MUTED,
@@ -53,9 +54,13 @@ _SETTINGS = {
 }
 
 
-def house_style() -> AbstractContextManager[None]:
-    """Return a context with these settings, whatever the user's matplotlibrc says."""
-    return matplotlib.style.context(["default", _SETTINGS])
+def house_style(names: Iterable[str] = ()) -> AbstractContextManager[None]:
+    """Return a context with these settings, whatever the user's matplotlibrc says.
+
+    Args:
+        names: of classes that will be written, for fonts that have their letters.
+    """
+    return matplotlib.style.context(["default", {**_SETTINGS, "font.family": families(names)}])
 
 
 def class_style(position: int) -> tuple[str, str]:

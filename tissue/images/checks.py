@@ -34,8 +34,8 @@ def check_training(missing: Sequence[str]) -> None:
     if missing:
         raise InputError(
             "split: expected training images of every class. Received: none of "
-            f"{', '.join(missing)}. Check that folders in train/ and test/ have the same names. "
-            "Otherwise add images, or take the class out of the test set."
+            f"{', '.join(missing)}. Check that folders in train/, val/ and test/ have the same "
+            "names. Otherwise add images, or take the class out of the test set."
         )
 
 

@@ -9,26 +9,39 @@ import struct
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from tissue.config.schema import Split
+from tissue.images.colours import flatten, to_srgb
+from tissue.images.grey_levels import (
+    check_depth,
+    check_levels,
+    deep_grey_to_rgb,
+    float_to_rgb,
+)
+from tissue.images.kinds import (
+    UnreadableImageError,
+    describe_kind,
+    describe_tiff,
+    without_texts,
+)
 
-FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")  # JPEG includes files with further pictures (MPO)
+# JPEG includes files with further pictures (MPO).
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "JPEG2000", "AVIF")
 # What Pillow raises for damaged files; the rarer ones come from broken headers of TIFF files.
 DAMAGED = (
     OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError,
     struct.error, zlib.error,
 )  # fmt: skip
-MAX_SAMPLE_VALUE = 281  # tag of a TIFF file; some cameras write the largest level they can give
+# Bytes that one text or profile of a PNG file may unpack to; of a larger one, only the picture is
+# read.
+PngImagePlugin.MAX_TEXT_CHUNK = 8_000_000
 Image.MAX_IMAGE_PIXELS = None  # advanced.split.max_pixels takes its place
-
-
-class UnreadableImageError(Exception):
-    """An image file that cannot be used; the message says why."""
 
 
 def decode(
@@ -43,8 +56,10 @@ def decode(
     transparency becomes white.
 
     Args:
-        content: a JPEG, PNG, TIFF, BMP or WebP file; grey, RGB, palette or CMYK, 8 or 16 bits per
-            channel. Grey may also have 12 bits, or fewer bits than its 16 if the file says so.
+        content: a JPEG, PNG, TIFF, BMP, WebP, JPEG 2000 or AVIF file, or HEIC with pillow-heif;
+            grey, RGB, palette or CMYK, 8 or 16 bits per channel. Grey may also have 12 bits, fewer
+            bits than its 16 if the file says so, or be floating-point up to 1, 255 or 65535.
+            Colours are converted to sRGB where the file has an ICC profile.
         settings: `max_pixels`, `min_side`, `max_aspect` and `padding` are used.
         sizes: sides of the results, in pixels; each is shrunk from the decoded image.
 
@@ -56,20 +71,45 @@ def decode(
         UnreadableImageError: if the file is damaged, of another kind, or outside the limits.
     """
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            _check_size(*image.size, settings)
-            _check_single(image)
-            _check_planes(image)
-            # Before the size: to find the EXIF data of a PNG file, Pillow reads all of it.
-            deep = image.format in ("PNG", "TIFF") and ";16" in str(image.tile)
-            width, height = _upright_size(image)
-            rgb = _load_upright(image, 2 * max(sizes), deep=deep)
-            boxes = [content_box(width, height, size) for size in sizes]
-            return [_shrink(rgb, box, settings.padding) for box in boxes], width, height
+        return _decode(content, settings, sizes)
     except UnidentifiedImageError:
-        raise UnreadableImageError("is not a JPEG, PNG, TIFF, BMP or WebP image") from None
+        kind = describe_kind(content)
+        raise UnreadableImageError(
+            "is not a JPEG, PNG, TIFF, BMP, WebP, JPEG 2000 or AVIF image that can be read"
+            + (f": it is {kind}" if kind else "")
+        ) from None
     except (*DAMAGED, MemoryError) as error:
-        raise UnreadableImageError(str(error) or type(error).__name__) from None
+        if "MAX_TEXT" in str(error) and len(bare := without_texts(content)) < len(content):
+            return decode(bare, settings, sizes=sizes)
+        kind = describe_tiff(content)
+        reason = str(error) or type(error).__name__
+        raise UnreadableImageError(reason + (f"; it is {kind}" if kind else "")) from None
+
+
+def _decode(
+    content: bytes, settings: Split, sizes: Sequence[int]
+) -> tuple[list[NDArray[np.uint8]], int, int]:
+    with Image.open(io.BytesIO(content), formats=_formats()) as image:
+        _check_size(*image.size, settings)
+        _check_single(image)
+        _check_planes(image)
+        # Before the size: to find the EXIF data of a PNG file, Pillow reads all of it.
+        deep = image.format in ("PNG", "TIFF") and ";16" in str(image.tile)
+        width, height = _upright_size(image)
+        rgb = _load_upright(image, 2 * max(sizes), deep=deep)
+        boxes = [content_box(width, height, size) for size in sizes]
+        return [_shrink(rgb, box, settings.padding) for box in boxes], width, height
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Return the formats of Pillow that are read; HEIC needs an extra package."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return FORMATS
+    pillow_heif.register_heif_opener()
+    return (*FORMATS, "HEIF")
 
 
 def content_box(width: int, height: int, size: int) -> tuple[slice, slice]:
@@ -142,7 +182,7 @@ def _load_upright(image: Image.Image, side: int, *, deep: bool) -> Image.Image:
         # Pillow keeps the upper half of the 16 bits of each colour.
         ranges = cast("tuple[tuple[int, int], ...]", image.getextrema())
         named = zip(image.getbands(), ranges, strict=True)
-        _check_depth(max(high for band, (_, high) in named if band != "A") << 8 | 0xFF, 16)
+        check_depth(max(high for band, (_, high) in named if band != "A") << 8 | 0xFF, 16)
     # From here on, an error is in the description of the picture and not in the picture.
     with suppress(*DAMAGED):
         # In place: a copy of the largest image allowed takes 300 MB or more.
@@ -152,42 +192,15 @@ def _load_upright(image: Image.Image, side: int, *, deep: bool) -> Image.Image:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
-        return _deep_grey_to_rgb(image)
+        return deep_grey_to_rgb(image)
     if image.mode == "F":
-        raise UnreadableImageError("has floating-point grey values of unknown range")
+        return float_to_rgb(image)
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _deep_grey_to_rgb(image: Image.Image) -> Image.Image:
-    # 16-bit grey comes as I;16 or, from some files, as 32-bit I with 16-bit values.
-    levels = np.asarray(image)
-    if levels.min() < 0 or levels.max() > 0xFFFF:
-        raise UnreadableImageError("has grey values outside 16 bits")
-    tags = getattr(image, "tag_v2", {})  # of a TIFF file; Pillow only applies them to 8 bits
-    bits = min(tags.get(ExifTags.Base.BitsPerSample, (16,))[0], 16)
-    # A camera of 12 bits stores its levels as they are in files of 16.
-    (largest,) = tags.get(MAX_SAMPLE_VALUE, (0,))[:1]
-    if largest >= max(levels.max(), 0xFF):
-        bits = min(int(largest).bit_length(), bits)
-    white_is_zero = tags.get(ExifTags.Base.PhotometricInterpretation) == 0
-    if not white_is_zero:
-        _check_depth(int(levels.max()), bits)
-    levels = (levels >> (bits - 8)).astype(np.uint8)
-    return Image.fromarray(~levels if white_is_zero else levels).convert("RGB")
-
-
-def _check_depth(brightest: int, bits: int) -> None:
-    # Clear glass is bright. Where no pixel reaches a quarter of the range, the camera had fewer
-    # bits than the file, and all its pictures would be nearly black.
-    if brightest < 1 << (bits - 2):
-        raise UnreadableImageError(
-            f"is nearly black: no level is above {brightest} of {(1 << bits) - 1}, as of a camera "
-            f"with {max(brightest.bit_length(), 8)} bits in a file with {bits}; save it with 8 "
-            "bits, or grey as TIFF with the tag MaxSampleValue (281)"
-        )
+        return flatten(image)
+    if image.format != "JPEG" and image.mode in ("L", "RGB"):
+        check_levels(image)
+    profile = image.info.get("icc_profile")
+    return to_srgb(image if image.mode in ("L", "CMYK") else image.convert("RGB"), profile)
 
 
 def _shrink(image: Image.Image, box: tuple[slice, slice], padding: str) -> NDArray[np.uint8]:

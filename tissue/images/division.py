@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from tissue.common.errors import InputError
 from tissue.common.files import write_json, write_table
-from tissue.common.holdout import group_holdout, missing_classes
+from tissue.common.holdout import missing_classes
 from tissue.common.names import POSITIONS, SPLITS, donor_status
 from tissue.config.schema import Split
 from tissue.data.index import QUALITY, unequal_classes
 from tissue.images.checks import check_counts, check_leaks, check_training
 from tissue.images.duplicates import join_pairs
-from tissue.images.groups import assign_groups, find_leaks, name_groups, on_both_sides
+from tissue.images.given_splits import choose_splits, leaks_of_given_sets
+from tissue.images.groups import assign_groups, name_groups
 from tissue.images.listing import describe_joined, joining_pairs, list_duplicates
 from tissue.images.positions import describe_positions
 from tissue.images.quality import BLANK
@@ -51,6 +52,11 @@ class Division(NamedTuple):
         return self.index[self.index["assigned"] != DROPPED]
 
     @property
+    def has_given_val(self) -> bool:
+        """Whether the source gives the validation set."""
+        return bool((self.index["split"] == "val").any())
+
+    @property
     def splits(self) -> dict[str, pd.DataFrame]:
         """The rows of each split."""
         return {name: self.index[self.index["assigned"] == name] for name in SPLITS}
@@ -69,11 +75,11 @@ def assign_splits(
 ) -> Division:
     """Assign each image to a group and a split.
 
-    A test set that the source gives stays as it is; otherwise one is taken. Validation is taken
-    from the rest. Both are taken by whole groups and stratified by class.
+    A test set that the source gives stays as it is; otherwise one is taken. So does validation,
+    which is taken from the rest. Both are taken by whole groups and stratified by class.
 
     Args:
-        index: one row per usable image; `split` is train, test or empty.
+        index: one row per usable image; `split` is train, val, test or empty.
         pairs: near-duplicates as row numbers (P, 2).
         settings: fractions, groups, and what is done about leaks.
         seed: of the choice.
@@ -86,7 +92,7 @@ def assign_splits(
     links = same[_has_detail(index)[same].all(axis=1) & (settings.copies == "link")]
     linked = join_pairs(len(index), links)
     names, rule = name_groups(index, linked, settings)
-    leaked, leaks = _find_leaks(index.assign(copies=linked), names, rule)
+    leaked, leaks = leaks_of_given_sets(index.assign(copies=linked), names, rule)
     check_leaks(leaked, settings)
     dropped = leaked.index if settings.on_leak == "drop" else leaked.index[:0]
     kept = ~index.index.isin(dropped)
@@ -94,7 +100,7 @@ def assign_splits(
     index.loc[kept, "group"] = assign_groups(names[kept], linked[kept])
     joined = joining_pairs(index["id"], names, links[kept[links].all(axis=1)])
     try:
-        chosen = _choose_splits(index[kept].reset_index(drop=True), settings, seed)
+        chosen = choose_splits(index[kept].reset_index(drop=True), settings, seed)
     except InputError as error:
         raise InputError(f"{error} {describe_joined(joined)}".rstrip()) from None
     index.loc[kept, "assigned"] = chosen
@@ -104,36 +110,6 @@ def assign_splits(
     check_counts(division.kept, settings.min_per_class, labels)
     check_training(division.missing["train"])
     return division
-
-
-def _find_leaks(
-    index: pd.DataFrame, names: NDArray[np.object_], rule: str
-) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Return leaks as from `find_leaks`; a shared position is a possible one, not a fact."""
-    test = (index["split"] == "test").to_numpy()
-    by_position = rule == POSITIONS
-    leaked, leaks = find_leaks(index, None if by_position else names, test)
-    leaks["possible"] = 0
-    if by_position:
-        shared, _ = on_both_sides(names, test)
-        leaks["possible"] = int((shared & ~test).sum()) - int(shared[leaked.index].sum())
-    return leaked, leaks
-
-
-def _choose_splits(index: pd.DataFrame, settings: Split, seed: int) -> NDArray[np.object_]:
-    test = (index["split"] == "test").to_numpy()
-    if test.all():
-        raise InputError(
-            f"split: expected training images. Received: {len(index)} images, all of them in test/."
-            " Name the folder or archive that holds train/, too, in fetch.source."
-        )
-    if not test.any():
-        test = group_holdout(index, settings.test_fraction, seed)
-    rest = np.flatnonzero(~test)
-    in_val = group_holdout(index.iloc[rest].reset_index(drop=True), settings.val_fraction, seed)
-    chosen = np.where(test, "test", "train").astype(object)
-    chosen[rest[in_val]] = "val"
-    return chosen
 
 
 def _has_detail(index: pd.DataFrame) -> NDArray[np.bool_]:
@@ -184,7 +160,8 @@ def describe_division(division: Division, rejected: int, settings: Split) -> lis
         lines.append(unequal)
     if leaking := division.leaks["images"]:
         outcome = "dropped" if division.leaks["dropped"] else "kept (split.on_leak: report)"
-        shared = "training images share a copy or a donor with the test set"
+        held_out = "test or validation set" if division.has_given_val else "test set"
+        shared = f"training images share a copy or a donor with the {held_out}"
         lines.append(f"{leaking} {shared}; {outcome}")
     if blank := _count_blank(division.kept):
         lines.append(f"{blank} images show nearly no tissue; `predict` would refuse them")

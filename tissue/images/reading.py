@@ -17,9 +17,10 @@ from tissue.common.files import file_digest
 from tissue.config.schema import Split
 from tissue.data.index import QUALITY
 from tissue.data.shards import create_array
-from tissue.images.decoding import UnreadableImageError, content_box, decode
+from tissue.images.decoding import content_box, decode
 from tissue.images.duplicates import exact_digest
 from tissue.images.keypoints import DESCRIPTOR, MOST, find_keypoints
+from tissue.images.kinds import UnreadableImageError
 from tissue.images.quality import choose_crops, measure_quality
 
 LONGEST_REASON = 300  # characters

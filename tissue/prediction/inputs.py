@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from tissue.common.errors import InputError
 from tissue.config.schema import Limits, Params
-from tissue.images.decoding import UnreadableImageError
+from tissue.images.kinds import UnreadableImageError
 from tissue.images.reading import read_image
 from tissue.sources.archives import Member, is_archive, open_archive
-from tissue.sources.layout import check_text, is_image
+from tissue.sources.file_names import check_text, is_image
 from tissue.sources.local import find_archives, open_folder, read_file
 
 BATCH = 32  # as in `embed`
@@ -58,7 +58,7 @@ def list_pictures(source: Path, *, limits: Limits, closing: ExitStack) -> list[M
         check_text(member.name, source=str(source))
     if not pictures:
         raise InputError(
-            f"{source}: expected pictures (JPEG, PNG, TIFF, BMP or WebP). "
+            f"{source}: expected pictures (JPEG, PNG, TIFF, BMP, WebP, JPEG 2000, AVIF). "
             f"Received: {len(found)} other files. Name another file, folder or archive."
         )
     if left := len(found) - len(pictures):

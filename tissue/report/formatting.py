@@ -75,7 +75,7 @@ def join_words(words: Sequence[str]) -> str:
 
 def markdown(value: Any) -> str:
     """Write a value into a cell of a Markdown table, where nothing in it counts as markup."""
-    return re.sub(r"([\\`*<|])", r"\\\1", str(value)).replace("\n", " ")
+    return re.sub(r"([\\`*<|\[\]])", r"\\\1", str(value)).replace("\n", " ")
 
 
 # Measures of the test set by their key in metrics/<model>.json: title, and form on the page.

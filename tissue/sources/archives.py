@@ -13,14 +13,15 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 
 from tissue.common.errors import InputError, is_disk_full
 from tissue.config.schema import Limits
-from tissue.sources.layout import check_inside, is_image
+from tissue.sources.file_names import check_inside, is_image
+from tissue.sources.zip_names import decode_names
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 # Below this many bytes the ratio does not matter: a blank picture packs a thousand times smaller.
@@ -70,8 +71,8 @@ def _readable(path: Path, expected: str) -> Iterator[None]:
     """Turn what an unreadable archive raises into an `InputError`."""
     try:
         yield
-    except InputError:
-        raise
+    except InputError as error:
+        raise InputError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
     except UNREADABLE as error:
         if is_disk_full(error):
             raise InputError(
@@ -129,8 +130,11 @@ def _check_growth(path: Path, name: str, size: int, packed: int, limits: Limits)
 
 def _zip_entries(path: Path, closing: ExitStack) -> Iterator[Entry]:
     archive, archive_size = closing.enter_context(zipfile.ZipFile(path)), path.stat().st_size
-    for info in archive.infolist():
-        name = _zip_name(info)
+    members = archive.infolist()
+    names, encoding = decode_names(members)
+    if encoding:
+        print(f"{path.name}: names are read as {encoding}, since they are not UTF-8")
+    for info, name in zip(members, names, strict=True):
         kind = FOLDER if name.endswith("/") else _file_kind(info.external_attr >> 16)
         if is_image(name) and not kind:
             if info.flag_bits & 1:
@@ -140,15 +144,6 @@ def _zip_entries(path: Path, closing: ExitStack) -> Iterator[Entry]:
                 raise zipfile.BadZipFile(f"{name}, packed by another method than deflate")
         member = Member(name, partial(_read_zip, archive, info, path), kind)
         yield member, info.file_size, min(info.compress_size, archive_size)
-
-
-def _zip_name(info: zipfile.ZipInfo) -> str:
-    name = info.filename
-    if not info.flag_bits & 0x800:
-        # Names are often UTF-8 even where the flag for it is not set.
-        with suppress(UnicodeError):
-            name = name.encode("cp437").decode("utf-8")
-    return name.replace("\\", "/")
 
 
 def _file_kind(mode: int) -> str:

@@ -4,10 +4,10 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from tissue.common.errors import InputError
-from tissue.sources.layout import parse_path
+from tissue.sources.layout import ImagePath
 
 # `number` counts the files of a source. SQLite compares names by their UTF-8 bytes and Python by
 # code points, which is the same order.
@@ -18,6 +18,7 @@ CREATE TABLE images (folded TEXT PRIMARY KEY, id TEXT, source INTEGER, name TEXT
     WITHOUT ROWID;
 """
 ReadFile = Callable[[int, str], bytes]  # by number and name
+Parse = Callable[[str], ImagePath | None]  # None for a file that is no image of a class
 
 
 class SourceImage(NamedTuple):
@@ -26,6 +27,7 @@ class SourceImage(NamedTuple):
     id: str
     split: str
     class_name: str
+    donor: str
     source: str
     read: Callable[[], bytes]
 
@@ -38,7 +40,7 @@ class Listing:
         self._tables = stack.enter_context(closing(sqlite3.connect("")))
         self._tables.executescript(TABLES)
         self._sources: list[tuple[str, ReadFile]] = []
-        self._with_splits = False
+        self._parse: Parse = _not_yet
 
     def add(self, name: str, read: ReadFile, files: Iterable[tuple[int, str]]) -> None:
         """Add the images of a folder or archive, by number and name."""
@@ -51,16 +53,18 @@ class Listing:
         rows = self._tables.execute("SELECT DISTINCT name FROM files ORDER BY name")
         return (name for (name,) in rows)
 
-    def assign_ids(self, *, with_splits: bool) -> None:
+    def assign_ids(self, parse: Parse) -> None:
         """Give each image its id; an image that several sources have is listed once.
 
         Raises:
             InputError: if two different images would have one id.
         """
-        self._with_splits = with_splits
+        self._parse = parse
         # By source first: the first one that has an image gives its name.
         for row in self._tables.execute("SELECT * FROM files ORDER BY source, name, number"):
             image = self._image(*row)
+            if image is None:
+                continue
             # Where file names ignore case, one of the two files would replace the other.
             folded = image.id.casefold()
             insert = "INSERT OR IGNORE INTO images VALUES (?, ?, ?, ?, ?)"
@@ -68,7 +72,7 @@ class Listing:
                 continue
             find = "SELECT source, name, number FROM images WHERE folded = ?"
             other = self._image(*self._tables.execute(find, (folded,)).fetchone())
-            if image.read() != other.read():
+            if other is not None and image.read() != other.read():
                 raise InputError(
                     f"{image.source}: expected one image per name. Received: a {image.id} that "
                     f"differs from {other.id} in {other.source}. Rename one of them."
@@ -79,13 +83,17 @@ class Listing:
 
     def __iter__(self) -> Iterator[SourceImage]:
         rows = self._tables.execute("SELECT source, name, number FROM images ORDER BY id")
-        return (self._image(*row) for row in rows)
+        return (image for row in rows if (image := self._image(*row)) is not None)
 
     def classes(self) -> list[str]:
         """Return the names of the classes, sorted."""
         return sorted({image.class_name for image in self})
 
-    def _image(self, source: int, file: str, number: int) -> SourceImage:
+    def _image(self, source: int, file: str, number: int) -> SourceImage | None:
         name, read = self._sources[source]
-        path = parse_path(file, with_splits=self._with_splits)
-        return SourceImage(*path, name, partial(read, number, file))
+        path = self._parse(file)
+        return None if path is None else SourceImage(*path, name, partial(read, number, file))
+
+
+def _not_yet(name: str) -> NoReturn:
+    raise AssertionError(f"{name} has no id before assign_ids")

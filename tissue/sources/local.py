@@ -9,31 +9,53 @@ from typing import NoReturn
 
 from tissue.common.errors import InputError
 from tissue.common.files import file_digest
-from tissue.config.schema import Limits
+from tissue.common.names import printable
+from tissue.config.schema import Labels, Limits
 from tissue.sources.archives import Member, check_size, is_archive, open_archive
-from tissue.sources.layout import check_layout, check_text, is_hidden, is_image, reason_left_out
-from tissue.sources.listing import Listing, ReadFile
+from tissue.sources.file_names import (
+    UNREAD,
+    check_text,
+    is_hidden,
+    is_image,
+    reason_left_out,
+)
+from tissue.sources.labels import LabelTable
+from tissue.sources.layout import read_layout
+from tissue.sources.listing import Listing, Parse, ReadFile
 
 LeftOut = dict[str, tuple[int, str]]  # by kind: how many files, and the first name
+TABLE = "table"  # one of the kinds
+MOST_UNREAD = 0.05  # share of the pictures of a source that nothing here reads; more stops the run
 
 
 def list_images(
-    sources: Iterable[Path], *, sha256: Mapping[str, str], limits: Limits, closing: ExitStack
+    sources: Iterable[Path],
+    *,
+    sha256: Mapping[str, str],
+    limits: Limits,
+    closing: ExitStack,
+    class_level: int | None = None,
+    labels: Labels | None = None,
+    outside_links: bool = False,
 ) -> Listing:
     """Return the images of folders and archives, merged into one tree and sorted by id.
 
-    Prints what else is in them, in one line.
+    Prints how their names were understood, and what else is in the sources.
 
     Args:
         sources: folders and archives; a folder with archives and no image means its archives.
         sha256: expected digests of archives by file name.
         limits: of what is in the archives.
         closing: closes the archives when the images have been read.
+        class_level: which level of folders is the class, see `read_layout`.
+        labels: a table that gives the classes instead of folders.
+        outside_links: whether links in a folder may lead out of it.
 
     Raises:
         InputError: if a source is missing, is neither folder nor archive, has the wrong digest or
             an unknown layout; or if two different images would have one id.
     """
+    table = None if labels is None else LabelTable(labels)  # read before large archives
     paths = [path for source in sources for path in _folder_or_archives(source)]
     if unknown := sorted(set(sha256) - {path.name for path in paths}):
         raise InputError(
@@ -44,14 +66,55 @@ def list_images(
     label = " + ".join(map(str, paths))
     listing, left_out = Listing(closing), LeftOut()
     for path in paths:
+        if path.is_dir() and not outside_links:
+            _check_links(path)
         members, read = _open(path, limits, closing)
         listing.add(path.name, read, _images(members, left_out, label))
     if left_out:
-        counts = [f"{n} x {kind} (e.g. {name!r})" for kind, (n, name) in sorted(left_out.items())]
-        print(f"left out: {', '.join(counts)}")
+        print(f"left out: {', '.join(_describe(left_out))}")
+    _check_unread(left_out, listing, label)
     # Two parts of one tree may each hold a share of it, so the layout is that of all together.
-    listing.assign_ids(with_splits=check_layout(listing.names(), source=label))
+    if table is None:
+        listing.assign_ids(_parse_folders(listing, left_out, label, class_level))
+    else:
+        print("\n".join(table.check(listing.names(), source=label)))
+        listing.assign_ids(table.parse)
     return listing
+
+
+def _parse_folders(
+    listing: Listing, left_out: LeftOut, label: str, class_level: int | None
+) -> Parse:
+    table = printable(left_out.get(TABLE, (0, ""))[1])
+    hint = (
+        f"A table stands beside the images, {table}: if it has their labels, set fetch.labels, as "
+        "in docs/data-sources.md."
+    )
+    try:
+        layout = read_layout(listing.names(), source=label, class_level=class_level)
+    except InputError as error:
+        if TABLE not in left_out:
+            raise
+        raise InputError(f"{error} {hint}") from None
+    print("\n".join(layout.describe()))
+    if TABLE in left_out and len({one.class_name for one in layout.places.values() if one}) < 2:
+        raise InputError(f"{label}: expected two classes or more. Received: one. {hint}")
+    return layout.parse
+
+
+def _describe(left_out: LeftOut) -> list[str]:
+    return [f"{n} x {kind} (e.g. {name!r})" for kind, (n, name) in sorted(left_out.items())]
+
+
+def _check_unread(left_out: LeftOut, listing: Listing, label: str) -> None:
+    """Refuse a source of which a part would be missing, since nothing here reads it."""
+    unread = {kind: found for kind, found in left_out.items() if kind.endswith(UNREAD)}
+    number = sum(n for n, _ in unread.values())
+    if number > MOST_UNREAD * (number + sum(1 for _ in listing.names())):
+        raise InputError(
+            f"{label}: expected images. Received: many pictures of other kinds: "
+            f"{', '.join(_describe(unread))}. Convert them to PNG or TIFF, or take them out."
+        )
 
 
 def _folder_or_archives(path: Path) -> list[Path]:
@@ -114,6 +177,19 @@ def _open(path: Path, limits: Limits, closing: ExitStack) -> tuple[Iterable[Memb
         return open_folder(path, limits=limits), lambda _, name: read_file(path / name, limits)
     members = open_archive(path, limits=limits, closing=closing)
     return members, lambda number, _: members[number].read()
+
+
+def _check_links(folder: Path) -> None:
+    """Refuse a folder with links that lead out of it: DVC would share what they lead to."""
+    root = folder.resolve()
+    for name in _names_below(folder):
+        path = folder / name
+        if path.is_symlink() and is_image(name) and not path.resolve().is_relative_to(root):
+            raise InputError(
+                f"{folder}: expected images in this folder. Received: {printable(name)}, a link to "
+                f"{printable(str(path.resolve()))}. What it leads to would be in data/raw and be "
+                "pushed with it: take it out, or set advanced.fetch.outside_links to true."
+            )
 
 
 def _images(members: Iterable[Member], left_out: LeftOut, label: str) -> Iterator[tuple[int, str]]:

@@ -67,9 +67,13 @@ def _source(rows: list[Row], contents: Iterable[bytes]) -> Source:
 
 
 def _local(paths: list[Path], settings: Fetch, closing: ExitStack) -> Source:
-    listing = list_images(paths, sha256=settings.sha256, limits=settings.limits, closing=closing)
+    listing = list_images(
+        paths, sha256=settings.sha256, limits=settings.limits, closing=closing,
+        class_level=settings.class_level, labels=settings.labels,
+        outside_links=settings.outside_links,
+    )  # fmt: skip
     images: Iterable[tuple[Row, bytes]] = (
-        ({"id": id_, "split": split, "class": class_name, "source": source}, read())
-        for id_, split, class_name, source, read in listing
+        ({"id": id_, "split": split, "class": name, "source": source, "donor": donor}, read())
+        for id_, split, name, donor, source, read in listing
     )
     return Source(len(listing), listing.classes(), images)

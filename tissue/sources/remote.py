@@ -12,10 +12,10 @@ from tissue.common.filesystems import connect
 from tissue.config.schema import Fetch
 from tissue.sources.archives import is_archive
 from tissue.sources.cache import CachedFile, DownloadCache
-from tissue.sources.layout import is_hidden, is_image
+from tissue.sources.file_names import is_hidden, is_image
 from tissue.sources.local import check_digests
 from tissue.sources.storage import Info, download_all, list_files
-from tissue.sources.web import TIMEOUT, download, open_session
+from tissue.sources.web import TIMEOUT, archive_name, download, open_session
 
 WEB = ("http://", "https://")
 GDRIVE = "gdrive:"
@@ -67,6 +67,9 @@ def _download_url(url: str, settings: Fetch) -> Path:
     parts = urlsplit(url)
     name = unquote(parts.path).rstrip("/").rpartition("/")[2] or parts.netloc
     on_web = url.startswith(WEB)
+    if on_web and not is_archive(Path(name)) and not parts.path.endswith("/"):
+        with open_session() as session:
+            name = archive_name(session, url) or name
     if on_web and is_archive(Path(name)):
         _download_from_web([({"name": url}, cache.file(name))])
         return cache.files / name

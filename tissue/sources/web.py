@@ -6,8 +6,12 @@ at once, it shortens a long Retry-After, and its attempts would pass by the rate
 
 import time
 from collections.abc import Iterator
+from email.message import Message
 from functools import partial
+from itertools import islice
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -16,6 +20,7 @@ from urllib3.exceptions import HTTPError, InvalidHeader
 from urllib3.util.retry import Retry
 
 from tissue.common.errors import InputError
+from tissue.sources.archives import is_archive
 from tissue.sources.cache import MAX_WAIT, CachedFile, IncompleteError, retry
 
 TIMEOUT = (15, 60)  # seconds until connected, and between two chunks of the body
@@ -24,6 +29,9 @@ WRONG_ADDRESS = (InvalidSchema, InvalidURL, MissingSchema, SSLError)
 BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 ENCODING = "Content-Encoding"
 PACKED = frozenset({".gz", ".tgz"})
+ARCHIVE_STARTS = {b"PK\3\4": ".zip", b"PK\5\6": ".zip", b"\x1f\x8b": ".tar.gz"}
+TAR_MARK = slice(257, 262)
+FIRST_CHUNKS = 8  # of a body that are waited for to see what it is
 USER_AGENT = "tissue-of-origin"
 
 
@@ -85,6 +93,33 @@ def download(session: requests.Session, url: str, target: CachedFile) -> bool:
         elif isinstance(error, IncompleteError) and error.wait > MAX_WAIT:
             hint = f"The server asks to come back in {error.wait:.0f} s."
         raise InputError(f"{url}: expected to download it. Received: {error}. {hint}") from None
+
+
+def archive_name(session: requests.Session, url: str) -> str:
+    """Return the name of the archive that an address without its suffix gives; empty if none.
+
+    Zenodo and figshare send the name beside the file. Where a server does not, the first bytes tell
+    the kind.
+    """
+    try:
+        with session.get(url, stream=True, timeout=TIMEOUT) as response:
+            header = Message()
+            header["Content-Disposition"] = response.headers.get("Content-Disposition", "")
+            if response.status_code != 200:
+                return ""
+            start = b""
+            for chunk in islice(_body(response), FIRST_CHUNKS):
+                start += chunk
+                if len(start) >= TAR_MARK.stop:
+                    break
+    except (IncompleteError, requests.RequestException):
+        return ""  # downloading or listing it says what is wrong
+    name = PurePosixPath((header.get_filename() or "").replace("\\", "/")).name
+    if name and is_archive(Path(name)):
+        return name
+    suffix = next((one for magic, one in ARCHIVE_STARTS.items() if start.startswith(magic)), "")
+    suffix = ".tar" if start[TAR_MARK] == b"ustar" else suffix
+    return f"{PurePosixPath(urlsplit(url).path).name or 'archive'}{suffix}" if suffix else ""
 
 
 def _attempt(session: requests.Session, url: str, target: CachedFile) -> bool:

@@ -1,0 +1,67 @@
+"""What a user has set for other projects does not change how this one runs."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline import ROOT
+from tissue.commands.sweep import check_path
+from tissue.common.errors import InputError
+
+FOREIGN = {
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    "KERAS_BACKEND": "jax",
+    "KERAS_MAX_EPOCHS": "1",
+}
+
+
+def python(code: str, *, cwd: Path = ROOT, **variables: str) -> str:
+    command = [sys.executable, "-c", code]
+    environment = os.environ | variables
+    return subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_a_backend_of_jupyter_is_not_used() -> None:
+    code = "import tissue, matplotlib, os; print(matplotlib.get_backend(), os.environ.get({!r}))"
+    printed = python(code.format("KERAS_MAX_EPOCHS"), **FOREIGN)
+    assert printed.lower().split() == ["agg", "none"]
+
+
+def test_another_package_called_stages_is_not_run(tmp_path: Path) -> None:
+    (tmp_path / "stages").mkdir()
+    (tmp_path / "stages/__init__.py").touch()
+    code = "import stages; print(stages.__file__)"
+    assert python(code, PYTHONPATH=str(tmp_path)).strip() == str(ROOT / "stages/__init__.py")
+
+
+def test_line_ends_are_the_same_in_every_clone() -> None:
+    command = ["git", "check-attr", "eol", "text", "--", "params.yaml", "plots/a.png"]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "params.yaml: eol: lf" in printed
+    assert "plots/a.png: text: unset" in printed
+
+
+@pytest.mark.parametrize(
+    "settings",
+    ['{"floatx": "float16", "epsilon": 0.1}', '{"image_data_format": "channels_first"}'],
+)
+def test_settings_of_keras_are_those_of_this_project(settings: str, tmp_path: Path) -> None:
+    (tmp_path / "keras.json").write_text(settings)
+    code = (
+        "from tissue.common.runtime import set_up; set_up(seed=1, threads=1); import keras; "
+        "print(keras.config.floatx(), keras.config.dtype_policy().name, keras.config.epsilon(), "
+        "keras.config.image_data_format())"
+    )
+    printed = python(code, KERAS_HOME=str(tmp_path))
+    assert printed.split() == ["float32", "float32", "1e-07", "channels_last"]
+
+
+def test_a_path_that_dvc_cannot_write_stops_a_sweep() -> None:
+    check_path(Path("/home/mueller/project"))
+    with pytest.raises(InputError, match=r"path of ASCII letters.*Müller.*Move the clone"):
+        check_path(Path("/home/Müller/project"))
