@@ -104,7 +104,7 @@ def change_undeclared(values: dict[str, Any], declared: Sequence[str], above: st
         if isinstance(value, dict):
             change_undeclared(value, declared, f"{key}.")
         elif isinstance(value, int):
-            values[name] = value + 1
+            values[name] = not value if isinstance(value, bool) else value + 1
         elif isinstance(value, float):
             values[name] = 0.9 * value
 

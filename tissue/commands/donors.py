@@ -68,13 +68,16 @@ def run(settings: Fetch, sources: Sequence[Path]) -> tuple[pd.DataFrame, list[st
     for id_, name in names.items():
         donors = sorted(found.get(name, ()))
         groups.append(donors[0] if len(donors) == 1 else "")
-        if not name:
-            missing.append(f"{id_}: no name of the atlas")
-        elif not donors:
-            missing.append(f"{id_}: in no gene of {settings.hpa.genes}")
-        elif len(donors) > 1:
-            missing.append(f"{id_}: of several donors in the atlas, {', '.join(donors)}")
+        if len(donors) != 1:
+            missing.append(f"{id_}: {_reason(name, donors, settings)}")
     return pd.DataFrame({"path": ids, "group": groups}), missing
+
+
+def _reason(name: str, donors: list[str], settings: Fetch) -> str:
+    if not name:
+        return "no name of the atlas"
+    several = f"of several donors in the atlas, {', '.join(donors)}"
+    return several if donors else f"in no gene of {settings.hpa.genes}"
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -10,24 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from tissue.common.backbones import PACKAGED
-from tissue.config.types import (
-    BackboneName,
-    Digest,
-    LocalPath,
-    OpenShare,
-    Pattern,
-    Share,
-    ShareOrAll,
-    Source,
-    StainJitter,
-    StorageOptions,
-    StorageUrl,
-    Strides,
-    Text,
-    Url,
-    Views,
-    Weights,
-)
+from tissue.config import types
 
 
 class Section(BaseModel):
@@ -56,34 +39,34 @@ class Limits(Section):
 class Labels(Section):
     """A table with a row for each image, and the names of its columns."""
 
-    table: LocalPath
-    image: Text
-    label: Text
-    split: Text | None = None
-    group: Text | None = None
+    table: types.LocalPath
+    image: types.Text
+    label: types.Text
+    split: types.Text | None = None
+    group: types.Text | None = None
 
 
 class Hpa(Section):
     """Images of the Human Protein Atlas, and how they are requested."""
 
-    genes: LocalPath
+    genes: types.LocalPath
     train_per_class: PositiveInt
     test_per_class: PositiveInt
     requests_per_second: Annotated[float, Field(gt=0, le=2)]
     contact: str
-    url: Annotated[Url, Field(pattern="^https?://[^/]+")]
+    url: Annotated[types.Url, Field(pattern="^https?://[^/]+")]
 
 
 class Fetch(Section):
     """The source of the images."""
 
-    source: Source | Annotated[list[Source], Field(min_length=1)]
-    watch: Url
+    source: types.Source | Annotated[list[types.Source], Field(min_length=1)]
+    watch: types.Url
     class_level: PositiveInt | None
     labels: Labels | None
-    sha256: dict[str, Digest]
-    cache: LocalPath
-    storage_options: StorageOptions
+    sha256: dict[str, types.Digest]
+    cache: types.LocalPath
+    storage_options: types.StorageOptions
     outside_links: bool
     phantom: Phantom
     limits: Limits
@@ -110,18 +93,18 @@ class Crops(Section):
 class Split(Section):
     """How images are checked and divided into splits."""
 
-    val_fraction: OpenShare
-    test_fraction: OpenShare
+    val_fraction: types.OpenShare
+    test_fraction: types.OpenShare
     min_per_class: PositiveInt
-    max_rejected: Share
+    max_rejected: types.Share
     max_pixels: PositiveInt
     min_side: PositiveInt
     max_aspect: Annotated[float, Field(ge=1)]
     padding: Literal["white", "reflect"]
     shard_size: PositiveInt
     crops: Crops
-    metadata: LocalPath | None
-    group_pattern: Pattern | None
+    metadata: types.LocalPath | None
+    group_pattern: types.Pattern | None
     on_leak: Literal["report", "drop", "fail"]
     copies: Literal["link", "report", "off"]
 
@@ -134,16 +117,16 @@ class Scratch(Section):
     width: PositiveInt
     max_width: PositiveInt
     blocks: Annotated[int, Field(ge=1, le=6)]
-    dropout: Share
+    dropout: types.Share
     epochs: PositiveInt
     warm_up: NonNegativeInt
     lr_factor: PositiveFloat
-    average: ShareOrAll
-    zoom: Share
-    stain_jitter: StainJitter
-    label_smoothing: Share
-    views: Views
-    calibration_jitter: StainJitter
+    average: types.ShareOrAll
+    zoom: types.Share
+    stain_jitter: types.StainJitter
+    label_smoothing: types.Share
+    views: types.Views
+    calibration_jitter: types.StainJitter
 
 
 class Onnx(Section):
@@ -158,26 +141,26 @@ class Onnx(Section):
 class Pretrained(Section):
     """The backbone, its head, and their training."""
 
-    backbone: BackboneName
-    weights: Weights
-    sha256: Digest | None
+    backbone: types.BackboneName
+    weights: types.Weights
+    sha256: types.Digest | None
     onnx: Onnx
-    strides: Strides
-    views: Views
+    strides: types.Strides
+    views: types.Views
     stainings: Annotated[int, Field(ge=0, le=8)]
-    stain_jitter: StainJitter
+    stain_jitter: types.StainJitter
     epochs: PositiveInt
     patience: PositiveInt
     calibration_folds: Annotated[int, Field(ge=2, le=20)]
-    dropout: Share
+    dropout: types.Share
     l2: NonNegativeFloat
     fine_tune_epochs: NonNegativeInt
     fine_tune_layers: PositiveInt
     fine_tune_lr_factor: PositiveFloat
-    fine_tune_decay: ShareOrAll
-    fine_tune_zoom: Share
-    fine_tune_stain_jitter: StainJitter
-    fine_tune_average: ShareOrAll
+    fine_tune_decay: types.ShareOrAll
+    fine_tune_zoom: types.Share
+    fine_tune_stain_jitter: types.StainJitter
+    fine_tune_average: types.ShareOrAll
     fine_tune_copies: NonNegativeInt
 
     @model_validator(mode="after")
@@ -207,9 +190,9 @@ class Engine(Section):
     """Where `split` and `embed` work."""
 
     kind: Literal["local", "ray"]
-    address: Text
-    storage: StorageUrl | None
-    storage_options: StorageOptions
+    address: types.Text
+    storage: types.StorageUrl | None
+    storage_options: types.StorageOptions
 
 
 class Evaluate(Section):

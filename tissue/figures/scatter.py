@@ -53,8 +53,7 @@ def scatter_figure(
     listed = names if len(names) <= CLASS_STYLES else []  # beyond that, styles repeat
     columns = -(-(len(listed) + 2) // ROWS)  # with the two splits, so that all figures match
     with house_style(names):
-        size = (3.6, 3.1) if compact else (6.6 + WIDTH * (columns - 1), 5.2)
-        figure = new_figure(*size)
+        figure = new_figure(*(3.6, 3.1) if compact else (6.6 + WIDTH * (columns - 1), 5.2))
         axes = figure.add_subplot()
         for split in splits:
             _draw_split(axes, frame, names, split)
@@ -65,8 +64,8 @@ def scatter_figure(
         if not compact:
             _add_legend(figure, listed, splits, columns=columns)
         counted = ", ".join(f"{(frame['split'] == name).sum():,} {name}" for name in splits)
-        title = f"{title} (n = {counted})"
-        figure.suptitle(title, x=0.01, ha="left", fontsize=8 if compact else 10, fontweight="bold")
+        how = {"fontsize": 8 if compact else 10, "fontweight": "bold"}
+        figure.suptitle(f"{title} (n = {counted})", x=0.01, ha="left", **how)
     return figure
 
 

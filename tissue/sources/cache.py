@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 from tqdm import tqdm
 
 from tissue.common.errors import InputError, is_disk_full
@@ -25,6 +25,7 @@ BACK_OFF = 1.0  # seconds before the second attempt, doubled before each further
 WINDOW = 120.0  # seconds over which the speed is measured
 SLOWEST = 100.0  # bytes per second; less is a server that holds the line
 MAX_WAIT = 300.0  # seconds; a server that asks for more is not waited for
+HELD: dict[Path, BaseFileLock] = {}  # locks of this process
 FINAL = (InputError, FileNotFoundError, PermissionError)
 Result = TypeVar("Result")
 
@@ -144,8 +145,10 @@ def retry(
 def _lock(root: Path, source: str) -> None:
     """Keep other processes off a part of the cache until this one ends, however it does."""
     root.mkdir(parents=True, exist_ok=True)
-    # The system frees a lock with its process. One object per file: a process may ask twice.
-    lock = FileLock(root / "lock", is_singleton=True)
+    # The system frees a lock with its process; before, it would be freed with the object.
+    if (path := root.resolve() / "lock") in HELD:
+        return
+    lock = HELD[path] = FileLock(path)
     try:
         lock.acquire(timeout=0)
     except Timeout:

@@ -164,14 +164,18 @@ def _read_rows(settings: Labels, path: Path) -> list[Label]:
         for row in found
         if row["image"] and row["label"]
     )
-    for label in rows:
-        check_cells(label, source=str(path))
+    _check_rows(list(rows), path, total=len(found))
+    return list(rows)
+
+
+def _check_rows(rows: list[Label], path: Path, *, total: int) -> None:
     if not rows:
         raise InputError(
-            f"{path}: expected rows with an image and a label. Received: {len(found)} rows, none "
+            f"{path}: expected rows with an image and a label. Received: {total} rows, none "
             "with both. Correct fetch.labels in params.yaml."
         )
-    return list(rows)
+    for label in rows:
+        check_cells(label, source=str(path))
 
 
 def _name(value: str) -> str:

@@ -45,11 +45,8 @@ def list_images(
     Args:
         sources: folders and archives; a folder with archives and no image means its archives.
         sha256: expected digests of archives by file name.
-        limits: of what is in the archives.
+        limits, class_level, labels, outside_links: see `Fetch`.
         closing: closes the archives when the images have been read.
-        class_level: which level of folders is the class, see `read_layout`.
-        labels: a table that gives the classes instead of folders.
-        outside_links: whether links in a folder may lead out of it.
 
     Raises:
         InputError: if a source is missing, is neither folder nor archive, has the wrong digest or
@@ -57,12 +54,7 @@ def list_images(
     """
     table = None if labels is None else LabelTable(labels)  # read before large archives
     paths = [path for source in sources for path in _folder_or_archives(source)]
-    if unknown := sorted(set(sha256) - {path.name for path in paths}):
-        raise InputError(
-            f"fetch.sha256: expected names of the source's archives. Received: {unknown[0]}, which "
-            "is none of them. Correct fetch.sha256 in params.yaml."
-        )
-    check_digests(paths, sha256)
+    _check_digests_of(paths, sha256)
     label = " + ".join(map(str, paths))
     listing, left_out = Listing(closing), LeftOut()
     for path in paths:
@@ -70,9 +62,7 @@ def list_images(
             _check_links(path)
         members, read = _open(path, limits, closing)
         listing.add(path.name, read, _images(members, left_out, label))
-    if left_out:
-        print(f"left out: {', '.join(_describe(left_out))}")
-    _check_unread(left_out, listing, label)
+    _report_left_out(left_out, listing, label)
     # Two parts of one tree may each hold a share of it, so the layout is that of all together.
     if table is None:
         listing.assign_ids(_parse_folders(listing, left_out, label, class_level))
@@ -80,6 +70,15 @@ def list_images(
         print("\n".join(table.check(listing.names(), source=label)))
         listing.assign_ids(table.parse)
     return listing
+
+
+def _check_digests_of(paths: list[Path], sha256: Mapping[str, str]) -> None:
+    if unknown := sorted(set(sha256) - {path.name for path in paths}):
+        raise InputError(
+            f"fetch.sha256: expected names of the source's archives. Received: {unknown[0]}, which "
+            "is none of them. Correct fetch.sha256 in params.yaml."
+        )
+    check_digests(paths, sha256)
 
 
 def _parse_folders(
@@ -106,8 +105,10 @@ def _describe(left_out: LeftOut) -> list[str]:
     return [f"{n} x {kind} (e.g. {name!r})" for kind, (n, name) in sorted(left_out.items())]
 
 
-def _check_unread(left_out: LeftOut, listing: Listing, label: str) -> None:
-    """Refuse a source of which a part would be missing, since nothing here reads it."""
+def _report_left_out(left_out: LeftOut, listing: Listing, label: str) -> None:
+    """Print what is left out; refuse a source of which nothing here reads a good part."""
+    if left_out:
+        print(f"left out: {', '.join(_describe(left_out))}")
     unread = {kind: found for kind, found in left_out.items() if kind.endswith(UNREAD)}
     number = sum(n for n, _ in unread.values())
     if number > MOST_UNREAD * (number + sum(1 for _ in listing.names())):
