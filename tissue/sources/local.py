@@ -38,9 +38,7 @@ def list_images(
     labels: Labels | None = None,
     outside_links: bool = False,
 ) -> Listing:
-    """Return the images of folders and archives, merged into one tree and sorted by id.
-
-    Prints how their names were understood, and what else is in the sources.
+    """Return the images of folders and archives, merged into one tree; print what is understood.
 
     Args:
         sources: folders and archives; a folder with archives and no image means its archives.
