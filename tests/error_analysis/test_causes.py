@@ -67,14 +67,14 @@ def stained_images(factors: list[float]) -> tuple[pd.DataFrame, Quality]:
     for row, factor in enumerate(factors):
         images.loc[row, ["tissue_fraction", "haematoxylin", "dab"]] = [0.3, *[0.2 * factor] * 2]
         images.loc[row, "predicted"] = CLASSES[1]
-    score = np.exp(rng.normal(0, 0.1, 400))
-    images = images.assign(score=score, label_probability=0.9, suspect=False, unseen=False)
+    distance = np.exp(rng.normal(0, 0.1, 400))
+    images = images.assign(distance=distance, label_probability=0.9, suspect=False, unseen=False)
     return images, quality
 
 
 def test_dark_stain_accounts_for_distance_and_pale_stain_does_not() -> None:
     images, quality = stained_images([2.5, 0.4])
-    images.loc[:1, "score"] = 10.0
+    images.loc[:1, "distance"] = 10.0
     evidence = evidence_of(images, quality)
     assert (evidence["extreme_stain"][:2] >= STANDS_OUT).all()
     named = [name_cause(evidence.loc[row]) for row in (0, 1)]

@@ -149,8 +149,7 @@ def test_without_data_it_says_what_to_pull(tiny: Path, tmp_path: Path) -> None:
     shutil.copy2(tiny / "params.yaml", tmp_path)
     printed = invoke("predict", "params.yaml", cwd=tmp_path, expect=1)
     assert printed.startswith("predict: expected a trained model")
-    wanted = ("classes.json", "images.json", "train.csv")
-    pull = " ".join(["data/embed", *(f"data/split/{name}" for name in wanted)])
+    pull = "data/embed/network.json data/split/classes.json data/split/images.json"
     assert f"Run `dvc pull {pull}`, or" in printed
 
 

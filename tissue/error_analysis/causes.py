@@ -96,7 +96,7 @@ def measure_images(images: pd.DataFrame, quality: Quality, classes: Sequence[str
     # Squared, since `neg_log10_p` expects an exponential tail, as that of chi-squared is.
     measured["extreme_stain"] = np.einsum("ni,ij,nj->n", stains, quality.precision, stains)
     measured["darker"] = stains.sum(axis=1) > 0
-    measured["unlike_training"] = np.log(images["score"])
+    measured["unlike_training"] = np.log(images["distance"])
     measured["suspect_label"] = 1 - images["label_probability"]
     measured["donor_unseen"] = images["unseen"].astype(float)
     return measured
