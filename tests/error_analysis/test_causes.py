@@ -39,9 +39,10 @@ def test_p_values_are_counted_within_the_reference_and_modelled_beyond_it() -> N
         ({"blur": 1.8, "suspect_label": 3.0}, "suspect_label"),
         ({"blur": 1.8, "suspect_label": 3.0, "unlike_training": 1.8}, "blur"),
         ({"extreme_stain": 4.0, "suspect_label": 3.0}, "suspect_label"),
-        ({"blur": 1.8, "unlike_training": 2.4}, "blur"),  # which makes a picture unlike others
-        ({"blur": 1.8, "unlike_training": 2.6}, "unlike_training"),
-        ({"blur": 1.6, "unlike_training": 1.8}, "unlike_training"),
+        ({"blur": 1.8, "unlike_training": 2.5}, "unlike_training"),
+        ({"little_tissue": 2.0, "unlike_training": 2.4}, "little_tissue"),
+        ({"little_tissue": 2.0, "unlike_training": 2.6}, "unlike_training"),
+        ({"little_tissue": 1.6, "unlike_training": 1.8}, "unlike_training"),
         ({"extreme_stain": 2.5, "unlike_training": 2.5}, "extreme_stain"),
         ({"suspect_label": 1.4}, "suspect_label"),
         ({"donor_unseen": 1.8}, "donor_unseen"),

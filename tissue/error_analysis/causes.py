@@ -21,7 +21,7 @@ Values = NDArray[np.float64]
 
 TAIL = 0.2  # highest share of the reference, whose distribution is taken to be exponential
 STANDS_OUT = -np.log10(0.02)  # one correct prediction in fifty
-HEAD_START = np.log10(5)  # of a defect before the distance from training
+HEAD_START = {"little_tissue": np.log10(3)}
 MOST = 10.0  # larger evidence is extrapolated too far to be compared
 DEFECTS = ("little_tissue", "blur", "extreme_stain")
 
@@ -131,8 +131,8 @@ def find_evidence(images: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
 def name_cause(evidence: Mapping[str, float]) -> str:
     """Return the cause with the strongest evidence, or `NONE_FOUND`.
 
-    Every defect increases the distance from training, so a defect is named unless the evidence of
-    the distance is five times as strong.
+    A core that has lost its tissue is as far from training as another organ, so little tissue is
+    named unless the evidence of another cause is three times as strong.
     A defect of the image also makes it unlike training, and both make its label improbable. So a
     suspect label is named only if the image is not unlike training and the label outweighs little
     tissue and blur. A stain that is extreme for its class in an image that is like training is
@@ -144,7 +144,7 @@ def name_cause(evidence: Mapping[str, float]) -> str:
         return "suspect_label"
     found = [cause for cause in (*DEFECTS, "unlike_training") if evidence[cause] >= STANDS_OUT]
     if found:
-        return max(found, key=lambda cause: evidence[cause] + HEAD_START * (cause in DEFECTS))
+        return max(found, key=lambda cause: evidence[cause] + HEAD_START.get(cause, 0.0))
     if doubt > 0:
         return "suspect_label"
     return "donor_unseen" if evidence["donor_unseen"] >= STANDS_OUT else NONE_FOUND
