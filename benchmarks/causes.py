@@ -36,6 +36,7 @@ from tissue.error_analysis.analysis import analyse
 from tissue.error_analysis.space import fit_space
 from tissue.error_analysis.suspects import label_fit, out_of_fold_probabilities, suspect_labels
 from tissue.metrics.classification import prediction_tables
+from tissue.training.novelty import read_novelty
 
 if TYPE_CHECKING:
     import keras
@@ -86,7 +87,8 @@ def explain_planted(
             "scratch": prediction_tables(scratch, held_out, classes=classes),
             "pretrained": prediction_tables(pretrained, held_out, classes=classes),
         }
-        analysis = analyse(tables, datasets, folder, classes=classes, seed=seed)
+        novelty = read_novelty(MODEL_FOLDER / "pretrained.keras")
+        analysis = analyse(tables, datasets, folder, novelty, classes=classes, seed=seed)
     return analysis.errors.merge(test.index.assign(planted=planted)[["id", "planted"]], on="id")
 
 
@@ -116,7 +118,8 @@ def measure_suspects(
         tables.append(table)
         wrong |= set(table["id"].iloc[rows])
     images = pd.concat(tables, ignore_index=True)
-    points, _ = fit_space(tables[0], EMBED, seed=seed).project(images, EMBED)
+    novelty = read_novelty(MODEL_FOLDER / "pretrained.keras")
+    points, _ = fit_space(tables[0], EMBED, novelty, seed=seed).project(images, EMBED)
     labels, donors = images["label"].to_numpy(int), images["group"]
     probabilities = out_of_fold_probabilities(
         points, labels, donors, classes=len(classes), seed=seed

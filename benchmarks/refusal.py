@@ -1,8 +1,9 @@
 """Which pictures `predict` refuses: `python -m benchmarks.refusal [name=folder or archive ...]`.
 
-Draws pictures that show no tissue, 20 of each kind. Has the pretrained model of `data/models`
-classify them, the test images of the pipeline and the given sources, and prints how many of each
-are refused. About two minutes on two cores.
+Draws pictures that show no tissue, 20 of each kind, and organs that no class holds. Has the
+pretrained model of `data/models` classify them, the test images of the pipeline and the given
+sources, and prints how many of each are refused. About three minutes on two cores.
+`benchmarks.novelty` compares scores.
 """
 
 import contextlib
@@ -18,6 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
+from benchmarks.foreign_organs import draw_foreign
 from tissue.commands import predict
 from tissue.config.loading import load_params
 from tissue.data.index import read_index
@@ -87,6 +89,10 @@ def draw_all(folder: Path) -> dict[str, Path]:
         for number in range(COUNT):
             draw(rng).save(kind / f"{number:02d}.png")
         sources[draw.__name__] = kind
+    for core, content in draw_foreign(SIDE, seed=0):
+        organ = sources[core.class_name] = folder / core.class_name
+        organ.mkdir(exist_ok=True)
+        (organ / Path(core.id).name).write_bytes(content)
     manifest = read_index(Path("data/raw/manifest.csv")).set_index("id")["file"]
     sources["test images"] = folder / "test.zip"
     with zipfile.ZipFile(folder / "test.zip", "w") as archive:

@@ -43,6 +43,7 @@ def run(params: Params, root: Path = Path()) -> None:
     from tissue.metrics.classification import measure_models, prediction_tables
     from tissue.metrics.intervals import Sampling
     from tissue.training.inference import predict_embedded_splits, predict_splits
+    from tissue.training.novelty import read_novelty
     from tissue.training.saving import load_model
 
     split, embed = root / "data/split", root / "data/embed"
@@ -56,7 +57,8 @@ def run(params: Params, root: Path = Path()) -> None:
         "pretrained": prediction_tables(pretrained, datasets, classes=classes),
     }
     sampling = Sampling(params.evaluate.bootstrap, params.seed)
-    analysis = analyse(tables, datasets, embed, classes=classes, seed=params.seed)
+    novelty = read_novelty(root / "data/models/pretrained.keras")
+    analysis = analyse(tables, datasets, embed, novelty, classes=classes, seed=params.seed)
     shown = shown_errors(analysis.errors, params.evaluate.heat_maps)
     views = views_of(split, embed, scratch=params.scratch.views)
     decisions = explain_errors(models, shown, datasets["test"], embed, classes=classes, views=views)
@@ -69,6 +71,11 @@ def run(params: Params, root: Path = Path()) -> None:
     _write_plots(tables, images["test"], classes, root / "plots")
     for name in MODELS:
         print(f"{name}: {_sentence(measured[name]['test'])}")
+    refused = analysis.summary["refused"]["test"]
+    print(
+        f"unlike training, so that predict refuses them: {refused['refused']} of {refused['n']} "
+        f"test images (95 % interval {refused['low']:.1%} to {refused['high']:.1%})"
+    )
 
 
 def _write_plots(

@@ -3,7 +3,8 @@
 Reads the training and validation features of `data/embed`, restained ones included, the labels in
 `data/split` and the weights of the backbone. Writes `data/models/pretrained.keras`, backbone and
 head in one file, which takes images in [0, 255] and, where `split` keeps crops, these as a second
-input, and returns class probabilities; and `plots/pretrained_history.csv`; each epoch is logged
+input, and returns class probabilities; in the same file is what tells how unlike training an image
+is; and `plots/pretrained_history.csv`; each epoch is logged
 below `plots/live/pretrained` as soon as it ends. With a backbone from an ONNX file the model is the
 head alone, which takes its features.
 
@@ -36,12 +37,15 @@ def run(params: Params, root: Path = Path()) -> None:
     """
     set_up(seed=params.seed, threads=params.threads)
     # These import TensorFlow, which takes seconds; wrong parameters are reported before.
+    from threadpoolctl import threadpool_limits
+
     from tissue.training.calibration import calibrate
     from tissue.training.cross_fitting import predict_out_of_fold
     from tissue.training.fine_tuning import fine_tune
     from tissue.training.head import train_head
     from tissue.training.inference import predict_views
     from tissue.training.loop import live_log
+    from tissue.training.novelty import fit_novelty_of, novelty_members
     from tissue.training.saving import save_model
 
     settings, split, embed = params.pretrained, root / "data/split", root / "data/embed"
@@ -63,7 +67,11 @@ def run(params: Params, root: Path = Path()) -> None:
         groups = (train.index["group"], val.index["group"])
         predicted, labels = predict_out_of_fold(params, examples, unseen, groups, **how)
     calibrate(head, predicted[:, None], labels)
-    save_model(model, root / "data/models/pretrained.keras", classes=classes)
+    # One thread: several add in another order, which changes the last digits.
+    with threadpool_limits(1):
+        novelty = fit_novelty_of(train.index, val.index, embed, seed=params.seed)
+    path, members = root / "data/models/pretrained.keras", novelty_members(novelty)
+    save_model(model, path, classes=classes, members=members)
     write_table(history, root / "plots/pretrained_history.csv")
 
 

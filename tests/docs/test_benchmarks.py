@@ -18,14 +18,18 @@ from benchmarks import (
     embed,
     features,
     gradcam,
+    novelty,
+    novelty_scores,
     scale,
 )
+from benchmarks.foreign_organs import CORES, ORGANS, draw_foreign
 from tests.conftest import update_params
 from tests.networks import SIDE, dataset, write_split
 from tests.pipeline import ROOT
 from tissue.config.loading import load_params
 from tissue.config.schema import Params
 from tissue.error_analysis.gradcam import Views
+from tissue.phantom.core import ARCHITECTURES
 
 TINY = {
     "seed": 1,
@@ -263,3 +267,49 @@ class TestFeatures:
         assert loss > 0.5
         known, _ = features.fit_best_penalty(one_hot, labels, pd.Series(range(48)), folds=4, seed=0)
         assert known.all()
+
+
+class TestNovelty:
+    def images(self, seed: int, *, first: int, count: int = 120) -> novelty.Images:
+        """Features of four classes, from number `first` on, in three views."""
+        centres = np.random.default_rng(0).gamma(3, 1, (8, 80))
+        rng, labels = np.random.default_rng(seed), np.arange(count) % 4
+        points = centres[first + labels][:, None] + rng.normal(0, 0.4, (count, 1, 80))
+        features = np.abs(points + rng.normal(0, 0.05, (count, 3, 80))).astype(np.float32)
+        return novelty.Images(features, labels, pd.Series(np.arange(count) // 4).astype(str))
+
+    def test_all_scores_tell_foreign_classes_and_the_curves_are_written(
+        self, tmp_path: Path
+    ) -> None:
+        known, foreign = self.images(1, first=0), self.images(2, first=4, count=40)
+        scored = novelty.cross_validate(known, foreign.features, seed=1)
+        assert novelty.OURS in scored
+        assert len(scored) > len(novelty_scores.fit_scores(known.features, known.labels))
+        for name, one in scored.items():
+            assert np.isfinite(one.known).all()
+            area, _ = novelty.measure(one, known.groups, foreign.groups)
+            assert float(area[:5]) > 0.6 or name == "views disagree", name
+        assert (scored[novelty.OURS].known > 1).mean() < 0.15
+        novelty.save_curves(scored, tmp_path / "roc.png")
+        curves = pd.read_csv(tmp_path / "roc.csv")
+        assert set(curves["score"]) == set(scored)
+        assert curves.groupby("score")["foreign"].is_monotonic_increasing.all()
+        assert (tmp_path / "roc.png").exists()
+
+    def test_area_and_share_of_known_scores(self) -> None:
+        groups = pd.Series(range(100)).astype(str)
+        scored = novelty.Scored(np.arange(100.0), np.full((5, 100), 89.5))
+        area, share = novelty.measure(scored, groups, groups)
+        assert area.startswith("0.900 (")
+        assert share.startswith("0% (0% to")
+        beyond = scored._replace(foreign=np.full((5, 100), 200.0))
+        assert novelty.measure(beyond, groups, groups)[0].startswith("1.000 (1.000 to 1.000")
+
+    def test_foreign_organs_are_of_no_class_and_drawn_alike_twice(self) -> None:
+        before = set(ARCHITECTURES)
+        one, two = (list(draw_foreign(96, seed=3, donors=1)) for _ in range(2))
+        assert one == two
+        assert [core.class_name for core, _ in one] == [o for o in ORGANS for _ in range(CORES)]
+        assert not before & set(ORGANS)
+        assert set(ARCHITECTURES) == before
+        assert len({image for _, image in one}) == len(one)

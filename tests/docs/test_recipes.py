@@ -102,7 +102,7 @@ def test_a_cause() -> None:
     images = pd.DataFrame(
         {
             "class": ["liver", "liver", "spleen"], "predicted": ["kidney", "liver", "spleen"],
-            "label": [4, 4, 11], "split": "test", "score": 1.0, "label_probability": 0.5,
+            "label": [4, 4, 11], "split": "test", "distance": 1.0, "label_probability": 0.5,
             "unseen": True, "suspect": False, "tissue_fraction": 0.5, "blur": 0.5,
             "haematoxylin": 0.5, "dab": 0.5,
         }

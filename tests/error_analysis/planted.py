@@ -8,6 +8,7 @@ import pandas as pd
 from tissue.common.names import SPLITS
 from tissue.data.index import Dataset
 from tissue.metrics.classification import prediction_tables
+from tissue.training.novelty import Novelty, fit_novelty_of
 
 CLASSES = ["colon", "kidney", "lung", "skin_1", "skin_2"]
 SIZES = {"train": 60, "val": 15, "test": 30}
@@ -64,6 +65,11 @@ def _plant(index: pd.DataFrame, points: np.ndarray, rng: np.random.Generator) ->
             index.loc[rows, "label"] = np.where(index.loc[rows, "label"] == 0, 1, 0)
     index["class"] = np.asarray(CLASSES)[index["label"]]
     return planted
+
+
+def fitted(datasets: dict[str, Dataset], folder: Path) -> Novelty:
+    """Return the distance from the training images that `planted_datasets` wrote."""
+    return fit_novelty_of(datasets["train"].index, datasets["val"].index, folder, seed=0)
 
 
 def predictions(datasets: dict[str, Dataset], planted: pd.Series, seed: int) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.error_analysis.planted import CLASSES, PLANTED, planted_datasets, predictions
+from tests.error_analysis.planted import CLASSES, PLANTED, fitted, planted_datasets, predictions
 from tissue.data.index import Dataset
 from tissue.error_analysis.analysis import Analysis, analyse, shown_errors, write_predictions
 from tissue.error_analysis.gradcam import Decisions
@@ -33,7 +33,7 @@ def analysed(tmp_path_factory: pytest.TempPathFactory) -> Analysed:
     folder = tmp_path_factory.mktemp("embed")
     datasets, planted = planted_datasets(folder)
     tables = {name: predictions(datasets, planted, seed) for seed, name in enumerate("ab")}
-    analysis = analyse(tables, datasets, folder, classes=CLASSES, seed=3)
+    analysis = analyse(tables, datasets, folder, fitted(datasets, folder), classes=CLASSES, seed=3)
     return Analysed(analysis, datasets, planted, tables)
 
 
@@ -152,7 +152,8 @@ def test_model_without_errors_has_no_rows(analysed: Analysed, tmp_path: Path) ->
     datasets, planted = planted_datasets(tmp_path)
     perfect = analysed.tables["a"].assign(predicted=analysed.tables["a"]["class"])
     tables = {"a": perfect, "b": predictions(datasets, planted, 1)}
-    analysis = analyse(tables, datasets, tmp_path, classes=CLASSES, seed=3)
+    novelty = fitted(datasets, tmp_path)
+    analysis = analyse(tables, datasets, tmp_path, novelty, classes=CLASSES, seed=3)
     assert set(analysis.errors["model"]) == {"b"}
     assert analysis.summary["a"]["errors"] == 0
 

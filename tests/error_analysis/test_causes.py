@@ -40,6 +40,9 @@ def test_p_values_are_counted_within_the_reference_and_modelled_beyond_it() -> N
         ({"blur": 1.8, "suspect_label": 3.0, "unlike_training": 1.8}, "blur"),
         ({"extreme_stain": 4.0, "suspect_label": 3.0}, "suspect_label"),
         ({"blur": 1.8, "unlike_training": 2.5}, "unlike_training"),
+        ({"little_tissue": 2.0, "unlike_training": 2.4}, "little_tissue"),
+        ({"little_tissue": 2.0, "unlike_training": 2.6}, "unlike_training"),
+        ({"little_tissue": 1.6, "unlike_training": 1.8}, "unlike_training"),
         ({"extreme_stain": 2.5, "unlike_training": 2.5}, "extreme_stain"),
         ({"suspect_label": 1.4}, "suspect_label"),
         ({"donor_unseen": 1.8}, "donor_unseen"),
@@ -67,14 +70,14 @@ def stained_images(factors: list[float]) -> tuple[pd.DataFrame, Quality]:
     for row, factor in enumerate(factors):
         images.loc[row, ["tissue_fraction", "haematoxylin", "dab"]] = [0.3, *[0.2 * factor] * 2]
         images.loc[row, "predicted"] = CLASSES[1]
-    score = np.exp(rng.normal(0, 0.1, 400))
-    images = images.assign(score=score, label_probability=0.9, suspect=False, unseen=False)
+    distance = np.exp(rng.normal(0, 0.1, 400))
+    images = images.assign(distance=distance, label_probability=0.9, suspect=False, unseen=False)
     return images, quality
 
 
 def test_dark_stain_accounts_for_distance_and_pale_stain_does_not() -> None:
     images, quality = stained_images([2.5, 0.4])
-    images.loc[:1, "score"] = 10.0
+    images.loc[:1, "distance"] = 10.0
     evidence = evidence_of(images, quality)
     assert (evidence["extreme_stain"][:2] >= STANDS_OUT).all()
     named = [name_cause(evidence.loc[row]) for row in (0, 1)]

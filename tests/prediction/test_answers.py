@@ -1,49 +1,18 @@
-"""What `predict` answers: the out-of-distribution distance, rows, lines and figures."""
+"""What `predict` answers: rows, lines and figures."""
 
 from pathlib import Path
 
 import keras
 import numpy as np
-import pandas as pd
 import pytest
 
 from tissue.common.errors import InputError
 from tissue.prediction import heat
 from tissue.prediction.answers import RANKS, answer_line, answer_row, answers_table
-from tissue.prediction.distance import fit_training_distance
 from tissue.prediction.inputs import Picture
 
 CLASSES = ("colon", "kidney", "liver", "lung")
 PICTURE = Picture("a.jpg", tissue=0.3)
-
-
-class TestDistance:
-    def test_the_limit_is_that_of_other_donors(self) -> None:
-        rng = np.random.default_rng(0)
-        donors = rng.normal(size=(60, 40))
-        features = np.repeat(donors, 6, axis=0) + rng.normal(size=(360, 40)) * 0.02
-        features = np.abs(features).astype(np.float32)
-        by_donor = fit_training_distance(features, pd.Series(np.repeat(np.arange(60), 6)), seed=0)
-        by_image = fit_training_distance(features, pd.Series(np.arange(360)), seed=0)
-        assert by_donor.limit > 2 * by_image.limit
-        another = np.abs(rng.normal(size=(100, 40))).astype(np.float32)
-        assert (by_donor(another) > 1).mean() < 0.1
-        assert (by_image(another) > 1).mean() > 0.9
-
-    def test_other_features_are_far_away(self) -> None:
-        rng = np.random.default_rng(1)
-        features = rng.gamma(2, size=(300, 30)).astype(np.float32)
-        distance = fit_training_distance(features, pd.Series(np.arange(300)), seed=0)
-        same = rng.gamma(2, size=(300, 30)).astype(np.float32)
-        assert (distance(same) > 1).mean() < 0.05
-        assert (distance(same * 20) > 1).all()
-
-    def test_one_donor_alone(self) -> None:
-        features = np.random.default_rng(2).random((20, 8), np.float32)
-        distance = fit_training_distance(features, pd.Series(["d"] * 20), seed=0)
-        assert np.isfinite(distance(features)).all()
-        nearly = fit_training_distance(features, pd.Series(["d"] * 19 + ["e"]), seed=0)
-        assert nearly.limit == distance.limit
 
 
 class TestRows:

@@ -5,6 +5,7 @@ import shutil
 import signal
 import zipfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageDraw
 
+from benchmarks.foreign_organs import draw_foreign
 from tests.conftest import run, update_params
 from tests.invoke import invoke
 from tests.pipeline import ROOT
@@ -20,9 +22,11 @@ from tissue.commands import predict
 from tissue.common.errors import InputError
 from tissue.config.loading import load_params
 from tissue.prediction.answers import answer_row
-from tissue.prediction.inputs import Picture
+from tissue.prediction.inputs import Picture, read_picture_batches
 from tissue.prediction.loading import load_networks
 from tissue.prediction.predictor import load_predictor
+from tissue.sources.archives import Member
+from tissue.training.novelty import REFUSED
 
 
 def odd_pictures() -> dict[str, bytes]:
@@ -81,8 +85,36 @@ def test_answers_are_those_of_the_pipeline(
     for rank, share in (("second", "second_confidence"), ("third", "third_confidence")):
         shares = [expected.at[i, f"p_{name}"] for i, name in answered[rank].items()]
         assert np.allclose(answered[share], shares, atol=1e-4)
+    errors = pd.read_csv(tiny / "data/predictions/errors.csv").query("model == @model")
+    both = errors.set_index("id")["distance"].to_frame("analysed").join(found, how="inner")
+    assert len(both) > 0
+    assert np.allclose(both["analysed"], both["distance"], rtol=1e-3)
     drawn = {path.relative_to(figures).as_posix() for path in figures.rglob("*.png")}
     assert drawn == {f"{name}.png" for name in answered.index}
+
+
+def test_organs_of_no_class_are_refused_and_known_ones_answered(tiny: Path) -> None:
+    """Drawn at 96 pixels, of which the network sees 48: enough to refuse much of it."""
+    params = load_params(tiny / "params.yaml")
+    predictor = load_predictor(params, model="pretrained", gradcam=None, data=tiny / "data")
+    foreign = [image for _, image in draw_foreign(96, seed=1, donors=8)]
+    (raw,) = (tiny / "data/raw").glob("*.zip")
+    with zipfile.ZipFile(raw) as archive:
+        names = sorted(name for name in archive.namelist() if name.startswith("test/"))
+        known = [archive.read(name) for name in names]
+    refused = {}
+    for kind, contents in (("foreign", foreign), ("known", known)):
+        members = [Member(f"{i}.jpg", partial(bytes, image)) for i, image in enumerate(contents)]
+        rows = [
+            row
+            for batch in read_picture_batches(members, params)
+            for row in predictor.answer(batch)
+        ]
+        refused[kind] = np.mean([row["distance"] > 1 for row in rows])
+    # Of 48 known images 5 % are refused; 3 standard deviations of the binomial above are 14 %.
+    assert refused["known"] <= REFUSED + 3 * np.sqrt(REFUSED * (1 - REFUSED) / len(known))
+    assert refused["foreign"] > REFUSED + 3 * np.sqrt(REFUSED * (1 - REFUSED) / len(foreign))
+    assert refused["foreign"] > 2 * refused["known"]
 
 
 def test_targets_are_checked_before_anything_else(tmp_path: Path) -> None:
@@ -149,8 +181,7 @@ def test_without_data_it_says_what_to_pull(tiny: Path, tmp_path: Path) -> None:
     shutil.copy2(tiny / "params.yaml", tmp_path)
     printed = invoke("predict", "params.yaml", cwd=tmp_path, expect=1)
     assert printed.startswith("predict: expected a trained model")
-    wanted = ("classes.json", "images.json", "train.csv")
-    pull = " ".join(["data/embed", *(f"data/split/{name}" for name in wanted)])
+    pull = "data/embed/network.json data/split/classes.json data/split/images.json"
     assert f"Run `dvc pull {pull}`, or" in printed
 
 

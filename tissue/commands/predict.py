@@ -5,12 +5,12 @@ writes them as CSV. Pictures are decoded and their views averaged exactly as in 
 the command is interrupted, the answers so far go into `<output>.partial.csv`.
 
 A picture is refused with a reason, and gets no class, if it shows nearly no tissue, if it lies
-farther from the training images than 99 % of these lie from those of other donors, or if it cannot
-be decoded. The exit status is 1 if none could be decoded or the source cannot be read, and else 0.
-Archives are read where they are and never unpacked.
+farther from all classes than 95 % of the training images lie from those of other donors, or if it
+cannot be decoded. The exit status is 1 if none could be decoded or the source cannot be read, and
+else 0. Archives are read where they are and never unpacked.
 
-Reads params.yaml, the model, the features of the training images in `data/embed` and two tables of
-`data/split`. About 10 pictures a second on two cores, after 10 s.
+Reads params.yaml, the model, the pretrained one in any case, and three small files that say how it
+was made. About 10 pictures a second on two cores, after 10 s.
 """
 
 import argparse
@@ -34,8 +34,7 @@ from tissue.prediction.answers import answer_line, answers_table
 from tissue.prediction.inputs import list_pictures, read_picture_batches
 
 NEEDED = (
-    "split/classes.json", "split/train.csv", "split/images.json", "embed/train.npy",
-    "embed/train.csv", "embed/network.json",
+    "models/pretrained.keras", "split/classes.json", "split/images.json", "embed/network.json",
 )  # fmt: skip
 
 
@@ -54,7 +53,7 @@ def run(
         source: a picture, folder or archive.
         model: scratch or pretrained.
         gradcam: the folder for heat maps, or None.
-        data: the folder with models, embed and split.
+        data: the folder with models, embed and split; of these two only what `NEEDED` names.
 
     Raises:
         InputError: if the source, the model or what it needs is missing or does not fit.
@@ -78,8 +77,7 @@ def run(
 def _check_needed(paths: list[Path]) -> None:
     missing = [path for path in paths if not path.exists()]
     if missing:
-        # The folder of the features is named as a whole: large sets have several files.
-        wanted = {(p.parent if p.parent.name == "embed" else p).as_posix() for p in missing}
+        wanted = {path.as_posix() for path in missing}
         raise InputError(
             "expected a trained model and what it was trained on. Received: no "
             f"{missing[0].as_posix()}. Run `dvc pull {' '.join(sorted(wanted))}`, or `dvc repro` "

@@ -1,6 +1,7 @@
-"""Cached features of images, and the joint table of training and test that t-SNE maps."""
+"""Cached features of images, scaled, and the joint table of training and test for t-SNE."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -51,6 +52,33 @@ def mean_features(index: pd.DataFrame, name: str, folder: Path) -> NDArray[np.fl
     """
     # Image by image: all views of all images may not fit into memory.
     return np.stack([views.mean(axis=0) for views in read_features(index["id"], name, folder)])
+
+
+class Scaling(NamedTuple):
+    """Mean and standard deviation of the rooted features of training images, (D,) each."""
+
+    mean: NDArray[np.float64]
+    spread: NDArray[np.float64]
+
+    def __call__(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return features (N, D) rooted and standardised.
+
+        Pooled activations are skewed counts of patterns. The Euclidean distance of their roots is
+        the Hellinger distance (Arandjelovic and Zisserman 2012, "Three things everyone should know
+        to improve object retrieval").
+        """
+        # The small number limits the weight of features that hardly vary.
+        return (_rooted(features) - self.mean) / (self.spread + 1e-3)
+
+
+def fit_scaling(train: NDArray[np.float32]) -> Scaling:
+    """Fit the scaling on the features (N, D) of training images."""
+    rooted = _rooted(train)
+    return Scaling(rooted.mean(axis=0), rooted.std(axis=0))
+
+
+def _rooted(features: NDArray[np.float32]) -> NDArray[np.float64]:
+    return np.sign(features) * np.sqrt(np.abs(features, dtype=np.float64))
 
 
 def joint_index(split_folder: Path, *, max_images: int, seed: int) -> pd.DataFrame:

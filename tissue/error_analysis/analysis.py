@@ -22,7 +22,7 @@ from tissue.error_analysis.causes import (
     name_cause,
 )
 from tissue.error_analysis.space import SMALLEST, fit_space, nearest_images
-from tissue.error_analysis.summary import summarise_causes
+from tissue.error_analysis.summary import count_refused, summarise_causes
 from tissue.error_analysis.suspects import out_of_fold_probabilities, suspect_labels
 from tissue.error_analysis.table import (
     CAUSES,
@@ -35,6 +35,7 @@ from tissue.error_analysis.table import (
 )
 from tissue.metrics.intervals import FACTORS
 from tissue.metrics.projection import Points
+from tissue.training.novelty import Novelty
 
 if TYPE_CHECKING:
     from tissue.error_analysis.gradcam import Decisions
@@ -54,6 +55,7 @@ def analyse(
     predictions: Mapping[str, pd.DataFrame],
     datasets: Mapping[str, Dataset],
     embed: Path,
+    novelty: Novelty,
     *,
     classes: Sequence[str],
     seed: int,
@@ -64,6 +66,7 @@ def analyse(
         predictions: by model, as from `prediction_tables`.
         datasets: training, validation and test, of which the tables are read.
         embed: the folder that `embed` wrote.
+        novelty: the distance from training.
         classes: all class names.
         seed: of the folds.
     """
@@ -71,9 +74,12 @@ def analyse(
     images = pd.concat(tables, ignore_index=True)
     # One thread: several add in another order, which changes the last digits.
     with threadpool_limits(1):
-        images, points, suspects = examine(images, embed, classes=classes, seed=seed)
+        images, points, suspects = examine(images, embed, novelty, classes=classes, seed=seed)
     train = images[images["split"] == "train"]
     quality, errors, summary = fit_quality(train), [], dict[str, Any]()
+    summary["refused"] = {
+        name: count_refused(table) for name, table in images.groupby("split") if name != "train"
+    }
     for model, table in sorted(predictions.items()):
         explained = explain(images.drop(train.index), table, quality, classes)
         tested = explained[explained["split"] == "test"]
@@ -95,22 +101,22 @@ def _unfounded(summary: Mapping[str, Any]) -> list[str]:
 
 
 def examine(
-    images: pd.DataFrame, embed: Path, *, classes: Sequence[str], seed: int
+    images: pd.DataFrame, embed: Path, novelty: Novelty, *, classes: Sequence[str], seed: int
 ) -> tuple[pd.DataFrame, Points, pd.DataFrame]:
     """Measure what does not depend on a model.
 
     Returns:
-        The images with the columns `score` (out-of-distribution), `label_probability`, `suspect`
+        The images with the columns `distance` (from training), `label_probability`, `suspect`
         and `unseen`; their projected features; and the table of suspect labels.
     """
     train = images[images["split"] == "train"]
-    points, scores = fit_space(train, embed, seed=seed).project(images, embed)
+    points, distances = fit_space(train, embed, novelty, seed=seed).project(images, embed)
     probabilities = out_of_fold_probabilities(
         points, images["label"], images["group"], classes=len(classes), seed=seed
     )
     suspects = suspect_labels(images, probabilities, classes)
     examined = images.assign(
-        score=scores,
+        distance=distances,
         label_probability=probabilities[np.arange(len(images)), images["label"]],
         suspect=images["id"].isin(suspects["id"]),
         unseen=~images["group"].isin(train["group"]),
@@ -138,7 +144,6 @@ def explain(
         strength=strengths,
         stain=measured["extreme_stain"],
         stain_side=np.where(measured["darker"], "darker", "paler"),
-        distance=table["score"],
         label_suspicion=measured["suspect_label"],
         confusable=_same_system(table, classes),
         donor_unseen=table["unseen"].astype(int),

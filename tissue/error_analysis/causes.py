@@ -21,6 +21,7 @@ Values = NDArray[np.float64]
 
 TAIL = 0.2  # highest share of the reference, whose distribution is taken to be exponential
 STANDS_OUT = -np.log10(0.02)  # one correct prediction in fifty
+HEAD_START = {"little_tissue": np.log10(3)}
 MOST = 10.0  # larger evidence is extrapolated too far to be compared
 DEFECTS = ("little_tissue", "blur", "extreme_stain")
 
@@ -96,7 +97,7 @@ def measure_images(images: pd.DataFrame, quality: Quality, classes: Sequence[str
     # Squared, since `neg_log10_p` expects an exponential tail, as that of chi-squared is.
     measured["extreme_stain"] = np.einsum("ni,ij,nj->n", stains, quality.precision, stains)
     measured["darker"] = stains.sum(axis=1) > 0
-    measured["unlike_training"] = np.log(images["score"])
+    measured["unlike_training"] = np.log(images["distance"])
     measured["suspect_label"] = 1 - images["label_probability"]
     measured["donor_unseen"] = images["unseen"].astype(float)
     return measured
@@ -113,7 +114,7 @@ def find_evidence(images: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
     evidence = pd.DataFrame(0.0, index=images.index, columns=list(CAUSES))
     for cause in (*DEFECTS, "unlike_training"):
         evidence[cause] = neg_log10_p(measured[cause], measured[cause][correct])
-    # The regression behind the score does not reach stains stronger than all of training.
+    # A stain darker than that of all training images increases the distance the most.
     overstained = measured["darker"] & (evidence["extreme_stain"] >= STANDS_OUT)
     limit = evidence["extreme_stain"].where(overstained, np.inf)
     evidence["unlike_training"] = np.minimum(evidence["unlike_training"], limit)
@@ -130,6 +131,8 @@ def find_evidence(images: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
 def name_cause(evidence: Mapping[str, float]) -> str:
     """Return the cause with the strongest evidence, or `NONE_FOUND`.
 
+    A core that has lost its tissue is as far from training as another organ, so little tissue is
+    named unless the evidence of another cause is three times as strong.
     A defect of the image also makes it unlike training, and both make its label improbable. So a
     suspect label is named only if the image is not unlike training and the label outweighs little
     tissue and blur. A stain that is extreme for its class in an image that is like training is
@@ -139,9 +142,9 @@ def name_cause(evidence: Mapping[str, float]) -> str:
     doubt, far = evidence["suspect_label"], evidence["unlike_training"] >= STANDS_OUT
     if doubt > max(0.0, evidence["little_tissue"], evidence["blur"]) and not far:
         return "suspect_label"
-    strongest = max((*DEFECTS, "unlike_training"), key=lambda cause: evidence[cause])
-    if evidence[strongest] >= STANDS_OUT:
-        return strongest
+    found = [cause for cause in (*DEFECTS, "unlike_training") if evidence[cause] >= STANDS_OUT]
+    if found:
+        return max(found, key=lambda cause: evidence[cause] + HEAD_START.get(cause, 0.0))
     if doubt > 0:
         return "suspect_label"
     return "donor_unseen" if evidence["donor_unseen"] >= STANDS_OUT else NONE_FOUND

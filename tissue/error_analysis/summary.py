@@ -76,3 +76,12 @@ def _share(hits: pd.Series, rows: pd.DataFrame) -> dict[str, float]:
         return {"share": 0.0, "low": 0.0, "high": 0.0}
     low, high = share_interval(hits, rows)
     return {"share": float(hits.mean()), "low": low, "high": high}
+
+
+def count_refused(images: pd.DataFrame) -> dict[str, float]:
+    """Return how many images are so far from training, by `distance`, that `predict` refuses them.
+
+    With the share of all images and its interval.
+    """
+    refused = images["distance"] > 1
+    return {"n": len(images), "refused": int(refused.sum()), **_share(refused, images)}

@@ -104,8 +104,8 @@ def error_sentence(error: dict[str, Any]) -> str:
         f"{own} usually shows {error['typical_tissue']:.0%}; {rare}",
         "blur": f"the picture is blurred; {rare}",
         "extreme_stain": f"it is stained {error['stain_side']} than {own} usually is; {rare}",
-        "unlike_training": f"it is unusually far from training: {error['distance']:.1f} times as "
-        f"far from the nearest training images as these are from each other; {rare}",
+        "unlike_training": f"it is unlike training: {error['distance']:.1f} times as far from the "
+        f"nearest class as `predict` accepts; {rare}",
         "suspect_label": f"its label may be wrong: a second classifier gives {own} a probability "
         f"of {1 - error['label_suspicion']:.1%}, and {agreeing}",
         "donor_unseen": "its donor was not in training, which is true of few correctly classified "

@@ -1,6 +1,6 @@
-"""Features standardised, and points of many dimensions projected to few: PCA and t-SNE."""
+"""Points of many dimensions projected to few: PCA and t-SNE."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,33 +9,6 @@ from sklearn.manifold import TSNE, trustworthiness
 
 COMPONENTS = 50
 Points = NDArray[np.float64]
-
-
-class Scaling(NamedTuple):
-    """Mean and standard deviation of the rooted features of training images, (D,) each."""
-
-    mean: Points
-    spread: Points
-
-    def __call__(self, features: NDArray[np.float32]) -> Points:
-        """Return features (N, D) rooted and standardised.
-
-        Pooled activations are skewed counts of patterns. The Euclidean distance of their roots is
-        the Hellinger distance (Arandjelovic and Zisserman 2012, "Three things everyone should know
-        to improve object retrieval").
-        """
-        # The small number limits the weight of features that hardly vary.
-        return (_rooted(features) - self.mean) / (self.spread + 1e-3)
-
-
-def fit_scaling(train: NDArray[np.float32]) -> Scaling:
-    """Fit the scaling on the features (N, D) of training images."""
-    rooted = _rooted(train)
-    return Scaling(rooted.mean(axis=0), rooted.std(axis=0))
-
-
-def _rooted(features: NDArray[np.float32]) -> Points:
-    return np.sign(features) * np.sqrt(np.abs(features, dtype=np.float64))
 
 
 def fit_pca(values: Points, components: int, *, svd_solver: str = "full", **options: Any) -> PCA:

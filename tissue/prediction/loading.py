@@ -5,15 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
-from numpy.typing import NDArray
 
 from tissue.backbones.loading import Embedder, load_embedder
 from tissue.common.errors import InputError
 from tissue.config.schema import Params
 from tissue.data.features import NETWORK_FILE, RECORDED
 from tissue.data.index import PREPARATION_FILE, preparation
-from tissue.training.inference import head_of, is_fine_tuned
+from tissue.training.inference import is_fine_tuned
+from tissue.training.novelty import Novelty
 from tissue.training.saving import classes_of, load_model
 
 
@@ -78,25 +77,11 @@ def check_classes(path: Path, classes: list[str]) -> None:
         )
 
 
-def check_features(
-    features: NDArray[np.float32], network: keras.Model, width: int, path: Path
-) -> None:
-    """Raise an `InputError` unless training features (N, width) are those of the head."""
-    if features.shape[1] != width:
+def check_width(novelty: Novelty, width: int, path: Path) -> None:
+    """Raise an `InputError` unless the distance is of as many features as an image has."""
+    if (expected := len(novelty.mean)) != width:
         raise InputError(
-            f"{path}: expected {width} features per image, as the backbone and "
-            "advanced.split.crops in "
-            f"params.yaml give. Received: {features.shape[1]}. Run `dvc repro embed`, or `dvc "
-            "pull` for what others have made."
-        )
-    if network.name == "scratch":
-        return
-    # A head keeps the mean of the features that it was trained on.
-    layer = head_of(network).get_layer("standardise")
-    mean, spread = (np.asarray(x).ravel() for x in (layer.mean, np.sqrt(layer.variance)))
-    tolerance = 0.01 * float(spread.mean()) + 1e-6
-    if len(mean) != width or not np.allclose(features.mean(axis=0), mean, rtol=0, atol=tolerance):
-        raise InputError(
-            f"{path}: expected the features that the model was trained on. Received: others. "
-            "Run `dvc repro`, or `dvc checkout` what belongs to this commit."
+            f"{path}: expected a backbone with {expected} features per image, as the model was "
+            f"trained on. Received: {width}, after pretrained and advanced.split.crops in "
+            "params.yaml. Restore the params.yaml it was trained with, or run `dvc repro`."
         )

@@ -12,27 +12,25 @@ from tissue.backbones.embedding import embed_batch
 from tissue.backbones.loading import Embedder
 from tissue.common.runtime import set_up
 from tissue.config.schema import Params
-from tissue.data.features import mean_features
-from tissue.data.index import read_classes, read_index, stratified_sample
+from tissue.data.index import read_classes
 from tissue.error_analysis.gradcam import Views
-from tissue.error_analysis.space import FITTED
 from tissue.prediction.answers import answer_row
-from tissue.prediction.distance import TrainingDistance, fit_training_distance
 from tissue.prediction.heat import check_has_maps, save_heat
 from tissue.prediction.inputs import Picture, stack_pictures
-from tissue.prediction.loading import check_classes, check_features, check_recorded, load_networks
+from tissue.prediction.loading import check_classes, check_recorded, check_width, load_networks
 from tissue.training.inference import head_of, is_fine_tuned, predict_batch, predict_features
+from tissue.training.novelty import Novelty, read_novelty
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """A model, the frozen backbone, the training images, and the folder of heat maps, if any."""
+    """A model, the frozen backbone, the distance from training, the folder of heat maps, if any."""
 
     params: Params
     network: keras.Model
     embedder: Embedder
     classes: list[str]
-    distance: TrainingDistance
+    novelty: Novelty
     gradcam: Path | None
 
     def answer(self, pictures: list[Picture]) -> list[dict[str, Any]]:
@@ -48,7 +46,7 @@ class Predictor:
 
     def _answer_readable(self, pictures: list[Picture]) -> list[dict[str, Any]]:
         probabilities, features = self._classify(pictures)
-        distances = self.distance(features.mean(axis=1)).tolist()
+        distances = self.novelty(features.mean(axis=1)).tolist()
         rows = [
             answer_row(picture, shares, self.classes, distance=distance)
             for picture, shares, distance in zip(pictures, probabilities, distances, strict=True)
@@ -79,23 +77,21 @@ class Predictor:
 
 
 def load_predictor(params: Params, *, model: str, gradcam: Path | None, data: Path) -> Predictor:
-    """Load a model, `scratch` or `pretrained`, and what is known of the training images.
+    """Load a model, `scratch` or `pretrained`, and the distance from training.
+
+    Both use the distance in the file of the pretrained model, of features of the frozen backbone.
 
     Raises:
-        InputError: if the model or the cached features were made with other parameters.
+        InputError: if the models were made with other parameters.
     """
     check_recorded(params, data)
     set_up(seed=params.seed, threads=params.threads)
     network, embedder = load_networks(model, params, data / "models")
     classes = read_classes(data / "split")
     check_classes(data / f"models/{model}.keras", classes)
-    index = read_index(data / "split/train.csv")
-    features = mean_features(index, "train", data / "embed")
+    novelty = read_novelty(data / "models/pretrained.keras")
     width = embedder.output_shape[-1] * (2 if params.split.crops.count else 1)
-    check_features(features, network, width, data / "embed/train.npy")
+    check_width(novelty, width, data / "models/pretrained.keras")
     if gradcam:
         check_has_maps(network)
-    rows = stratified_sample(index, ["class"], most=FITTED, seed=params.seed)
-    groups = index["group"].iloc[rows].reset_index(drop=True)
-    distance = fit_training_distance(features[rows], groups, seed=params.seed)
-    return Predictor(params, network, embedder, classes, distance, gradcam)
+    return Predictor(params, network, embedder, classes, novelty, gradcam)

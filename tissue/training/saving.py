@@ -5,7 +5,7 @@ import re
 import tempfile
 import textwrap
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -17,12 +17,18 @@ CLASSES = "classes.json"  # in the file of a model, where Keras ignores it
 FIXED_DATE = "1980-01-01@00:00:00"
 
 
-def save_model(model: keras.Model, path: Path, *, classes: Sequence[str] = ()) -> None:
+def save_model(
+    model: keras.Model,
+    path: Path,
+    *,
+    classes: Sequence[str] = (),
+    members: Mapping[str, bytes] | None = None,
+) -> None:
     """Save a model in Keras' own format, without anything that differs from run to run.
 
     Keras writes the date, the dates of the members of the zip, and `id()`s as names of shared
     objects; here the dates are fixed and the ids are numbered by first appearance. The names of the
-    classes, in the order of the outputs, are added.
+    classes, in the order of the outputs, are added, and `members`, files by name.
     """
     with tempfile.TemporaryDirectory() as folder, atomic_write(path) as partial:
         as_saved = Path(folder, "model.keras")
@@ -31,6 +37,8 @@ def save_model(model: keras.Model, path: Path, *, classes: Sequence[str] = ()) -
             for name in sorted(saved.namelist()):
                 fixed.writestr(zipfile.ZipInfo(name), _fix(name, saved.read(name)))
             fixed.writestr(zipfile.ZipInfo(CLASSES), json.dumps(list(classes)))
+            for name, content in sorted((members or {}).items()):
+                fixed.writestr(zipfile.ZipInfo(name), content)
 
 
 def load_model(path: Path) -> keras.Model:
