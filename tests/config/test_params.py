@@ -114,9 +114,9 @@ def test_numbers_that_dvc_writes_are_numbers(value: float, tmp_path: Path) -> No
     path = tmp_path / "params.yaml"
     path.write_text(COMMITTED, encoding="utf-8")
     with modify_yaml(str(path)) as values:  # as `dvc exp run -S key=value`
-        values["lr"] = values["advanced"]["pretrained"]["l2"] = value
+        values["lr"] = values["advanced"]["pretrained"]["penalty"] = value
     params = load_params(path)
-    assert (params.lr, params.pretrained.l2) == (value, value)
+    assert (params.lr, params.pretrained.penalty) == (value, value)
 
 
 @pytest.mark.parametrize(
@@ -307,8 +307,8 @@ class TestFile:
                 r"\n  scratch\.width: expected a value\. Received: nothing\. Add the key\.$",
             ),
             (
-                COMMITTED.replace("\nlr: ", "\nlr: a").replace("epochs: 12 ", "epochs: twelve "),
-                r"\n  lr: .*\n  pretrained\.epochs: ",
+                COMMITTED.replace("\nlr: ", "\nlr: a").replace("bootstrap: 1", "bootstrap: a"),
+                r"\n  evaluate\.bootstrap: .*\n  lr: ",
             ),
             ("3: 4\n" + COMMITTED, "3"),
             ("", "expected keys and values"),

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.networks import coefficients
 from tests.pipeline import ROOT
 from tissue.backbones.build import build_backbone
 from tissue.common.augmentation import VIEWS, dihedral, undo_dihedral
@@ -27,6 +28,7 @@ from tissue.training.fine_tuning import unfreeze
 from tissue.training.head import build_head, join_backbone
 from tissue.training.inference import predict_batch
 from tissue.training.scratch import build_scratch
+from tissue.training.softmax_regression import Coefficients
 
 CLASSES = ["blue", "red"]
 PARAMS = load_params(ROOT / "params.yaml")
@@ -50,11 +52,10 @@ def two_scales(crops: int, *, weights: tuple[float, float] = (4.0, 4.0)) -> kera
     """The same for whole image and crops; the weights of both branches."""
     inner = colour_network()
     backbone = keras.Model(inner.inputs, inner.layers[-2].output, name="backbone")
-    features = np.random.default_rng(0).random((50, 4 if crops else 2)).astype(np.float32)
-    head = build_head(features, PARAMS.pretrained, classes=2, seed=1)
-    spread = np.sqrt(np.asarray(head.get_layer("standardise").variance)).reshape(-1, 1)
-    kernel = np.concatenate([weight * np.eye(2) for weight in weights])[: features.shape[1]]
-    head.get_layer("probabilities").set_weights([kernel * spread, np.array([0.3, 0.0])])
+    kernel = np.concatenate([weight * np.eye(2) for weight in weights])[: 4 if crops else 2]
+    mean, spread = np.full(len(kernel), 0.5), np.full(len(kernel), 0.3)
+    fitted = Coefficients(mean, spread, kernel * 0.3, np.array([0.3, 0.0]))
+    head = build_head(fitted, penalty=0.1)
     return join_backbone(backbone, head, crops=crops)
 
 
@@ -237,7 +238,7 @@ def test_heat_of_a_fine_tuned_network_needs_no_cached_features(tmp_path: Path) -
     crops = rng.integers(0, 256, (3, 2, 32, 32, 3), dtype=np.uint8)
     backbone = build_backbone("mobilenet_v2_035", image_size=32, weights="random")
     width = backbone.output_shape[-1]
-    head = build_head(rng.random((8, 2 * width), np.float32), PARAMS.pretrained, classes=2, seed=1)
+    head = build_head(coefficients(2 * width, classes=2), penalty=0.1)
     network = join_backbone(backbone, head, crops=2)
     unfreeze(backbone, 10)
     index = pd.DataFrame({"id": ["a", "b", "c"]})

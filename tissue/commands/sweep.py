@@ -1,4 +1,4 @@
-"""Try a grid: `python -m tissue sweep lr=0.001,0.003 advanced.pretrained.l2=0.003,0.03`.
+"""Try a grid: `python -m tissue sweep lr=0.001,0.003 advanced.scratch.dropout=0.2,0.3`.
 
 Runs one DVC experiment per combination of values, one after the other, in a temporary folder, so
 that the working folder stays as it is. It uses what Git tracks, in its present state. Stages that

@@ -152,11 +152,8 @@ class Pretrained(Section):
     views: Views
     stainings: Annotated[int, Field(ge=0, le=8)]
     stain_jitter: StainJitter
-    epochs: PositiveInt
-    patience: PositiveInt
-    calibration_folds: Annotated[int, Field(ge=2, le=20)]
-    dropout: Share
-    l2: NonNegativeFloat
+    penalty: PositiveFloat | None
+    folds: Annotated[int, Field(ge=2, le=20)]
     fine_tune_epochs: NonNegativeInt
     fine_tune_layers: PositiveInt
     fine_tune_lr_factor: PositiveFloat

@@ -1,4 +1,4 @@
-"""A grid of parameters as on the command line: `lr=0.001,0.003 advanced.pretrained.l2=0.003`."""
+"""A grid of parameters as on the command line: `lr=0.001,0.003 advanced.scratch.dropout=0.2`."""
 
 import re
 from collections.abc import Sequence
@@ -76,7 +76,7 @@ def _key_in_file(key: str, values: dict[str, object]) -> str:
 
 
 def describe_point(point: Point) -> str:
-    """Return a point in one line: `lr=0.001 advanced.pretrained.l2=0.03`."""
+    """Return a point in one line: `lr=0.001 advanced.scratch.dropout=0.2`."""
     return " ".join(f"{key}={value}" for key, value in point.items())
 
 
