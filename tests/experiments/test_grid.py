@@ -74,8 +74,17 @@ def test_a_parameter_twice(second: str) -> None:
         parse_grid(["pretrained.penalty=1", second])
 
 
-def test_models_that_a_parameter_changes() -> None:
-    assert changed_models(["advanced.scratch.width", "scratch.epochs"]) == ["scratch"]
-    assert changed_models(["advanced.pretrained.penalty", "pretrained.views"]) == ["pretrained"]
-    assert changed_models(["advanced.pretrained.penalty", "lr"]) == ["pretrained", "scratch"]
-    assert changed_models(["advanced.split.crops.zoom"]) == ["pretrained", "scratch"]
+@pytest.mark.parametrize("fine_tuned", [False, True])
+def test_models_that_a_parameter_changes(fine_tuned: bool) -> None:
+    both = ["pretrained", "scratch"]
+    for keys, expected in (
+        (["advanced.scratch.width", "scratch.epochs"], ["scratch"]),
+        (["advanced.pretrained.penalty", "pretrained.views"], ["pretrained"]),
+        (["advanced.pretrained.penalty", "lr"], both),
+        (["advanced.split.crops.zoom"], both),
+        (["class_weights", "lr"], both),
+        # A head on a frozen backbone is not trained by steps.
+        (["lr"], both if fine_tuned else ["scratch"]),
+        (["pretrained.views", "batch_size"], both),
+    ):
+        assert changed_models(keys, fine_tuned=fine_tuned) == expected

@@ -50,7 +50,9 @@ def run(grid: list[Point], out: Path, *, engine: str = "local") -> list[str]:
             errors.append(f"{describe_point(point)}: {outcome}")
             continue
         number = grid.index(point)
-        rows[number] = experiment_rows(point, outcome, read_metrics(outcome.name))
+        fine_tuned = load_params(changes=point).pretrained.fine_tune_epochs > 0
+        metrics = read_metrics(outcome.name)
+        rows[number] = experiment_rows(point, outcome, metrics, fine_tuned=fine_tuned)
         # In the order of the grid, and written each time, in case the sweep is stopped.
         table = sweep_table([row for i in sorted(rows) for row in rows[i]])
         write_table(table, out / "sweep.csv")
