@@ -19,6 +19,7 @@ from tissue.config.schema import Params
 PARAMS = ROOT / "params.yaml"
 COMMITTED = PARAMS.read_text(encoding="utf-8")
 DIGEST = "0" * 64
+PAIR = {"pretrained.backbone": "[efficientnet_lite0, efficientnet_lite1]"}
 ONNX = {"pretrained.backbone": "models/uni.onnx", "pretrained.weights": "onnx"}
 
 
@@ -176,6 +177,7 @@ def test_other_good_values(key: str, written: str) -> None:
         ("advanced.scratch.progressive", "0.5", "list", "0.5"),
         ("advanced.scratch.progressive", "[0.1]", "greater than or equal to 0.25", "[0.1]"),
         ("advanced.scratch.progressive", "[0.5, 1.0]", "less than 1", "[0.5, 1.0]"),
+        ("pretrained.backbone", "[mobilenet_v2]", "one backbone, or two", "['mobilenet_v2']"),
         ("pretrained.backbone", "a.pt", "densenet121, or the path to an .onnx file", "'a.pt'"),
         ("pretrained.weights", "random", ".weights.h5", "'random'"),
         ("pretrained.sha256", "abc", "match", "'abc'"),
@@ -244,6 +246,12 @@ class TestBackbone:
             ({**ONNX, "pretrained.weights": "imagenet"}, r"weights: onnx with an \.onnx"),
             ({**ONNX, "pretrained.weights": "a.weights.h5"}, r"weights: onnx with an \.onnx"),
             ({**ONNX, "pretrained.fine_tune_epochs": "1"}, r"fine_tune_epochs: 0 with an \.onnx"),
+            ({**PAIR, "pretrained.fine_tune_epochs": "1"}, "fine_tune_epochs: 0 with .* two backb"),
+            (
+                {**PAIR, "pretrained.weights": "a.weights.h5"},
+                "weights: packaged with two backbones",
+            ),
+            ({**PAIR, "engine.kind": "ray"}, r"engine\.kind: expected local with two backbones"),
         ],
     )
     def test_its_settings_fit_each_other(self, changes: dict[str, str], message: str) -> None:

@@ -231,12 +231,12 @@ class TestFeatures:
         self, data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(features, "STRIDES", (16,))
-        network = "efficientnet_lite0:packaged"
-        features.main(["--data", str(data), "--folds", "2", "--networks", network])
+        one, two = "efficientnet_lite0", "efficientnet_lite1"
+        networks = [f"{one}:packaged", f"{one}+{two}:packaged"]
+        features.main(["--data", str(data), "--folds", "2", "--networks", *networks])
         *rows, _, last = capsys.readouterr().out.splitlines()[2:]
         # In 1, 2 and 4 views; these images have no crops.
-        assert len(rows) == 3
-        assert all(row.startswith("| efficientnet_lite0 | ") for row in rows)
+        assert [row.split(" | ")[0] for row in rows] == 3 * [f"| {one}"] + 3 * [f"| {one} + {two}"]
         options = re.findall(r"-S '(.+?)=(.+?)'", last)
         changed = load_params(ROOT / "params.yaml", dict(options))
         assert changed.pretrained.strides == [16]

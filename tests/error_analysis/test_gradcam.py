@@ -15,13 +15,14 @@ from tissue.common.files import write_json
 from tissue.common.names import MODELS
 from tissue.config.loading import load_params
 from tissue.data.index import Dataset
+from tissue.error_analysis import gradcam
 from tissue.error_analysis.gradcam import (
     Views,
     explain_decisions,
     explain_errors,
     views_of,
 )
-from tissue.error_analysis.last_maps import split_at_maps
+from tissue.error_analysis.last_maps import empty_slides, places_of, split_at_maps, split_each
 from tissue.error_analysis.places import locate_crops, resize_maps, tile_slices
 from tissue.error_analysis.table import HEAT_SIDE, branch_sentence
 from tissue.training.fine_tuning import unfreeze
@@ -275,3 +276,31 @@ def test_views_are_those_that_were_averaged(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_branches_in_words(whole: float, crops: float, expected: str) -> None:
     assert branch_sentence(whole, crops, "a", "b") == expected
+
+
+def test_heat_of_two_backbones_is_the_sum_of_what_each_adds() -> None:
+    """Two networks of different width, and a head whose weights of the other are 0."""
+    size, keys = 32, ("efficientnet_lite0", "efficientnet_lite1")
+    rng = np.random.default_rng(0)
+    images, pairs = half_red(2).repeat(2, axis=1).repeat(2, axis=2), np.array([[0, 1], [1, 0]])
+    crops = rng.integers(0, 256, (2, 2, size, size, 3), dtype=np.uint8)
+    backbone = build_backbone(keys, image_size=size, weights="random", strides=[4, 8])
+    widths = [layer.output_shape[-1] for layer in backbone.layers if hasattr(layer, "layers")]
+    fitted = coefficients(2 * sum(widths), classes=2)
+
+    def explain(shares: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+        factor = np.tile(np.repeat(shares, widths), 2)[:, None]
+        head = build_head(fitted._replace(kernel=fitted.kernel * factor), penalty=0.1)
+        network = join_backbone(backbone, head, crops=2)
+        slides = empty_slides(images)
+        places = [places_of(parts, slides) for parts in split_each(backbone)]
+        return gradcam._both_scales(
+            places, network.get_layer("head"), images, crops, pairs, views=ONE
+        )
+
+    maps, branches = explain((1.0, 1.0))
+    one, two = explain((1.0, 0.0)), explain((0.0, 1.0))
+    assert np.abs(one[0]).max() > 0
+    assert np.abs(two[0]).max() > 0
+    assert np.allclose(maps, one[0] + two[0], atol=1e-4 * np.abs(maps).max())
+    assert np.allclose(branches, one[1] + two[1], atol=1e-3 * np.abs(branches).max())

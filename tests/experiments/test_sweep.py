@@ -87,7 +87,9 @@ def test_rows_are_ordered_by_validation_and_cost_what_ran() -> None:
         ("1", 0.6, {"train_scratch": 4.0, "embed": 2.0, "train_pretrained": 1.0}),
         ("2", 0.8, {"train_pretrained": 3.0}),
     ):
-        rows += experiment_rows({"lr": lr}, Experiment(f"e{lr}", seconds), metrics(accuracy), fine_tuned=True)
+        rows += experiment_rows(
+            {"lr": lr}, Experiment(f"e{lr}", seconds), metrics(accuracy), fine_tuned=True
+        )
     table = sweep_table(rows)
     assert list(table["experiment"]) == ["e2", "e1", "e2", "e1"]
     assert list(table["model"]) == ["pretrained"] * 2 + ["scratch"] * 2

@@ -11,7 +11,7 @@ from pydantic.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, Posi
 
 from tissue.common.backbones import PACKAGED
 from tissue.config.types import (
-    BackboneName,
+    Backbone,
     Digest,
     OpenShare,
     Pattern,
@@ -144,7 +144,7 @@ class Onnx(Section):
 class Pretrained(Section):
     """The backbone, its head, and their training."""
 
-    backbone: BackboneName
+    backbone: Backbone
     weights: Weights
     sha256: Digest | None
     onnx: Onnx
@@ -163,25 +163,32 @@ class Pretrained(Section):
     fine_tune_average: ShareOrAll
     fine_tune_copies: NonNegativeInt
 
+    @property
+    def backbones(self) -> list[str]:
+        """The names of all backbones."""
+        return [self.backbone] if isinstance(self.backbone, str) else self.backbone
+
     @model_validator(mode="after")
     def _fit_the_backbone(self) -> "Pretrained":
-        packaged = self.backbone in PACKAGED
+        first, pair = self.backbones[0], len(self.backbones) > 1
+        packaged, is_onnx = first in PACKAGED, first.endswith(".onnx")
+        if pair and self.weights != "packaged":
+            raise ValueError(f"weights: packaged with two backbones; here it is {self.weights}")
         if self.weights == ("imagenet" if packaged else "packaged"):
             raise ValueError(
                 f"weights: packaged with {', '.join(PACKAGED)}, whose ImageNet weights packages "
                 f"carry, and imagenet with others; here weights is {self.weights} and backbone "
                 f"{self.backbone}"
             )
-        is_onnx = self.backbone.endswith(".onnx")
         if is_onnx != (self.weights == "onnx"):
             raise ValueError(
                 "weights: onnx with an .onnx backbone, which holds its own, and with no other; "
                 f"here weights is {self.weights} and backbone {self.backbone}"
             )
-        if is_onnx and self.fine_tune_epochs:
+        if self.fine_tune_epochs and (is_onnx or pair):
             raise ValueError(
-                "fine_tune_epochs: 0 with an .onnx backbone, which can be run but not trained; "
-                f"here it is {self.fine_tune_epochs}"
+                "fine_tune_epochs: 0 with an .onnx backbone or two backbones, which are not "
+                f"trained; here it is {self.fine_tune_epochs}"
             )
         return self
 

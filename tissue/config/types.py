@@ -6,11 +6,15 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from tissue.common.backbones import BACKBONES
+from tissue.common.backbones import BACKBONES, PACKAGED
 from tissue.common.secrets import has_secret, secret_options
 
 
-def _check_backbone(value: str) -> str:
+def _check_backbone(value: str | list[str]) -> str | list[str]:
+    if isinstance(value, list):
+        if len(value) == 2 == len(set(value) & set(PACKAGED)):
+            return value
+        raise ValueError(f"one backbone, or two different ones of {', '.join(PACKAGED)}")
     if value in BACKBONES or value.endswith(".onnx"):
         return value
     raise ValueError(f"{', '.join(BACKBONES)}, or the path to an .onnx file")
@@ -69,7 +73,7 @@ StainJitter = Annotated[float, Field(ge=0, le=2)]
 Views = Annotated[int, Field(ge=1, le=8)]
 Text = Annotated[str, Field(min_length=1)]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-BackboneName = Annotated[str, AfterValidator(_check_backbone)]
+Backbone = Annotated[str | list[str], AfterValidator(_check_backbone)]
 Weights = Annotated[str, AfterValidator(_check_weights)]
 Strides = Annotated[list[Literal[2, 4, 8, 16, 32]], AfterValidator(_check_strides)]
 Pattern = Annotated[str, AfterValidator(_check_pattern)]
