@@ -90,4 +90,8 @@ def test_only_the_runtime_and_the_gradients_name_tensorflow() -> None:
             for line in path.read_text(encoding="utf-8").splitlines()
         )
     ]
-    assert named == ["tissue/common/runtime.py", "tissue/error_analysis/gradcam.py"]
+    assert named == [
+        "tissue/common/runtime.py",
+        "tissue/error_analysis/gradcam.py",
+        "tissue/error_analysis/last_maps.py",
+    ]

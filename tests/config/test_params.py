@@ -251,12 +251,17 @@ class TestBackbone:
                 {**PAIR, "pretrained.weights": "a.weights.h5"},
                 "weights: packaged with two backbones",
             ),
-            ({**PAIR, "engine.kind": "ray"}, r"engine\.kind: expected local with two backbones"),
         ],
     )
     def test_its_settings_fit_each_other(self, changes: dict[str, str], message: str) -> None:
         with pytest.raises(InputError, match=rf"\n  pretrained: expected {message}"):
             load_params(PARAMS, changes)
+
+    def test_two_backbones(self) -> None:
+        params = load_params(PARAMS, PAIR)
+        assert params.pretrained.backbones == ["efficientnet_lite0", "efficientnet_lite1"]
+        with pytest.raises(InputError, match=r"engine\.kind: expected local with two backbones"):
+            load_params(PARAMS, {**PAIR, "engine.kind": "ray"})
 
     def test_an_onnx_file_holds_its_weights(self) -> None:
         pretrained = load_params(PARAMS, ONNX).pretrained

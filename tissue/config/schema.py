@@ -170,22 +170,21 @@ class Pretrained(Section):
 
     @model_validator(mode="after")
     def _fit_the_backbone(self) -> "Pretrained":
-        first, pair = self.backbones[0], len(self.backbones) > 1
-        packaged, is_onnx = first in PACKAGED, first.endswith(".onnx")
-        if pair and self.weights != "packaged":
+        first, *more = self.backbones
+        if more and self.weights != "packaged":
             raise ValueError(f"weights: packaged with two backbones; here it is {self.weights}")
-        if self.weights == ("imagenet" if packaged else "packaged"):
+        if self.weights == ("imagenet" if first in PACKAGED else "packaged"):
             raise ValueError(
                 f"weights: packaged with {', '.join(PACKAGED)}, whose ImageNet weights packages "
                 f"carry, and imagenet with others; here weights is {self.weights} and backbone "
-                f"{self.backbone}"
+                f"{first}"
             )
-        if is_onnx != (self.weights == "onnx"):
+        if first.endswith(".onnx") != (self.weights == "onnx"):
             raise ValueError(
                 "weights: onnx with an .onnx backbone, which holds its own, and with no other; "
                 f"here weights is {self.weights} and backbone {self.backbone}"
             )
-        if self.fine_tune_epochs and (is_onnx or pair):
+        if self.fine_tune_epochs and (more or first.endswith(".onnx")):
             raise ValueError(
                 "fine_tune_epochs: 0 with an .onnx backbone or two backbones, which are not "
                 f"trained; here it is {self.fine_tune_epochs}"
