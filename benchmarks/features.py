@@ -90,12 +90,13 @@ def cross_validate(
         from tissue.training.imbalance import Balance
         from tissue.training.softmax_regression import fit_path
 
-    options = {"balance": Balance(), "classes": int(labels.max()) + 1}
-    probabilities = np.zeros((len(PENALTIES), len(labels), options["classes"]))
+    classes = int(labels.max()) + 1
+    probabilities = np.zeros((len(PENALTIES), len(labels), classes))
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     for train, test in splitter.split(labels, labels, groups):
         means = features[train].mean(axis=1, dtype=np.float64)
-        for number, fit in enumerate(fit_path(means, labels[train], PENALTIES, **options)):
+        fits = fit_path(means, labels[train], PENALTIES, balance=Balance(), classes=classes)
+        for number, fit in enumerate(fits):
             probabilities[number][test] = fit.predict(features[test]).mean(axis=1)
     right = probabilities.argmax(axis=2) == labels
     best = int(right.mean(axis=1).argmax())

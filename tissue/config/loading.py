@@ -155,7 +155,7 @@ def check_named_files(params: Params) -> None:
     named = {
         "fetch.hpa.genes": params.fetch.hpa.genes if params.fetch.source == "hpa" else None,
         "split.metadata": params.split.metadata,
-        "pretrained.backbone": params.pretrained.backbone,
+        "pretrained.backbone": params.pretrained.backbones[0],
         "pretrained.weights": params.pretrained.weights,
     }
     for key, value in named.items():
