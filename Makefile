@@ -7,7 +7,7 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 KEEP ?= lr$$|batch_size|.*(scratch|pretrained).json:(val|test).accuracy$$
 
 # For `make sweep`: every combination of these values is an experiment.
-GRID ?= advanced.pretrained.l2=0.003,0.01,0.03 advanced.pretrained.dropout=0.2,0.5
+GRID ?= lr=0.0005,0.001,0.002
 # What `make sweep` runs: without a preset the grid; with PRESET=backbones all packaged backbones and
 # strides, compared by cross-validation over groups, which embeds once and trains no model.
 SWEEP_ = python -m tissue sweep --engine $(ENGINE) $(GRID)

@@ -1,9 +1,11 @@
 """Frozen features compared by cross-validation over groups: backbones, strides, views and crops.
 
 Reads the training and validation set written by `split`; no test image is used. Each backbone runs
-once per stride over the views and crops, as in `embed`; then logistic regression on standardised
-features is fitted for every setting, each view an example of its own. Its penalty is the best of
-four, chosen alike for all settings. Images of one group are in one fold.
+once per stride over the views and crops, as in `embed`; then the head of the pipeline is fitted
+for every setting, without restained images. Its penalty is the best of those that the pipeline
+tries, chosen alike for all settings. Images of one group are in one fold.
+
+`a+b` stands for two backbones whose features follow each other; each runs only once.
 
 Run: make sweep PRESET=backbones, or python -m benchmarks.features --networks mobilenet_v2:imagenet
 Expected: see benchmarks/results/features.md; 16 passes of each backbone per image, then minutes.
@@ -19,9 +21,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
-from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from tissue.common.backbones import PACKAGED, packaged_file
@@ -30,7 +31,7 @@ from tissue.config.command import command
 from tissue.data.index import Dataset, read_split
 from tissue.metrics.intervals import mean_interval
 
-PENALTIES = (0.3, 0.1, 0.03, 0.01)  # on half the squared coefficients, beside the mean loss
+PAIRS = tuple(map("+".join, itertools.combinations(PACKAGED, 2)))
 STRIDES = (16, 32)
 VIEWS = 4
 Features = NDArray[np.float32]
@@ -68,22 +69,35 @@ def embed(dataset: Dataset, key: str, weights: str, stride: int) -> Embedded:
     return Embedded(features[..., :width], features[:, :1, width:], count, seconds)
 
 
+def join(parts: Sequence[Embedded]) -> Embedded:
+    """Return the features of backbones one after the other, and the seconds of all."""
+    whole, crops = (np.concatenate(arrays, axis=2) for arrays in list(zip(*parts, strict=True))[:2])
+    return Embedded(whole, crops, parts[0].crop_count, sum(one.seconds for one in parts))
+
+
+def split_name(name: str) -> tuple[list[str], str]:
+    """Return the backbones and the weights of `a:weights` or `a+b:weights`."""
+    keys, _, weights = name.partition(":")
+    return keys.split("+"), weights
+
+
 def fit_best_penalty(
     features: Features, labels: NDArray[np.int64], groups: pd.Series, *, folds: int, seed: int
 ) -> tuple[NDArray[np.bool_], float]:
     """Return which of N images are right, and the mean loss, of the penalty with the most right."""
-    views, classes = features.shape[1], int(labels.max()) + 1
+    with quiet_import():
+        from tissue.training.cross_fitting import PENALTIES
+        from tissue.training.imbalance import Balance
+        from tissue.training.softmax_regression import fit_path
+
+    classes = int(labels.max()) + 1
     probabilities = np.zeros((len(PENALTIES), len(labels), classes))
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     for train, test in splitter.split(labels, labels, groups):
-        rows, answers = features[train].reshape(-1, features.shape[-1]), labels[train].repeat(views)
-        scaler = StandardScaler().fit(rows)
-        unseen = scaler.transform(features[test].reshape(-1, features.shape[-1]))
-        model = LogisticRegression(warm_start=True, max_iter=200)
-        for number, penalty in enumerate(PENALTIES):
-            model.set_params(C=1 / (penalty * len(rows))).fit(scaler.transform(rows), answers)
-            each = model.predict_proba(unseen).reshape(len(test), views, -1)
-            probabilities[number][np.ix_(test, model.classes_)] = each.mean(axis=1)
+        means = features[train].mean(axis=1, dtype=np.float64)
+        fits = fit_path(means, labels[train], PENALTIES, balance=Balance(), classes=classes)
+        for number, fit in enumerate(fits):
+            probabilities[number][test] = fit.predict(features[test]).mean(axis=1)
     right = probabilities.argmax(axis=2) == labels
     best = int(right.mean(axis=1).argmax())
     of_label = probabilities[best][np.arange(len(labels)), labels]
@@ -130,20 +144,27 @@ def measure(
     dataset: Dataset, networks: Sequence[str], groups: pd.Series, *, folds: int
 ) -> Iterator[tuple[list[str], dict[str, Any]]]:
     """Yield a row of the table for each network and setting, and the parameters that set it."""
-    for key, _, weights in (name.partition(":") for name in networks):
-        embedded = {stride: embed(dataset, key, weights, stride) for stride in STRIDES}
-        for one in settings(embedded):
-            right, loss = fit_best_penalty(
-                one.features, dataset.labels, groups, folds=folds, seed=0
-            )
+    done: dict[tuple[str, str], dict[int, Embedded]] = {}
+    for name in networks:
+        keys, weights = split_name(name)
+        for key in keys:
+            if (key, weights) not in done:
+                done[key, weights] = {at: embed(dataset, key, weights, at) for at in STRIDES}
+        each = [done[key, weights] for key in keys]
+        for one in settings({at: join([of[at] for of in each]) for at in STRIDES}):
+            with threadpool_limits(1):  # in many short sums, several threads mostly wait
+                right, loss = fit_best_penalty(
+                    one.features, dataset.labels, groups, folds=folds, seed=0
+                )
             low, high = mean_interval(right, groups)
             strides, crops = " + ".join(map(str, one.strides)), "yes" if one.crops else "no"
             row = [
-                key, strides, str(one.views), crops, f"{right.mean():.3f}",
+                " + ".join(keys), strides, str(one.views), crops, f"{right.mean():.3f}",
                 f"{low:.3f} to {high:.3f}", f"{loss:.3f}", f"{one.seconds:.0f}",
             ]  # fmt: skip
             changes = {
-                "pretrained.backbone": key, "pretrained.weights": weights,
+                "pretrained.backbone": keys[0] if len(keys) == 1 else f"[{','.join(keys)}]",
+                "pretrained.weights": weights,
                 "advanced.pretrained.strides": str(one.strides).replace(" ", ""),
                 "pretrained.views": one.views,
             }  # fmt: skip
@@ -158,13 +179,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, default=Path("data/split"), help="what split wrote")
     parser.add_argument(
         "--networks", nargs="+", metavar="KEY:WEIGHTS",
-        default=[f"{key}:packaged" for key in PACKAGED], help="all with packaged weights",
+        default=[f"{key}:packaged" for key in (*PACKAGED, *PAIRS)],
+        help="all with packaged weights, and pairs of them",
     )  # fmt: skip
     parser.add_argument("--group", default="group", help="column whose values stay in one fold")
     parser.add_argument("--folds", type=int, default=5)
     chosen = parser.parse_args(arguments)
-    for key, _, weights in (name.partition(":") for name in chosen.networks):
-        if weights == "packaged":
+    for keys, weights in map(split_name, chosen.networks):
+        for key in keys if weights == "packaged" else []:
             packaged_file(key)  # else the last network would fail after minutes
     dataset = joined(chosen.data)
     print("| backbone | strides | views | crops | accuracy | 95 % interval | loss | seconds |")

@@ -54,7 +54,7 @@ def prepare(work: Path, count: int) -> None:
     params = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
     params["image_size"] = SIDE
     params["fetch"]["source"] = str(work / "images")
-    params["scratch"]["epochs"] = params["pretrained"]["epochs"] = 1
+    params["scratch"]["epochs"] = 1
     params["advanced"]["scratch"]["warm_up"] = 0
     YAML().dump(params, work / "params.yaml")
     (work / "pretrain").symlink_to(ROOT / "pretrain")

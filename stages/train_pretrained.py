@@ -1,22 +1,26 @@
-"""Train a head on the cached features: `python -m stages.train_pretrained`.
+"""Fit a head to the cached features: `python -m stages.train_pretrained`.
 
 Reads the training and validation features of `data/embed`, restained ones included, the labels in
 `data/split` and the weights of the backbone. Writes `data/models/pretrained.keras`, backbone and
 head in one file, which takes images in [0, 255] and, where `split` keeps crops, these as a second
 input, and returns class probabilities; in the same file is what tells how unlike training an image
-is; and `plots/pretrained_history.csv`; each epoch is logged
-below `plots/live/pretrained` as soon as it ends. With a backbone from an ONNX file the model is the
-head alone, which takes its features.
+is; and `plots/pretrained_history.csv`, accuracy and loss by penalty, also logged below
+`plots/live/pretrained`. With a backbone from an ONNX file the model is the head alone, which takes
+its features.
 
-With `pretrained.fine_tune_epochs` above 0 the top of the backbone is trained after the head, on the
-images themselves. The temperature is that of heads refitted without the donors that they predict.
-By default the head gives 97 % on training, 87 % on validation.
+The head is softmax regression, solved to the optimum. Cross-validation over the donors of training
+and validation chooses its penalty and sets the temperature. With `pretrained.fine_tune_epochs`
+above 0 the top of the backbone is trained after the head, on the images themselves; each epoch is
+another row of the history. By default the head gives 97 % on training, 87 % on validation.
 """
 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from tissue.backbones.loading import is_onnx, load_embedder
 from tissue.common.files import write_table
@@ -29,7 +33,7 @@ from tissue.data.index import Dataset, read_classes, read_split
 
 
 def run(params: Params, root: Path = Path()) -> None:
-    """Train the head, fine-tune if `fine_tune_epochs` is set, calibrate, and save the model.
+    """Fit the head, fine-tune if `fine_tune_epochs` is set, calibrate, and save the model.
 
     Args:
         params: `pretrained`, `seed`, `lr`, `batch_size`, `class_weights` and `threads` are used.
@@ -37,42 +41,53 @@ def run(params: Params, root: Path = Path()) -> None:
     """
     set_up(seed=params.seed, threads=params.threads)
     # These import TensorFlow, which takes seconds; wrong parameters are reported before.
-    from threadpoolctl import threadpool_limits
-
     from tissue.training.calibration import calibrate
-    from tissue.training.cross_fitting import predict_out_of_fold
-    from tissue.training.fine_tuning import fine_tune
-    from tissue.training.head import train_head
-    from tissue.training.inference import predict_views
-    from tissue.training.loop import live_log
+    from tissue.training.cross_fitting import choose_penalty
+    from tissue.training.head import fit_head
+    from tissue.training.loop import live_log, log_rows
     from tissue.training.novelty import fit_novelty_of, novelty_members
     from tissue.training.saving import save_model
 
+    train_on_all_gpus()
     settings, split, embed = params.pretrained, root / "data/split", root / "data/embed"
     train, val, classes = read_split(split, "train"), read_split(split, "val"), read_classes(split)
     names = ["train", STAINED] if settings.stainings else ["train"]
     examples = [(read_features(train.index["id"], name, embed), train.labels) for name in names]
     unseen = (read_features(val.index["id"], "val", embed), val.labels)
-    how: dict[str, Any] = {"classes": len(classes), "several_gpus": train_on_all_gpus()}
+    groups = (train.index["group"], val.index["group"])
     log = live_log(root / "plots/live/pretrained")
-    head, history = train_head(params, examples, unseen, callbacks=[log], **how)
+    # One thread for each fit: in many short sums, several threads mostly wait for each other.
+    with threadpool_limits(1):
+        choice = choose_penalty(params, examples, unseen, groups, classes=len(classes))
+        log_rows(log, choice.curve)
+        head = fit_head(params, examples, penalty=choice.penalty, classes=len(classes))
     model = head if is_onnx(settings) else _on_backbone(head, train, params)
+    history = choice.curve.assign(phase=1)
     if settings.fine_tune_epochs:
-        tuned = fine_tune(model, train, val, params, callbacks=[log])
-        history = pd.concat([history, tuned.assign(phase=2, epoch=tuned["epoch"] + len(history))])
-        # Fine-tuning in every fold would take too long; validation did not choose its epoch.
-        predicted = predict_views(model, val, views=unseen[0].shape[1], name="calibrate")
-        labels = val.labels
+        tuned, predicted = _fine_tune(model, train, val, params, log)
+        history = pd.concat([history, tuned.assign(phase=2)])
+        calibrate(head, predicted, val.labels)
     else:
-        groups = (train.index["group"], val.index["group"])
-        predicted, labels = predict_out_of_fold(params, examples, unseen, groups, **how)
-    calibrate(head, predicted[:, None], labels)
+        calibrate(head, choice.probabilities[:, None], choice.labels)
     # One thread: several add in another order, which changes the last digits.
     with threadpool_limits(1):
         novelty = fit_novelty_of(train.index, val.index, embed, seed=params.seed)
-    path, members = root / "data/models/pretrained.keras", novelty_members(novelty)
-    save_model(model, path, classes=classes, members=members)
+    path = root / "data/models/pretrained.keras"
+    save_model(model, path, classes=classes, members=novelty_members(novelty))
     write_table(history, root / "plots/pretrained_history.csv")
+
+
+def _fine_tune(
+    model: Any, train: Dataset, val: Dataset, params: Params, log: Any
+) -> tuple[pd.DataFrame, NDArray[np.floating]]:
+    """Train the top of the backbone; return its history and what it says of validation."""
+    from tissue.training.fine_tuning import fine_tune
+    from tissue.training.inference import predict_views
+
+    history = fine_tune(model, train, val, params, callbacks=[log])
+    # Fine-tuning in every fold would take too long; validation did not choose its epoch.
+    predicted = predict_views(model, val, views=params.pretrained.views, name="calibrate")
+    return history, predicted[:, None]
 
 
 def _on_backbone(head: Any, train: Dataset, params: Params) -> Any:

@@ -28,8 +28,7 @@ TINY = {
         "epochs": 3,
         "views": 2,
     },
-    # Enough for the head to learn something that can be lost.
-    "pretrained": {"views": 2, "epochs": 30, "patience": 30},
+    "pretrained": {"views": 2},
     "evaluate": {"bootstrap": 100},
     "tsne": {"perplexity": 10, "random_splits": 120},
     "audit": {"repeats": 1},

@@ -17,6 +17,7 @@ from tissue.config.schema import Params
 from tissue.data.index import Dataset
 from tissue.training.head import build_head, join_backbone
 from tissue.training.scratch import build_scratch
+from tissue.training.softmax_regression import Coefficients
 
 _DEFAULT = load_params(ROOT / "params.yaml")
 # With a backbone that the fixture `small_mobilenet` makes small.
@@ -102,9 +103,14 @@ def mobilenet(weights: str = "random", **options: Any) -> keras.Model:
 
 
 def head_for(width: int) -> keras.Model:
-    """A head on as many features, standardised by random ones."""
-    features = np.random.default_rng(2).normal(3, 2, (40, width)).astype(np.float32)
-    return build_head(features, PARAMS.pretrained, classes=4, seed=3)
+    """A head on as many features, not fitted to anything."""
+    return build_head(coefficients(width), penalty=0.1)
+
+
+def coefficients(width: int, classes: int = 4) -> Coefficients:
+    """Random coefficients on features with mean 3 and standard deviation 2."""
+    kernel = np.random.default_rng(2).normal(0, width**-0.5, (width, classes))
+    return Coefficients(np.full(width, 3.0), np.full(width, 2.0), kernel, np.zeros(classes))
 
 
 def joined(backbone: keras.Model, *, crops: int = 0) -> keras.Model:

@@ -17,18 +17,17 @@ from tissue.training.saving import save_model
 BUILD = f"""
 import numpy as np
 from tissue.backbones.build import build_backbone
-from tissue.training.head import build_head, join_backbone
+from tests.networks import head_for
+from tissue.training.head import join_backbone
 from tissue.training.scratch import build_scratch
 from tissue.config.loading import load_params
 
 def build():
     settings = load_params().scratch.model_copy(update={{"input_size": 24, "blocks": 2}})
     backbone = build_backbone("efficientnet_lite0", image_size={SIDE}, weights="packaged")
-    features = np.random.default_rng(2).normal(3, 2, (40, 1280)).astype(np.float32)
-    head = build_head(features, load_params().pretrained, classes=4, seed=3)
     return {{
         "scratch": build_scratch(settings, image_size={SIDE}, classes=4),
-        "pretrained": join_backbone(backbone, head, crops=0),
+        "pretrained": join_backbone(backbone, head_for(1280), crops=0),
     }}
 """
 PREDICT = (
@@ -91,4 +90,8 @@ def test_only_the_runtime_and_the_gradients_name_tensorflow() -> None:
             for line in path.read_text(encoding="utf-8").splitlines()
         )
     ]
-    assert named == ["tissue/common/runtime.py", "tissue/error_analysis/gradcam.py"]
+    assert named == [
+        "tissue/common/runtime.py",
+        "tissue/error_analysis/gradcam.py",
+        "tissue/error_analysis/last_maps.py",
+    ]

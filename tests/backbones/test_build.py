@@ -159,3 +159,14 @@ def test_strides_without_maps_of_their_own_are_refused() -> None:
         mobilenet(strides=(3,))
     with pytest.raises(InputError, match=r"pretrained\.strides: .* different maps.*\[16, 32\]"):
         build_backbone("mobilenet_v2_035", image_size=40, weights="random", strides=[16, 32])
+
+
+def test_features_of_two_backbones_follow_each_other() -> None:
+    keys = ["efficientnet_lite0", "efficientnet_lite1"]
+    images, _ = four_classes(3)
+    network = build_backbone(keys, image_size=SIDE, weights="packaged", strides=[8])
+    each = [build_backbone(key, image_size=SIDE, weights="packaged", strides=[8]) for key in keys]
+    expected = [one.predict_on_batch(images) for one in each]
+    found = network.predict_on_batch(images)
+    assert np.allclose(found, np.concatenate(expected, axis=1), atol=1e-5)
+    assert network.trainable_weights == []

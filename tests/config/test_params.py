@@ -19,6 +19,7 @@ from tissue.config.schema import Params
 PARAMS = ROOT / "params.yaml"
 COMMITTED = PARAMS.read_text(encoding="utf-8")
 DIGEST = "0" * 64
+PAIR = {"pretrained.backbone": "[efficientnet_lite0, efficientnet_lite1]"}
 ONNX = {"pretrained.backbone": "models/uni.onnx", "pretrained.weights": "onnx"}
 
 
@@ -114,9 +115,9 @@ def test_numbers_that_dvc_writes_are_numbers(value: float, tmp_path: Path) -> No
     path = tmp_path / "params.yaml"
     path.write_text(COMMITTED, encoding="utf-8")
     with modify_yaml(str(path)) as values:  # as `dvc exp run -S key=value`
-        values["lr"] = values["advanced"]["pretrained"]["l2"] = value
+        values["lr"] = values["advanced"]["pretrained"]["penalty"] = value
     params = load_params(path)
-    assert (params.lr, params.pretrained.l2) == (value, value)
+    assert (params.lr, params.pretrained.penalty) == (value, value)
 
 
 @pytest.mark.parametrize(
@@ -176,6 +177,7 @@ def test_other_good_values(key: str, written: str) -> None:
         ("advanced.scratch.progressive", "0.5", "list", "0.5"),
         ("advanced.scratch.progressive", "[0.1]", "greater than or equal to 0.25", "[0.1]"),
         ("advanced.scratch.progressive", "[0.5, 1.0]", "less than 1", "[0.5, 1.0]"),
+        ("pretrained.backbone", "[mobilenet_v2]", "one backbone, or two", "['mobilenet_v2']"),
         ("pretrained.backbone", "a.pt", "densenet121, or the path to an .onnx file", "'a.pt'"),
         ("pretrained.weights", "random", ".weights.h5", "'random'"),
         ("pretrained.sha256", "abc", "match", "'abc'"),
@@ -244,11 +246,22 @@ class TestBackbone:
             ({**ONNX, "pretrained.weights": "imagenet"}, r"weights: onnx with an \.onnx"),
             ({**ONNX, "pretrained.weights": "a.weights.h5"}, r"weights: onnx with an \.onnx"),
             ({**ONNX, "pretrained.fine_tune_epochs": "1"}, r"fine_tune_epochs: 0 with an \.onnx"),
+            ({**PAIR, "pretrained.fine_tune_epochs": "1"}, "fine_tune_epochs: 0 with .* two backb"),
+            (
+                {**PAIR, "pretrained.weights": "a.weights.h5"},
+                "weights: packaged with two backbones",
+            ),
         ],
     )
     def test_its_settings_fit_each_other(self, changes: dict[str, str], message: str) -> None:
         with pytest.raises(InputError, match=rf"\n  pretrained: expected {message}"):
             load_params(PARAMS, changes)
+
+    def test_two_backbones(self) -> None:
+        params = load_params(PARAMS, PAIR)
+        assert params.pretrained.backbones == ["efficientnet_lite0", "efficientnet_lite1"]
+        with pytest.raises(InputError, match=r"engine\.kind: expected local with two backbones"):
+            load_params(PARAMS, {**PAIR, "engine.kind": "ray"})
 
     def test_an_onnx_file_holds_its_weights(self) -> None:
         pretrained = load_params(PARAMS, ONNX).pretrained
@@ -307,8 +320,8 @@ class TestFile:
                 r"\n  scratch\.width: expected a value\. Received: nothing\. Add the key\.$",
             ),
             (
-                COMMITTED.replace("\nlr: ", "\nlr: a").replace("epochs: 12 ", "epochs: twelve "),
-                r"\n  lr: .*\n  pretrained\.epochs: ",
+                COMMITTED.replace("\nlr: ", "\nlr: a").replace("bootstrap: 1", "bootstrap: a"),
+                r"\n  evaluate\.bootstrap: .*\n  lr: ",
             ),
             ("3: 4\n" + COMMITTED, "3"),
             ("", "expected keys and values"),

@@ -35,7 +35,7 @@ TINY = {
     "seed": 1,
     "batch_size": 8,
     "scratch": {"input_size": 16, "width": 4, "blocks": 1, "epochs": 2, "views": 1},
-    "pretrained": {"views": 1, "stainings": 2, "epochs": 2},
+    "pretrained": {"views": 1, "stainings": 2},
     "evaluate": {"bootstrap": 100},
 }
 
@@ -244,12 +244,12 @@ class TestFeatures:
         self, data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(features, "STRIDES", (16,))
-        network = "efficientnet_lite0:packaged"
-        features.main(["--data", str(data), "--folds", "2", "--networks", network])
+        one, two = "efficientnet_lite0", "efficientnet_lite1"
+        networks = [f"{one}:packaged", f"{one}+{two}:packaged"]
+        features.main(["--data", str(data), "--folds", "2", "--networks", *networks])
         *rows, _, last = capsys.readouterr().out.splitlines()[2:]
         # In 1, 2 and 4 views; these images have no crops.
-        assert len(rows) == 3
-        assert all(row.startswith("| efficientnet_lite0 | ") for row in rows)
+        assert [row.split(" | ")[0] for row in rows] == 3 * [f"| {one}"] + 3 * [f"| {one} + {two}"]
         options = re.findall(r"-S '(.+?)=(.+?)'", last)
         changed = load_params(ROOT / "params.yaml", dict(options))
         assert changed.pretrained.strides == [16]

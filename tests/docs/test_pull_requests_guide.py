@@ -42,22 +42,23 @@ def test_a_team(team: tuple[Path, Path, Path]) -> None:
     run("dvc", "pull", cwd=b)
     assert "Running stage" not in run("dvc", "repro", cwd=b)
     run("git", "checkout", "--quiet", "-b", "penalties", cwd=b)
-    for l2 in ("0.003", "0.03"):
-        options = ("--name", f"l2-{l2}", "--set-param", f"advanced.pretrained.l2={l2}")
+    for value in ("0.1", "0.3"):
+        changed = f"advanced.pretrained.penalty={value}"
+        options = ("--name", f"penalty-{value}", "--set-param", changed)
         run("dvc", "exp", "run", *options, cwd=b)
-    run("dvc", "exp", "apply", "l2-0.03", cwd=b)
+    run("dvc", "exp", "apply", "penalty-0.3", cwd=b)
     assert "Running stage" not in execute(propose, b)
     execute(compare, b)
     report = (b / "report.md").read_text(encoding="utf-8")
     assert "**Passed**" in report
     assert "48 test images of " in report
-    assert "| `advanced.pretrained.l2` | `0.01` | `0.03` |" in report
+    assert "| `advanced.pretrained.penalty` | `None` | `0.3` |" in report
     assert "not of this code" not in report
 
     # C lets the head learn nothing, and the gate says so.
     run("dvc", "pull", cwd=c)
     run("git", "checkout", "--quiet", "-b", "broken", cwd=c)
-    update_params(c / "params.yaml", {"pretrained": {"l2": 1000.0}})
+    update_params(c / "params.yaml", {"pretrained": {"penalty": 1000.0}})
     execute(propose, c)
     printed = execute(compare, c, status=1)
     assert "pretrained.test.accuracy fell by more than compare.tolerance allows" in printed

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.networks import coefficients
 from tests.pipeline import ROOT
 from tissue.backbones.build import build_backbone
 from tissue.common.augmentation import VIEWS, dihedral, undo_dihedral
@@ -14,19 +15,21 @@ from tissue.common.files import write_json
 from tissue.common.names import MODELS
 from tissue.config.loading import load_params
 from tissue.data.index import Dataset
+from tissue.error_analysis import gradcam
 from tissue.error_analysis.gradcam import (
     Views,
     explain_decisions,
     explain_errors,
     views_of,
 )
-from tissue.error_analysis.last_maps import split_at_maps
+from tissue.error_analysis.last_maps import empty_slides, places_of, split_at_maps, split_each
 from tissue.error_analysis.places import locate_crops, resize_maps, tile_slices
 from tissue.error_analysis.table import HEAT_SIDE, branch_sentence
 from tissue.training.fine_tuning import unfreeze
 from tissue.training.head import build_head, join_backbone
 from tissue.training.inference import predict_batch
 from tissue.training.scratch import build_scratch
+from tissue.training.softmax_regression import Coefficients
 
 CLASSES = ["blue", "red"]
 PARAMS = load_params(ROOT / "params.yaml")
@@ -50,11 +53,10 @@ def two_scales(crops: int, *, weights: tuple[float, float] = (4.0, 4.0)) -> kera
     """The same for whole image and crops; the weights of both branches."""
     inner = colour_network()
     backbone = keras.Model(inner.inputs, inner.layers[-2].output, name="backbone")
-    features = np.random.default_rng(0).random((50, 4 if crops else 2)).astype(np.float32)
-    head = build_head(features, PARAMS.pretrained, classes=2, seed=1)
-    spread = np.sqrt(np.asarray(head.get_layer("standardise").variance)).reshape(-1, 1)
-    kernel = np.concatenate([weight * np.eye(2) for weight in weights])[: features.shape[1]]
-    head.get_layer("probabilities").set_weights([kernel * spread, np.array([0.3, 0.0])])
+    kernel = np.concatenate([weight * np.eye(2) for weight in weights])[: 4 if crops else 2]
+    mean, spread = np.full(len(kernel), 0.5), np.full(len(kernel), 0.3)
+    fitted = Coefficients(mean, spread, kernel * 0.3, np.array([0.3, 0.0]))
+    head = build_head(fitted, penalty=0.1)
     return join_backbone(backbone, head, crops=crops)
 
 
@@ -237,7 +239,7 @@ def test_heat_of_a_fine_tuned_network_needs_no_cached_features(tmp_path: Path) -
     crops = rng.integers(0, 256, (3, 2, 32, 32, 3), dtype=np.uint8)
     backbone = build_backbone("mobilenet_v2_035", image_size=32, weights="random")
     width = backbone.output_shape[-1]
-    head = build_head(rng.random((8, 2 * width), np.float32), PARAMS.pretrained, classes=2, seed=1)
+    head = build_head(coefficients(2 * width, classes=2), penalty=0.1)
     network = join_backbone(backbone, head, crops=2)
     unfreeze(backbone, 10)
     index = pd.DataFrame({"id": ["a", "b", "c"]})
@@ -274,3 +276,31 @@ def test_views_are_those_that_were_averaged(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_branches_in_words(whole: float, crops: float, expected: str) -> None:
     assert branch_sentence(whole, crops, "a", "b") == expected
+
+
+def test_heat_of_two_backbones_is_the_sum_of_what_each_adds() -> None:
+    """Two networks of different width, and a head whose weights of the other are 0."""
+    size, keys = 32, ("efficientnet_lite0", "efficientnet_lite1")
+    rng = np.random.default_rng(0)
+    images, pairs = half_red(2).repeat(2, axis=1).repeat(2, axis=2), np.array([[0, 1], [1, 0]])
+    crops = rng.integers(0, 256, (2, 2, size, size, 3), dtype=np.uint8)
+    backbone = build_backbone(keys, image_size=size, weights="random", strides=[4, 8])
+    widths = [layer.output_shape[-1] for layer in backbone.layers if hasattr(layer, "layers")]
+    fitted = coefficients(2 * sum(widths), classes=2)
+
+    def explain(shares: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+        factor = np.tile(np.repeat(shares, widths), 2)[:, None]
+        head = build_head(fitted._replace(kernel=fitted.kernel * factor), penalty=0.1)
+        network = join_backbone(backbone, head, crops=2)
+        slides = empty_slides(images)
+        places = [places_of(parts, slides) for parts in split_each(backbone)]
+        return gradcam._both_scales(
+            places, network.get_layer("head"), images, crops, pairs, views=ONE
+        )
+
+    maps, branches = explain((1.0, 1.0))
+    one, two = explain((1.0, 0.0)), explain((0.0, 1.0))
+    assert np.abs(one[0]).max() > 0
+    assert np.abs(two[0]).max() > 0
+    assert np.allclose(maps, one[0] + two[0], atol=1e-4 * np.abs(maps).max())
+    assert np.allclose(branches, one[1] + two[1], atol=1e-3 * np.abs(branches).max())

@@ -27,8 +27,8 @@ def test_every_combination() -> None:
 @pytest.mark.parametrize(
     ("key", "expected"),
     [
-        ("pretrained.l2", "advanced.pretrained.l2"),
-        ("advanced.pretrained.l2", "advanced.pretrained.l2"),
+        ("pretrained.penalty", "advanced.pretrained.penalty"),
+        ("advanced.pretrained.penalty", "advanced.pretrained.penalty"),
         ("split.crops.zoom", "advanced.split.crops.zoom"),
         ("pretrained.views", "pretrained.views"),
         ("advanced.pretrained.views", "pretrained.views"),
@@ -42,11 +42,11 @@ def test_keys_are_named_as_in_the_file_which_dvc_needs(key: str, expected: str) 
 def test_a_key_that_was_moved_out_of_advanced(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     text = (ROOT / "params.yaml").read_text()
-    text = text.replace("    l2: 0.01\n", "").replace(
-        "\npretrained:\n", "\npretrained:\n  l2: 0.01\n"
+    text = text.replace("    dropout: 0.3\n", "").replace(
+        "\nscratch:\n", "\nscratch:\n  dropout: 0.3\n"
     )
     path.write_text(text)
-    assert parse_grid(["advanced.pretrained.l2=0.1"], path) == [{"pretrained.l2": "0.1"}]
+    assert parse_grid(["advanced.scratch.dropout=0.1"], path) == [{"scratch.dropout": "0.1"}]
 
 
 @pytest.mark.parametrize(
@@ -68,14 +68,23 @@ def test_values_that_are_lists() -> None:
     assert values == ["[0.57,0.79]", "[]", "[0.5]"]
 
 
-@pytest.mark.parametrize("second", ["pretrained.l2=2", "advanced.pretrained.l2=2"])
+@pytest.mark.parametrize("second", ["pretrained.penalty=2", "advanced.pretrained.penalty=2"])
 def test_a_parameter_twice(second: str) -> None:
     with pytest.raises(InputError, match="each once"):
-        parse_grid(["pretrained.l2=1", second])
+        parse_grid(["pretrained.penalty=1", second])
 
 
-def test_models_that_a_parameter_changes() -> None:
-    assert changed_models(["advanced.scratch.width", "scratch.epochs"]) == ["scratch"]
-    assert changed_models(["advanced.pretrained.l2", "pretrained.views"]) == ["pretrained"]
-    assert changed_models(["advanced.pretrained.l2", "lr"]) == ["pretrained", "scratch"]
-    assert changed_models(["advanced.split.crops.zoom"]) == ["pretrained", "scratch"]
+@pytest.mark.parametrize("fine_tuned", [False, True])
+def test_models_that_a_parameter_changes(fine_tuned: bool) -> None:
+    both = ["pretrained", "scratch"]
+    for keys, expected in (
+        (["advanced.scratch.width", "scratch.epochs"], ["scratch"]),
+        (["advanced.pretrained.penalty", "pretrained.views"], ["pretrained"]),
+        (["advanced.pretrained.penalty", "lr"], both),
+        (["advanced.split.crops.zoom"], both),
+        (["class_weights", "lr"], both),
+        # A head on a frozen backbone is not trained by steps.
+        (["lr"], both if fine_tuned else ["scratch"]),
+        (["pretrained.views", "batch_size"], both),
+    ):
+        assert changed_models(keys, fine_tuned=fine_tuned) == expected

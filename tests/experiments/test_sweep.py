@@ -34,7 +34,10 @@ PRINTED = [
     [
         ("lr=0.001,-1", r"lr: expected greater than 0\. Received: -1"),
         ("scratch.progressive=[0.5],[2]", r"advanced\.scratch\.progressive: expected less than 1"),
-        ("pretrained.l2=[1", r"advanced\.pretrained\.l2: expected a value in YAML\. Received: \[1"),
+        (
+            "pretrained.penalty=[1",
+            r"advanced\.pretrained\.penalty: expected a value in YAML\. Received: \[1",
+        ),
     ],
 )
 def test_values_are_checked_before_the_first_experiment(
@@ -84,7 +87,9 @@ def test_rows_are_ordered_by_validation_and_cost_what_ran() -> None:
         ("1", 0.6, {"train_scratch": 4.0, "embed": 2.0, "train_pretrained": 1.0}),
         ("2", 0.8, {"train_pretrained": 3.0}),
     ):
-        rows += experiment_rows({"lr": lr}, Experiment(f"e{lr}", seconds), metrics(accuracy))
+        rows += experiment_rows(
+            {"lr": lr}, Experiment(f"e{lr}", seconds), metrics(accuracy), fine_tuned=True
+        )
     table = sweep_table(rows)
     assert list(table["experiment"]) == ["e2", "e1", "e2", "e1"]
     assert list(table["model"]) == ["pretrained"] * 2 + ["scratch"] * 2
@@ -122,12 +127,12 @@ def test_two_experiments(quick: Path, tmp_path: Path) -> None:
         stage.write("assert lr != 7, 'it diverged'\n")
     commit(clone, "a stage that fails")
     command = ("make", "sweep", environment_for_make(tmp_path))
-    printed = run(*command, "GRID=lr=0.0001,7 pretrained.l2=0.02", cwd=clone, expect=2)
-    assert "sweep: lr=7 advanced.pretrained.l2=0.02: the experiment failed" in printed
+    printed = run(*command, "GRID=lr=0.0001,7 pretrained.penalty=0.02", cwd=clone, expect=2)
+    assert "sweep: lr=7 advanced.pretrained.penalty=0.02: the experiment failed" in printed
     assert "it diverged" in printed
     table = pd.read_csv(clone / "sweep/sweep.csv")
     assert list(table["lr"]) == [0.0001] * 2
-    assert list(table["advanced.pretrained.l2"]) == [0.02] * 2
+    assert list(table["advanced.pretrained.penalty"]) == [0.02] * 2
     assert list(table["model"]) == ["pretrained", "scratch"]
     # Those of the working folder are 0.9.
     assert list(table["val_accuracy"]) == [0.797, 0.8]

@@ -87,7 +87,8 @@ def test_the_page_needs_no_other_file(page: ParsedPage, html: str) -> None:
 
 def test_pictures_are_described_and_tables_have_headings(page: ParsedPage) -> None:
     pictures = page.all("img")
-    # Drawn here: histories, reliability, risk by coverage, two of the audit and two small maps.
+    # Histories, penalties, reliability, risk by coverage, two of the audit and two small maps are
+    # drawn here.
     assert len(pictures) == len(PICTURES) + len(MODELS) + 6
     assert all(len(one["alt"] or "") > 30 and one["width"] and one["height"] for one in pictures)
     assert all(one["caption"].strip() for one in page.tables)

@@ -45,7 +45,7 @@ RERUNS: dict[str, tuple[Any, set[str]]] = {
     "pretrained.onnx.tokens": ("mean", FROM_EMBED),
     "pretrained.views": (3, FROM_EMBED),
     "pretrained.stainings": (0, FROM_EMBED),
-    "pretrained.epochs": (4, PRETRAINED),
+    "pretrained.penalty": (0.5, PRETRAINED),
     "pretrained.fine_tune_epochs": (1, PRETRAINED),
     "evaluate.bootstrap": (200, {"evaluate", "report"}),
     "evaluate.heat_maps": (10, {"evaluate", "report"}),

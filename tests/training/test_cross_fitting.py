@@ -1,43 +1,65 @@
-"""Out-of-fold predictions: no image is predicted by a head that has seen its donor."""
+"""Cross-validation of the head: no image is predicted by a head that has seen its donor."""
 
-import keras
 import numpy as np
 import pandas as pd
+import pytest
+from numpy.typing import NDArray
 
-from tests.pipeline import ROOT
-from tissue.config.loading import load_params
+from tests.networks import changed_params
 from tissue.data.shards import RowSelection
-from tissue.training.cross_fitting import predict_out_of_fold
+from tissue.training.cross_fitting import PENALTIES, Choice, choose_penalty
+from tissue.training.softmax_regression import Examples
 
 DONORS, IMAGES, CLASSES = 12, 3, 3
+OF_DONOR = np.repeat(np.arange(DONORS), IMAGES)
+LABELS = np.arange(DONORS)[OF_DONOR] % CLASSES
+IS_VAL = OF_DONOR >= 9
+
+
+def choose(features: NDArray[np.float64], **changes: float) -> Choice:
+    """Cross-validate on features (N, D) in two views, and once more as if restained."""
+    views = np.repeat(features[:, None], 2, axis=1).astype(np.float32)
+
+    def examples(rows: NDArray[np.bool_]) -> Examples:
+        return RowSelection(views, np.flatnonzero(rows)), LABELS[rows]
+
+    names = pd.Series(OF_DONOR.astype(str))
+    return choose_penalty(
+        changed_params(pretrained=changes), [examples(~IS_VAL), examples(~IS_VAL)],
+        examples(IS_VAL), (names[~IS_VAL], names[IS_VAL]), classes=CLASSES,
+    )  # fmt: skip
 
 
 def test_a_head_that_had_seen_the_donor_would_know_its_label() -> None:
     """Labels are drawn by donor, and features show the donor alone: others' heads only guess."""
-    rng = np.random.default_rng(0)
-    params = load_params(ROOT / "params.yaml")
-    tuned = params.pretrained.model_copy(update={"epochs": 30, "dropout": 0.0})
-    params = params.model_copy(update={"lr": 0.01, "pretrained": tuned})
-    donors = np.repeat(np.arange(DONORS), IMAGES)
-    labels = np.arange(DONORS)[donors] % CLASSES
-    features = 4 * np.eye(DONORS)[donors] + 0.1 * rng.normal(size=(len(donors), DONORS))
-    features = np.repeat(features[:, None], 2, axis=1).astype(np.float32)
-    is_val = donors >= 9
-    train, val = (
-        (RowSelection(features[rows], np.arange(rows.sum())), labels[rows])
-        for rows in (~is_val, is_val)
-    )
-    names = pd.Series(donors.astype(str))
-    how = {"groups": (names[~is_val], names[is_val]), "classes": CLASSES}
-    examples = [train, (train[0], train[1])]  # the second stands for restained images
-    keras.utils.set_random_seed(params.seed)  # as at the start of the stage
-    found, order = predict_out_of_fold(params, examples, val, **how)
-    assert found.shape == (len(donors), 2, CLASSES)
-    assert order.tolist() == labels.tolist()
-    np.testing.assert_allclose(found.sum(axis=-1), 1, atol=1e-5)
-    of_label = found.mean(axis=1)[np.arange(len(labels)), labels]
+    noise = np.random.default_rng(0).normal(size=(len(LABELS), DONORS))
+    found = choose(4 * np.eye(DONORS)[OF_DONOR] + 0.1 * noise)
+    assert found.probabilities.shape == (len(LABELS), 2, CLASSES)
+    assert found.labels.tolist() == LABELS.tolist()
+    assert np.allclose(found.probabilities.sum(axis=-1), 1)
+    of_label = found.probabilities.mean(axis=1)[np.arange(len(LABELS)), LABELS]
     assert of_label.mean() < 0.5
-    # The same bytes again.
-    keras.utils.set_random_seed(params.seed)
-    again, _ = predict_out_of_fold(params, examples, val, **how)
-    assert (found == again).all()
+    assert (found.curve["accuracy"] > 0.99).all()
+    # Nothing is to be learnt, so the strongest penalty is best.
+    assert found.penalty == PENALTIES[0]
+    again = choose(4 * np.eye(DONORS)[OF_DONOR] + 0.1 * noise)
+    assert (found.probabilities == again.probabilities).all()
+
+
+def test_the_penalty_has_the_lowest_loss_of_what_was_held_out() -> None:
+    rng = np.random.default_rng(0)
+    features = 0.8 * np.eye(CLASSES)[LABELS] + rng.normal(size=(len(LABELS), CLASSES))
+    found = choose(features)
+    assert found.curve["penalty"].tolist() == list(PENALTIES)
+    best = found.curve["val_loss"].argmin()
+    assert 0 < best < len(PENALTIES) - 1
+    assert found.penalty == PENALTIES[best]
+    of_label = found.probabilities.mean(axis=1)[np.arange(len(LABELS)), LABELS]
+    assert -np.log(of_label).mean() == pytest.approx(found.curve["val_loss"].min())
+    assert (np.diff(found.curve["loss"]) < 0).all()
+
+
+def test_a_given_penalty_is_kept() -> None:
+    found = choose(np.eye(CLASSES)[LABELS], penalty=0.5)
+    assert found.penalty == 0.5
+    assert found.curve["penalty"].tolist() == [0.5]

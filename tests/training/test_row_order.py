@@ -37,7 +37,7 @@ def test_shuffled_rows_give_the_same_predictions(tmp_path: Path) -> None:
     mobilenet().get_layer("mobilenet_v2_035").save_weights(weights)
     params = changed_params(
         seed=1, lr=0.05, batch_size=8, scratch={"views": 2}, evaluate={"bootstrap": 100},
-        pretrained={"weights": str(weights), "views": 2, "epochs": 12},
+        pretrained={"weights": str(weights), "views": 2},
     )  # fmt: skip
     plain, embedded, both = (tmp_path / name for name in ("plain", "embedded", "both"))
     rng = np.random.default_rng(8)

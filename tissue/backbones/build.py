@@ -22,7 +22,7 @@ CAFFE_MEAN_BGR = np.array([103.939, 116.779, 123.68])  # in [0, 255]
 
 
 def build_backbone(
-    key: str,
+    key: str | Sequence[str],
     *,
     image_size: int,
     weights: str,
@@ -32,10 +32,11 @@ def build_backbone(
     """Build a frozen backbone that maps images in [0, 255] (N, S, S, 3) to float32 (N, D).
 
     The features are the means over the last maps at each stride, concatenated; layers above the
-    largest stride are left out.
+    largest stride are left out. Those of several backbones, which see the images alike, follow each
+    other.
 
     Args:
-        key: a key of `BACKBONES`.
+        key: a key of `BACKBONES`, or several of one scaling.
         image_size: side S of the images, in pixels.
         weights: `packaged`, `imagenet`, `random`, or the path of a `.weights.h5` file
             or of the file in a package.
@@ -45,6 +46,19 @@ def build_backbone(
     Raises:
         InputError: if the weights cannot be found, do not fit, or are not the expected ones.
     """
+    keys = [key] if isinstance(key, str) else key
+    networks = [_build(one, image_size, weights, strides, sha256) for one in keys]
+    images = keras.Input((image_size, image_size, 3), name="image")
+    scaled = _scale(images, BACKBONES[keys[0]].scaling)
+    # training=False keeps batch normalisation frozen, also while the network is fine-tuned.
+    features = [network(scaled, training=False) for network in networks]
+    joined = layers.Concatenate(name="features_of_all")(features) if len(keys) > 1 else features[0]
+    return keras.Model(images, joined, name="backbone")
+
+
+def _build(
+    key: str, image_size: int, weights: str, strides: Sequence[int], sha256: str | None
+) -> keras.Model:
     backbone = BACKBONES[key]
     lite = backbone.application == "EfficientNetLite"
     build = efficientnet_lite if lite else getattr(keras.applications, backbone.application)
@@ -56,10 +70,7 @@ def build_backbone(
         _load_weights(network, key, weights, sha256)
     network = _pool_at(network, strides)
     network.trainable = False
-    images = keras.Input((image_size, image_size, 3), name="image")
-    # training=False keeps batch normalisation frozen, also while the network is fine-tuned.
-    features = network(_scale(images, backbone.scaling), training=False)
-    return keras.Model(images, features, name="backbone")
+    return network
 
 
 def _pool_at(network: keras.Model, strides: Sequence[int]) -> keras.Model:

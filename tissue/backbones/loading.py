@@ -24,7 +24,7 @@ class Embedder(Protocol):
 
 def is_onnx(settings: Pretrained) -> bool:
     """Whether the backbone is an ONNX file, which can be run but not trained."""
-    return settings.backbone.endswith(".onnx")
+    return settings.backbones[0].endswith(".onnx")
 
 
 def load_embedder(settings: Pretrained, *, image_size: int, threads: int = 1) -> Embedder:
@@ -39,7 +39,7 @@ def load_embedder(settings: Pretrained, *, image_size: int, threads: int = 1) ->
         from tissue.backbones.onnx_file import OnnxBackbone
 
         return OnnxBackbone(
-            Path(settings.backbone), image_size=image_size, sha256=settings.sha256,
+            Path(settings.backbones[0]), image_size=image_size, sha256=settings.sha256,
             settings=settings.onnx, threads=threads,
         )  # fmt: skip
     from tissue.backbones.build import build_backbone
@@ -63,12 +63,11 @@ def network_files(settings: Pretrained, *, image_size: int, download: bool) -> d
     if is_onnx(settings):
         from tissue.backbones.onnx_file import checked_files
 
-        path = Path(settings.backbone)
+        path = Path(settings.backbones[0])
         files = checked_files(path, settings.sha256)
         return {file.relative_to(path.parent).as_posix(): file for file in files}
     if settings.weights == "packaged":
-        path = packaged_file(settings.backbone)
-        return {path.name: path}
+        return {path.name: path for path in map(packaged_file, settings.backbones)}
     if settings.weights != "imagenet":
         path = Path(settings.weights)
         return {path.name: path}
@@ -78,5 +77,5 @@ def network_files(settings: Pretrained, *, image_size: int, download: bool) -> d
         from tissue.backbones.build import download_weights
 
     load_embedder(settings, image_size=image_size)
-    path = download_weights(settings.backbone)
+    path = download_weights(settings.backbones[0])
     return {path.name: path}

@@ -1,4 +1,4 @@
-"""Try a grid: `python -m tissue sweep lr=0.001,0.003 advanced.pretrained.l2=0.003,0.03`.
+"""Try a grid: `python -m tissue sweep lr=0.001,0.003 advanced.scratch.dropout=0.2,0.3`.
 
 Runs one DVC experiment per combination of values, one after the other, in a temporary folder, so
 that the working folder stays as it is. It uses what Git tracks, in its present state. Stages that
@@ -50,7 +50,9 @@ def run(grid: list[Point], out: Path, *, engine: str = "local") -> list[str]:
             errors.append(f"{describe_point(point)}: {outcome}")
             continue
         number = grid.index(point)
-        rows[number] = experiment_rows(point, outcome, read_metrics(outcome.name))
+        fine_tuned = load_params(changes=point).pretrained.fine_tune_epochs > 0
+        metrics = read_metrics(outcome.name)
+        rows[number] = experiment_rows(point, outcome, metrics, fine_tuned=fine_tuned)
         # In the order of the grid, and written each time, in case the sweep is stopped.
         table = sweep_table([row for i in sorted(rows) for row in rows[i]])
         write_table(table, out / "sweep.csv")

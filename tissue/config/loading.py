@@ -54,6 +54,11 @@ def load_params(
     except InputError as error:
         raise InputError(f"{path}:\n  {error}") from None
     _check_digest_is_given(params.pretrained)
+    if len(params.pretrained.backbones) > 1 and params.engine.kind == "ray":
+        raise InputError(
+            "engine.kind: expected local with two backbones, since a machine of a cluster is sent "
+            "the file of one. Received: ray. Name one in pretrained.backbone."
+        )
     return params
 
 
@@ -152,7 +157,7 @@ def check_named_files(params: Params) -> None:
         "fetch.hpa.genes": params.fetch.hpa.genes if params.fetch.source == "hpa" else None,
         "fetch.labels.table": params.fetch.labels.table if params.fetch.labels else None,
         "split.metadata": params.split.metadata,
-        "pretrained.backbone": params.pretrained.backbone,
+        "pretrained.backbone": params.pretrained.backbones[0],
         "pretrained.weights": params.pretrained.weights,
     }
     for key, value in named.items():
@@ -163,7 +168,8 @@ def check_named_files(params: Params) -> None:
                 f"{Path.cwd()}. Correct the path, or run `dvc pull` if it is under DVC."
             )
     if params.pretrained.weights == "packaged":
-        packaged_file(params.pretrained.backbone)
+        for key in params.pretrained.backbones:
+            packaged_file(key)
 
 
 def known_keys(section: type[BaseModel] = Params, *, optional: bool = False) -> dict[str, Any]:

@@ -141,7 +141,7 @@ class Onnx(Section):
 class Pretrained(Section):
     """The backbone, its head, and their training."""
 
-    backbone: types.BackboneName
+    backbone: types.Backbone
     weights: types.Weights
     sha256: types.Digest | None
     onnx: Onnx
@@ -149,11 +149,8 @@ class Pretrained(Section):
     views: types.Views
     stainings: Annotated[int, Field(ge=0, le=8)]
     stain_jitter: types.StainJitter
-    epochs: PositiveInt
-    patience: PositiveInt
-    calibration_folds: Annotated[int, Field(ge=2, le=20)]
-    dropout: types.Share
-    l2: NonNegativeFloat
+    penalty: PositiveFloat | None
+    folds: Annotated[int, Field(ge=2, le=20)]
     fine_tune_epochs: NonNegativeInt
     fine_tune_layers: PositiveInt
     fine_tune_lr_factor: PositiveFloat
@@ -163,25 +160,31 @@ class Pretrained(Section):
     fine_tune_average: types.ShareOrAll
     fine_tune_copies: NonNegativeInt
 
+    @property
+    def backbones(self) -> list[str]:
+        """The names of all backbones."""
+        return [self.backbone] if isinstance(self.backbone, str) else self.backbone
+
     @model_validator(mode="after")
     def _fit_the_backbone(self) -> "Pretrained":
-        packaged = self.backbone in PACKAGED
-        if self.weights == ("imagenet" if packaged else "packaged"):
+        first, *more = self.backbones
+        if more and self.weights != "packaged":
+            raise ValueError(f"weights: packaged with two backbones; here it is {self.weights}")
+        if self.weights == ("imagenet" if first in PACKAGED else "packaged"):
             raise ValueError(
                 f"weights: packaged with {', '.join(PACKAGED)}, whose ImageNet weights packages "
                 f"carry, and imagenet with others; here weights is {self.weights} and backbone "
-                f"{self.backbone}"
+                f"{first}"
             )
-        is_onnx = self.backbone.endswith(".onnx")
-        if is_onnx != (self.weights == "onnx"):
+        if first.endswith(".onnx") != (self.weights == "onnx"):
             raise ValueError(
                 "weights: onnx with an .onnx backbone, which holds its own, and with no other; "
                 f"here weights is {self.weights} and backbone {self.backbone}"
             )
-        if is_onnx and self.fine_tune_epochs:
+        if self.fine_tune_epochs and (more or first.endswith(".onnx")):
             raise ValueError(
-                "fine_tune_epochs: 0 with an .onnx backbone, which can be run but not trained; "
-                f"here it is {self.fine_tune_epochs}"
+                "fine_tune_epochs: 0 with an .onnx backbone or two backbones, which are not "
+                f"trained; here it is {self.fine_tune_epochs}"
             )
         return self
 

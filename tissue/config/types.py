@@ -2,18 +2,25 @@
 
 import os
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from tissue.common.backbones import BACKBONES
+from tissue.common.backbones import BACKBONES, PACKAGED
 from tissue.common.secrets import has_secret, secret_options
 
 
-def _check_backbone(value: str) -> str:
-    if value in BACKBONES or value.endswith(".onnx"):
+def _check_backbone(value: str | list[str]) -> str | list[str]:
+    if isinstance(value, list):
+        if len(value) == 2 == len(set(value) & set(PACKAGED)):
+            return value
+        raise ValueError(f"one backbone, or two different ones of {', '.join(PACKAGED)}")
+    if value in BACKBONES:
         return value
+    if value.endswith(".onnx"):
+        return str(Path(value).expanduser())
     raise ValueError(f"{', '.join(BACKBONES)}, or the path to an .onnx file")
 
 
@@ -73,7 +80,7 @@ Views = Annotated[int, Field(ge=1, le=8)]
 Text = Annotated[str, Field(min_length=1)]
 LocalPath = Annotated[str, Field(min_length=1), expand]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-BackboneName = Annotated[str, AfterValidator(_check_backbone), expand]
+Backbone = Annotated[str | list[str], AfterValidator(_check_backbone)]
 Weights = Annotated[str, AfterValidator(_check_weights), expand]
 Strides = Annotated[list[Literal[2, 4, 8, 16, 32]], AfterValidator(_check_strides)]
 Pattern = Annotated[str, AfterValidator(_check_pattern)]

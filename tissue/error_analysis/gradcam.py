@@ -24,15 +24,20 @@ from tissue.common.augmentation import dihedral, undo_dihedral
 from tissue.data.features import NETWORK_FILE, read_features
 from tissue.data.index import PREPARATION_FILE, Dataset, locate_rows
 from tissue.data.shards import RowSelection
-from tissue.error_analysis.last_maps import split_at_maps
+from tissue.error_analysis.last_maps import (
+    Maps,
+    Places,
+    empty_slides,
+    places_of,
+    split_at_maps,
+    split_each,
+)
 from tissue.error_analysis.places import locate_crops, resize_maps, tile_slices
 from tissue.error_analysis.table import HEAT_SIDE
 
-BRIGHT_SHARE, DARKEST_SLIDE = 0.99, 190  # of the light of the slide, as where quality is measured
 BATCH = 8  # another batch size changes the last bits
 LEAST = 1e-30  # probability whose logarithm is finite
 Heat = NDArray[np.uint8]
-Maps = NDArray[np.float32]
 Images = NDArray[np.uint8] | RowSelection
 
 
@@ -47,28 +52,6 @@ class Decisions(NamedTuple):
 
     heat: Heat
     branches: NDArray[np.float32]
-
-
-class Places(NamedTuple):
-    """A network cut at its last maps, and the maps (N, h, w, C) of the empty slide of each image.
-
-    An empty slide looks the same in each view and crop.
-    """
-
-    to_maps: Callable[[Any], Any]
-    to_output: Callable[[Any, Any], Any]
-    empty: Any
-
-    def of(self, images: NDArray[np.uint8], score: Callable[[Any], Any]) -> tuple[Maps, Maps]:
-        """Return what each place adds to a score, (N, h, w), in the mean, and the score (N,)."""
-        batch = tf.constant(np.ascontiguousarray(images), tf.float32)
-        maps = self.to_maps(batch)
-        # The tape records only what follows the maps: no gradient is needed before.
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(maps)
-            scores = score(self.to_output(batch, maps))
-        added = tf.reduce_sum((maps - self.empty) * tape.gradient(scores, maps), axis=-1).numpy()
-        return added * added[0].size, scores.numpy()
 
 
 class Views(NamedTuple):
@@ -147,20 +130,21 @@ def explain_decisions(
     """
     found = _nothing(len(pairs))
     has_backbone = any(layer.name == "backbone" for layer in network.layers)
-    parts = split_at_maps(network.get_layer("backbone") if has_backbone else network)
+    cut = split_each(network.get_layer("backbone")) if has_backbone else [split_at_maps(network)]
     for first in range(0, len(images), BATCH):
         rows = slice(first, first + BATCH)
         whole, labels = np.asarray(images[rows]), pairs[rows]
-        places = Places(*parts, parts[0](_empty_slides(whole)))
+        slides = empty_slides(whole)
+        each = [places_of(parts, slides) for parts in cut]
         if has_backbone:
             magnified = None if crops is None else np.asarray(crops[rows])
             head = network.get_layer("head")
             canvas, found.branches[rows] = _both_scales(
-                places, head, whole, magnified, labels, views=views
+                each, head, whole, magnified, labels, views=views
             )
         else:
             score = partial(_log_odds, pairs=labels)
-            canvas, _ = _over_views(places, whole, score, count=views.number)
+            canvas, _ = _over_views(each[0], whole, score, count=views.number)
         peak = np.abs(canvas).max(axis=(1, 2), keepdims=True)
         signed = 255 * canvas / np.where(peak > 0, peak, 1)
         for side, sign in enumerate((1, -1)):
@@ -168,14 +152,8 @@ def explain_decisions(
     return found
 
 
-def _empty_slides(images: NDArray[np.uint8]) -> Any:
-    """Return images of the empty slide behind each of uint8 (N, S, S, 3), as float32."""
-    light = np.quantile(images, BRIGHT_SHARE, axis=(1, 2), keepdims=True)
-    return tf.constant(np.broadcast_to(np.maximum(light, DARKEST_SLIDE), images.shape), tf.float32)
-
-
 def _both_scales(
-    places: Places,
+    each: Sequence[Places],
     head: keras.Model,
     images: NDArray[np.uint8],
     crops: NDArray[np.uint8] | None,
@@ -183,24 +161,46 @@ def _both_scales(
     *,
     views: Views,
 ) -> tuple[Maps, Maps]:
-    """Return maps (N, 28, 28) and the log odds (N, 2) of both branches."""
+    """Return maps (N, 28, 28) and the log odds (N, 2) of both branches, sums over the backbones."""
     weights, mean = _linear(head, pairs)
     width = weights.shape[1] // (1 if crops is None else 2)
-    canvas, scores = _over_views(places, images, _weighted(weights[:, :width]), count=views.number)
-    branches = np.stack([scores, np.zeros_like(scores)], axis=1)
-    if crops is not None:
-        count, tiles = crops.shape[1], locate_crops(images, crops, zoom=views.zoom)
-        for crop in range(count):
-            maps, scores = places.of(crops[:, crop], _weighted(weights[:, width:]))
-            branches[:, 1] += scores / count
-            for row, tile in enumerate(tiles[:, crop]):
-                at = tile_slices(int(tile), views.zoom, HEAT_SIDE)
-                # The crops of an image together count as its tiles would.
-                more = resize_maps(maps[row], canvas[row][at].shape) * views.zoom**2 / count
-                canvas[row][at] += more
+    canvas = np.zeros((len(images), HEAT_SIDE, HEAT_SIDE), np.float32)
+    branches, start = np.zeros((len(images), 2), np.float32), 0
+    tiles = None if crops is None else locate_crops(images, crops, zoom=views.zoom)
+    for places in each:
+        columns = slice(start, start + places.width)
+        maps, scores = _over_views(
+            places, images, _weighted(weights[:, :width][:, columns]), count=views.number
+        )
+        canvas, branches[:, 0] = canvas + maps, branches[:, 0] + scores
+        if crops is not None:
+            score = _weighted(weights[:, width:][:, columns])
+            branches[:, 1] += _add_crops(canvas, places, crops, tiles, score, zoom=views.zoom)
+        start += places.width
     average = weights * mean
     usual = [average[:, :width].sum(axis=1), average[:, width:].sum(axis=1)]
     return canvas, branches - np.stack(usual, axis=1)
+
+
+def _add_crops(
+    canvas: Maps,
+    places: Places,
+    crops: NDArray[np.uint8],
+    tiles: Any,
+    score: Callable[[Any], Any],
+    *,
+    zoom: int,
+) -> Maps:
+    """Add what crops (N, C, S, S, 3) say to a canvas; return the mean of their scores (N,)."""
+    total, count = np.zeros(len(crops), np.float32), crops.shape[1]
+    for crop in range(count):
+        maps, scores = places.of(crops[:, crop], score)
+        total += scores / count
+        for row, tile in enumerate(tiles[:, crop]):
+            at = tile_slices(int(tile), zoom, HEAT_SIDE)
+            # The crops of an image together count as its tiles would.
+            canvas[row][at] += resize_maps(maps[row], canvas[row][at].shape) * zoom**2 / count
+    return total
 
 
 def _branches(

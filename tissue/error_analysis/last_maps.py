@@ -2,13 +2,70 @@
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
 
+BRIGHT_SHARE, DARKEST_SLIDE = 0.99, 190  # of the light of the slide, as where quality is measured
 LEAST_SIDE = 14  # cells of maps that are fine enough; benchmarks/results/gradcam.md compares
 BLOCK = r"block\d+_relu"  # the output of a block of `build_scratch`
 Parts = tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]
+Maps = NDArray[np.float32]
+
+
+class Places(NamedTuple):
+    """A network cut at its last maps, and the maps (N, h, w, C) of the empty slide of each image.
+
+    An empty slide looks the same in each view and crop. The network has `width` outputs.
+    """
+
+    to_maps: Callable[[Any], Any]
+    to_output: Callable[[Any, Any], Any]
+    empty: Any
+    width: int
+
+    def of(self, images: NDArray[np.uint8], score: Callable[[Any], Any]) -> tuple[Maps, Maps]:
+        """Return what each place adds to a score, (N, h, w), in the mean, and the score (N,)."""
+        batch = tf.constant(np.ascontiguousarray(images), tf.float32)
+        maps = self.to_maps(batch)
+        # The tape records only what follows the maps: no gradient is needed before.
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(maps)
+            scores = score(self.to_output(batch, maps))
+        added = tf.reduce_sum((maps - self.empty) * tape.gradient(scores, maps), axis=-1).numpy()
+        return added * added[0].size, scores.numpy()
+
+
+def empty_slides(images: NDArray[np.uint8]) -> Any:
+    """Return images of the empty slide behind each of uint8 (N, S, S, 3), as float32."""
+    light = np.quantile(images, BRIGHT_SHARE, axis=(1, 2), keepdims=True)
+    return tf.constant(np.broadcast_to(np.maximum(light, DARKEST_SLIDE), images.shape), tf.float32)
+
+
+def places_of(parts: Parts, slides: Any) -> Places:
+    """Return a network that is cut in two, with its maps of empty slides (N, S, S, 3)."""
+    to_maps, to_output = parts
+    empty = to_maps(slides)
+    return Places(to_maps, to_output, empty, to_output(slides, empty).shape[-1])
+
+
+def split_each(network: keras.Model) -> list[Parts]:
+    """Return `split_at_maps` of each of the networks side by side in a backbone of several.
+
+    Their outputs follow each other in that of the backbone.
+    """
+    inner = [layer for layer in network.layers if isinstance(layer, keras.Model)]
+    if len(inner) < 2:
+        return [split_at_maps(network)]
+    images = keras.Input(network.input_shape[1:])
+    scaled = _chain(network.layers[1 : network.layers.index(inner[0])], images)
+    return [
+        split_at_maps(keras.Model(images, one(scaled, training=False), name=network.name))
+        for one in inner
+    ]
 
 
 def split_at_maps(network: keras.Model) -> Parts:

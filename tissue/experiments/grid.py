@@ -1,4 +1,4 @@
-"""A grid of parameters as on the command line: `lr=0.001,0.003 advanced.pretrained.l2=0.003`."""
+"""A grid of parameters as on the command line: `lr=0.001,0.003 advanced.scratch.dropout=0.2`."""
 
 import re
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ Point = dict[str, str]  # values by key, as in params.yaml
 COMMA = re.compile(r",(?![^\[]*\])")  # between values, and not inside of a list
 # No metric of a model depends on these sections, or `sweep` sets them itself.
 WITHOUT_EFFECT = ("audit", "compare", "engine", "tsne")
+OF_STEPS = ("lr", "batch_size")  # of what is trained by steps
 
 
 def parse_grid(arguments: Sequence[str], path: Path = Path("params.yaml")) -> list[Point]:
@@ -76,12 +77,17 @@ def _key_in_file(key: str, values: dict[str, object]) -> str:
 
 
 def describe_point(point: Point) -> str:
-    """Return a point in one line: `lr=0.001 advanced.pretrained.l2=0.03`."""
+    """Return a point in one line: `lr=0.001 advanced.scratch.dropout=0.2`."""
     return " ".join(f"{key}={value}" for key, value in point.items())
 
 
-def changed_models(keys: Sequence[str]) -> list[str]:
-    """Return the models that parameters change: one if all are in its section, else both."""
+def changed_models(keys: Sequence[str], *, fine_tuned: bool) -> list[str]:
+    """Return the models that parameters change: one if all are in its section, else both.
+
+    The head of a frozen backbone takes no steps, so `OF_STEPS` change it only with fine-tuning.
+    """
     sections = {key.removeprefix(f"{ADVANCED}.").partition(".")[0] for key in keys}
+    if not fine_tuned:
+        sections = {"scratch" if section in OF_STEPS else section for section in sections}
     both = ["pretrained", "scratch"]
     return [model for model in both if model in sections] if sections <= set(both) else both

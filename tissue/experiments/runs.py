@@ -106,16 +106,16 @@ def read_metrics(name: str) -> dict[str, Any]:
 
 
 def experiment_rows(
-    point: Point, experiment: Experiment, metrics: Mapping[str, Any]
+    point: Point, experiment: Experiment, metrics: Mapping[str, Any], *, fine_tuned: bool
 ) -> list[dict[str, Any]]:
-    """Return one row for each model that the parameters of a point change.
+    """Return one row for each model that the parameters of a point change, see `changed_models`.
 
     `seconds` is the time of the training and, for the pretrained model, of the embedding. Stages
     that came from the cache add nothing; `ran` names those that did run.
     `metrics` are those of `metrics/<model>.json`, by model.
     """
     rows = []
-    for model in changed_models(list(point)):
+    for model in changed_models(list(point), fine_tuned=fine_tuned):
         values = metrics[model]
         needed = ["embed", "train_pretrained"] if model == "pretrained" else ["train_scratch"]
         ran = [stage for stage in needed if stage in experiment.seconds]

@@ -36,40 +36,59 @@ def history_figure(frame: pd.DataFrame, model: str) -> Figure:
     best = int(last["epoch"].iloc[int(last["val_loss"].to_numpy().argmin())])
     begun = frame["epoch"][frame["phase"].diff() > 0]
     phases, which = (f" in {len(begun) + 1} phases", " of the last") if len(begun) else ("", "")
+    marked = f"dotted: lowest validation loss{which}, epoch {best}"
+    title = f"{MODEL_NAMES[model]} (n = {len(frame)} epochs{phases}; {marked})"
     with house_style():
-        figure = new_figure(8.0, 3.2)
-        loss, accuracy = figure.subplots(1, 2)
-        for axes, quantity in ((loss, "loss"), (accuracy, "accuracy")):
-            _draw_curves(axes, frame, quantity, MODEL_COLOURS[model])
+        figure = _curves(frame, "epoch", best, title, MODEL_COLOURS[model])
+        for axes in figure.axes:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
             for epoch in begun:
                 axes.axvline(epoch - 0.5, color=GRID, linewidth=0.6, zorder=0)
-            axes.axvline(best, color=MUTED, linewidth=0.8, linestyle=DOTTED, zorder=0)
-        accuracy.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        accuracy.set_ylim(0.0, 1.02)
-        loss.set_ylim(bottom=0.0)
-        loss.legend(loc="upper right", frameon=True, edgecolor="white", framealpha=1.0)
-        marked = f"dotted: lowest validation loss{which}, epoch {best}"
-        title = f"{MODEL_NAMES[model]} (n = {len(frame)} epochs{phases}; {marked})"
-        figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     return figure
 
 
-def _draw_curves(axes: Axes, frame: pd.DataFrame, quantity: str, colour: str) -> None:
-    """Draw training thin and dark, validation strong and coloured; a lone epoch as a point."""
-    marker = "o" if len(frame) == 1 else ""
-    axes.plot(
-        frame["epoch"], frame[quantity], color=INK, linewidth=1.1, linestyle="--", marker=marker,
-        label="training",
-    )  # fmt: skip
-    axes.plot(
-        frame["epoch"], frame[f"val_{quantity}"], color=colour, linewidth=2.0, marker=marker,
-        label="validation",
-    )  # fmt: skip
-    axes.grid(axis="y", color=GRID, linewidth=0.6)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
-    axes.set_axisbelow(True)
-    axes.set_xlabel("epoch")
-    axes.set_title(quantity)
+def penalty_figure(frame: pd.DataFrame) -> Figure:
+    """Draw loss and accuracy of the pretrained head by penalty, in training and on held-out folds.
+
+    Args:
+        frame: one row per penalty, from `tissue.training.cross_fitting.choose_penalty`.
+    """
+    best = float(frame["penalty"].iloc[int(frame["val_loss"].to_numpy().argmin())])
+    marked = f"dotted: lowest loss of the folds held out, {best:g}"
+    title = f"{MODEL_NAMES['pretrained']}, head (n = {len(frame)} penalties; {marked})"
+    with house_style():
+        figure = _curves(frame, "penalty", best, title, MODEL_COLOURS["pretrained"])
+        for axes in figure.axes:
+            axes.set_xscale("log")
+            axes.set_xlabel("L2 penalty")
+    return figure
+
+
+def _curves(frame: pd.DataFrame, x: str, best: float, title: str, colour: str) -> Figure:
+    """Draw training thin and dark, validation strong and coloured; a lone row as a point."""
+    figure = new_figure(8.0, 3.2)
+    loss, accuracy = figure.subplots(1, 2)
+    marker = "o" if len(frame) == 1 or x == "penalty" else ""
+    for axes, quantity in ((loss, "loss"), (accuracy, "accuracy")):
+        axes.plot(
+            frame[x], frame[quantity], color=INK, linewidth=1.1, linestyle="--", marker=marker,
+            markersize=3.5, label="training",
+        )  # fmt: skip
+        axes.plot(
+            frame[x], frame[f"val_{quantity}"], color=colour, linewidth=2.0, marker=marker,
+            label="validation",
+        )  # fmt: skip
+        axes.axvline(best, color=MUTED, linewidth=0.8, linestyle=DOTTED, zorder=0)
+        axes.grid(axis="y", color=GRID, linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.set_xlabel(x)
+        axes.set_title(quantity)
+    accuracy.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    accuracy.set_ylim(0.0, 1.02)
+    loss.set_ylim(bottom=0.0)
+    loss.legend(loc="upper right", frameon=True, edgecolor="white", framealpha=1.0)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    return figure
 
 
 def reliability_figure(curves: Mapping[str, pd.DataFrame]) -> Figure:

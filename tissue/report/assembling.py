@@ -11,7 +11,12 @@ from matplotlib.figure import Figure
 
 from tissue.common.names import MODEL_NAMES, MODELS
 from tissue.figures.audit import audit_figure, learning_curve_figure
-from tissue.figures.curves import history_figure, reliability_figure, risk_coverage_figure
+from tissue.figures.curves import (
+    history_figure,
+    penalty_figure,
+    reliability_figure,
+    risk_coverage_figure,
+)
 from tissue.figures.scatter import scatter_figure
 from tissue.figures.theme import png_bytes
 from tissue.report import audit, ceiling, data_sentences, data_tables, result_tables, sentences, why
@@ -78,7 +83,8 @@ def pictures(inputs: Inputs) -> dict[str, Picture]:
     drawn = {
         "reliability": reliability_figure(inputs.reliability),
         "risk_coverage": risk_coverage_figure(inputs.risk_coverage),
-        **{f"history_{model}": history_figure(inputs.histories[model], model) for model in MODELS},
+        "penalties": penalty_figure(inputs.penalties),
+        **{f"history_{model}": history_figure(of, model) for model, of in inputs.histories.items()},
     }
     drawn |= audit_figures(inputs)
     drawn |= {
@@ -125,22 +131,25 @@ def alts(inputs: Inputs) -> dict[str, str]:
         "audit": "Bars of cross-validated accuracy. " + " ".join(audit.audit_sentences(inputs)[:2]),
         "learning_curve": "Accuracy against the number of groups to learn from. "
         + audit.curve_sentence(inputs.metrics["audit"], data_sentences.group_word(inputs)),
+        "penalties": sentences.penalty_sentence(inputs),
         "reliability": "Accuracy against confidence. "
         + " ".join(sentences.calibration_sentence(inputs, model) for model in MODELS),
         "risk_coverage": "Error rate against the share of images answered, for both models. "
         + sentences.coverage_sentence(inputs),
     }
     for model, name in MODEL_NAMES.items():
-        tested, history = inputs.tested(model), inputs.histories[model]
+        tested = inputs.tested(model)
         right = (tested["class"] == tested["predicted"]).sum()
-        pairs, last = sentences.confused_pairs(tested), history.iloc[-1]
+        pairs = sentences.confused_pairs(tested)
         lead = f"; most often confused: {pairs[0][0]} and {pairs[0][1]}" if pairs else ""
         described[f"confusion_{model}"] = (
             f"Confusion matrix of the {name}: {right:,} of {len(tested):,} test images on the "
             f"diagonal{lead}. The numbers follow as a table."
         )
+    for model, history in inputs.histories.items():
+        last = history.iloc[-1]
         described[f"history_{model}"] = (
-            f"Loss and accuracy of the {name} over {len(history)} epochs, ending at "
+            f"Loss and accuracy of the {MODEL_NAMES[model]} over {len(history)} epochs, ending at "
             f"{percent(last['accuracy'])} on {count(len(inputs.index['train']))} training and "
             f"{percent(last['val_accuracy'])} on {count(len(inputs.index['val']))} validation "
             "images; the table of results has intervals."

@@ -68,7 +68,10 @@ class Inputs:
     datasets: dict[str, Dataset]
     rejected: pd.DataFrame
     metrics: dict[str, dict[str, Any]]
-    histories: dict[str, pd.DataFrame]
+    histories: dict[
+        str, pd.DataFrame
+    ]  # by epoch; of the pretrained model only if it was fine-tuned
+    penalties: pd.DataFrame  # of the head of the pretrained model
     predictions: dict[str, pd.DataFrame]  # of test images and of images that are shown
     confusions: pd.DataFrame
     errors: pd.DataFrame  # those that are shown one by one
@@ -112,13 +115,16 @@ def read_inputs(root: Path) -> Inputs:
     def of_models(form: str) -> dict[str, pd.DataFrame]:
         return {model: pd.read_csv(plots / form.format(model)) for model in MODELS}
 
+    histories = of_models("{}_history.csv")
+    tuned = histories["pretrained"].query("phase == 2")
     return Inputs(
         params=(root / "params.yaml").read_text(encoding="utf-8"),
         classes=read_classes(split),
         datasets={name: _read_dataset(split, name) for name in SPLITS},
         rejected=_read_names(split / "rejected.csv"),
         metrics=_read_metrics(root / "metrics"),
-        histories=of_models("{}_history.csv"),
+        histories={"scratch": histories["scratch"]} | ({"pretrained": tuned} if len(tuned) else {}),
+        penalties=histories["pretrained"].query("phase == 1"),
         predictions={
             model: _read_predictions(predictions / f"{model}.csv", shown=shown) for model in MODELS
         },

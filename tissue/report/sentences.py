@@ -31,6 +31,17 @@ VERDICTS = {
 }
 
 
+def penalty_sentence(inputs: Inputs) -> str:
+    """Return what cross-validation says about the penalty of the head."""
+    table = inputs.penalties
+    best = table.loc[table["val_loss"].idxmin()]
+    return (
+        f"Loss and accuracy of the pretrained head by penalty. With {best['penalty']:g}, the "
+        f"lowest loss on held-out folds, it is right on {percent(best['accuracy'])} of the images "
+        f"that it is fitted to and on {percent(best['val_accuracy'])} of those held out."
+    )
+
+
 def models_by_accuracy(inputs: Inputs) -> list[str]:
     """Return the models by test accuracy, the better one first; at a tie the smaller one."""
     return sorted(MODELS, key=lambda model: -inputs.metrics[model]["test"]["accuracy"])

@@ -1,76 +1,151 @@
-"""Predictions of the head for images whose donors it has not seen, to set its temperature."""
+"""The penalty of the head chosen by cross-validation, whose predictions also calibrate it."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
+from tqdm import tqdm
 
 from tissue.config.schema import Params
-from tissue.data.shards import RowSelection, Shards, shards_of
-from tissue.training.head import Examples, train_head
-from tissue.training.inference import BATCH
+from tissue.training.imbalance import Balance, balance_classes
+from tissue.training.softmax_regression import (
+    BLOCK,
+    Coefficients,
+    Examples,
+    Features,
+    fit_path,
+    mean_of_views,
+)
+
+# On half the squared coefficients of standardised features, beside the mean loss; strong to weak.
+PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
+LEAST = 1e-12  # probability whose logarithm is finite
+Fold = tuple[NDArray[np.int64], NDArray[np.int64]]  # rows to fit, rows held out
+Scores = list[tuple[float, float]]  # accuracy and loss by penalty
 
 
-def predict_out_of_fold(
+class Choice(NamedTuple):
+    """What cross-validation found.
+
+    Attributes:
+        penalty: that with the lowest loss of the images held out.
+        curve: one row per penalty, with its accuracy and loss in the training part of the folds
+            and on what is held out (`val_accuracy`, `val_loss`).
+        probabilities: those of each view with this penalty, each by a head that has not seen the
+            donor, float64 (N, views, classes), for the images of training, then of validation.
+        labels: of these, (N,).
+    """
+
+    penalty: float
+    curve: pd.DataFrame
+    probabilities: Features
+    labels: NDArray[np.int64]
+
+
+def choose_penalty(
     params: Params,
     train: Sequence[Examples],
     val: Examples,
     groups: tuple[pd.Series, pd.Series],
     *,
     classes: int,
-    several_gpus: bool = False,
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return probabilities float32 (N, views, classes) and labels of training and validation.
-
-    Each image is predicted by a head that was trained on other donors only, so no image is judged
-    by what was fitted to it, as validation is by the head whose epoch it chose. These heads are
-    trained for all epochs: nothing is chosen in their folds.
+) -> Choice:
+    """Cross-validate the head over training and validation, in folds of whole donors.
 
     Args:
-        params: as for `train_head`, and `pretrained.calibration_folds`.
-        train: see `train_head`; restained images stay in the fold of their originals.
-        val: likewise.
+        params: `pretrained.penalty`, `pretrained.folds`, `class_weights` and `seed` are used.
+        train: features and labels of the training images, then of the same images restained, if
+            any, which stay in the fold of their originals.
+        val: likewise of validation.
         groups: the donors of training and of validation.
         classes: number of classes.
-        several_gpus: whether several GPUs train.
     """
-    features, labels = _join(train[0], val)
+    given = params.pretrained.penalty
+    penalties = PENALTIES if given is None else (given,)
+    means = [mean_of_views(features) for features, _ in (train[0], val, *train[1:])]
+    plain, restained = np.concatenate(means[:2]), means[2:]
+    labels = np.concatenate([train[0][1], val[1]])
     donors = np.concatenate([names.to_numpy(str) for names in groups])
-    probabilities = np.zeros((*features.shape[:2], classes), np.float32)
-    for number, (seen, unseen) in enumerate(_folds(params, labels, donors), start=1):
-        examples = [_take((features, labels), seen)]
-        # Of restained images there are those of training only, which come first.
-        examples += [_take(one, seen[seen < len(one[1])]) for one in train[1:]]
-        head, _ = train_head(
-            params, examples, None, classes=classes, several_gpus=several_gpus,
-            name=f"calibrate, fold {number}",
-        )  # fmt: skip
-        for rows in np.split(unseen, range(BATCH, len(unseen), BATCH)):
-            batch = np.asarray(_take((features, labels), rows)[0][:])
-            # Not `predict`, which would be compiled anew, and warn of that, for each head.
-            answers = np.asarray(head(batch.reshape(-1, batch.shape[-1]), training=False))
-            probabilities[rows] = answers.reshape(*batch.shape[:2], -1)
-    return probabilities, labels
+
+    def fit_fold(fold: Fold) -> tuple[Scores, Features]:
+        seen, unseen = fold
+        values, answers = _rows_to_fit(seen, plain, restained, labels)
+        balance = balance_classes(labels[seen], params.class_weights, classes=classes)
+        fits = fit_path(values, answers, penalties, balance=balance, classes=classes)
+        scores = [_score(fit.predict(values), answers, balance) for fit in fits]
+        return scores, _predict_views(fits, (train[0], val), unseen)
+
+    folds = list(_folds(params, labels, donors))
+    shape = (len(penalties), len(labels), train[0][0].shape[1], classes)
+    training, probabilities = list[Scores](), np.zeros(shape)
+    with ThreadPoolExecutor(params.threads) as pool:
+        fitted = tqdm(pool.map(fit_fold, folds), "train_pretrained", len(folds), disable=None)
+        for (_, unseen), (scores, answers) in zip(folds, fitted, strict=True):
+            training.append(scores)
+            probabilities[:, unseen] = answers
+    balance = balance_classes(labels, params.class_weights, classes=classes)
+    held_out = [_score(each.mean(axis=1), labels, balance) for each in probabilities]
+    curve = _curve(penalties, np.mean(training, axis=0), np.array(held_out))
+    best = int(curve["val_loss"].to_numpy().argmin())
+    return Choice(penalties[best], curve, probabilities[best], labels)
 
 
-def _folds(
-    params: Params, labels: NDArray[np.int64], donors: NDArray[np.str_]
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def _folds(params: Params, labels: NDArray[np.int64], donors: NDArray[np.str_]) -> Iterator[Fold]:
     most = min(len(np.unique(donors)), np.bincount(labels).max())
-    folds = min(params.pretrained.calibration_folds, most)
+    folds = min(params.pretrained.folds, most)
     division = StratifiedGroupKFold(folds, shuffle=True, random_state=params.seed)
     return division.split(labels, labels, donors)
 
 
-def _join(first: Examples, second: Examples) -> Examples:
-    (one, one_labels), (two, two_labels) = first, second
-    arrays = Shards([*shards_of(one.array), *shards_of(two.array)])
-    rows = np.concatenate([one.rows, len(one.array) + two.rows])
-    return RowSelection(arrays, rows), np.concatenate([one_labels, two_labels])
+def _rows_to_fit(
+    seen: NDArray[np.int64],
+    plain: Features,
+    restained: Sequence[Features],
+    labels: NDArray[np.int64],
+) -> tuple[Features, NDArray[np.int64]]:
+    """Return features and labels of the images of a fold, then of the same images restained."""
+    # Of restained images there are those of training only, which come first.
+    rows = [seen, *(seen[seen < len(one)] for one in restained)]
+    values = [one[of] for one, of in zip([plain, *restained], rows, strict=True)]
+    return np.concatenate(values), np.concatenate([labels[of] for of in rows])
 
 
-def _take(examples: Examples, rows: NDArray[np.int64]) -> Examples:
-    features, labels = examples
-    return RowSelection(features.array, features.rows[rows]), labels[rows]
+def _predict_views(
+    fits: Sequence[Coefficients], examples: tuple[Examples, Examples], rows: NDArray[np.int64]
+) -> Features:
+    """Return probabilities (fits, N, views, classes) of rows of training, then of validation."""
+    (train, _), (val, _) = examples
+    parts = [(train, rows[rows < len(train)]), (val, rows[rows >= len(train)] - len(train))]
+    blocks = [
+        features[some[at : at + BLOCK]]
+        for features, some in parts
+        for at in range(0, len(some), BLOCK)
+    ]
+    return np.concatenate([[fit.predict(block) for fit in fits] for block in blocks], axis=1)
+
+
+def _score(
+    probabilities: Features, labels: NDArray[np.int64], balance: Balance
+) -> tuple[float, float]:
+    """Return accuracy and loss (N, classes); the loss is the one that the head is fitted with."""
+    right = float((probabilities.argmax(axis=1) == labels).mean())
+    if balance.prior is not None:
+        probabilities = probabilities * balance.prior
+        probabilities /= probabilities.sum(axis=1, keepdims=True)
+    of_label = np.maximum(probabilities[np.arange(len(labels)), labels], LEAST)
+    weights = [(balance.weights or {}).get(label, 1.0) for label in labels.tolist()]
+    return right, float(np.average(-np.log(of_label), weights=weights))
+
+
+def _curve(
+    penalties: Sequence[float], training: NDArray[Any], held_out: NDArray[Any]
+) -> pd.DataFrame:
+    return pd.DataFrame({
+        "penalty": penalties,
+        "accuracy": training[:, 0], "loss": training[:, 1],
+        "val_accuracy": held_out[:, 0], "val_loss": held_out[:, 1],
+    })  # fmt: skip

@@ -1,95 +1,53 @@
 """The head, a classifier of the features of a frozen backbone, and both as one model."""
 
 from collections.abc import Sequence
-from functools import partial
 
 import keras
 import numpy as np
-import pandas as pd
 from keras import layers
-from numpy.typing import NDArray
 
-from tissue.config.schema import Params, Pretrained
-from tissue.data.features import flatten_views
-from tissue.data.shards import RowSelection
-from tissue.training.batches import Batches
+from tissue.config.schema import Params
 from tissue.training.imbalance import balance_classes
-from tissue.training.loop import FitSettings, Phase, fit
-
-BLOCK = 8192  # rows whose mean and variance are computed at once
-LEAST_SPREAD = 0.01  # smallest standard deviation of a feature, as a share of the mean of all
-Examples = tuple[RowSelection, NDArray[np.int64]]
+from tissue.training.softmax_regression import Coefficients, Examples, fit_path, mean_of_views
 
 
-def train_head(
-    params: Params,
-    train: Sequence[Examples],
-    val: Examples | None,
-    *,
-    classes: int,
-    several_gpus: bool = False,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
-    name: str = "train_pretrained",
-) -> tuple[keras.Model, pd.DataFrame]:
-    """Train a head; each view of an image is an example of its own.
+def fit_head(
+    params: Params, train: Sequence[Examples], *, penalty: float, classes: int
+) -> keras.Model:
+    """Fit a head to the mean of the views of each image.
 
     Args:
-        params: `pretrained`, `seed`, `lr`, `batch_size` and `class_weights` are used.
+        params: `class_weights` is used.
         train: features (N, views, D) and labels (N,) of the training images, then of the same
-            images restained, if any. The first set standardises the features.
-        val: likewise of validation, which chooses the epoch; without it the last one is kept.
+            images restained, if any, which count as images of their own.
+        penalty: see `fit_path`.
         classes: number of classes.
-        several_gpus: whether several GPUs train.
-        callbacks: called in every epoch.
-        name: in front of the progress bar.
-
-    Returns:
-        The head and its history as from `fit`.
     """
-    settings, (features, labels) = params.pretrained, train[0]
-    head = build_head(flatten_views(features), settings, classes=classes, seed=params.seed)
-    batches = partial(Batches, classes=classes, batch_size=params.batch_size)
-    seen = batches(*_each_view(train), seed=params.seed)
-    phase = Phase(settings.epochs, seen, batches(*_each_view([val])) if val else None)
-    # A step of the head takes no longer than the call.
-    steps = 1 if several_gpus else 16
-    fit_settings = FitSettings(
-        params.lr, patience=settings.patience, steps_per_execution=steps,
-        balance=balance_classes(labels, params.class_weights, classes=classes),
-    )  # fmt: skip
-    history = fit(head, [phase], fit_settings, name=name, callbacks=callbacks)
-    return head, history
+    values = np.concatenate([mean_of_views(features) for features, _ in train])
+    labels = np.concatenate([labels for _, labels in train])
+    balance = balance_classes(labels, params.class_weights, classes=classes)
+    (fitted,) = fit_path(values, labels, [penalty], balance=balance, classes=classes)
+    return build_head(fitted, penalty=penalty)
 
 
-def _each_view(examples: Sequence[Examples]) -> tuple[RowSelection, NDArray[np.int64]]:
-    labels = [np.repeat(labels, features.shape[1]) for features, labels in examples]
-    return flatten_views(*(features for features, _ in examples)), np.concatenate(labels)
+def build_head(fitted: Coefficients, *, penalty: float) -> keras.Model:
+    """Return softmax regression as a Keras model: features (N, D) to probabilities (N, classes).
 
-
-def build_head(
-    features: NDArray[np.float32] | RowSelection, settings: Pretrained, *, classes: int, seed: int
-) -> keras.Model:
-    """Build softmax regression on standardised features: (N, D) to probabilities (N, classes).
-
-    The mean and variance are those of `features` float32 (M, D). The seed is of the initial
-    coefficients and of dropout.
+    The penalty acts while the head is trained further, with the backbone.
     """
     standardise = layers.Normalization(name="standardise")
-    # Block by block: all rows together may be larger than the memory.
-    standardise.adapt(features[at : at + BLOCK] for at in range(0, len(features), BLOCK))
-    # A feature that hardly varies in training would dominate on images where it does.
-    variance = np.asarray(standardise.adapt_variance)
-    floor = (LEAST_SPREAD * np.sqrt(variance).mean()) ** 2
-    standardise.adapt_variance.assign(np.maximum(variance, floor))
+    standardise.build((None, len(fitted.mean)))
+    standardise.adapt_mean.assign(fitted.mean)
+    standardise.adapt_variance.assign(fitted.spread**2)
     standardise.finalize_state()
-    inputs = keras.Input((features.shape[1],), name="features")
-    x = layers.Dropout(settings.dropout, seed=seed, name="dropout")(standardise(inputs))
     probabilities = layers.Dense(
-        classes, activation="softmax", name="probabilities",
-        kernel_initializer=keras.initializers.GlorotUniform(seed),
-        kernel_regularizer=keras.regularizers.L2(settings.l2),
+        len(fitted.bias), activation="softmax", name="probabilities",
+        kernel_regularizer=keras.regularizers.L2(penalty / 2),
     )  # fmt: skip
-    return keras.Model(inputs, probabilities(x), name="head")
+    inputs = keras.Input((len(fitted.mean),), name="features")
+    head = keras.Model(inputs, probabilities(standardise(inputs)), name="head")
+    probabilities.set_weights([fitted.kernel, fitted.bias])
+    return head
 
 
 def join_backbone(backbone: keras.Model, head: keras.Model, *, crops: int) -> keras.Model:

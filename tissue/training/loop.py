@@ -200,6 +200,18 @@ def validation_loss(model: keras.Model, val: Batches | None, loss: keras.losses.
     return float(measured[CROSS_ENTROPY])
 
 
+def log_rows(log: DVCLiveCallback, table: pd.DataFrame) -> None:
+    """Log each row of a table as a step, before any training; a prefix `val_` stands for eval."""
+    for row in table.rename(
+        columns={"loss": CROSS_ENTROPY, "val_loss": f"val_{CROSS_ENTROPY}"}
+    ).to_dict("records"):
+        for name, value in row.items():
+            log.live.log_metric(
+                f"eval/{name[4:]}" if name.startswith("val_") else f"train/{name}", value
+            )
+        log.live.next_step()
+
+
 class _Log(DVCLiveCallback):
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Continue counting: the end of an earlier phase sets the step back to the last one."""
