@@ -42,6 +42,7 @@ def run(params: Params, root: Path = Path()) -> None:
     from tissue.error_analysis.gradcam import explain_errors, views_of
     from tissue.metrics.classification import measure_models, prediction_tables
     from tissue.metrics.intervals import Sampling
+    from tissue.training.cross_fitting import read_held_out
     from tissue.training.inference import predict_embedded_splits, predict_splits
     from tissue.training.novelty import read_novelty
     from tissue.training.saving import load_model
@@ -52,6 +53,7 @@ def run(params: Params, root: Path = Path()) -> None:
     models = {name: load_model(root / f"data/models/{name}.keras") for name in MODELS}
     scratch = predict_splits(models["scratch"], datasets, views=params.scratch.views)
     pretrained = predict_embedded_splits(models["pretrained"], datasets, embed)
+    pretrained |= read_held_out(root / "data/models/pretrained.keras")
     tables = {
         "scratch": prediction_tables(scratch, datasets, classes=classes),
         "pretrained": prediction_tables(pretrained, datasets, classes=classes),

@@ -9,7 +9,9 @@ is; and `plots/pretrained_history.csv`, accuracy and loss by penalty, also logge
 its features.
 
 The head is softmax regression, solved to the optimum. Cross-validation over the donors of training
-and validation chooses its penalty and sets the temperature. With `pretrained.fine_tune_epochs`
+and validation chooses its penalty and sets the temperature. Nothing is left for validation to
+choose, so the head is then fitted to all of these images; what the folds said of validation, each
+without the donor, is kept in the file for `evaluate`. With `pretrained.fine_tune_epochs`
 above 0 the top of the backbone is trained after the head, on the images themselves; each epoch is
 another row of the history. By default the head gives 97 % on training, 87 % on validation.
 """
@@ -42,7 +44,7 @@ def run(params: Params, root: Path = Path()) -> None:
     set_up(seed=params.seed, threads=params.threads)
     # These import TensorFlow, which takes seconds; wrong parameters are reported before.
     from tissue.training.calibration import calibrate
-    from tissue.training.cross_fitting import choose_penalty
+    from tissue.training.cross_fitting import choose_penalty, held_out_members
     from tissue.training.head import fit_head
     from tissue.training.loop import live_log, log_rows
     from tissue.training.novelty import fit_novelty_of, novelty_members
@@ -56,24 +58,23 @@ def run(params: Params, root: Path = Path()) -> None:
     unseen = (read_features(val.index["id"], "val", embed), val.labels)
     groups = (train.index["group"], val.index["group"])
     log = live_log(root / "plots/live/pretrained")
-    # One thread for each fit: in many short sums, several threads mostly wait for each other.
+    # One thread for each fit: several mostly wait in short sums, and add in another order.
     with threadpool_limits(1):
         choice = choose_penalty(params, examples, unseen, groups, classes=len(classes))
         log_rows(log, choice.curve)
-        head = fit_head(params, examples, penalty=choice.penalty, classes=len(classes))
+        fitted = examples if settings.fine_tune_epochs else [*examples, unseen]
+        head = fit_head(params, fitted, penalty=choice.penalty, classes=len(classes))
+        novelty = fit_novelty_of(train.index, val.index, embed, seed=params.seed)
     model = head if is_onnx(settings) else _on_backbone(head, train, params)
-    history = choice.curve.assign(phase=1)
+    history, members = choice.curve.assign(phase=1), novelty_members(novelty)
     if settings.fine_tune_epochs:
         tuned, predicted = _fine_tune(model, train, val, params, log)
         history = pd.concat([history, tuned.assign(phase=2)])
         calibrate(head, predicted, val.labels)
     else:
-        calibrate(head, choice.probabilities[:, None], choice.labels)
-    # One thread: several add in another order, which changes the last digits.
-    with threadpool_limits(1):
-        novelty = fit_novelty_of(train.index, val.index, embed, seed=params.seed)
-    path = root / "data/models/pretrained.keras"
-    save_model(model, path, classes=classes, members=novelty_members(novelty))
+        divisor = calibrate(head, choice.probabilities[:, None], choice.labels)
+        members |= held_out_members(choice.probabilities[len(train.index) :], divisor)
+    save_model(model, root / "data/models/pretrained.keras", classes=classes, members=members)
     write_table(history, root / "plots/pretrained_history.csv")
 
 

@@ -23,19 +23,20 @@ from pathlib import Path
 
 # Not by `load_params`, whose imports would take most of the time.
 text = Path("params.yaml").read_text()
-lr, l2 = (float(re.search(rf"^ *{{key}}: (\\S+)", text, re.M)[1]) for key in ("lr", "l2"))
+lr, penalty = (re.search(rf"^ *{{key}}: (\\S+)", text, re.M)[1] for key in ("lr", "penalty"))
+lr, penalty = float(lr), 0.01 if penalty == "null" else float(penalty)
 for path in {outputs}:
     source, target = Path({tiny!r}, path), Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     (shutil.copytree if source.is_dir() else shutil.copy2)(source, target)
     if path.endswith(".keras"):
         # Other parameters, another model.
-        settings = f"{{lr}}" if "scratch" in path else f"{{l2}} {{lr}}"
+        settings = f"{{lr}}" if "scratch" in path else f"{{penalty}} {{lr}}"
         target.write_bytes(target.read_bytes() + settings.encode())
 if {stage!r} == "evaluate":
     accuracy = {{"scratch": 0.9 - 0.1 * abs(math.log10(lr) + 3)}}
-    accuracy["pretrained"] = accuracy["scratch"] - 0.01 * abs(math.log10(l2) + 2)
-    if l2 > 1:
+    accuracy["pretrained"] = accuracy["scratch"] - 0.01 * abs(math.log10(penalty) + 2)
+    if penalty > 1:
         with open("data/predictions/pretrained.csv", newline="") as file:
             head, *rows = csv.reader(file)
         for row in rows:

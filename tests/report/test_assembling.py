@@ -89,7 +89,7 @@ def test_pictures_are_described_and_tables_have_headings(page: ParsedPage) -> No
     pictures = page.all("img")
     # Histories, penalties, reliability, risk by coverage, two of the audit and two small maps are
     # drawn here.
-    assert len(pictures) == len(PICTURES) + len(MODELS) + 6
+    assert len(pictures) == len(PICTURES) + len(MODELS) + 7
     assert all(len(one["alt"] or "") > 30 and one["width"] and one["height"] for one in pictures)
     assert all(one["caption"].strip() for one in page.tables)
     assert all(one["scope"] in ("row", "col") for one in page.all("th"))

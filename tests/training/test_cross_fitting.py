@@ -1,5 +1,8 @@
 """Cross-validation of the head: no image is predicted by a head that has seen its donor."""
 
+import zipfile
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +10,13 @@ from numpy.typing import NDArray
 
 from tests.networks import changed_params
 from tissue.data.shards import RowSelection
-from tissue.training.cross_fitting import PENALTIES, Choice, choose_penalty
+from tissue.training.cross_fitting import (
+    PENALTIES,
+    Choice,
+    choose_penalty,
+    held_out_members,
+    read_held_out,
+)
 from tissue.training.softmax_regression import Examples
 
 DONORS, IMAGES, CLASSES = 12, 3, 3
@@ -63,3 +72,16 @@ def test_a_given_penalty_is_kept() -> None:
     found = choose(np.eye(CLASSES)[LABELS], penalty=0.5)
     assert found.penalty == 0.5
     assert found.curve["penalty"].tolist() == [0.5]
+
+
+def test_what_the_folds_said_of_validation_is_kept_with_the_model(tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(path, "w") as saved:
+        saved.writestr("config.json", "{}")
+    assert read_held_out(path) == {}
+    views = np.array([[[0.8, 0.2], [0.5, 0.5]]])
+    with zipfile.ZipFile(path, "a") as saved:
+        for name, content in held_out_members(views, divisor=2.0).items():
+            saved.writestr(name, content)
+    # Half the logit of 4 : 1 is that of 2 : 1.
+    assert read_held_out(path)["val"] == pytest.approx(np.array([[(2 / 3 + 1 / 2) / 2, 5 / 12]]))

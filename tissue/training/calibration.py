@@ -66,10 +66,16 @@ def predict_stainings(
 
 def calibrate(
     classifier: keras.Model, probabilities: NDArray[np.floating], labels: NDArray[np.int64]
-) -> None:
+) -> float:
     """Divide the logits of a classifier, whose last layer is `probabilities`, by the temperature.
 
-    See `temperature` for its probabilities and their labels.
+    See `temperature` for its probabilities and their labels. Returns the temperature.
     """
     layer, divisor = classifier.get_layer("probabilities"), temperature(probabilities, labels)
     layer.set_weights([weights / divisor for weights in layer.get_weights()])
+    return divisor
+
+
+def divide_logits(probabilities: NDArray[np.floating], divisor: float) -> NDArray[np.float64]:
+    """Return probabilities (..., classes) after division of their logits by the temperature."""
+    return softmax(np.log(np.maximum(probabilities, LEAST, dtype=np.float64)) / divisor, axis=-1)

@@ -1,7 +1,10 @@
 """The penalty of the head chosen by cross-validation, whose predictions also calibrate it."""
 
+import io
+import zipfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +14,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from tqdm import tqdm
 
 from tissue.config.schema import Params
+from tissue.training.calibration import divide_logits
 from tissue.training.imbalance import Balance, balance_classes
 from tissue.training.softmax_regression import (
     BLOCK,
@@ -24,6 +28,7 @@ from tissue.training.softmax_regression import (
 # On half the squared coefficients of standardised features, beside the mean loss; strong to weak.
 PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
 LEAST = 1e-12  # probability whose logarithm is finite
+MEMBER = "cross_fitting/val.npy"  # in the file of a model, where Keras ignores it
 Fold = tuple[NDArray[np.int64], NDArray[np.int64]]  # rows to fit, rows held out
 Scores = list[tuple[float, float]]  # accuracy and loss by penalty
 
@@ -92,6 +97,31 @@ def choose_penalty(
     curve = _curve(penalties, np.mean(training, axis=0), np.array(held_out))
     best = int(curve["val_loss"].to_numpy().argmin())
     return Choice(penalties[best], curve, probabilities[best], labels)
+
+
+def held_out_members(probabilities: Features, divisor: float) -> dict[str, bytes]:
+    """Return the file that keeps what is said of validation in that of a model, for `save_model`.
+
+    The head itself is fitted to validation, too, so it cannot be measured there.
+
+    Args:
+        probabilities: those of heads that have not seen the donor, (N, views, classes).
+        divisor: the temperature of the head.
+    """
+    content = io.BytesIO()
+    np.save(content, divide_logits(probabilities, divisor).mean(axis=1).astype(np.float32))
+    return {MEMBER: content.getvalue()}
+
+
+def read_held_out(path: Path) -> dict[str, NDArray[np.float32]]:
+    """Return `val` with its probabilities (N, classes); nothing if validation chose an epoch.
+
+    `path` is the file of the pretrained model.
+    """
+    with zipfile.ZipFile(path) as saved:
+        if MEMBER not in saved.namelist():
+            return {}
+        return {"val": np.load(io.BytesIO(saved.read(MEMBER)), allow_pickle=False)}
 
 
 def _folds(params: Params, labels: NDArray[np.int64], donors: NDArray[np.str_]) -> Iterator[Fold]:
