@@ -22,10 +22,11 @@ TINY = {
     "fetch": {"phantom": {"train_per_class": 8, "test_per_class": 4, "size": 96}},
     "scratch": {
         "input_size": 32,
-        "progressive": [0.5],
+        "progressive": [0.5, 1.0],
         "width": 4,
         "blocks": 2,
         "epochs": 3,
+        "epoch_images": 0,
         "views": 2,
     },
     "pretrained": {"views": 2},

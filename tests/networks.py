@@ -23,7 +23,9 @@ _DEFAULT = load_params(ROOT / "params.yaml")
 # With a backbone that the fixture `small_mobilenet` makes small.
 _SMALL = {"backbone": "mobilenet_v2_035", "strides": [32], "weights": "random"}
 PARAMS = _DEFAULT.model_copy(update={"pretrained": _DEFAULT.pretrained.model_copy(update=_SMALL)})
-SCRATCH = PARAMS.scratch.model_copy(update={"input_size": 24, "width": 6, "blocks": 1})
+SCRATCH = PARAMS.scratch.model_copy(
+    update={"input_size": 24, "width": 6, "blocks": 1, "epoch_images": 0}
+)
 SIDE = 32
 CLASSES = ("blue", "dark", "red", "white")
 Images = NDArray[np.uint8]

@@ -176,7 +176,7 @@ def test_other_good_values(key: str, written: str) -> None:
         ("advanced.scratch.blocks", "0", "greater than or equal to 1", "0"),
         ("advanced.scratch.progressive", "0.5", "list", "0.5"),
         ("advanced.scratch.progressive", "[0.1]", "greater than or equal to 0.25", "[0.1]"),
-        ("advanced.scratch.progressive", "[0.5, 1.0]", "less than 1", "[0.5, 1.0]"),
+        ("advanced.scratch.progressive", "[0.5, 1.1]", "less than or equal to 1", "[0.5, 1.1]"),
         ("pretrained.backbone", "[mobilenet_v2]", "one backbone, or two", "['mobilenet_v2']"),
         ("pretrained.backbone", "a.pt", "densenet121, or the path to an .onnx file", "'a.pt'"),
         ("pretrained.weights", "random", ".weights.h5", "'random'"),

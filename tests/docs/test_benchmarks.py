@@ -34,7 +34,14 @@ from tissue.phantom.core import ARCHITECTURES
 TINY = {
     "seed": 1,
     "batch_size": 8,
-    "scratch": {"input_size": 16, "width": 4, "blocks": 1, "epochs": 2, "views": 1},
+    "scratch": {
+        "input_size": 16,
+        "width": 4,
+        "blocks": 1,
+        "epochs": 2,
+        "epoch_images": 0,
+        "views": 1,
+    },
     "pretrained": {"views": 1, "stainings": 2},
     "evaluate": {"bootstrap": 100},
 }

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pytest
 from keras import layers
 
 from tissue.training.batches import Batches
@@ -33,6 +34,26 @@ def test_every_row_once_per_epoch_in_a_new_order() -> None:
         batches.on_epoch_end()
     assert all(sorted(order) == list(range(23)) for order in orders)
     assert len(set(map(tuple, orders))) == 3
+
+
+@pytest.mark.parametrize(("least", "served"), [(23, 23), (10, 23), (24, 24), (46, 46), (50, 50)])
+def test_few_rows_are_repeated_equally_often(least: int, served: int) -> None:
+    batches = batches_of(least=least)
+    for _ in range(2):
+        order = epoch(batches)
+        assert len(order) == served
+        counts = np.bincount(order, minlength=23)
+        assert counts.max() - counts.min() <= 1
+        batches.on_epoch_end()
+
+
+def test_a_repeated_row_is_transformed_anew() -> None:
+    def noise(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return rng.random(rows.shape)
+
+    batches = batches_of(least=46, batch_size=46, transform=noise)
+    values, targets = batches[0]
+    assert len(np.unique(values)) == len(targets) == 46
 
 
 def test_same_seed_same_order_whichever_batch_comes_first() -> None:

@@ -18,6 +18,7 @@ from tests.networks import (
 from tissue.backbones.build import values_digest
 from tissue.common.augmentation import shrink
 from tissue.common.runtime import set_up
+from tissue.training.batches import Batches
 from tissue.training.scratch import _progressive_phases, build_scratch, train_network
 
 
@@ -57,7 +58,12 @@ def test_channels_double_up_to_the_maximum() -> None:
 
 @pytest.mark.parametrize(
     ("progressive", "epochs", "sides"),
-    [([0.5, 0.75], 7, {12: 2, 18: 2, 24: 3}), ([0.5], 1, {24: 1}), ([], 2, {24: 2})],
+    [
+        ([0.5, 0.75, 1.0], 7, {12: 2, 18: 2, 24: 3}),
+        ([0.5, 1.0], 1, {24: 1}),
+        ([0.5], 2, {12: 2}),
+        ([], 2, {24: 2}),
+    ],
 )
 def test_training_begins_with_smaller_images(
     progressive: list[float], epochs: int, sides: dict[int, int]
@@ -72,7 +78,7 @@ def test_training_begins_with_smaller_images(
 
 
 def test_network_of_whole_images_is_the_trained_one() -> None:
-    network, history = train(progressive=[0.5], epochs=2)
+    network, history = train(progressive=[0.5, 1.0], epochs=2)
     assert history["phase"].tolist() == [1, 2]
     assert history["lr"].tolist() == pytest.approx([0.005, 0.01])
     assert network.input_shape == (None, SIDE, SIDE, 3)
@@ -81,6 +87,32 @@ def test_network_of_whole_images_is_the_trained_one() -> None:
     images, _ = four_classes(16)
     shrunk = shrink(images, SCRATCH.input_size)
     assert np.allclose(network.predict_on_batch(images), small.predict_on_batch(shrunk), atol=0.01)
+
+
+def test_batch_normalisation_fits_whole_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted: list[Batches] = []
+    monkeypatch.setattr(
+        "tissue.training.scratch.update_bn", lambda _, batches: fitted.append(batches)
+    )
+    train(zoom=0.9, stain_jitter=0.0, epochs=1)
+    served = np.concatenate([fitted[0][number][0] for number in range(len(fitted[0]))])
+    # Turns and mirror images keep the pixels of an image, up to rounding.
+    turned, whole = (
+        np.sort(images.reshape(16, -1)).astype(int) for images in (served, dataset(16).images)
+    )
+    gaps = np.abs(turned[:, None] - whole).max(axis=2)
+    assert gaps.min(axis=1).max() <= 2
+    assert gaps.min(axis=0).max() <= 2
+
+
+def test_epochs_of_few_images_repeat_them() -> None:
+    for least, steps in ((0, 2), (40, 5)):
+        settings = SCRATCH.model_copy(update={"progressive": [], "epoch_images": least})
+        params = changed_params(scratch=dict(settings), batch_size=8)
+        (phase,) = _progressive_phases(params, dataset(16), dataset(16), classes=4)
+        assert len(phase.train) == steps
+        assert phase.val is not None
+        assert len(phase.val) == 2
 
 
 def test_learns_four_obvious_classes() -> None:

@@ -113,12 +113,13 @@ class Scratch(Section):
     """The network that is trained from scratch, and its training."""
 
     input_size: Annotated[int, Field(ge=16, le=1024)]
-    progressive: list[Annotated[float, Field(ge=0.25, lt=1)]]
+    progressive: list[Annotated[float, Field(ge=0.25, le=1)]]
     width: PositiveInt
     max_width: PositiveInt
     blocks: Annotated[int, Field(ge=1, le=6)]
     dropout: types.Share
     epochs: PositiveInt
+    epoch_images: NonNegativeInt
     warm_up: NonNegativeInt
     lr_factor: PositiveFloat
     average: types.ShareOrAll

@@ -27,6 +27,7 @@ class Batches(keras.utils.PyDataset):
         seed: int | None = None,
         transform: Transform | None = None,
         epoch: int = 0,
+        least: int = 0,
     ) -> None:
         """Serve inputs and labels, shuffled if a seed is given.
 
@@ -38,20 +39,23 @@ class Batches(keras.utils.PyDataset):
             seed: of the order of the rows and of `transform`; None keeps the order.
             transform: maps some rows of `inputs` and a generator to inputs of the model.
             epoch: number of the first epoch.
+            least: rows in an epoch at least; fewer are served again, in another order.
         """
         super().__init__(workers=1)
         self.inputs, self.targets = inputs, np.eye(classes, dtype=np.float32)[labels]
         self.batch_size, self.seed, self.transform = batch_size, seed, transform
-        self.epoch = epoch
+        self.epoch, self.rows = epoch, max(len(labels), least)
         self._shuffle()
 
     def _shuffle(self) -> None:
-        self._order = np.arange(len(self.targets))
+        rounds = [np.arange(len(self.targets))] * math.ceil(self.rows / len(self.targets))
         if self.seed is not None:
-            self._order = np.random.default_rng([self.seed, self.epoch]).permutation(self._order)
+            rng = np.random.default_rng([self.seed, self.epoch])
+            rounds = [rng.permutation(rows) for rows in rounds]
+        self._order = np.concatenate(rounds)[: self.rows]
 
     def __len__(self) -> int:
-        return math.ceil(len(self.targets) / self.batch_size)
+        return math.ceil(self.rows / self.batch_size)
 
     def __getitem__(self, number: int) -> tuple[Any, NDArray[np.float32]]:
         rows = np.sort(self._order[number * self.batch_size : (number + 1) * self.batch_size])

@@ -51,8 +51,9 @@ def train_network(
     history = fit(small, phases, fit_settings, name="train_scratch", callbacks=callbacks)
     network = build_scratch(settings, image_size=train.images.shape[1], classes=classes)
     network.set_weights(small.get_weights())
-    # At the size of new images, which the network shrinks itself and thereby makes less sharp.
-    update_bn(network, _augmented(params, train, classes=classes))
+    # Whole, as new images are: crops have less empty slide around the tissue. And at their size,
+    # since the network shrinks images itself and thereby makes them less sharp.
+    update_bn(network, _augmented(params, train, classes=classes, zoom=0.0))
     return network, history
 
 
@@ -61,7 +62,8 @@ def _progressive_phases(
 ) -> list[Phase]:
     """Return phases with growing images (progressive learning, Tan and Le 2021, arXiv 2104.00298).
 
-    No weight depends on the side of the images.
+    No weight depends on the side of the images. Crops enlarge what they show, so whole images are
+    seen at a larger side than crops (Touvron et al. 2019, arXiv 1906.06423).
     """
     settings = params.scratch
 
@@ -70,10 +72,12 @@ def _progressive_phases(
             val.images, val.labels, classes=classes, batch_size=params.batch_size,
             transform=lambda images, _: shrink(images, side),
         )  # fmt: skip
-        training = _augmented(params, train, classes=classes, side=side, epoch=start)
+        training = _augmented(
+            params, train, classes=classes, zoom=settings.zoom, side=side, epoch=start
+        )
         return Phase(end - start, training, validation)
 
-    sides = [round(share * settings.input_size) for share in (*settings.progressive, 1.0)]
+    sides = [round(share * settings.input_size) for share in settings.progressive or [1.0]]
     starts = [number * (settings.epochs // len(sides)) for number in range(len(sides))]
     spans = zip(sides, starts, [*starts[1:], settings.epochs], strict=True)
     # With fewer epochs than sides, only the last has any.
@@ -81,13 +85,20 @@ def _progressive_phases(
 
 
 def _augmented(
-    params: Params, train: Dataset, *, classes: int, side: int | None = None, epoch: int = 0
+    params: Params,
+    train: Dataset,
+    *,
+    classes: int,
+    zoom: float,
+    side: int | None = None,
+    epoch: int = 0,
 ) -> Batches:
-    zoom, jitter = params.scratch.zoom, params.scratch.stain_jitter
     return Batches(
         train.images, train.labels, classes=classes, batch_size=params.batch_size,
-        seed=params.seed, epoch=epoch,
-        transform=partial(augment, zoom=zoom, stain_jitter=jitter, size=side),
+        seed=params.seed, epoch=epoch, least=params.scratch.epoch_images,
+        transform=partial(
+            augment, zoom=zoom, stain_jitter=params.scratch.stain_jitter, size=side
+        ),
     )  # fmt: skip
 
 
