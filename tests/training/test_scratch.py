@@ -1,5 +1,7 @@
 """The network from scratch and its training, on images of a few pixels."""
 
+import math
+
 import keras
 import numpy as np
 import pandas as pd
@@ -19,7 +21,14 @@ from tissue.backbones.build import values_digest
 from tissue.common.augmentation import shrink
 from tissue.common.runtime import set_up
 from tissue.training.batches import Batches
-from tissue.training.scratch import _progressive_phases, build_scratch, train_network
+from tissue.training.scratch import (
+    _pool_tissue,
+    _progressive_phases,
+    absorption,
+    build_scratch,
+    equalise,
+    train_network,
+)
 
 
 def train(**changes: object) -> tuple[keras.Model, pd.DataFrame]:
@@ -39,9 +48,37 @@ def test_images_in_probabilities_out() -> None:
         assert (probabilities >= 0).all()
 
 
-def test_range_of_the_images_is_0_to_255() -> None:
-    scale = scratch().get_layer("scale")
-    assert np.allclose(scale(np.float32([0, 127.5, 255])), [-1, 0, 1])
+def test_glass_absorbs_nothing_and_white_balance_of_glass_does_not_matter() -> None:
+    levels = np.float32([255, 242, 240, 127.5, 0]).reshape(1, 1, 5, 1)
+    images = np.broadcast_to(levels, (1, 4, 5, 3))
+    received = np.asarray(absorption(images))[0, 0, :, 0]
+    assert np.allclose(received, [0, 0, 0, 0.44, 0.94], atol=2e-3)
+
+
+def test_strength_of_the_staining_and_glass_around_do_not_matter() -> None:
+    tissue = np.random.default_rng(0).uniform(0.3, 0.9, (1, 20, 20, 3)).astype(np.float32)
+    equal = np.asarray(equalise(tissue))
+    assert equal.mean() == pytest.approx(1, abs=0.15)
+    around = np.pad(tissue, ((0, 0), (10, 10), (10, 10), (0, 0)))
+    assert np.allclose(equalise(around)[:, 10:-10, 10:-10], equal, atol=1e-3)
+    # Half the absorption; the plain ratio would be 2.
+    assert np.asarray(equal / equalise(tissue / 2)).max() < 1.1
+    # The ratio of the stains, their colour, stays.
+    assert np.allclose(equal[..., 0] / equal[..., 2], tissue[..., 0] / tissue[..., 2], rtol=1e-4)
+    assert not np.asarray(equalise(np.zeros_like(tissue))).any()
+
+
+@pytest.mark.parametrize("side", [32, 45])
+def test_maps_are_averaged_over_the_tissue(side: int) -> None:
+    images = np.full((2, side, side, 3), 0.5, np.float32)
+    images[0, : side // 2] = 0
+    images[1] = 0
+    cells = math.ceil((math.ceil(side / 2) // 2) / 2)
+    maps = np.ones((2, cells, cells, 5), np.float32)
+    maps[:, : cells // 2] = 5
+    glass, tissue = np.asarray(_pool_tissue(maps, images, blocks=2))
+    assert glass == pytest.approx([1.0] * 5, abs=0.6)
+    assert tissue == pytest.approx([maps[1, :, :, 0].mean()] * 5, rel=1e-4)
 
 
 def test_images_of_the_input_size_are_not_resized() -> None:
@@ -117,7 +154,7 @@ def test_epochs_of_few_images_repeat_them() -> None:
 
 def test_learns_four_obvious_classes() -> None:
     images, labels = four_classes(32)
-    network, _ = train(epochs=12)
+    network, _ = train(epochs=20)
     assert (network.predict_on_batch(images).argmax(axis=1) == labels).mean() > 0.95
 
 

@@ -5,7 +5,7 @@ from functools import partial
 
 import keras
 import pandas as pd
-from keras import layers
+from keras import layers, ops
 
 from tissue.common.augmentation import augment, shrink
 from tissue.config.schema import Params, Scratch
@@ -16,6 +16,8 @@ from tissue.training.imbalance import balance_classes
 from tissue.training.loop import FitSettings, Phase, fit
 
 STEM_CHANNELS = 16
+# Shares of the light: what glass absorbs at most, and what tissue absorbs beyond it at least.
+GLASS, TISSUE = 0.06, 0.2
 
 
 def train_network(
@@ -110,8 +112,11 @@ def build_scratch(
     The stem has two 3x3 convolutions, since one coarse convolution would blur the fine texture that
     distinguishes tissues. Residual blocks (He et al. 2016, arXiv 1512.03385) of two 3x3
     convolutions with batch normalisation follow, each at half the side and with twice the channels
-    of the one before, up to `max_width`; then the global average, because a dense layer over the
-    whole map memorises a thousand images.
+    of the one before, up to `max_width`; then the average over the tissue, because a dense layer
+    over the whole map memorises a thousand images.
+
+    Neither how strongly a slide is stained nor how much glass is around the tissue reaches the
+    first layer or the last: both change from one antibody and one core to the next.
 
     Without an `image_size` S it takes images of any side and does not shrink them. `synchronized`
     batch normalisation spans all devices.
@@ -121,7 +126,8 @@ def build_scratch(
         settings.input_size, settings.input_size, antialias=True, name="shrink"
     )
     x = images if image_size in (None, settings.input_size) else resize(images)
-    x = layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(x)
+    absorbed = absorption(x)
+    x = equalise(absorbed)
     norm = {"synchronized": synchronized}
     x = _convolve(x, STEM_CHANNELS, strides=2, name="stem1", **norm)
     x = _convolve(x, STEM_CHANNELS, name="stem2", **norm)
@@ -129,10 +135,45 @@ def build_scratch(
     for block in range(settings.blocks):
         filters = min(settings.width * 2**block, settings.max_width)
         x = _block(x, filters, strides=1 if block == 0 else 2, name=f"block{block + 1}", **norm)
-    x = layers.GlobalAveragePooling2D(name="features")(x)
+    x = _pool_tissue(x, absorbed, blocks=settings.blocks)
     x = layers.Dropout(settings.dropout, name="dropout")(x)
     probabilities = layers.Dense(classes, activation="softmax", name="probabilities")(x)
     return keras.Model(images, probabilities, name="scratch")
+
+
+def absorption(images: keras.KerasTensor) -> keras.KerasTensor:
+    """Return the share of light (N, S, S, 3) that tissue absorbs in images in [0, 255]; glass: 0.
+
+    The padding of convolutions is then like glass.
+    """
+    light = layers.Rescaling(1 / 255, name="scale")(images)
+    return ops.relu(1 - GLASS - light)
+
+
+def equalise(absorbed: keras.KerasTensor) -> keras.KerasTensor:
+    """Divide absorption (N, S, S, 3) by its mean over each image, in which it is the weight.
+
+    Unlike the plain mean, this one is the same with more glass around the tissue. The constant
+    keeps images with next to nothing on them as faint as they are.
+    """
+    total, squares = (
+        ops.sum(ops.mean(absorbed, axis=-1, keepdims=True) ** power, axis=(1, 2), keepdims=True)
+        for power in (1, 2)
+    )
+    return absorbed / (squares / (total + 1e-3) + 0.05)
+
+
+def _pool_tissue(
+    x: keras.KerasTensor, absorbed: keras.KerasTensor, *, blocks: int
+) -> keras.KerasTensor:
+    """Return the mean of maps over the tissue, (N, C)."""
+    tissue = ops.clip(ops.mean(absorbed, axis=-1, keepdims=True) / TISSUE, 0, 1)
+    for number in range(blocks + 1):  # halved as the maps were
+        padding = "valid" if number == 1 else "same"
+        tissue = layers.AveragePooling2D(2, padding=padding, name=f"tissue{number + 1}")(tissue)
+    tissue = tissue + 0.02  # where there is none, all counts alike
+    weighted = layers.GlobalAveragePooling2D(name="weighted")(x * tissue)
+    return weighted / ops.mean(tissue, axis=(1, 2))
 
 
 def _block(
