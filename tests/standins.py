@@ -23,8 +23,8 @@ from pathlib import Path
 
 # Not by `load_params`, whose imports would take most of the time.
 text = Path("params.yaml").read_text()
-lr, penalty = (re.search(rf"^ *{{key}}: (\\S+)", text, re.M)[1] for key in ("lr", "penalty"))
-lr, penalty = float(lr), 0.01 if penalty == "null" else float(penalty)
+lr, penalty = (re.search(rf"^ *{{key}}: *([-.\\de]*)", text, re.M)[1] for key in ("lr", "penalty"))
+lr, penalty = float(lr), float(penalty or 0.01)  # null, and the nothing that DVC makes of it
 for path in {outputs}:
     source, target = Path({tiny!r}, path), Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
