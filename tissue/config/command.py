@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from tissue.common.errors import InputError, is_disk_full
 from tissue.common.names import printable
 from tissue.common.secrets import redact
+from tissue.config.inputs import check_inputs, is_by_hand, note_run
 
 
 def check_python(name: str) -> None:
@@ -33,7 +34,11 @@ def run_command(main: Callable[[], None], *, name: str, doc: str | None) -> None
     parser.prog = f"python -m stages.{name}"
     parser.parse_args()
     with command(name), _only_run(name):
+        if by_hand := is_by_hand():
+            check_inputs(name)
         main()
+        if by_hand:
+            note_run(name)
 
 
 @contextmanager
