@@ -160,6 +160,19 @@ def test_weights_in_a_file_beside_belong_to_the_digest(tmp_path: Path) -> None:
     assert np.allclose(backbone.predict_on_batch(IMAGES), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["hard", "symbolic"])
+def test_weights_that_dvc_links_from_its_cache(kind: str, tmp_path: Path) -> None:
+    path, weights = save_beside(tmp_path / "a.onnx", "weights.bin"), tmp_path / "weights.bin"
+    (tmp_path / "cache").mkdir()
+    for file in (path, weights):
+        cached = file.replace(tmp_path / "cache" / file.name)
+        file.hardlink_to(cached) if kind == "hard" else file.symlink_to(cached)
+    settings = {"image_size": SIDE, "settings": SETTINGS, "threads": 1}
+    backbone = OnnxBackbone(path, sha256=digest(path, weights), **settings)
+    expected = opened(network(tmp_path / "b.onnx")).predict_on_batch(IMAGES)
+    assert np.allclose(backbone.predict_on_batch(IMAGES), expected, atol=1e-6)
+
+
 LOCATIONS = ["../weights.bin", "/etc/passwd", "..\\weights.bin", "gone.bin"]
 
 

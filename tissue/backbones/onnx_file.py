@@ -5,6 +5,7 @@ its weights and need not hold a network of images, so it is checked before it is
 """
 
 import hashlib
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tissue.common.errors import InputError
+from tissue.common.errors import InputError, is_disk_full
 from tissue.config.schema import Onnx
 
 
@@ -118,16 +119,40 @@ def checked_files(path: Path, sha256: str | None) -> list[Path]:
             f"under {Path.cwd()}. Run `dvc pull` if it is under DVC."
         )
     try:
-        files = [path, *_external_files(path, onnx.load(path, load_external_data=False))]
+        model = onnx.load(path, load_external_data=False)
+        files = [path, *_external_files(path, model)]
         _check_digest(files, sha256)
-        onnx.checker.check_model(str(path))
+        if len(files) == 1:
+            onnx.checker.check_model(str(path))
+        else:
+            _check_without_weights(model)
         return files
     except InputError:
         raise
-    except Exception as error:  # noqa: BLE001  broken files end in errors of several libraries
+    except Exception as error:  # broken files end in errors of several libraries
+        if is_disk_full(error):
+            raise
         raise InputError(
             f"{path}: expected a network in the ONNX format. Received: {error}. Export it again."
         ) from None
+
+
+def _check_without_weights(model: Any) -> None:
+    """Check a network whose weights are in other files; only their names are changed in `model`.
+
+    The checker refuses files with several hard links and symbolic links, which `dvc add` makes of
+    every file. Their content has been compared with its digest.
+    """
+    import onnx
+
+    for tensor in _tensors(model):
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = "weights"
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "weights").touch()
+        Path(folder, "network.onnx").write_bytes(model.SerializeToString())
+        onnx.checker.check_model(f"{folder}/network.onnx")
 
 
 def _check_digest(files: list[Path], expected: str | None) -> None:
