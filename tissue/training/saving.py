@@ -46,13 +46,13 @@ def load_model(path: Path) -> keras.Model:
 
     Raises:
         InputError: if the file is no such model.
-        OSError: if it is missing, or there is no space for the copy that Keras makes of it.
+        OSError: if there is no space for the copy that Keras makes of it.
     """
     try:
         zipfile.ZipFile(path).close()  # Keras reports a file that is no archive as missing
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # damaged files end in errors of several libraries
-        if isinstance(error, FileNotFoundError) or is_disk_full(error):
+        if is_disk_full(error):
             raise
         # Keras wraps the reason in messages with the whole configuration.
         reason = textwrap.shorten(str(error).rpartition("Exception encountered: ")[2], 400)
