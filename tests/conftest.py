@@ -36,7 +36,6 @@ TINY = {
 Run = Callable[..., str]
 
 settings.register_profile("shared", deadline=None)  # other work on the machine is no failure
-settings.register_profile("nightly", deadline=None, max_examples=1_000)
 settings.load_profile("shared")
 
 

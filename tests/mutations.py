@@ -1,16 +1,19 @@
-"""Files with bytes set, inserted, deleted, cut or doubled: 100 of a kind, or 1,000 each night.
+"""Files with bytes set, inserted, deleted, cut or doubled: 100 of a kind, in CI weekly 1,000.
 
-`pytest --hypothesis-profile=nightly` tries other ones each time, and ten times as many.
+`MUTATIONS=1000` tries so many, and other ones each time.
 """
+
+import os
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 MAX_SECONDS = 10  # of one of them; without such an end, a test would hang
+USUAL = 100
+MUTATIONS = int(os.environ.get("MUTATIONS", USUAL))
 FUZZ = settings(
-    deadline=MAX_SECONDS * 1000, database=None,
-    # The same ones on each machine, unless there are many.
-    derandomize=settings.default is None or settings.default.max_examples <= 100,
+    max_examples=MUTATIONS, deadline=MAX_SECONDS * 1000, database=None,
+    derandomize=MUTATIONS <= USUAL,  # then the same ones on each machine
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )  # fmt: skip
 

@@ -1,5 +1,6 @@
 """Files and folders that appear complete or not at all, and the format of CSV and JSON."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -136,5 +137,9 @@ class TestReading:
     def test_errors_of_the_system_and_of_the_user_stay_what_they_are(self, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError):
             read_json(tmp_path / "gone.json")
+        with pytest.raises(OSError, match="full"), reading(tmp_path):
+            raise OSError(errno.ENOSPC, "full")
+        with pytest.raises(InputError, match="outside"), reading(tmp_path):
+            raise OSError(errno.EINVAL, "outside")
         with pytest.raises(InputError, match="mine"), reading(tmp_path):
             raise InputError("mine")

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.hostile import memory
-from tests.mutations import FUZZ, mutated
+from tests.mutations import FUZZ, MUTATIONS, mutated
 from tests.networks import CLASSES, scratch, write_split
 from tests.source_examples import PARAMS, as_folder, picture
 from tissue.common.errors import InputError
@@ -131,7 +131,7 @@ def test_tables_of_users(tmp_path: Path, content: bytes, is_labels: bool) -> Non
         check(error, "table.csv")
 
 
-@settings(FUZZ, max_examples=settings.default.max_examples // 4)  # each is loaded, in 0.1 s
+@settings(FUZZ, max_examples=MUTATIONS // 4)  # each is loaded, in 0.1 s
 @given(st.data())
 def test_models(made: Path, tmp_path: Path, data: st.DataObject) -> None:
     content = (made / "scratch.keras").read_bytes()

@@ -1,9 +1,12 @@
 """Atomic writing of files and folders, CSV and JSON in one format, and errors of reading them."""
 
+import errno
 import hashlib
 import json
 import shutil
+import struct
 import textwrap
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -20,8 +23,7 @@ if TYPE_CHECKING:  # pandas takes half a second to import
 # What readers of CSV, JSON, NumPy, zip and PNG raise for other content
 DAMAGED = (
     ValueError, LookupError, TypeError, ArithmeticError, EOFError, NotImplementedError,
-    RecursionError,
-    zipfile.BadZipFile, zlib.error,
+    RecursionError, SyntaxError, tokenize.TokenError, struct.error, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
 
@@ -93,7 +95,10 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except DAMAGED as error:
+    except (*DAMAGED, OSError) as error:
+        # Places that lie outside of the file end in an invalid argument.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
         why = textwrap.shorten(f"{type(error).__name__}: {error}", 300)
         raise InputError(
             f"{path}: expected it as a stage wrote it. Received: {why}. It is damaged, or another "
