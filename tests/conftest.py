@@ -11,11 +11,8 @@ from filelock import FileLock
 from hypothesis import settings
 from ruamel.yaml import YAML
 
+import tissue  # noqa: F401 sets the environment before any test imports a library
 from tests.pipeline import PARAMS, ROOT, environment
-
-# Before any test imports Keras.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ["KERAS_BACKEND"] = "tensorflow"
 
 TINY = {
     "image_size": 48,

@@ -16,6 +16,7 @@ from stages import embed, evaluate, train_pretrained
 from tests.conftest import run
 from tests.networks import PARAMS, SIDE, changed_params, scratch, write_split
 from tests.pipeline import ROOT
+from tissue.backbones import onnx_file
 from tissue.backbones.onnx_file import OnnxBackbone
 from tissue.common.errors import InputError
 from tissue.training.inference import head_of, is_fine_tuned
@@ -158,6 +159,45 @@ def test_weights_in_a_file_beside_belong_to_the_digest(tmp_path: Path) -> None:
     backbone = OnnxBackbone(path, sha256=digest(path, weights), **settings)
     expected = opened(network(tmp_path / "b.onnx")).predict_on_batch(IMAGES)
     assert np.allclose(backbone.predict_on_batch(IMAGES), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["hard", "symbolic"])
+def test_weights_that_dvc_links_from_its_cache(kind: str, tmp_path: Path) -> None:
+    path, weights = save_beside(tmp_path / "a.onnx", "weights.bin"), tmp_path / "weights.bin"
+    (tmp_path / "cache").mkdir()
+    for file in (path, weights):
+        cached = file.replace(tmp_path / "cache" / file.name)
+        file.hardlink_to(cached) if kind == "hard" else file.symlink_to(cached)
+    settings = {"image_size": SIDE, "settings": SETTINGS, "threads": 1}
+    backbone = OnnxBackbone(path, sha256=digest(path, weights), **settings)
+    expected = opened(network(tmp_path / "b.onnx")).predict_on_batch(IMAGES)
+    assert np.allclose(backbone.predict_on_batch(IMAGES), expected, atol=1e-6)
+
+
+def test_a_network_that_does_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_file, "SECONDS", 0.3)
+    value = helper.make_tensor_value_info
+    flag, number = value("again", TensorProto.BOOL, []), value("turn", TensorProto.INT64, [])
+    kept, summed = value("kept", TensorProto.BOOL, []), value("sum", TensorProto.FLOAT, None)
+    nodes = [
+        helper.make_node("Identity", ["again"], ["kept"]),
+        helper.make_node("Add", ["before", "before"], ["sum"]),
+    ]
+    body = helper.make_graph(
+        nodes, "body", [number, flag, value("before", TensorProto.FLOAT, None)], [kept, summed]
+    )
+    model = onnx.load(network(tmp_path / "a.onnx"))
+    turns = helper.make_tensor("turns", TensorProto.INT64, [], [2**62])
+    on = helper.make_tensor("on", TensorProto.BOOL, [], [True])
+    model.graph.initializer.extend([turns, on])
+    output = model.graph.output[0]
+    model.graph.node.append(
+        helper.make_node("Loop", ["turns", "on", output.name], ["looped"], body=body)
+    )
+    output.name = "looped"
+    (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(InputError, match=r"Received: it did not end within 0 s\. "):
+        opened(tmp_path / "a.onnx")
 
 
 LOCATIONS = ["../weights.bin", "/etc/passwd", "..\\weights.bin", "gone.bin"]

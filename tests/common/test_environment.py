@@ -1,6 +1,8 @@
 """What a user has set for other projects does not change how this one runs."""
 
+import json
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +32,31 @@ def test_a_backend_of_jupyter_is_not_used() -> None:
     code = "import tissue, matplotlib, os; print(matplotlib.get_backend(), os.environ.get({!r}))"
     printed = python(code.format("KERAS_MAX_EPOCHS"), **FOREIGN)
     assert printed.lower().split() == ["agg", "none"]
+
+
+X86 = pytest.mark.skipif(
+    platform.machine() != "x86_64", reason="other processors have other instructions"
+)
+PROCESSORS = """
+import json
+from threadpoolctl import threadpool_info
+import pandas, scipy.linalg
+from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
+used = [name for name in __cpu_dispatch__ if __cpu_features__[name]]
+cores = {one["architecture"] for one in threadpool_info() if one["internal_api"] == "openblas"}
+print(json.dumps([sorted(cores), [name for name in used if "512" in name or name == "X86_V4"]]))
+"""
+
+
+@X86
+@pytest.mark.parametrize("package", ["tissue", "stages.evaluate", "stages.tsne"])
+@pytest.mark.parametrize(
+    "variables",
+    [{}, {"OPENBLAS_CORETYPE": "SkylakeX", "NPY_DISABLE_CPU_FEATURES": ""}],
+)
+def test_newer_instructions_are_not_used(package: str, variables: dict[str, str]) -> None:
+    printed = python(f"import {package}\n{PROCESSORS}", **variables)
+    assert json.loads(printed) == [["Haswell"], []]
 
 
 def test_another_package_called_stages_is_not_run(tmp_path: Path) -> None:

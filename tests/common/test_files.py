@@ -1,5 +1,6 @@
 """Files and folders that appear complete or not at all, and the format of CSV and JSON."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tissue.common.files import atomic_write, write_json, write_table
+from tissue.common.errors import InputError
+from tissue.common.files import atomic_write, read_json, reading, write_json, write_table
 
 
 def listing(folder: Path) -> list[str]:
@@ -121,3 +123,23 @@ class TestFormats:
         table = pd.DataFrame({"id": ["b", "a"], "x": [1 / 3, 1e-7], "n": [1, 2], "s": ["", "é,"]})
         write_table(table, path)
         assert path.read_bytes() == 'id,x,n,s\nb,0.333333,1,\na,1e-07,2,"é,"\n'.encode()
+
+
+class TestReading:
+    @pytest.mark.parametrize(
+        "content", [b"", b"\xff\xfe", b"{", b"[1, 2]", b"NaN", b'{"a": ' * 3000, b"1" * 5000]
+    )
+    def test_a_damaged_file_is_named_with_what_to_do(self, content: bytes, tmp_path: Path) -> None:
+        (tmp_path / "a.json").write_bytes(content)
+        with pytest.raises(InputError, match=r"a\.json: expected it as a stage wrote .*dvc repro"):
+            read_json(tmp_path / "a.json")
+
+    def test_errors_of_the_system_and_of_the_user_stay_what_they_are(self, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError):
+            read_json(tmp_path / "gone.json")
+        with pytest.raises(OSError, match="full"), reading(tmp_path):
+            raise OSError(errno.ENOSPC, "full")
+        with pytest.raises(InputError, match="outside"), reading(tmp_path):
+            raise OSError(errno.EINVAL, "outside")
+        with pytest.raises(InputError, match="mine"), reading(tmp_path):
+            raise InputError("mine")

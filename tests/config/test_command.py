@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,36 @@ class TestCommand:
         message = "split: expected to use data/x. Received: no. Change its permissions"
         with pytest.raises(SystemExit, match=message), command("split"):
             raise OSError(number, "no", "data/x")
+
+    @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ENOTCONN])
+    def test_disks_that_fail(self, number: int) -> None:
+        message = r"split: expected a disk that works\. Received: .*data/x.*Check the disk"
+        with pytest.raises(SystemExit, match=message), command("split"):
+            raise OSError(number, "no", "data/x")
+
+    @pytest.mark.parametrize("error", [MemoryError(), BrokenProcessPool("ended abruptly")])
+    def test_the_system_ends_a_process_or_has_no_memory(self, error: Exception) -> None:
+        message = r"fetch: expected memory.* Received: (MemoryError|.*abruptly)\. End other"
+        with pytest.raises(SystemExit, match=message), command("fetch"):
+            raise error
+
+    @pytest.mark.parametrize(
+        ("kind", "received"),
+        [
+            (FileNotFoundError, "no such file"),
+            (NotADirectoryError, "no"),
+            (IsADirectoryError, "no"),
+        ],
+    )
+    @pytest.mark.parametrize("where", ["", "absolute"])
+    def test_outputs_that_are_missing_or_of_another_kind(
+        self, kind: type[OSError], received: str, where: str
+    ) -> None:
+        path = Path("data/raw/images-000.zip")
+        path = path.absolute() if where else path
+        message = rf"split: expected \S*data/raw/images-000.zip.* Received: {received}\. "
+        with pytest.raises(SystemExit, match=message), command("split"):
+            raise kind(1, "no", str(path))
 
     @pytest.mark.parametrize(
         "name", ["/etc/nosuch", "data/.raw.partial/x", "nosuch", "stages/data/x"]

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from tissue.common.errors import InputError
-from tissue.common.files import write_table
+from tissue.common.files import write_json, write_table
 from tissue.data.index import locate_rows, read_classes, read_index, read_split, unequal_classes
 from tissue.data.shards import read_array
 
@@ -16,12 +16,14 @@ from tissue.data.shards import read_array
 def write_split(folder: Path, ids: list[str], **columns: Any) -> None:
     """Write the training set as `split` does."""
     np.save(folder / "train.npy", np.zeros((len(ids), 2, 2, 3), np.uint8))
-    write_table(pd.DataFrame({"id": ids, "label": 0, **columns}), folder / "train.csv")
+    table = pd.DataFrame({"id": ids, "label": 0, "class": "a", **columns})
+    write_table(table, folder / "train.csv")
+    write_json(["a", "b"], folder / "classes.json")
 
 
 class TestReading:
     def test_a_split_is_memory_mapped_and_its_labels_are_numbers(self, tmp_path: Path) -> None:
-        write_split(tmp_path, ["x", "y"], label=[1, 0])
+        write_split(tmp_path, ["x", "y"], **{"label": [1, 0], "class": ["b", "a"]})
         dataset = read_split(tmp_path, "train")
         assert isinstance(dataset.images, np.memmap)
         assert dataset.images.shape == (2, 2, 2, 3)
@@ -32,7 +34,28 @@ class TestReading:
     def test_array_and_table_of_different_length(self, name: str, tmp_path: Path) -> None:
         write_split(tmp_path, ["x", "y"])
         np.save(tmp_path / f"{name}.npy", np.zeros((3, 2, 2, 3), np.uint8))
-        with pytest.raises(InputError, match=rf"{name}\.npy: .* as its table, 2\. Received: 3"):
+        with pytest.raises(InputError, match=rf"{name}\.npy: .* as its table, 2\. .* shape \(3"):
+            read_split(tmp_path, "train")
+
+    @pytest.mark.parametrize(
+        ("ids", "columns", "message"),
+        [
+            (["x", "x"], {}, "ids that repeat"),
+            (["x", "y"], {"label": [0, 1]}, "labels other than the 2 of classes.json"),
+            (["x", "y"], {"label": ["0", "a"]}, "labels other than the 2 of classes.json"),
+        ],
+    )
+    def test_a_table_that_was_changed(
+        self, ids: list[str], columns: dict[str, Any], message: str, tmp_path: Path
+    ) -> None:
+        write_split(tmp_path, ids, **columns)
+        with pytest.raises(InputError, match=rf"train\.(csv|npy): expected it as .*{message}"):
+            read_split(tmp_path, "train")
+
+    def test_arrays_of_another_kind(self, tmp_path: Path) -> None:
+        write_split(tmp_path, ["x", "y"])
+        np.save(tmp_path / "train.npy", np.zeros((2, 3), np.float32))
+        with pytest.raises(InputError, match=r"expected 4 dimensions .* shape \(2, 3"):
             read_split(tmp_path, "train")
 
     def test_names_that_look_like_something_else_stay_text(self, tmp_path: Path) -> None:

@@ -13,11 +13,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stages import split
 from tests.hostile import ARCHIVES, IMAGES, good, image_file, memory, picture
+from tests.mutations import FUZZ, MAX_SECONDS, mutated
 from tests.pipeline import ROOT
 from tests.source_examples import PARAMS, as_folder, as_tar, as_zip, run_fetch
 from tissue.common.errors import InputError
@@ -27,7 +28,6 @@ from tissue.images.kinds import UnreadableImageError
 from tissue.sources.archives import open_archive
 from tissue.sources.local import list_images
 
-MAX_SECONDS = 10
 MAX_MEMORY = 2_000_000_000
 SPLIT = PARAMS.split
 LIMITS = PARAMS.fetch.limits
@@ -133,35 +133,6 @@ VALID_IMAGES = [picture(5, kind) for kind in ("JPEG", "PNG", "TIFF", "BMP", "WEB
     picture(5, "JPEG", progressive=True),
     picture(5, "TIFF", compression="tiff_lzw"),
 ]
-
-
-@st.composite
-def mutated(draw: st.DrawFn, contents: list[bytes]) -> bytes:
-    """Set, insert, delete, cut or double bytes of one of the files, once or more."""
-    content = bytearray(draw(st.sampled_from(contents)))
-    for _ in range(draw(st.integers(1, 4))):
-        # Headers and directories are near the ends, and are changed most.
-        near = draw(st.sampled_from([64, 600, len(content)]))
-        start = draw(st.integers(0, min(near, max(len(content) - 1, 0))))
-        start = len(content) - start if draw(st.booleans()) else start
-        match draw(st.sampled_from(["set", "set", "set", "insert", "delete", "cut", "double"])):
-            case "set":
-                content[start : start + 1] = draw(st.binary(min_size=1, max_size=8))
-            case "insert":
-                content[start:start] = draw(st.binary(max_size=40))
-            case "delete":
-                del content[start : start + draw(st.integers(1, 40))]
-            case "cut":
-                del content[start:]
-            case "double":
-                content += content[start:]
-    return bytes(content)
-
-
-FUZZ = settings(
-    max_examples=250, deadline=MAX_SECONDS * 1000, derandomize=True, database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)  # fmt: skip
 
 
 @FUZZ

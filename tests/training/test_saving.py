@@ -1,5 +1,6 @@
 """Models as files: the same bytes for the same weights, and errors for damaged ones."""
 
+import errno
 import re
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 from tests.networks import PARAMS, four_classes, head_for, joined, mobilenet, scratch
 from tests.pipeline import ROOT
-from tissue.common.errors import InputError
+from tissue.common.errors import InputError, is_disk_full
 from tissue.common.runtime import set_up
 from tissue.training.batches import Batches
 from tissue.training.loop import FitSettings, Phase, fit
@@ -100,3 +101,18 @@ def test_damaged_member(name: str, content: bytes | None, tmp_path: Path) -> Non
     with pytest.raises(InputError, match=r"a\.keras: expected a model") as error:
         load_model(path)
     assert "File not found" not in str(error.value)
+
+
+def test_no_space_for_the_copy_that_keras_makes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_model(scratch(), tmp_path / "a.keras", classes=["a"])
+
+    def full(*args: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    # Keras unpacks the file to a temporary folder.
+    monkeypatch.setattr("tempfile.mkdtemp", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        load_model(tmp_path / "a.keras")
+    assert is_disk_full(caught.value)

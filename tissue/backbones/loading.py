@@ -61,7 +61,7 @@ def network_files(settings: Pretrained, *, image_size: int, download: bool) -> d
         InputError: if a file is not the expected one, or cannot be downloaded.
     """
     if is_onnx(settings):
-        from tissue.backbones.onnx_file import checked_files
+        from tissue.backbones.onnx_check import checked_files
 
         path = Path(settings.backbones[0])
         files = checked_files(path, settings.sha256)

@@ -1,19 +1,21 @@
 """A backbone from an ONNX file, run by onnxruntime without the framework it was trained in.
 
-It needs the packages of requirements/onnx.txt. An ONNX file is data, but it may name any file as
-its weights and need not hold a network of images, so it is checked before it is run.
+It needs the packages of requirements/onnx.txt. An ONNX file is data, but it need not hold a network
+of images, nor one that ends, so it is tried on two images, and each run has a limit.
 """
 
-import hashlib
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
+from threading import Timer
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tissue.backbones.onnx_check import checked_files
 from tissue.common.errors import InputError
 from tissue.config.schema import Onnx
+
+SECONDS = 600.0  # of a batch at most: the largest networks take some seconds for each image
 
 
 class Input(NamedTuple):
@@ -68,13 +70,22 @@ class OnnxBackbone:
         return np.concatenate(batches)[: len(images)]
 
     def _run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        import onnxruntime
+
+        options = onnxruntime.RunOptions()
+        timer = Timer(SECONDS, setattr, (options, "terminate", True))
+        timer.daemon = True
+        timer.start()
         try:
-            (output,) = self._session.run([self._output], {self._input.name: batch})
+            (output,) = self._session.run([self._output], {self._input.name: batch}, options)
         except Exception as error:  # noqa: BLE001  onnxruntime's errors have no class in common
+            late = f"it did not end within {SECONDS:.0f} s. " if options.terminate else ""
             raise InputError(
                 f"{self._path}: expected a network that takes images of shape {batch.shape}. "
-                f"Received: {error}. Export it for this size and any number of images."
+                f"Received: {late}{error}. Export it for this size and any number of images."
             ) from None
+        finally:
+            timer.cancel()
         if not 2 <= output.ndim <= 4 or len(output) != len(batch):
             raise InputError(
                 f"{self._path}: expected the output {self._output} of shape ({len(batch)}, D), "
@@ -96,87 +107,6 @@ class OnnxBackbone:
         if output.ndim == 3:
             return output[:, 0] if self._settings.tokens == "class" else output.mean(axis=1)
         return output
-
-
-def checked_files(path: Path, sha256: str | None) -> list[Path]:
-    """Return an ONNX file and the files of its weights beside it, all of them checked.
-
-    Raises:
-        InputError: see `OnnxBackbone`.
-    """
-    try:
-        import onnx
-        import onnxruntime  # noqa: F401
-    except ImportError as error:
-        raise InputError(
-            f"{path}: expected the packages onnx and onnxruntime, which run such a backbone. "
-            f"Received: {error}. Run `pip install -r requirements/onnx.txt`."
-        ) from None
-    if not path.is_file():
-        raise InputError(
-            f"pretrained.backbone: expected an .onnx file. Received: {path}, which does not exist "
-            f"under {Path.cwd()}. Run `dvc pull` if it is under DVC."
-        )
-    try:
-        files = [path, *_external_files(path, onnx.load(path, load_external_data=False))]
-        _check_digest(files, sha256)
-        onnx.checker.check_model(str(path))
-        return files
-    except InputError:
-        raise
-    except Exception as error:  # noqa: BLE001  broken files end in errors of several libraries
-        raise InputError(
-            f"{path}: expected a network in the ONNX format. Received: {error}. Export it again."
-        ) from None
-
-
-def _check_digest(files: list[Path], expected: str | None) -> None:
-    digest = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as file:
-            hashlib.file_digest(file, lambda: digest)  # continues the digest of the files before
-    received, names = digest.hexdigest(), " ".join(path.name for path in files)
-    if expected is None:
-        raise InputError(
-            f"pretrained.sha256: expected the digest of {names}: DVC learns from it that the "
-            f"features have to be computed again. Received: null; the file here has {received}. "
-            "If you trust it, set pretrained.sha256 to that."
-        )
-    if received != expected:
-        raise InputError(
-            f"{files[0]}: expected sha256 {expected} (pretrained.sha256). Received: {received} of "
-            f"{names}. Download the file again, or correct the digest."
-        )
-
-
-def _external_files(path: Path, model: Any) -> list[Path]:
-    """Return the files of the weights that are not in the ONNX file itself, sorted."""
-    locations = {
-        entry.value
-        for tensor in _tensors(model)
-        for entry in tensor.external_data
-        if entry.key == "location"
-    }
-    for location in sorted(locations):
-        posix, windows = PurePosixPath(location), PureWindowsPath(location)
-        outside = posix.is_absolute() or windows.anchor or ".." in {*posix.parts, *windows.parts}
-        if outside or not (path.parent / location).is_file():
-            raise InputError(
-                f"{path}: expected its weights in a file beside it. Received: {location}. "
-                "Put that file into the same folder, or export the network again."
-            )
-    return [path.parent / location for location in sorted(locations)]
-
-
-def _tensors(message: Any) -> Iterator[Any]:
-    """Yield every tensor of a network, including nested graphs and functions."""
-    if message.DESCRIPTOR.name == "TensorProto":
-        yield message
-        return
-    for field, value in message.ListFields():
-        if field.message_type is not None:
-            for item in value if hasattr(value, "add") else [value]:
-                yield from _tensors(item)
 
 
 def _open(path: Path, threads: int) -> Any:

@@ -9,12 +9,13 @@ from typing import Any
 
 from tissue.chunks.files import CODE
 from tissue.common.errors import InputError
+from tissue.common.runtime import AVX2_ONLY
 
 ATTEMPTS = 8  # repetitions of a chunk whose process or machine dies
 WAIT = 10.0  # seconds for an answer of the cluster
 AHEAD = 3  # chunks submitted for each that is running, so that no process waits
 # Environment variables that processes on other machines need.
-FORWARDED = ("KERAS_BACKEND", "TF_CPP_MIN_LOG_LEVEL", "TF_ENABLE_ONEDNN_OPTS", "OMP_NUM_THREADS")
+FORWARDED = ("KERAS_BACKEND", "TF_CPP_MIN_LOG_LEVEL", "OMP_NUM_THREADS", *AVX2_ONLY)
 
 
 def run_on_ray(

@@ -1,15 +1,30 @@
-"""Atomic writing of files and folders, and CSV and JSON in one format."""
+"""Atomic writing of files and folders, CSV and JSON in one format, and errors of reading them."""
 
+import errno
 import hashlib
 import json
 import shutil
+import struct
+import textwrap
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tissue.common.errors import InputError
+
 if TYPE_CHECKING:  # pandas takes half a second to import
     import pandas as pd
+
+
+# What readers of CSV, JSON, NumPy, zip and PNG raise for other content
+DAMAGED = (
+    ValueError, LookupError, TypeError, ArithmeticError, EOFError, NotImplementedError,
+    RecursionError, SyntaxError, tokenize.TokenError, struct.error, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 @contextmanager
@@ -67,6 +82,41 @@ def _rounded(value: Any) -> Any:
         return {key: _rounded(item) for key, item in value.items()}
     # Adding zero turns -0.0, which would count as a change, into 0.0.
     return round(float(value), 4) + 0.0 if isinstance(value, float) else value
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what a reader raises for a damaged file into an error that names the file.
+
+    Raises:
+        InputError: for content that no stage wrote. Errors of the system stay what they are.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except (*DAMAGED, OSError) as error:
+        # Places that lie outside of the file end in an invalid argument.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
+        why = textwrap.shorten(f"{type(error).__name__}: {error}", 300)
+        raise InputError(
+            f"{path}: expected it as a stage wrote it. Received: {why}. It is damaged, or another "
+            "file: run `dvc checkout --force` to have what dvc.lock names, or `dvc repro`."
+        ) from None
+
+
+def read_json(path: Path, kind: type = dict) -> Any:
+    """Read a JSON file that holds an object, or a value of another kind.
+
+    Raises:
+        InputError: if it is damaged.
+    """
+    with reading(path):
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(value, kind):
+            raise TypeError(f"a {type(value).__name__} instead of a {kind.__name__}")
+        return value
 
 
 def file_digest(path: Path, algorithm: str = "sha256") -> str:

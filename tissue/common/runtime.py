@@ -6,6 +6,7 @@ TensorFlow takes seconds to import, so it is imported where it is needed: only h
 
 import multiprocessing
 import os
+import platform
 import sys
 import tempfile
 import threading
@@ -13,13 +14,27 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 
+# Sums in vectors of another length end in other last bits. AVX2 is in all processors of Intel and
+# AMD since 2015; NumPy 2.4 has other names for what is newer than NumPy 2.2 has.
+AVX2_ONLY = {
+    "OPENBLAS_CORETYPE": "Haswell",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "TF_ENABLE_ONEDNN_OPTS": "1",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL "
+    "AVX512_ICL AVX512_SPR",
+}
+
 
 def set_environment() -> None:
     """Set the variables that libraries read when they are imported; `tissue.common` calls it.
 
-    What a user has in files and variables for other projects must not change results. Jupyter and
-    Colab name a backend of matplotlib that need not be installed here; no figure uses any.
+    What a user has in files and variables for other projects must not change results, and neither
+    must the processor: all of one architecture get the instructions that they have in common.
+    Jupyter and Colab name a backend of matplotlib that need not be installed here; no figure uses
+    any.
     """
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        os.environ |= AVX2_ONLY
     # The notices of TensorFlow would hide the messages of the stages.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"

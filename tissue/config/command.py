@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +15,14 @@ from filelock import FileLock, Timeout
 from tissue.common.errors import InputError, is_disk_full
 from tissue.common.names import printable
 from tissue.common.secrets import redact
+from tissue.config.inputs import check_inputs, is_by_hand, note_run
+
+# Of disks and network drives, by their names, since not every system has all
+FAILING = {
+    getattr(errno, name)
+    for name in ("EIO", "ESTALE", "ENODEV", "ENXIO", "EREMOTEIO", "ENOTCONN", "EHOSTDOWN")
+    if hasattr(errno, name)
+}
 
 
 def check_python(name: str) -> None:
@@ -33,7 +42,11 @@ def run_command(main: Callable[[], None], *, name: str, doc: str | None) -> None
     parser.prog = f"python -m stages.{name}"
     parser.parse_args()
     with command(name), _only_run(name):
+        if by_hand := is_by_hand():
+            check_inputs(name)
         main()
+        if by_hand:
+            note_run(name)
 
 
 @contextmanager
@@ -78,9 +91,10 @@ def parser_of(name: str, doc: str | None, epilog: str | None = None) -> argparse
 def command(name: str) -> Iterator[None]:
     """Turn errors that are no bugs into a message and an exit status.
 
-    The status is 1 after an `InputError`, on a full disk, and for files that cannot be used or that
-    an earlier stage has not written; 130 after an interruption; and 141, without a message, when
-    the reader of the output has closed it, as `head` does. Other errors keep their traceback.
+    The status is 1 after an `InputError`, on a full disk, one that fails or a full memory, and for
+    files that cannot be used or that an earlier stage has not written; 130 after an interruption;
+    and 141, without a message, when the reader of the output has closed it, as `head` does. Other
+    errors keep their traceback.
     """
     try:
         yield
@@ -94,6 +108,13 @@ def command(name: str) -> Iterator[None]:
         # Otherwise Python would report the closed pipe once more at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
+    except (MemoryError, BrokenProcessPool) as error:
+        # The memory that is short may have ended another process of this stage.
+        received = f"{type(error).__name__}: {error}".rstrip(": ")
+        sys.exit(
+            f"{name}: expected memory, and its processes, until it is done. Received: {received}. "
+            "End other programs, or take a larger machine, and run it again."
+        )
     except OSError as error:
         if (message := _describe(error)) is None:
             raise
@@ -112,6 +133,16 @@ def _describe(error: OSError) -> str | None:
             f"expected to use {error.filename or 'what it needs'}. Received: "
             f"{error.strerror or error}. Change its permissions, or give another place."
         )
+    if isinstance(error, IsADirectoryError | NotADirectoryError) and _is_output(error.filename):
+        return (
+            f"expected {error.filename} as a stage writes it. Received: {error.strerror}. Move it "
+            "away, and run `dvc repro`."
+        )
+    if error.errno in FAILING:
+        return (
+            f"expected a disk that works. Received: {error}. Check the disk or the network drive, "
+            "and run it again; no file was left half-written."
+        )
     if is_disk_full(error):
         return (
             f"expected space for what it writes. Received: {error}. Free some and run it again; no "
@@ -121,8 +152,9 @@ def _describe(error: OSError) -> str | None:
 
 
 def _is_output(name: str | None) -> bool:
-    # A stage writes to hidden files first.
-    parts = Path(name or "").parts
+    # A stage writes to hidden files first. Processes are given absolute paths.
+    path = Path(name or "")
+    parts = (path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path).parts
     return parts[:1] == ("data",) and not any(part.startswith(".") for part in parts)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tissue.common.files import reading
 from tissue.data.index import check_rows, locate_rows, read_index, read_split, stratified_sample
 from tissue.data.shards import Array, RowSelection, Shards, read_array, shards_of
 
@@ -26,7 +27,7 @@ def read_features(ids: pd.Series, name: str, folder: Path) -> RowSelection:
     """
     index = read_index(folder / f"{name}.csv")
     features = read_array(folder / f"{name}.npy")
-    check_rows(features, index, folder / f"{name}.npy", stage="embed")
+    check_rows(features, index, folder / f"{name}.npy", dimensions=3, stage="embed")
     return RowSelection(features, locate_rows(ids, index, what=f"{folder}/{name}"))
 
 
@@ -90,7 +91,8 @@ def joint_index(split_folder: Path, *, max_images: int, seed: int) -> pd.DataFra
         read_index(split_folder / f"{name}.csv").assign(split=name) for name in ("train", "test")
     ]
     index = pd.concat(tables, ignore_index=True)
-    kept = stratified_sample(index, ["split", "class"], most=max_images, seed=seed)
+    with reading(split_folder):  # a table that has no classes
+        kept = stratified_sample(index, ["split", "class"], most=max_images, seed=seed)
     return index.iloc[kept].reset_index(drop=True)
 
 

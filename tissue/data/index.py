@@ -1,6 +1,5 @@
 """The output of `split`: for each split an array of images and a table that describes its rows."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,12 +9,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tissue.common.errors import InputError
+from tissue.common.files import read_json, reading
 from tissue.config.schema import Params
 from tissue.data.shards import Array, Shards, read_array
 
 PREPARATION_FILE = "images.json"  # beside the splits: their `preparation`
 # Of each image, by `tissue.images.quality.measure_quality`.
 QUALITY = ["tissue_fraction", "blur", "haematoxylin", "dab"]
+IMAGE, CROPS = 4, 5  # dimensions of the arrays of images and of crops
 MOST_UNEQUAL = 3.0  # training images of the largest class to the smallest; more is reported
 # Names stay text even where they look like numbers.
 TEXT_COLUMNS = ("id", "class", "group", "sha256", "source", "donor", "slide", "antibody")
@@ -47,9 +48,14 @@ def preparation(params: Params) -> dict[str, Any]:
 
 
 def read_index(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """Read a table of images, or only some columns; empty text stays empty, not a number."""
+    """Read a table of images, or only some columns; empty text stays empty, not a number.
+
+    Raises:
+        InputError: if it is damaged.
+    """
     types = dict.fromkeys(TEXT_COLUMNS, str)
-    return pd.read_csv(path, dtype=types, usecols=columns, keep_default_na=False)
+    with reading(path):
+        return pd.read_csv(path, dtype=types, usecols=columns, keep_default_na=False)
 
 
 def read_split(folder: Path, name: str) -> Dataset:
@@ -61,24 +67,38 @@ def read_split(folder: Path, name: str) -> Dataset:
     path, crops_path = folder / f"{name}.npy", folder / f"{name}_crops.npy"
     images = read_array(path)
     index = read_index(folder / f"{name}.csv")
-    check_rows(images, index, path, stage="split")
-    crops = read_array(crops_path) if crops_path.exists() else None
+    check_rows(images, index, path, dimensions=IMAGE, stage="split")
+    # All splits have crops or none has.
+    crops = read_array(crops_path) if any(folder.glob("*_crops.npy")) else None
     if crops is not None:
-        check_rows(crops, index, crops_path, stage="split")
+        check_rows(crops, index, crops_path, dimensions=CROPS, stage="split")
+    _check_labels(index, read_classes(folder), folder / f"{name}.csv")
     return Dataset(images, index, crops)
 
 
-def check_rows(array: Array | Shards, index: pd.DataFrame, path: Path, *, stage: str) -> None:
-    """Check that an array has as many rows as its table.
+def check_rows(
+    array: Array | Shards, index: pd.DataFrame, path: Path, *, dimensions: int, stage: str
+) -> None:
+    """Check that an array has so many dimensions, and a row for each of the ids of its table.
 
     Raises:
         InputError: naming the file and the stage that writes it.
     """
-    if len(array) != len(index):
+    with reading(path):
+        if not index["id"].is_unique:
+            raise ValueError("ids that repeat in its table")
+    if len(array.shape) != dimensions or len(array) != len(index):
         raise InputError(
-            f"{path}: expected as many rows as its table, {len(index)}. Received: {len(array)}. "
-            f"Run `dvc repro {stage}`, or `dvc pull` for what others have made."
+            f"{path}: expected {dimensions} dimensions and as many rows as its table, "
+            f"{len(index)}. Received: the shape {array.shape}. Run `dvc repro {stage}`, or `make "
+            "pull` for what others have made."
         )
+
+
+def _check_labels(index: pd.DataFrame, classes: list[str], path: Path) -> None:
+    with reading(path):
+        if dict(zip(index["label"], index["class"], strict=True)).items() - enumerate(classes):
+            raise ValueError(f"labels other than the {len(classes)} of classes.json")
 
 
 def unequal_classes(images_per_class: Mapping[str, int]) -> str:
@@ -97,7 +117,7 @@ def unequal_classes(images_per_class: Mapping[str, int]) -> str:
 
 def read_classes(folder: Path) -> list[str]:
     """Return the class names; the position of a name is its label."""
-    return json.loads((folder / "classes.json").read_text(encoding="utf-8"))
+    return read_json(folder / "classes.json", list)
 
 
 def locate_rows(ids: pd.Series, index: pd.DataFrame, *, what: str) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tissue.common.errors import InputError
+from tissue.common.files import reading
 
 Array = NDArray[Any]
 
@@ -133,7 +134,8 @@ def read_array(path: Path) -> Array | Shards:
     """Memory-map an array, as `Shards` if it is in several files.
 
     Raises:
-        InputError: naming a file that is missing, or whose rows do not fit those of the first.
+        InputError: naming a file that is missing or damaged, or whose rows do not fit those of the
+            first.
     """
     pattern = re.compile(rf"{re.escape(path.stem)}\.([1-9][0-9]*){re.escape(path.suffix)}")
     found = [pattern.fullmatch(file.name) for file in path.parent.glob("*")]
@@ -146,7 +148,10 @@ def read_array(path: Path) -> Array | Shards:
                 f"{file}: expected an array, since {shard_path(path, last).name} exists. Received: "
                 "no such file. Run `dvc repro`, or `dvc checkout`."
             )
-        parts.append(np.load(file, mmap_mode="r", allow_pickle=False))
+        with reading(file):
+            parts.append(np.load(file, mmap_mode="r", allow_pickle=False))
+            if not isinstance(parts[-1], np.ndarray) or not parts[-1].ndim:
+                raise TypeError("no array with rows")
         if number:
             _check_shard(file, parts[-1], parts[0], path.name, is_last=number == last)
     return Shards(parts) if last else parts[0]

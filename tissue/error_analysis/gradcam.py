@@ -8,7 +8,6 @@ weights are those of Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391), and the
 how far the log odds differ from those of the empty slide.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tissue.common.augmentation import dihedral, undo_dihedral
+from tissue.common.files import read_json, reading
 from tissue.data.features import NETWORK_FILE, read_features
 from tissue.data.index import PREPARATION_FILE, Dataset, locate_rows
 from tissue.data.shards import RowSelection
@@ -63,8 +63,10 @@ class Views(NamedTuple):
 
 def views_of(split: Path, embed: Path, *, scratch: int) -> dict[str, Views]:
     """Return how each model looks at the images of these folders; `scratch` is its count."""
-    zoom = json.loads((split / PREPARATION_FILE).read_text())["split.crops"]["zoom"]
-    count = json.loads((embed / NETWORK_FILE).read_text())["views"]
+    with reading(split / PREPARATION_FILE):
+        zoom = int(read_json(split / PREPARATION_FILE)["split.crops"]["zoom"])
+    with reading(embed / NETWORK_FILE):
+        count = int(read_json(embed / NETWORK_FILE)["views"])
     return {"scratch": Views(scratch, zoom), "pretrained": Views(count, zoom)}
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tissue.chunks.files import Files
 from tissue.chunks.running import ROWS, Chunk, Work
-from tissue.common.files import file_digest
+from tissue.common.files import file_digest, reading
 from tissue.config.schema import Split
 from tissue.data.index import QUALITY
 from tissue.data.shards import create_array
@@ -91,7 +91,8 @@ def read_chunk(
     """
     rows = create_array(out, row_type(size, settings.crops.count), (len(ids),))
     for row, id_, file in zip(rows, ids, files, strict=True):
-        content = _open_zip(inputs.at[file], json.dumps(inputs.options)).read(id_)
+        with reading(Path("data/raw", file)):
+            content = _open_zip(inputs.at[file], json.dumps(inputs.options)).read(id_)
         try:
             _fill(row, read_image(content, settings, size=size))
         except UnreadableImageError as error:

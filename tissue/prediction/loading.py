@@ -1,6 +1,5 @@
 """Load a trained model and the frozen backbone, and check that they fit data and parameters."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import keras
 
 from tissue.backbones.loading import Embedder, load_embedder
 from tissue.common.errors import InputError
+from tissue.common.files import read_json
 from tissue.config.schema import Params
 from tissue.data.features import NETWORK_FILE, RECORDED
 from tissue.data.index import PREPARATION_FILE, preparation
@@ -56,7 +56,7 @@ def check_recorded(params: Params, data: Path) -> None:
 
 
 def _check_same(expected: dict[str, Any], path: Path, *, section: str = "") -> None:
-    recorded = json.loads(path.read_text())
+    recorded = read_json(path)
     for name, value in expected.items():
         if recorded.get(name) != value:
             raise InputError(

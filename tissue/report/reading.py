@@ -1,17 +1,17 @@
 """The results that the page shows, read once; missing files are reported with their stage."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from PIL import Image
 
 from tissue.common.errors import InputError
-from tissue.common.files import file_digest
+from tissue.common.files import file_digest, read_json, reading
 from tissue.common.names import MODELS, SPLITS
-from tissue.data.index import Dataset, check_rows, read_classes, read_index
+from tissue.data.index import IMAGE, Dataset, check_rows, read_classes, read_index
 from tissue.data.shards import Array, Shards, read_array
 from tissue.error_analysis.table import NEIGHBOUR_COLUMNS
 
@@ -113,7 +113,7 @@ def read_inputs(root: Path) -> Inputs:
     shown = shown_ids(errors, points)
 
     def of_models(form: str) -> dict[str, pd.DataFrame]:
-        return {model: pd.read_csv(plots / form.format(model)) for model in MODELS}
+        return {model: _read_numbers(plots / form.format(model)) for model in MODELS}
 
     histories = of_models("{}_history.csv")
     tuned = histories["pretrained"].query("phase == 2")
@@ -135,9 +135,9 @@ def read_inputs(root: Path) -> Inputs:
         reliability=of_models("reliability_{}.csv"),
         risk_coverage=of_models("risk_coverage_{}.csv"),
         points=points,
-        audited=pd.read_csv(plots / "audit.csv"),
-        learning_curve=pd.read_csv(plots / "learning_curve.csv"),
-        pictures={name: (plots / f"{name}.png").read_bytes() for name in PICTURES},
+        audited=_read_numbers(plots / "audit.csv"),
+        learning_curve=_read_numbers(plots / "learning_curve.csv"),
+        pictures={name: _read_picture(plots / f"{name}.png") for name in PICTURES},
         digests=[
             (name, (root / name).stat().st_size, file_digest(root / name, "md5"))
             for name in sorted(["params.yaml", *MADE_BY])
@@ -147,7 +147,7 @@ def read_inputs(root: Path) -> Inputs:
 
 def _read_metrics(folder: Path) -> dict[str, dict[str, Any]]:
     names = ("split", *MODELS, "comparison", "errors", "tsne", "audit")
-    return {name: json.loads((folder / f"{name}.json").read_text("utf-8")) for name in names}
+    return {name: read_json(folder / f"{name}.json") for name in names}
 
 
 def _check_complete(root: Path) -> None:
@@ -163,9 +163,9 @@ def _check_complete(root: Path) -> None:
 
 def _read_dataset(folder: Path, name: str) -> Dataset:
     images, table = folder / f"{name}.npy", folder / f"{name}.csv"
-    columns = [column for column in pd.read_csv(table, nrows=0) if column not in NOT_SHOWN]
+    columns = [column for column in _read_numbers(table, nrows=0) if column not in NOT_SHOWN]
     dataset = Dataset(read_array(images), read_index(table, columns))
-    check_rows(dataset.images, dataset.index, images, stage="split")
+    check_rows(dataset.images, dataset.index, images, dimensions=IMAGE, stage="split")
     return dataset
 
 
@@ -203,4 +203,16 @@ def _read_predictions(path: Path, *, shown: set[str]) -> pd.DataFrame:
 def _read_names(path: Path, columns: Sequence[str] | None = None, **options: Any) -> Any:
     """Read a CSV whose names stay text, also a class called `1` or `None`."""
     types = dict.fromkeys(TEXTS, str)
-    return pd.read_csv(path, dtype=types, usecols=columns, keep_default_na=False, **options)
+    with reading(path):
+        return pd.read_csv(path, dtype=types, usecols=columns, keep_default_na=False, **options)
+
+
+def _read_numbers(path: Path, **options: Any) -> pd.DataFrame:
+    with reading(path):
+        return pd.read_csv(path, **options)
+
+
+def _read_picture(path: Path) -> bytes:
+    with reading(path), Image.open(path) as picture:
+        picture.verify()
+    return path.read_bytes()

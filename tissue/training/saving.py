@@ -10,8 +10,8 @@ from pathlib import Path
 
 import keras
 
-from tissue.common.errors import InputError
-from tissue.common.files import atomic_write
+from tissue.common.errors import InputError, is_disk_full
+from tissue.common.files import atomic_write, reading
 
 CLASSES = "classes.json"  # in the file of a model, where Keras ignores it
 FIXED_DATE = "1980-01-01@00:00:00"
@@ -46,11 +46,14 @@ def load_model(path: Path) -> keras.Model:
 
     Raises:
         InputError: if the file is no such model.
+        OSError: if there is no space for the copy that Keras makes of it.
     """
     try:
         zipfile.ZipFile(path).close()  # Keras reports a file that is no archive as missing
         return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
+    except Exception as error:  # damaged files end in errors of several libraries
+        if is_disk_full(error):
+            raise
         # Keras wraps the reason in messages with the whole configuration.
         reason = textwrap.shorten(str(error).rpartition("Exception encountered: ")[2], 400)
         raise InputError(
@@ -61,7 +64,7 @@ def load_model(path: Path) -> keras.Model:
 
 def classes_of(path: Path) -> list[str]:
     """Return the names of the classes that a model was saved with, empty for older files."""
-    with zipfile.ZipFile(path) as saved:
+    with reading(path), zipfile.ZipFile(path) as saved:
         return json.loads(saved.read(CLASSES)) if CLASSES in saved.namelist() else []
 
 
