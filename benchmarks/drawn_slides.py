@@ -3,11 +3,17 @@
 import io
 import struct
 from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from tissue.phantom.core import draw_core
+from tissue.phantom.plan import Core, plan_cores
 
 TILE = 256  # pixels
 JPEG, RGB, YCBCR = 7, 2, 6
@@ -131,3 +137,87 @@ def _write_directory(
     file.seek(link)
     file.write(struct.pack("<I", at))
     return at + 2 + 12 * len(entries)
+
+
+class DrawnCore(NamedTuple):
+    """The truth of a place on an array: its centre in pixels, and whether tissue is there."""
+
+    row: int
+    column: int
+    class_name: str
+    donor: str
+    x: float
+    y: float
+    is_present: bool
+
+
+@cache
+def _pictures(size: int) -> list[tuple[Core, NDArray[np.uint8]]]:
+    plan = plan_cores(train_per_class=4, test_per_class=0, size=size, seed=3)
+    return [(core, draw_core(core)) for core in plan]
+
+
+def draw_array(
+    seed: int,
+    *,
+    rows: int = 8,
+    columns: int = 10,
+    size: int = 96,
+    degrees: float = 5.0,
+    missing: float = 0.1,
+    torn: float = 0.05,
+    shift: float = 0.06,
+) -> tuple[NDArray[np.uint8], list[DrawnCore]]:
+    """Return an array of cores of the phantom, RGB uint8 (H, W, 3), and the truth.
+
+    Args:
+        seed: of everything.
+        rows, columns: of the grid.
+        size: side of the picture of a core in pixels; neighbours are 1.05 to 1.3 times as far.
+        degrees: of rotation.
+        missing: share of the places without tissue.
+        torn: share of the places where one half is lost.
+        shift: standard deviation of the places, to `size`.
+    """
+    rng = np.random.default_rng(seed)
+    pitch = rng.uniform(1.05, 1.3, 2) * size
+    turned = np.radians(degrees)
+    turn = np.array([[np.cos(turned), -np.sin(turned)], [np.sin(turned), np.cos(turned)]])
+    reach = np.array([columns, rows]) * pitch
+    side = np.ceil(np.abs(turn) @ reach + 1.5 * size).astype(int)
+    picture = np.full((side[1], side[0], 3), GLASS, np.float32)
+    truth = []
+    for row, column in product(range(rows), range(columns)):
+        offset = (np.array([column, row]) + 0.5) * pitch - reach / 2
+        x, y = turn @ offset + side / 2 + rng.normal(0, shift * size, 2)
+        core, tissue = _pictures(size)[rng.integers(len(_pictures(size)))]
+        tissue = np.rot90(tissue, int(rng.integers(4)))
+        if rng.random() < torn:
+            tissue = tissue.copy()
+            tissue[:, : size // 2] = GLASS
+        is_present = bool(rng.random() >= missing)
+        if is_present:
+            left, top = round(x - size / 2), round(y - size / 2)
+            picture[top : top + size, left : left + size] *= np.minimum(tissue / GLASS, 1)
+        truth.append(DrawnCore(row, column, core.class_name, core.donor, x, y, is_present))
+    return picture.astype(np.uint8), truth
+
+
+def count_right(
+    found: list[tuple[int, int, float, float, bool]], truth: list[DrawnCore], size: int = 96
+) -> int:
+    """Return how many places are right: missing as drawn, or within a quarter of a picture.
+
+    Args:
+        found: row, column, x and y in pixels of the picture, and whether there is tissue.
+        truth: as drawn.
+        size: of the picture of a core.
+    """
+    by_place = {(one[0], one[1]): one for one in found}
+    right = 0
+    for core in truth:
+        one = by_place.get((core.row, core.column))
+        if one is None or one[4] != core.is_present:
+            continue
+        right += not core.is_present or np.hypot(one[2] - core.x, one[3] - core.y) < size / 4
+    return right

@@ -6,18 +6,21 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 from scipy import ndimage
 
 from tissue.common.errors import InputError
 from tissue.common.stains import TISSUE_DENSITY, slide_levels
 from tissue.config.schema import Slides
+from tissue.slides.cores import Core
 from tissue.slides.opening import Slide
 
 PER_TILE = 16  # pixels of the overview along a tile
 LEAST_TISSUE = 0.25  # share of a tile
 FINER = 1.1  # a slide may be this much coarser than what is asked for
 BLACK = 40  # grey level of what was not scanned, of marker pen and of the edge of the glass
+MARGIN = 1.2  # of the diameter of a core, that is cut
+CENTIMETRE = 3  # unit of the resolution in a file
 QUALITY = 95  # of JPEG; slides were compressed harder before
 
 
@@ -28,17 +31,22 @@ class Tile(NamedTuple):
     top: int
 
 
+def glass_level(overview: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the grey level (3,) of the glass on an overview, RGB uint8 (H, W, 3).
+
+    Pure white is where the scanner has not been, and would be taken for brighter glass.
+    """
+    scanned = (overview != 255).any(axis=2)
+    return slide_levels(overview[scanned][None] if scanned.any() else overview)
+
+
 def tissue_mask(overview: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Return which pixels of an overview, RGB uint8 (H, W, 3), show tissue, bool (H, W).
 
-    Tissue is denser than the glass. Pure white is where the scanner has not been, and would be
-    taken for glass that is brighter than the rest.
+    Tissue is denser than the glass.
     """
     scanned = (overview != 255).any(axis=2)
-    if not scanned.any():
-        return scanned
-    glass = slide_levels(overview[scanned][None])
-    density = np.log(glass / np.maximum(overview, 1)).mean(axis=2)
+    density = np.log(glass_level(overview) / np.maximum(overview, 1)).mean(axis=2)
     dense = ndimage.uniform_filter(density, 3) > TISSUE_DENSITY
     return dense & scanned & (overview.max(axis=2) >= BLACK)
 
@@ -84,7 +92,35 @@ def read_tile(slide: Slide, tile: Tile, settings: Slides) -> bytes:
     """Return a tile as JPEG bytes, with the colour profile of the slide."""
     side = tile_side(slide, settings)
     image = slide.region(tile, (side, side), (settings.size, settings.size))
+    return _jpeg(image, slide, settings.mpp)
+
+
+def cut_core(slide: Slide, core: Core, overview: NDArray[np.uint8], *, mpp: float) -> bytes:
+    """Return the picture of a core as JPEG bytes: a square, with glass outside its circle.
+
+    Args:
+        slide: an open one.
+        core: in pixels of its first level.
+        overview: of the slide, for the level of the glass.
+        mpp: micrometres per pixel of the picture; never finer than the slide.
+    """
+    mpp = max(mpp, slide.mpp)
+    side = MARGIN * core.diameter
+    size = max(1, round(side * slide.mpp / mpp))
+    corner = (core.x - side / 2, core.y - side / 2)
+    image = slide.region(corner, (side, side), (size, size)).copy()
+    line = (np.arange(size) + 0.5) * 2 / size - 1
+    outside = line[:, None] ** 2 + line[None] ** 2 > 1
+    image[outside] = np.rint(glass_level(overview))
+    return _jpeg(image, slide, mpp)
+
+
+def _jpeg(image: NDArray[np.uint8], slide: Slide, mpp: float) -> bytes:
+    exif = Image.Exif()
+    exif[ExifTags.Base.XResolution] = exif[ExifTags.Base.YResolution] = round(1e4 / mpp)
+    exif[ExifTags.Base.ResolutionUnit] = CENTIMETRE
     buffer = io.BytesIO()
-    options = {"quality": QUALITY, "subsampling": 0, "icc_profile": slide.profile}
-    Image.fromarray(image).save(buffer, "JPEG", **options)
+    Image.fromarray(image).save(
+        buffer, "JPEG", quality=QUALITY, subsampling=0, icc_profile=slide.profile, exif=exif
+    )
     return buffer.getvalue()
