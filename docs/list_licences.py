@@ -23,6 +23,8 @@ READ = {
     "grandalf": "GPL-2.0 OR EPL-1.0",
     "namex": "Apache-2.0",
     "opencv-python-headless": "Apache-2.0; its wheel holds FFmpeg, LGPL-2.1",
+    "openslide-bin": "LGPL-2.1; its wheel holds libraries under LGPL, MPL, BSD, MIT and the like",
+    "openslide-python": "LGPL-2.1",
     "pillow-heif": "BSD-3-Clause; its wheel holds libheif, LGPL-3.0, and x265, GPL-2.0",
     "pygit2": "GPL-2.0 with linking exception",
     "pytest-timeout": "MIT",

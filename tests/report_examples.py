@@ -160,7 +160,8 @@ def _index(
     frame = pd.DataFrame(rows, columns=["id", "class", "label"])
     donors = [f"{split}-{rng.integers(12)}" for _ in rows]
     frame = frame.assign(
-        group=donors, sha256="", source=source, donor=donors, slide="", antibody="", width=448,
+        group=donors, sha256="", source=source, donor=donors, slide="", antibody="", x="", y="",
+        mpp="", width=448,
         height=448,
     )  # fmt: skip
     for column, mean in (("tissue_fraction", 0.6), ("blur", 0.1), ("haematoxylin", 0.2)):

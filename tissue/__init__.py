@@ -5,6 +5,7 @@ A room imports only from itself and from the rooms above it:
     common          errors, files, stains, names and splits by group, for every room
     config          params.yaml: its schema, how it is read, and the frame of a command
     phantom         the drawn data set
+    slides          whole slides: their scale, their tissue, tiles, cores of an array
     sources         where images come from: folders, archives, servers, the atlas, the phantom
     data            the outputs of `split` and `embed`: tables, arrays, features
     chunks          work in resumable chunks, on this machine or on a Ray cluster

@@ -11,6 +11,7 @@ COMMANDS = {
     "pull": "get what others pushed, and check all of it against dvc.lock",
     "push": "push data and results, so that others need not run the same parameters",
     "sweep": "run an experiment for every combination of parameter values",
+    "cores": "cut the cores out of a slide of a tissue microarray",
     "donors": "ask the atlas which images are of one donor, and write a table for split.metadata",
     "verify": "check that a fresh run gave the committed results, or what a clone claims",
 }

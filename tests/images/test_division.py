@@ -35,7 +35,8 @@ def divide(rows: list[tuple[str, str, str, str]], pairs: Pairs = (), **changes: 
     table = pd.DataFrame(rows, columns=["split", "class", "donor", "sha256"])
     index = table.assign(
         id=[f"{row.split}/{number:02d}.jpg" for number, row in enumerate(table.itertuples())],
-        blur=np.where(table["sha256"] == "W", 1.0, 0.1), source="a.zip", slide="",
+        blur=np.where(table["sha256"] == "W", 1.0, 0.1), source="a.zip",
+        slide="", x="", y="", mpp="",
         tissue_fraction=0.5,
     )  # fmt: skip
     settings = DEFAULT.model_copy(update={"min_per_class": 1, **changes})
@@ -137,7 +138,8 @@ def phantom() -> pd.DataFrame:
         {
             "id": [core.id for core in cores], "split": [core.split for core in cores],
             "class": [core.class_name for core in cores], "true": [core.donor for core in cores],
-            "slide": [core.slide for core in cores], "donor": "", "source": "a.zip", "blur": 0.1,
+            "slide": [core.slide for core in cores], "donor": "", "source": "a.zip",
+            "x": "", "y": "", "mpp": "", "blur": 0.1,
             "sha256": [core.id for core in cores], "tissue_fraction": 0.5,
         }
     )  # fmt: skip

@@ -19,7 +19,7 @@ DEFAULT = load_params(ROOT / "params.yaml").split
 
 
 def table_of(**columns: list[str]) -> pd.DataFrame:
-    return pd.DataFrame({"id": ["d", "c", "b", "a"], "donor": "", "slide": "", **columns})
+    return pd.DataFrame({"id": ["d", "c", "b", "a"], "donor": "", "slide": "", "x": "", **columns})
 
 
 def settings(**values: Any) -> Split:
@@ -151,3 +151,12 @@ def test_donors_that_share_a_copy_become_one_group():
 def test_groups_keep_the_rows_of_any_index():
     names = pd.Series(["7", "7", "8", "9"], pd.Index([5, 3, 9, 1]))
     assert assign_groups(names, ALONE).index.tolist() == [5, 3, 9, 1]
+
+
+def test_tiles_are_grouped_by_donor_else_by_slide_and_pictures_beside_them_by_copies():
+    index = table_of(donor=["7", "", "", ""], slide=["S1", "S2", "", ""], x=["0", "0", "", ""])
+    names, rule = name_groups(index, np.array([0, 1, 2, 2]), DEFAULT)
+    assert rule == "slide"
+    assert names.tolist() == ["7", "S2", "a", "a"]
+    names, rule = name_groups(index.assign(donor="7"), ALONE, DEFAULT)
+    assert rule == "donor"

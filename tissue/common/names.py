@@ -27,11 +27,14 @@ SYSTEMS = {
 # add to names: "colon_4821_A_3_5 (1)" is the same image.
 IMAGE_NAME = re.compile(r"(?<![^\W_])(\d+)_([AB]_\d+_\d+)(?![^\W_])")
 
-MANIFEST = ["id", "split", "class", "file", "source", "donor", "slide", "antibody"]  # its columns
+# Columns of the manifest. Where an image is a tile of a slide, x and y are its corner in pixels of
+# the first level; mpp is its scale in micrometres per pixel. All may be empty.
+TILE = ("x", "y", "mpp")
+MANIFEST = ["id", "split", "class", "file", "source", "donor", "slide", "antibody", *TILE]
 SPLITS = ("train", "val", "test")
 # Rules that give the group of an image. By position, a group may join donors but divides none.
 # Where copies are not linked, each image is a group.
-METADATA, PATTERN, DONORS = "metadata", "group_pattern", "donor"
+METADATA, PATTERN, DONORS, SLIDES = "metadata", "group_pattern", "donor", "slide"
 POSITIONS, CLUSTERS, SINGLES = (
     "array position in file name",
     "near-duplicate cluster",

@@ -24,6 +24,9 @@ DENSITY_TO_STAIN: NDArray[np.float32] = np.linalg.inv(STAIN_TO_DENSITY).astype(n
 # The brightest pixels give the light of the empty slide, but it is never taken below this level:
 # in an image full of tissue, the brightest pixels are tissue.
 DARKEST_SLIDE = 190
+# Optical density from which a pixel is tissue: above the shading and JPEG noise of an empty
+# slide (below 0.03), below the palest counterstain (about 0.08).
+TISSUE_DENSITY = 0.05
 BRIGHT_SHARE = 0.99
 
 # By grey level: a look-up is ten times faster than a logarithm per pixel.

@@ -57,6 +57,14 @@ class Hpa(Section):
     url: Annotated[types.Url, Field(pattern="^https?://[^/]+")]
 
 
+class Slides(Section):
+    """The tiles that are cut from whole slides."""
+
+    mpp: types.Scale
+    size: Annotated[int, Field(ge=32, le=4096)]
+    most: PositiveInt
+
+
 class Fetch(Section):
     """The source of the images."""
 
@@ -64,6 +72,8 @@ class Fetch(Section):
     watch: types.Url
     class_level: PositiveInt | None
     labels: Labels | None
+    slides: Slides
+    mpp: types.Scale | None
     sha256: dict[str, types.Digest]
     cache: types.LocalPath
     storage_options: types.StorageOptions

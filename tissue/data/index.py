@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tissue.common.errors import InputError
 from tissue.common.files import read_json, reading
+from tissue.common.names import TILE
 from tissue.config.schema import Params
 from tissue.data.shards import Array, Shards, read_array
 
@@ -19,7 +20,7 @@ QUALITY = ["tissue_fraction", "blur", "haematoxylin", "dab"]
 IMAGE, CROPS = 4, 5  # dimensions of the arrays of images and of crops
 MOST_UNEQUAL = 3.0  # training images of the largest class to the smallest; more is reported
 # Names stay text even where they look like numbers.
-TEXT_COLUMNS = ("id", "class", "group", "sha256", "source", "donor", "slide", "antibody")
+TEXT_COLUMNS = ("id", "class", "group", "sha256", "source", "donor", "slide", "antibody", *TILE)
 
 
 class Dataset(NamedTuple):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tissue.common.errors import InputError
 from tissue.common.files import write_json, write_table
 from tissue.common.holdout import missing_classes
-from tissue.common.names import POSITIONS, SPLITS, donor_status
+from tissue.common.names import POSITIONS, SPLITS, TILE, donor_status
 from tissue.config.schema import Split
 from tissue.data.index import QUALITY, unequal_classes
 from tissue.images.checks import check_counts, check_leaks, check_training
@@ -27,7 +27,7 @@ from tissue.images.stored import StoredImages, StoredRows, write_shards
 DROPPED = "dropped"
 COLUMNS = [
     "id", "class", "label", "group", "sha256", "source", "donor", "slide", "antibody",
-    "width", "height", *QUALITY,
+    *TILE, "width", "height", *QUALITY,
 ]  # fmt: skip
 
 

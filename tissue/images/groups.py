@@ -20,6 +20,7 @@ from tissue.common.names import (
     PATTERN,
     POSITIONS,
     SINGLES,
+    SLIDES,
     position_of,
 )
 from tissue.config.schema import Split
@@ -99,13 +100,15 @@ def name_groups(
     """Return the group of each image, and the rule that gave it.
 
     The rule is the first that applies: `metadata` or `group_pattern`, where the user gives donors;
-    `donor`, where the source names one for every image; `array position in file name`, where most
-    files are named as in the atlas, and copies stay together in the others; else `near-duplicate
-    cluster`, named after its first id, or `single image`, if `split.copies` links
+    `donor`, where the source names one for every image; `slide`, where images are tiles of whole
+    slides, and other images are grouped by donor or copies; `array position in file name`, where
+    most files are named as in the atlas, and copies stay together in the others; else
+    `near-duplicate cluster`, named after its first id, or `single image`, if `split.copies` links
     none.
 
-    Slides are no groups: a slide of the atlas holds cores of all organs, and the donors of its
-    block come back on every slide cut from it. A position of a class holds one donor per block.
+    Slides of arrays are no groups: a slide of the atlas holds cores of all organs, and the donors
+    of its block come back on every slide cut from it. A position of a class holds one donor per
+    block.
     """
     for rule in (METADATA, PATTERN):
         if getattr(settings, rule) is not None:
@@ -113,6 +116,9 @@ def name_groups(
     if (index["donor"] != "").all():
         return index["donor"], DONORS
     positions, copies = index["id"].map(position_of), _first_names(index["id"], clusters)
+    if (is_tile := index["x"] != "").any():
+        slides = index["slide"].where(is_tile, copies)
+        return index["donor"].where(index["donor"] != "", slides), SLIDES
     if (positions != "").mean() > 0.5:
         return (index["class"] + " " + positions).where(positions != "", copies), POSITIONS
     return copies, CLUSTERS if settings.copies == "link" else SINGLES

@@ -4,11 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from tissue.common.stains import DENSITY_TO_STAIN, slide_levels
+from tissue.common.stains import DENSITY_TO_STAIN, TISSUE_DENSITY, slide_levels
 
-# Optical density from which a pixel is tissue: above the shading and JPEG noise of an empty
-# slide (below 0.03), below the palest counterstain (about 0.08).
-TISSUE_DENSITY = 0.05
 BLANK = 0.02  # an image with a smaller share of tissue is nearly empty and shows no organ
 REBLUR = 9  # pixels; the width Crete et al. use
 

@@ -15,6 +15,7 @@ from tissue.common.errors import InputError
 from tissue.config.schema import Limits, Params
 from tissue.images.kinds import UnreadableImageError
 from tissue.images.reading import read_image
+from tissue.slides.opening import is_slide
 from tissue.sources.archives import Member, is_archive, open_archive
 from tissue.sources.file_names import check_text, is_image
 from tissue.sources.local import find_archives, open_folder, read_file
@@ -53,7 +54,11 @@ def list_pictures(source: Path, *, limits: Limits, closing: ExitStack) -> list[M
         InputError: if there is no picture, or an archive is damaged or unsafe.
     """
     found = sorted(_members(source, limits, closing), key=lambda member: member.name)
-    pictures = [member for member in found if is_image(member.name) and not member.kind]
+    pictures = [
+        member
+        for member in found
+        if is_image(member.name) and not is_slide(member.name) and not member.kind
+    ]
     for member in pictures:
         check_text(member.name, source=str(source))
     if not pictures:
@@ -62,7 +67,7 @@ def list_pictures(source: Path, *, limits: Limits, closing: ExitStack) -> list[M
             f"Received: {len(found)} other files. Name another file, folder or archive."
         )
     if left := len(found) - len(pictures):
-        print(f"left out: {left} files that are links, hidden or no pictures")
+        print(f"left out: {left} files that are links, hidden, slides or no pictures")
     return pictures
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tissue.common.names import CLUSTERS, POSITIONS
+from tissue.common.names import CLUSTERS, POSITIONS, SLIDES
 from tissue.figures.audit import AUDITED
 from tissue.report.data_sentences import WORDS, group_word
 from tissue.report.formatting import Table, count, interval, join_words, percent, percentage_points
@@ -43,7 +43,7 @@ def split_sentence(audit: Mapping[str, Any], group: str) -> str:
         found = f"images of one {group} on both sides of the split bring {points}."
     else:
         found = f"the difference of {points} may be chance."
-    if group in (WORDS[POSITIONS], WORDS[CLUSTERS]):
+    if group in (WORDS[POSITIONS], WORDS[CLUSTERS], WORDS[SLIDES]):
         found += " Donors are not known, so the truth may be lower."
     return f"{claim}: {found}"
 

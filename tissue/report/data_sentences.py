@@ -5,11 +5,11 @@ from typing import Any
 
 import pandas as pd
 
-from tissue.common.names import CLUSTERS, DONORS, POSITIONS, donor_status
+from tissue.common.names import CLUSTERS, DONORS, POSITIONS, SLIDES, donor_status
 from tissue.report.formatting import count, join_words
 from tissue.report.reading import Inputs
 
-WORDS = {DONORS: "donor", POSITIONS: "array position", CLUSTERS: "cluster"}
+WORDS = {DONORS: "donor", POSITIONS: "array position", CLUSTERS: "cluster", SLIDES: "slide"}
 
 
 def group_word(inputs: Inputs) -> str:

@@ -6,18 +6,18 @@ from pathlib import PurePosixPath
 
 from tissue.common.errors import InputError
 from tissue.common.names import printable
+from tissue.slides.opening import is_slide
 
 IMAGE_SUFFIXES = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp", ".jp2", ".j2k",
     ".jpx", ".avif", ".heic", ".heif",
 })  # fmt: skip
 PACKED_SUFFIXES = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"})
-# Pictures of kinds that nothing here reads: slides, stacks, raw files of cameras, drawings.
+# Pictures of kinds that nothing here reads: stacks, raw files of cameras, drawings.
 UNREAD_SUFFIXES = frozenset({
-    ".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vsi", ".czi", ".lif", ".nd2", ".zvi",
-    ".dcm", ".dicom", ".nii", ".mha", ".psd", ".gif", ".svg", ".pdf", ".eps", ".ppm", ".pgm",
-    ".exr", ".jxl", ".jxr", ".cr2", ".cr3", ".nef", ".arw", ".dng", ".raw", ".npy", ".npz", ".h5",
-    ".mat",
+    ".vsi", ".czi", ".lif", ".nd2", ".zvi", ".nii", ".mha", ".psd", ".gif", ".svg", ".pdf",
+    ".eps", ".ppm", ".pgm", ".exr", ".jxl", ".jxr", ".cr2", ".cr3", ".nef", ".arw", ".dng",
+    ".raw", ".npy", ".npz", ".h5", ".mat",
 })  # fmt: skip
 UNREAD = " file, which is not read"  # ends the reason why such a file is left out
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".xlsx", ".xls", ".parquet", ".json", ".jsonl"})
@@ -67,9 +67,11 @@ def check_cells(parts: Iterable[str], *, source: str) -> None:
 
 
 def reason_left_out(name: str) -> str:
-    """Return why a file is no image of the source, by its name alone; empty for an image."""
+    """Return why a file is no image or slide, by its name alone; empty for one."""
     if is_hidden(name):
         return "hidden file"
+    if is_slide(name):
+        return ""
     suffix = PurePosixPath(name).suffix.lower()
     if suffix in PACKED_SUFFIXES:
         return "archive inside"
@@ -89,5 +91,5 @@ def is_hidden(name: str) -> bool:
 
 
 def is_image(name: str) -> bool:
-    """Return whether a path names an image that is not hidden."""
+    """Return whether a path names an image or slide that is not hidden."""
     return not reason_left_out(name)

@@ -11,12 +11,14 @@ from typing import NamedTuple
 from tissue.common.errors import InputError
 from tissue.common.names import printable
 from tissue.config.schema import Labels
+from tissue.slides.opening import is_slide
 from tissue.sources.file_names import IMAGE_SUFFIXES, check_cells
 from tissue.sources.folder_names import assign_splits, check_spelling
 from tissue.sources.layout import ImagePath, draw_tree
 
 SEVERAL = -1  # in place of a row number: rows whose names differ in their suffixes only
 EXAMPLES = 3  # names in a message
+OME = ".ome"  # before .tif or .tiff
 
 
 class Label(NamedTuple):
@@ -111,7 +113,9 @@ def _spellings(name: str) -> Iterator[str]:
 
 def _stem(name: str) -> str:
     start, dot, suffix = name.rpartition(".")
-    return start if f"{dot}{suffix}".lower() in IMAGE_SUFFIXES else name
+    if f"{dot}{suffix}".lower() not in IMAGE_SUFFIXES and not is_slide(name):
+        return name
+    return start[: -len(OME)] if start.lower().endswith(OME) else start
 
 
 def _keys_of(rows: list[Label], path: Path) -> dict[str, int]:

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from tissue.common.errors import InputError
@@ -22,7 +23,10 @@ Parse = Callable[[str], ImagePath | None]  # None for a file that is no image of
 
 
 class SourceImage(NamedTuple):
-    """An image of a source, the name of that source, and what reads its bytes."""
+    """An image or slide, the name of its source, what reads its bytes, and its place in a folder.
+
+    Where the source is an archive, `path` is None.
+    """
 
     id: str
     split: str
@@ -30,6 +34,7 @@ class SourceImage(NamedTuple):
     donor: str
     source: str
     read: Callable[[], bytes]
+    path: Path | None
 
 
 class Listing:
@@ -39,14 +44,16 @@ class Listing:
         # Without a name it is a temporary file, of which SQLite holds 2 MB in memory.
         self._tables = stack.enter_context(closing(sqlite3.connect("")))
         self._tables.executescript(TABLES)
-        self._sources: list[tuple[str, ReadFile]] = []
+        self._sources: list[tuple[str, ReadFile, Path | None]] = []
         self._parse: Parse = _not_yet
 
-    def add(self, name: str, read: ReadFile, files: Iterable[tuple[int, str]]) -> None:
-        """Add the images of a folder or archive, by number and name."""
+    def add(
+        self, name: str, read: ReadFile, files: Iterable[tuple[int, str]], folder: Path | None
+    ) -> None:
+        """Add the images of a folder, or of an archive, by number and name."""
         rows = ((len(self._sources), file, number) for number, file in files)
         self._tables.executemany("INSERT INTO files VALUES (?, ?, ?)", rows)
-        self._sources.append((name, read))
+        self._sources.append((name, read, folder))
 
     def names(self) -> Iterator[str]:
         """Yield all names, each once and sorted."""
@@ -90,9 +97,12 @@ class Listing:
         return sorted({image.class_name for image in self})
 
     def _image(self, source: int, file: str, number: int) -> SourceImage | None:
-        name, read = self._sources[source]
-        path = self._parse(file)
-        return None if path is None else SourceImage(*path, name, partial(read, number, file))
+        name, read, folder = self._sources[source]
+        parsed = self._parse(file)
+        if parsed is None:
+            return None
+        path = None if folder is None else folder / file
+        return SourceImage(*parsed, name, partial(read, number, file), path)
 
 
 def _not_yet(name: str) -> NoReturn:

@@ -59,7 +59,8 @@ def list_images(
         if path.is_dir() and not outside_links:
             _check_links(path)
         members, read = _open(path, limits, closing)
-        listing.add(path.name, read, _images(members, left_out, label))
+        images = _images(members, left_out, label)
+        listing.add(path.name, read, images, path if path.is_dir() else None)
     _report_left_out(left_out, listing, label)
     # Two parts of one tree may each hold a share of it, so the layout is that of all together.
     if table is None:

@@ -12,6 +12,7 @@ from tissue.phantom.plan import plan_cores
 from tissue.sources.local import list_images
 from tissue.sources.raw import Row, Source
 from tissue.sources.remote import download_sources
+from tissue.sources.slides import with_tiles
 
 ALONE = ("phantom", "hpa")  # cannot be combined with other sources
 
@@ -40,7 +41,7 @@ def open_source(settings: Fetch, *, seed: int, workers: int, closing: ExitStack)
 
         chosen = download_atlas(settings.hpa, seed=seed, cache=Path(settings.cache))
         return _source([row for row, _ in chosen], (path.read_bytes() for _, path in chosen))
-    return _local(download_sources(names, settings), settings, closing)
+    return _local(download_sources(names, settings), settings, seed, workers, closing)
 
 
 def _phantom(settings: Fetch, seed: int, workers: int, closing: ExitStack) -> Source:
@@ -66,14 +67,12 @@ def _source(rows: list[Row], contents: Iterable[bytes]) -> Source:
     return Source(len(rows), classes, zip(rows, contents, strict=True))
 
 
-def _local(paths: list[Path], settings: Fetch, closing: ExitStack) -> Source:
+def _local(
+    paths: list[Path], settings: Fetch, seed: int, workers: int, closing: ExitStack
+) -> Source:
     listing = list_images(
         paths, sha256=settings.sha256, limits=settings.limits, closing=closing,
         class_level=settings.class_level, labels=settings.labels,
         outside_links=settings.outside_links,
     )  # fmt: skip
-    images: Iterable[tuple[Row, bytes]] = (
-        ({"id": id_, "split": split, "class": name, "source": source, "donor": donor}, read())
-        for id_, split, name, donor, source, read in listing
-    )
-    return Source(len(listing), listing.classes(), images)
+    return with_tiles(listing, settings, seed=seed, workers=workers, closing=closing)
