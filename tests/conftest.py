@@ -3,8 +3,9 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from filelock import FileLock
@@ -12,6 +13,9 @@ from hypothesis import settings
 from ruamel.yaml import YAML
 
 from tests.pipeline import PARAMS, ROOT, environment
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # Before any test imports Keras.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -35,6 +39,7 @@ TINY = {
     "audit": {"repeats": 1},
 }
 Run = Callable[..., str]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 settings.register_profile("shared", deadline=None)  # other work on the machine is no failure
 settings.load_profile("shared")
@@ -126,6 +131,22 @@ def _runtime() -> None:
     from tissue.common.runtime import set_up
 
     set_up(seed=PARAMS["seed"], threads=PARAMS["threads"])
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    """A browser of this machine; tests without one are skipped."""
+    from playwright.sync_api import sync_playwright
+
+    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} on PATH, and CHROMIUM is not set")
+    with sync_playwright() as driver:
+        # Chromium refuses its sandbox to root, who runs tests in containers.
+        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        running = driver.chromium.launch(executable_path=path, args=arguments)
+        yield running
+        running.close()
 
 
 @pytest.fixture
