@@ -3,8 +3,6 @@ VENV ?= .venv
 BASE ?= main
 # The stages call `python`, so the one of the environment has to come first.
 export PATH := $(abspath $(VENV))/bin:$(PATH)
-# Columns of `make compare`: regular expressions that match from the start of a name.
-KEEP ?= lr$$|batch_size|.*(scratch|pretrained).json:(val|test).accuracy$$
 
 # For `make sweep`: every combination of these values is an experiment.
 GRID ?= lr=0.0005,0.001,0.002
@@ -34,8 +32,8 @@ lint: $(VENV)/installed-test ## check code, format and types
 	ruff format --check .
 	mypy
 
-compare: $(VENV)/installed ## table of all experiments since the last commit
-	@dvc exp show --csv --drop '.*' --keep 'Experiment|rev|typ|Created|State|$(KEEP)' | python -m tissue.experiments.columns
+compare: $(VENV)/installed ## table of all experiments since the last commit, with what they changed
+	@dvc exp show --csv | python -m tissue.experiments.columns
 
 changes: $(VENV)/installed ## what changed against a branch: make changes BASE=main
 	@python -m tissue compare --base $(BASE)

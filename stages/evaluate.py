@@ -9,7 +9,7 @@ Writes
   `suspects.csv`, labels that look wrong;
 - `data/models/{scratch,pretrained}.onnx`, which take any picture and need no TensorFlow;
 - `metrics/{scratch,pretrained,comparison,errors}.json`, and in `onnx.json` by how much these files
-  answer differently;
+  answer differently; the few that experiments are compared by in `metrics.json`;
 - the confusion matrices of the test set as CSV and PNG, `plots/confusions.csv`, worst first, and
   the calibration of both models, `plots/{reliability,risk_coverage}_{scratch,pretrained}.csv`.
 
@@ -18,8 +18,9 @@ The two models are compared on the same images by sign flips, group by group. Ab
 default settings on two cores.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -76,6 +77,7 @@ def run(params: Params, root: Path = Path()) -> None:
     portable = measure_portable(tables, params, root)
     for name, values in {**measured, "errors": analysis.summary, "onnx": portable}.items():
         write_json(values, root / f"metrics/{name}.json")
+    write_json({name: _headline(measured[name]) for name in MODELS}, root / "metrics.json")
     _write_plots(tables, images["test"], classes, root / "plots")
     for name in MODELS:
         print(f"{name}: {_sentence(measured[name]['test'])}")
@@ -99,6 +101,12 @@ def _write_plots(
         save_confusion(table, classes, name, plots)
         write_table(reliability(table, images), plots / f"reliability_{name}.csv")
         write_table(risk_coverage(table, images), plots / f"risk_coverage_{name}.csv")
+
+
+def _headline(model: Mapping[str, Any]) -> dict[str, float]:
+    """Return the few numbers that `dvc exp show` and `dvc metrics diff` compare."""
+    kept = {name: model[name]["accuracy"] for name in ("train", "val", "test")}
+    return kept | {name: model["test"][name] for name in ("macro_f1", "nll", "ece")}
 
 
 def _sentence(test: dict[str, float]) -> str:
