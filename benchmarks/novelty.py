@@ -84,7 +84,7 @@ def read_foreign(source: Path | None, params: Params) -> tuple[NDArray[np.float3
             size = params.fetch.phantom.size
             contents = ((core.id, image) for core, image in draw_foreign(size, seed=params.seed))
         else:
-            members = list_pictures(source, limits=params.fetch.limits, closing=closing)
+            members = list_pictures([str(source)], limits=params.fetch.limits, closing=closing)
             contents = ((member.name, member.read()) for member in members)
         for batch in _batches(contents):
             ids += [name for name, _ in batch]

@@ -110,7 +110,8 @@ def main() -> None:
         results = []
         for name, source in sources.items():
             with contextlib.redirect_stdout(io.StringIO()):
-                rows = pd.DataFrame(predict.run(load_params(), source, model="pretrained"))
+                batches = predict.run(load_params(), [str(source)], model="pretrained")
+                rows = pd.DataFrame([row for batch in batches for row in batch])
             refused = int((rows["refused"] != "").sum())
             distance = rows["distance"].quantile([0, 0.5, 1]).round(2).tolist()
             results.append([name, len(rows), refused, *distance])

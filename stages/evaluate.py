@@ -1,12 +1,15 @@
 """Predict all images with both models and measure: `python -m stages.evaluate`.
 
-Reads both models, `data/split` and the features in `data/embed`. Writes
+Reads both models, `data/split`, the features in `data/embed`, and of `data/raw` 36 test pictures.
+Writes
 
 - `data/predictions/{scratch,pretrained}.csv`;
 - in `errors.csv` there, why each test image was misclassified, with Grad-CAM of at most
   `advanced.evaluate.heat_maps` errors in `gradcam.npy`, row by row of `gradcam.csv`; in
   `suspects.csv`, labels that look wrong;
-- `metrics/{scratch,pretrained,comparison,errors}.json`;
+- `data/models/{scratch,pretrained}.onnx`, which take any picture and need no TensorFlow;
+- `metrics/{scratch,pretrained,comparison,errors}.json`, and in `onnx.json` by how much these files
+  answer differently; the few that experiments are compared by in `metrics.json`;
 - the confusion matrices of the test set as CSV and PNG, `plots/confusions.csv`, worst first, and
   the calibration of both models, `plots/{reliability,risk_coverage}_{scratch,pretrained}.csv`.
 
@@ -15,8 +18,9 @@ The two models are compared on the same images by sign flips, group by group. Ab
 default settings on two cores.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -42,6 +46,7 @@ def run(params: Params, root: Path = Path()) -> None:
     from tissue.error_analysis.gradcam import explain_errors, views_of
     from tissue.metrics.classification import measure_models, prediction_tables
     from tissue.metrics.intervals import Sampling
+    from tissue.portable.files import export_models, measure_portable
     from tissue.training.cross_fitting import read_held_out
     from tissue.training.inference import predict_embedded_splits, predict_splits
     from tissue.training.novelty import read_novelty
@@ -68,8 +73,11 @@ def run(params: Params, root: Path = Path()) -> None:
     images = {name: dataset.index for name, dataset in datasets.items()}
     sizes = {name: model.count_params() for name, model in models.items()}
     measured = measure_models(tables, images, classes=classes, parameters=sizes, sampling=sampling)
-    for name, values in {**measured, "errors": analysis.summary}.items():
+    export_models(models, novelty, params, root)
+    portable = measure_portable(tables, params, root)
+    for name, values in {**measured, "errors": analysis.summary, "onnx": portable}.items():
         write_json(values, root / f"metrics/{name}.json")
+    write_json({name: _headline(measured[name]) for name in MODELS}, root / "metrics.json")
     _write_plots(tables, images["test"], classes, root / "plots")
     for name in MODELS:
         print(f"{name}: {_sentence(measured[name]['test'])}")
@@ -93,6 +101,12 @@ def _write_plots(
         save_confusion(table, classes, name, plots)
         write_table(reliability(table, images), plots / f"reliability_{name}.csv")
         write_table(risk_coverage(table, images), plots / f"risk_coverage_{name}.csv")
+
+
+def _headline(model: Mapping[str, Any]) -> dict[str, float]:
+    """Return the few numbers that `dvc exp show` and `dvc metrics diff` compare."""
+    kept = {name: model[name]["accuracy"] for name in ("train", "val", "test")}
+    return kept | {name: model["test"][name] for name in ("macro_f1", "nll", "ece")}
 
 
 def _sentence(test: dict[str, float]) -> str:

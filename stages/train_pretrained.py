@@ -70,11 +70,12 @@ def run(params: Params, root: Path = Path()) -> None:
     if settings.fine_tune_epochs:
         tuned, predicted = _fine_tune(model, train, val, params, log)
         history = pd.concat([history, tuned.assign(phase=2)])
-        calibrate(head, predicted, val.labels)
+        divisor = calibrate(head, predicted, val.labels)
     else:
         divisor = calibrate(head, choice.probabilities[:, None], choice.labels)
         members |= held_out_members(choice.probabilities[len(train.index) :], divisor)
-    save_model(model, root / "data/models/pretrained.keras", classes=classes, members=members)
+    path = root / "data/models/pretrained.keras"
+    save_model(model, path, classes=classes, temperature=divisor, members=members)
     write_table(history, root / "plots/pretrained_history.csv")
 
 

@@ -44,8 +44,9 @@ def run(params: Params, root: Path = Path()) -> None:
         network, val._replace(crops=None), views=settings.views, stainings=STAININGS,
         jitter=settings.calibration_jitter, seed=params.seed, name="calibrate",
     )  # fmt: skip
-    calibrate(network, probabilities, val.labels)
-    save_model(network, root / "data/models/scratch.keras", classes=classes)
+    divisor = calibrate(network, probabilities, val.labels)
+    path = root / "data/models/scratch.keras"
+    save_model(network, path, classes=classes, temperature=divisor)
     write_table(history, root / "plots/scratch_history.csv")
 
 

@@ -3,8 +3,9 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from filelock import FileLock
@@ -13,6 +14,9 @@ from ruamel.yaml import YAML
 
 import tissue  # noqa: F401 sets the environment before any test imports a library
 from tests.pipeline import PARAMS, ROOT, environment
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 TINY = {
     "image_size": 48,
@@ -32,6 +36,7 @@ TINY = {
     "audit": {"repeats": 1},
 }
 Run = Callable[..., str]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 settings.register_profile("shared", deadline=None)  # other work on the machine is no failure
 settings.load_profile("shared")
@@ -123,6 +128,22 @@ def _runtime() -> None:
     from tissue.common.runtime import set_up
 
     set_up(seed=PARAMS["seed"], threads=PARAMS["threads"])
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    """A browser of this machine; tests without one are skipped."""
+    from playwright.sync_api import sync_playwright
+
+    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} on PATH, and CHROMIUM is not set")
+    with sync_playwright() as driver:
+        # Chromium refuses its sandbox to root, who runs tests in containers.
+        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        running = driver.chromium.launch(executable_path=path, args=arguments)
+        yield running
+        running.close()
 
 
 @pytest.fixture

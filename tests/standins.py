@@ -44,12 +44,14 @@ if {stage!r} == "evaluate":
         with open("data/predictions/pretrained.csv", "w", newline="") as file:
             csv.writer(file, lineterminator="\\n").writerows([head, *rows])
         accuracy["pretrained"] = 1 / 12
+    headline = json.loads(Path("metrics.json").read_text())
     for model, value in accuracy.items():
         path = Path(f"metrics/{{model}}.json")
         metrics = json.loads(path.read_text())
         for split in ("val", "test"):
-            metrics[split]["accuracy"] = round(value, 4)
+            metrics[split]["accuracy"] = headline[model][split] = round(value, 4)
         path.write_text(json.dumps(metrics, indent=2, sort_keys=True) + "\\n")
+    Path("metrics.json").write_text(json.dumps(headline))
 '''
 
 

@@ -7,6 +7,8 @@ from tissue.config.command import check_python
 
 COMMANDS = {
     "predict": "name the organ of pictures with a trained model",
+    "doctor": "say what is missing on this machine, and what to do",
+    "page": "make a page that answers in a browser, with nothing sent anywhere",
     "compare": "compare parameters, metrics and predictions with another Git revision",
     "pull": "get what others pushed, and check all of it against dvc.lock",
     "push": "push data and results, so that others need not run the same parameters",

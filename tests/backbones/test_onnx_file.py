@@ -303,14 +303,6 @@ def test_digest_is_required_and_checked(tmp_path: Path) -> None:
         OnnxBackbone(path, sha256="0" * 64, **settings)
 
 
-@pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
-def test_missing_package(package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = network(tmp_path / "a.onnx")
-    monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(InputError, match=r"pip install -r requirements/onnx\.txt"):
-        opened(path)
-
-
 def test_packages_are_imported_only_for_an_onnx_file() -> None:
     program = (
         "import sys; import stages.embed, stages.train_pretrained, tissue.backbones.embedding,"

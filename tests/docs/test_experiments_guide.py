@@ -39,10 +39,9 @@ def test_the_guide(quick: Path, tmp_path: Path) -> None:
     table, shown = GUIDE["Compare"]
     printed = execute(table, clone, {"make compare": f"make --silent compare {venv}"})
     (slower,) = [line for line in printed.splitlines() if "slower" in line]
-    assert slower.split()[-6:] == ["0.8"] * 4 + ["0.0001", "32"]
-    assert "pretrained val accuracy" in printed
-    printed = run("make", "--silent", "compare", venv, "KEEP=batch_size", cwd=clone)
-    assert printed.split("\n")[0].split() == ["Created", "State", "batch_size"]
+    assert slower.split().count("0.8") == 4
+    assert slower.split()[-1] == "0.0001"
+    assert "pretrained.val" in printed
     printed = execute(shown, clone)
     assert "index.html" in printed
     assert "faster" in printed

@@ -1,6 +1,7 @@
 """The command `compare`: with and without data, and of which code the results are."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -45,7 +46,9 @@ def clone(quick: Path, tmp_path: Path) -> Path:
 def test_without_data_there_is_a_table_and_no_paired_test(clone: Path, quick: Path) -> None:
     printed = invoke("compare", "--gate", cwd=clone)
     assert "No paired test: there is no data/predictions/scratch.csv" in printed
-    assert "| `pretrained.test.accuracy` |" in printed
+    assert re.search(r"^pretrained\.test\.accuracy +new +0\.\d+", printed, re.M) or re.search(
+        r"^pretrained\.test\.accuracy +0\.\d+ +0\.\d+", printed, re.M
+    )
     shutil.copytree(quick / "data/predictions", clone / "data/predictions")
     printed = invoke("compare", "--gate", cwd=clone)
     assert "No paired test: the predictions of main cannot be read here (" in printed
@@ -89,7 +92,7 @@ def test_a_base_without_results(clone: Path) -> None:
     run("git", "checkout", "-q", "HEAD~1", "--", "metrics", cwd=clone)
     commit(clone, "results")
     printed = invoke("compare", "--base", "HEAD~1", cwd=clone)
-    assert "| `pretrained.test.accuracy` | new |" in printed
+    assert re.search(r"^pretrained\.test\.accuracy +new +", printed, re.M)
 
 
 def test_predictions_of_another_run_are_not_paired(quick: Path, tmp_path: Path) -> None:
@@ -98,7 +101,7 @@ def test_predictions_of_another_run_are_not_paired(quick: Path, tmp_path: Path) 
     text = table.read_text()
     table.unlink()  # a link to the cache
     table.write_text(text.replace("0.", "1.", 1))
-    expected = "No paired test: data/predictions is not that of dvc.lock: run `dvc pull` or"
+    expected = "No paired test: data/predictions is not that of dvc.lock: run dvc pull or"
     assert expected in invoke("compare", cwd=clone)
 
 
@@ -134,5 +137,5 @@ def test_unknown_revision(quick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command = [sys.executable, "-m", "tissue", "compare", "--base", "nosuch"]
     done = subprocess.run(command, cwd=quick, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith("compare: expected `dvc metrics diff nosuch` to work.")
-    assert "Received the status 255: unknown Git revision 'nosuch'" in done.stderr
+    assert done.stderr.startswith("compare: expected `git ls-tree` to work.")
+    assert "Received the status 128: fatal: Not a valid object name nosuch" in done.stderr

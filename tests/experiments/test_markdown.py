@@ -74,3 +74,14 @@ def test_a_gate_says_what_it_does_not_cover() -> None:
     other = [*same, Change("split.images.test", 360, 16)]
     text = markdown.gate_section(checks, other, [])
     assert "**The data differ** (`split.images.test` `360` and now `16`), so that" in text
+
+
+def test_a_terminal_shows_aligned_columns_and_no_marks() -> None:
+    report = (
+        "# Compared with `main`\n\n| Metric | After |\n| :-- | --: |\n| `a` | **0.5** |\n"
+        "| `a longer \\| name` | 12 |\n\n<details><summary>more</summary>\n\nx\n\n</details>\n"
+    )
+    assert markdown.plain(report) == (
+        "Compared with main\n\nMetric           After\na                  0.5\n"
+        "a longer | name     12\n\nmore\n\nx\n"
+    )

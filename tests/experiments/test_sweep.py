@@ -143,13 +143,13 @@ def test_two_experiments(quick: Path, tmp_path: Path) -> None:
     assert set(table["experiment"]) <= set(listed.split())
 
 
-def test_columns_of_experiments_are_readable() -> None:
+def test_columns_are_metrics_and_what_was_swept() -> None:
     csv = (
-        "Experiment,rev,typ,Created,metrics/scratch.json:test.accuracy,test.p_value,lr\n"
-        ",main,baseline,2026-01-31T12:34:56,0.5,0.1,0.001\n"
-        "tall-oak,abc1234,branch_base,2026-01-31T12:35:56,0.6,,1e-05\n"
+        "Experiment,rev,typ,Created,scratch.test,pretrained.ece,lr,seed,tissue/common,penalty\n"
+        ",main,baseline,2026-01-31T12:34:56,0.5,0.1,0.001,17,0123abc,\n"
+        "tall-oak,abc1234,branch_base,2026-01-31T12:35:56,0.6,,1e-05,17,4567def,0.3\n"
     )
     table = readable(pd.read_csv(io.StringIO(csv), dtype=str, keep_default_na=False))
-    assert list(table) == ["Created", "scratch test accuracy", "test p_value", "lr"]
+    assert list(table) == ["Created", "scratch.test", "pretrained.ece", "lr", "penalty"]
     assert list(table.index) == ["main", "  tall-oak"]
-    assert table.loc["  tall-oak", "test p_value"] == "-"
+    assert table.loc["  tall-oak", "pretrained.ece"] == "-"

@@ -1,37 +1,50 @@
 """What `predict` answers: rows, lines and figures."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 
 from tissue.common.errors import InputError
+from tissue.portable.running import Answer
 from tissue.prediction import heat
-from tissue.prediction.answers import RANKS, answer_line, answer_row, answers_table
-from tissue.prediction.inputs import Picture
+from tissue.prediction.answers import RANKS, answer_line, answer_row, append_answers
 
 CLASSES = ("colon", "kidney", "liver", "lung")
-PICTURE = Picture("a.jpg", tissue=0.3)
+
+
+def row_of(
+    probabilities: Sequence[float], *, distance: float, tissue: float = 0.3
+) -> dict[str, Any]:
+    answer = Answer(np.array(probabilities, np.float32), tissue, distance)
+    return answer_row("a.jpg", answer, CLASSES[: len(probabilities)])
 
 
 class TestRows:
     def test_the_three_most_probable(self) -> None:
-        row = answer_row(PICTURE, np.array([0.1, 0.2, 0.6, 0.1], np.float32), CLASSES, distance=0.5)
+        row = row_of([0.1, 0.2, 0.6, 0.1], distance=0.5)
         assert [row[rank] for rank in RANKS] == ["liver", "kidney", "colon"]
         assert answer_line(row) == "a.jpg: liver 60.0%, kidney 20.0%, colon 10.0%"
 
-    def test_two_classes_alone(self) -> None:
-        row = answer_row(PICTURE, np.array([0.3, 0.7]), CLASSES[:2], distance=0.5)
+    def test_two_classes_alone_written_twice(self, tmp_path: Path) -> None:
+        row = row_of([0.3, 0.7], distance=0.5)
         assert answer_line(row) == "a.jpg: kidney 70.0%, colon 30.0%"
-        assert answers_table([row])["third"].isna().all()
+        append_answers([row], tmp_path / "a.csv")
+        append_answers([row], tmp_path / "a.csv")
+        table = pd.read_csv(tmp_path / "a.csv")
+        assert table["predicted"].tolist() == ["kidney", "kidney"]
+        assert table["third"].isna().all()
 
     def test_a_refused_picture_has_a_reason_and_no_class(self) -> None:
-        row = answer_row(PICTURE, np.eye(4)[0], CLASSES, distance=1.2)
+        row = row_of([1, 0, 0, 0], distance=1.2)
         assert "predicted" not in row
         expected = "a.jpg: refused: unlike the training images: distance 1.20, at most 1 is usual"
         assert answer_line(row) == expected
-        row = answer_row(PICTURE._replace(tissue=0.001), np.eye(4)[0], CLASSES, distance=0.9)
+        row = row_of([1, 0, 0, 0], distance=0.9, tissue=0.001)
         assert row["refused"].startswith("nearly no tissue: 0.1%")
 
 
@@ -43,6 +56,7 @@ class TestFigures:
         assert len(short) == 2
         assert all(name.startswith("a/") and len(name.encode()) <= 202 for name in short)
         assert heat._file_name("a/b.jpg") == "a/b.jpg"
+        assert heat._file_name("/a/../b.jpg") == "a/b.jpg"
 
     def test_a_name_is_drawn_as_it_is_written(self, tmp_path: Path) -> None:
         path = tmp_path / "core$1_$2.png"
@@ -55,4 +69,4 @@ class TestFigures:
         inputs = keras.Input((4,))
         network = keras.Model(inputs, keras.layers.Dense(1, activation="softmax")(inputs))
         with pytest.raises(InputError, match=r"two classes or more.*Received: one of 1"):
-            heat.check_has_maps(network)
+            heat._check_has_maps(network)

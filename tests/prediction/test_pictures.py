@@ -1,25 +1,24 @@
 """The pictures that `predict` is given: which files they are, and that `split` decodes them so."""
 
 import zipfile
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
 
 from tests.hostile import ARCHIVES, OUT, good, picture
 from tests.pipeline import ROOT
 from tissue.common.errors import InputError
 from tissue.config.loading import load_params
-from tissue.prediction.inputs import list_pictures, read_picture_batches
+from tissue.prediction.inputs import arrivals, list_pictures, read_picture_batches
 
 PARAMS = load_params(ROOT / "params.yaml")
 
 
 def listed(source: Path) -> list[str]:
     with ExitStack() as closing:
-        found = list_pictures(source, limits=PARAMS.fetch.limits, closing=closing)
+        found = list_pictures([str(source)], limits=PARAMS.fetch.limits, closing=closing)
         return [member.name for member in found]
 
 
@@ -71,25 +70,28 @@ def test_archives_that_lead_out_are_not_read(name: str, tmp_path: Path) -> None:
         listed(ARCHIVES[name].make(tmp_path))
 
 
-def test_decoding_is_that_of_split(tiny: Path) -> None:
-    params = load_params(tiny / "params.yaml")
-    (raw,) = (tiny / "data/raw").glob("*.zip")
-    index = pd.read_csv(tiny / "data/split/test.csv").reset_index().set_index("id")["index"]
-    images = np.load(tiny / "data/split/test.npy")
-    crops = np.load(tiny / "data/split/test_crops.npy")
-    with ExitStack() as closing:
-        members = list_pictures(raw, limits=params.fetch.limits, closing=closing)
-        wanted = [member for member in members if member.name in index.index]
-        assert len(wanted) == len(images)
-        for one in (one for batch in read_picture_batches(wanted, params) for one in batch):
-            assert np.array_equal(one.image, images[index[one.id]])
-            assert np.array_equal(one.crops, crops[index[one.id]])
+def test_what_arrives_is_read_once_it_is_whole(tmp_path: Path) -> None:
+    write({"a.png": picture(kind="PNG")}, tmp_path)
+    steps: Iterator[dict[str, bytes]] = iter([
+        {}, {"sub/b.jpg": picture()[:100], "notes.txt": b"x"}, {"sub/b.jpg": picture()}, {},
+        {"a.png": picture(1, kind="PNG")}, {},
+    ])  # fmt: skip
+    polled = 0
+
+    def poll() -> None:
+        nonlocal polled
+        polled += 1
+        write(next(steps), tmp_path)
+
+    arrived = arrivals(tmp_path, limits=PARAMS.fetch.limits, poll=poll)
+    found = [([member.name for member in next(arrived)], polled) for _ in range(3)]
+    assert found == [(["a.png"], 1), (["sub/b.jpg"], 4), (["a.png"], 6)]
 
 
 def test_a_damaged_picture_is_reported_and_the_others_are_read(tmp_path: Path) -> None:
     folder = write(good() | {"bad.jpg": picture()[:300]}, tmp_path)
     with ExitStack() as closing:
-        members = list_pictures(folder, limits=PARAMS.fetch.limits, closing=closing)
+        members = list_pictures([str(folder)], limits=PARAMS.fetch.limits, closing=closing)
         (batch,) = read_picture_batches(members, PARAMS)
     assert [bool(one.problem) for one in batch] == [True, False, False]
-    assert batch[1].image.shape == (PARAMS.image_size, PARAMS.image_size, 3)
+    assert batch[1].pixels.shape[2] == 3

@@ -1,6 +1,8 @@
 """The command `predict`: answers as in the pipeline, and refusals instead of guesses."""
 
 import io
+import json
+import re
 import shutil
 import signal
 import zipfile
@@ -10,20 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 from PIL import Image, ImageDraw
 
 from benchmarks.foreign_organs import draw_foreign
-from tests.conftest import run, update_params
+from tests.conftest import run
 from tests.invoke import invoke
 from tests.pipeline import ROOT
 from tissue.commands import predict
 from tissue.common.errors import InputError
 from tissue.config.loading import load_params
+from tissue.portable.running import Answer
 from tissue.prediction.answers import answer_row
 from tissue.prediction.inputs import Picture, read_picture_batches
-from tissue.prediction.loading import load_networks
 from tissue.prediction.predictor import load_predictor
 from tissue.sources.archives import Member
 from tissue.training.novelty import REFUSED
@@ -96,7 +99,7 @@ def test_answers_are_those_of_the_pipeline(
 def test_organs_of_no_class_are_refused_and_known_ones_answered(tiny: Path) -> None:
     """Drawn at 96 pixels, of which the network sees 48: enough to refuse much of it."""
     params = load_params(tiny / "params.yaml")
-    predictor = load_predictor(params, model="pretrained", gradcam=None, data=tiny / "data")
+    predictor = load_predictor(params, model="pretrained", data=tiny / "data")
     foreign = [image for _, image in draw_foreign(96, seed=1, donors=8)]
     (raw,) = (tiny / "data/raw").glob("*.zip")
     with zipfile.ZipFile(raw) as archive:
@@ -141,31 +144,64 @@ def test_an_interruption_keeps_the_answers(
 ) -> None:
     class Predictor:
         def answer(self, batch: list[Picture]) -> list[dict[str, Any]]:
-            shares, classes = np.array([0.7, 0.3]), ["colon", "liver"]
-            return [answer_row(picture, shares, classes, distance=1.0) for picture in batch]
+            answer = Answer(np.array([0.7, 0.3], np.float32), tissue=0.3, distance=1.0)
+            return [answer_row(picture.id, answer, ["colon", "liver"]) for picture in batch]
 
     def batches(*_: object) -> Iterator[list[Picture]]:
-        yield [Picture("a.jpg", tissue=0.3), Picture("b.jpg", tissue=0.3)]
+        yield [Picture("a.jpg"), Picture("b.jpg")]
         signal.raise_signal(sent)
 
-    monkeypatch.setattr("tissue.prediction.predictor.load_predictor", lambda *_, **__: Predictor())
+    monkeypatch.setattr(predict, "load_predictor", lambda *_, **__: Predictor())
     monkeypatch.setattr(predict, "read_picture_batches", batches)
     shutil.copy2(ROOT / "params.yaml", tmp_path)
-    for name in ("models/pretrained.keras", *predict.NEEDED):
-        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "data" / name).touch()
     Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
-    (tmp_path / "out.csv").write_text("earlier answers")
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may ignore it
     try:
         printed = invoke("predict", "a.png", "--output", "out.csv", cwd=tmp_path, expect=status)
     finally:
         signal.signal(signal.SIGINT, handler)
-    found = pd.read_csv(tmp_path / "out.partial.csv")
+    found = pd.read_csv(tmp_path / "out.csv")
     expected = [["a.jpg", "colon"], ["b.jpg", "colon"]]
     assert found[["id", "predicted"]].to_numpy().tolist() == expected
-    assert (tmp_path / "out.csv").read_text() == "earlier answers"
-    assert "stopped after 2 pictures; out.partial.csv holds" in printed
+    assert "b.jpg: colon 70.0%" in printed
+
+
+def test_one_start_answers_files_and_patterns_and_adds_to_a_table(
+    tiny: Path, source: Path, tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(source) as archive:
+        archive.extractall(tmp_path / "all")
+    out = tmp_path / "out.csv"
+    pattern = (tmp_path / "all/test/c*/*.jpg").as_posix()
+    first, second, *_ = sorted(Path("/").glob(pattern[1:]))
+    invoke("predict", str(first), "--output", str(out), cwd=tiny)
+    again = invoke("predict", str(second), "--output", str(out), cwd=tiny, expect=1)
+    assert "Received: " in again
+    assert "which exists. Give another name, or --append" in again
+    printed = invoke("predict", pattern, str(source), "--output", str(out), "--append", "--json",
+                     cwd=tiny)  # fmt: skip
+    answers = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
+    table = pd.read_csv(out)
+    assert table["id"].tolist() == [first.name, *(answer["id"] for answer in answers)]
+    # Of several sources, the path of each stands in front.
+    assert {second.as_posix(), f"{source.as_posix()}/odd/white.png"} <= set(table["id"])
+    assert table.iloc[0, 1:].tolist() == table[table["id"] == first.as_posix()].iloc[0, 1:].tolist()
+    assert sum("predicted" in answer for answer in answers) == table["predicted"].count() - 1
+    (tmp_path / "mine.csv").write_text("my,table\n")
+    refused = invoke("predict", pattern, "--output", str(tmp_path / "mine.csv"), "--append",
+                     cwd=tiny, expect=1)  # fmt: skip
+    assert "expected a table that predict wrote" in refused
+    nothing = invoke("predict", "nowhere/*.png", "--output", "new.csv", cwd=tiny, expect=1)
+    assert "expected a pattern that matches pictures" in nothing
+
+
+def test_tensorflow_stays_out_without_heat_maps(tiny: Path, source: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from tissue.commands.predict import main; "
+        "main(sys.argv[1:]); print('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    )
+    printed = run("python", "-c", code, str(source), "--output", str(tmp_path / "o.csv"), cwd=tiny)
+    assert printed.endswith("False\n")
 
 
 def test_nothing_readable_ends_with_1(tiny: Path, tmp_path: Path) -> None:
@@ -175,56 +211,57 @@ def test_nothing_readable_ends_with_1(tiny: Path, tmp_path: Path) -> None:
     assert "none of the pictures could be read" in printed
 
 
-def test_without_data_it_says_what_to_pull(tiny: Path, tmp_path: Path) -> None:
-    (tmp_path / "data/models").mkdir(parents=True)
-    shutil.copy2(tiny / "data/models/pretrained.keras", tmp_path / "data/models")
+def test_without_a_model_it_says_what_to_pull(tiny: Path, tmp_path: Path) -> None:
     shutil.copy2(tiny / "params.yaml", tmp_path)
-    printed = invoke("predict", "params.yaml", cwd=tmp_path, expect=1)
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    arguments = ("a.png", "--model", "scratch", "--gradcam", "heat")
+    printed = invoke("predict", *arguments, cwd=tmp_path, expect=1)
     assert printed.startswith("predict: expected a trained model")
-    pull = "data/embed/network.json data/split/classes.json data/split/images.json"
+    pull = "data/models/pretrained.onnx data/models/scratch.keras data/models/scratch.onnx"
     assert f"Run `dvc pull {pull}`, or" in printed
 
 
 def test_the_reader_of_its_answers_may_leave(tiny: Path, tmp_path: Path) -> None:
     command = f"python -m tissue predict data/raw --output {tmp_path / 'o.csv'} | head -1"
     assert "Error" not in run("sh", "-c", command, cwd=tiny)
-    assert (tmp_path / "o.partial.csv").exists()
+    assert (tmp_path / "o.csv").exists()
 
 
-def test_a_model_of_other_classes(tiny: Path, tmp_path: Path) -> None:
-    data = shutil.copytree(tiny / "data", tmp_path / "data", symlinks=True)
-    path = data / "split/classes.json"
-    text = path.read_text().replace("colon", "rectum")
-    path.unlink()
-    path.write_text(text)
+def test_models_of_different_classes(tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    model = onnx.load(tiny / "data/models/scratch.onnx")
+    onnx.helper.set_model_props(model, {"classes": '["colon"]'})
+    onnx.save(model, tmp_path / "models/scratch.onnx")
+    shutil.copy2(tiny / "data/models/pretrained.onnx", tmp_path / "models")
     params = load_params(tiny / "params.yaml")
-    with pytest.raises(InputError, match=r"12 here; colon, rectum are not in both\. Run"):
-        load_predictor(params, model="scratch", gradcam=None, data=data)
+    with pytest.raises(
+        InputError, match=r"of the same classes .* Received: one of 1 and one of 12"
+    ):
+        load_predictor(params, model="scratch", data=tmp_path)
 
 
-def test_other_parameters_than_those_of_the_model(tiny: Path, tmp_path: Path) -> None:
-    (tmp_path / "data").symlink_to(tiny / "data")
-    shutil.copy2(tiny / "params.yaml", tmp_path)
-    update_params(tmp_path / "params.yaml", {"image_size": 64})
-    arguments = ("data/raw", "--model", "scratch")
-    printed = invoke("predict", *arguments, cwd=tmp_path, expect=1)
-    assert "image_size was 48, and is 64 now" in printed
-    assert not (tmp_path / "predictions.csv").exists()
-
-
-def test_a_model_of_images_of_another_size(tiny: Path) -> None:
-    params = load_params(tiny / "params.yaml", {"image_size": "64"})
-    with pytest.raises(InputError, match=r"a model that takes \[\(None, 64, 64, 3\)\]"):
-        load_networks("scratch", params, tiny / "data/models")
-
-
-@pytest.mark.parametrize("model", ["pretrained", "scratch"])
-def test_other_features_than_those_in_the_cache(model: str, tiny: Path) -> None:
-    params = load_params(tiny / "params.yaml", {"pretrained.views": "4"})
-    text = r"data/embed: expected files made with .* pretrained\.views was 2, and is 4 now"
-    with pytest.raises(InputError, match=text):
-        load_predictor(params, model=model, gradcam=None, data=tiny / "data")
+def test_heat_maps_need_the_parameters_of_the_model(tiny: Path, tmp_path: Path) -> None:
     params = load_params(tiny / "params.yaml", {"advanced.split.crops.zoom": "3"})
-    text = r"data/split: expected files made with .* split\.crops was .* and is .*'zoom': 3"
+    text = r"--gradcam: .* split\.crops was .* and is .*'zoom': 3"
     with pytest.raises(InputError, match=text):
-        load_predictor(params, model=model, gradcam=None, data=tiny / "data")
+        load_predictor(params, model="scratch", gradcam=tmp_path, data=tiny / "data")
+
+
+def test_the_call_in_the_guide_gives_the_same(tiny: Path, tmp_path: Path) -> None:
+    """Python without this project: the code of docs/predicting.md as it stands there."""
+    guide = (ROOT / "docs/predicting.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(import json.*?)```", guide, re.DOTALL)
+    (raw,) = (tiny / "data/raw").glob("*.zip")
+    name = pd.read_csv(tiny / "data/split/test.csv")["id"][0]
+    with zipfile.ZipFile(raw) as archive:
+        (tmp_path / "core.jpg").write_bytes(archive.read(name))
+    shutil.copy2(tiny / "data/models/pretrained.onnx", tmp_path)
+    (tmp_path / "call.py").write_text(code)
+    printed = run("python", "-I", "call.py", cwd=tmp_path)
+    modules = {line.split()[1].partition(".")[0] for line in code.splitlines() if "import" in line}
+    assert modules == {"json", "numpy", "onnxruntime", "PIL"}
+    expected = pd.read_csv(tiny / "data/predictions/pretrained.csv").set_index("id").loc[name]
+    label, share, distance, _ = printed.split()
+    assert label == expected["predicted"]
+    assert float(share) == pytest.approx(expected["confidence"], abs=1e-3)
+    assert float(distance) > 0

@@ -19,7 +19,7 @@ from tests.stages.test_pipeline import digests
 # How often each stage writes in one process: what takes its place, and the lines of a log.
 WRITES = {
     "fetch": 1, "split": 12, "embed": 12, "train_scratch": 8, "train_pretrained": 8,
-    "evaluate": 20, "tsne": 6, "audit": 3, "report": 1,
+    "evaluate": 24, "tsne": 6, "audit": 3, "report": 1,
 }  # fmt: skip
 # Python runs this before anything else: a stage stops for ever when it is about to write.
 STOP = """

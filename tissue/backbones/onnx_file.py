@@ -47,27 +47,37 @@ class OnnxBackbone:
                 broken or does not fit the images.
         """
         checked_files(path, sha256)
-        self._path, self._settings = path, settings
+        self.path, self.settings = path, settings
         self._session = _open(path, threads)
-        self._input = _find_input(self._session, path, image_size)
-        self._output = _find_output(self._session, path, settings.output)
+        self.input = _find_input(self._session, path, image_size)
+        self.output = _find_output(self._session, path, settings.output)
         # Standardised in units of [0, 1], from images in [0, 255].
-        self._scale = np.float32(1 / (255 * np.array(settings.std)))
-        self._offset = np.float32(-np.array(settings.mean) / np.array(settings.std))
+        self.scale = np.float32(1 / (255 * np.array(settings.std)))
+        self.offset = np.float32(-np.array(settings.mean) / np.array(settings.std))
         # Two images show whether the output has one row per image.
-        probe = np.zeros((self._input.batch or 2, image_size, image_size, 3), np.uint8)
+        probe = np.zeros((self.input.batch or 2, image_size, image_size, 3), np.uint8)
         self.output_shape: tuple[int | None, int] = (None, self.predict_on_batch(probe).shape[1])
 
     def predict_on_batch(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return features float32 (N, D) of images in [0, 255] (N, S, S, 3)."""
-        scaled = images.astype(np.float32) * self._scale + self._offset
-        if self._input.channels_first:
+        scaled = images.astype(np.float32) * self.scale + self.offset
+        if self.input.channels_first:
             scaled = np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
-        size = self._input.batch or len(scaled)
+        size = self.input.batch or len(scaled)
         # A fixed batch is filled up with the last image.
         filled = np.pad(scaled, [(0, -len(scaled) % size), (0, 0), (0, 0), (0, 0)], mode="edge")
         batches = [self._run(filled[row : row + size]) for row in range(0, len(filled), size)]
         return np.concatenate(batches)[: len(images)]
+
+    def model(self, opset: int) -> Any:
+        """Return the network with its weights, of at least an opset."""
+        import onnx
+
+        model = onnx.load(self.path)
+        version = next(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))
+        if version < opset:
+            return onnx.version_converter.convert_version(model, opset)
+        return model
 
     def _run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         import onnxruntime
@@ -77,35 +87,36 @@ class OnnxBackbone:
         timer.daemon = True
         timer.start()
         try:
-            (output,) = self._session.run([self._output], {self._input.name: batch}, options)
+            (output,) = self._session.run([self.output], {self.input.name: batch}, options)
         except Exception as error:  # noqa: BLE001  onnxruntime's errors have no class in common
             late = f"it did not end within {SECONDS:.0f} s. " if options.terminate else ""
             raise InputError(
-                f"{self._path}: expected a network that takes images of shape {batch.shape}. "
+                f"{self.path}: expected a network that takes images of shape {batch.shape}. "
                 f"Received: {late}{error}. Export it for this size and any number of images."
             ) from None
         finally:
             timer.cancel()
         if not 2 <= output.ndim <= 4 or len(output) != len(batch):
             raise InputError(
-                f"{self._path}: expected the output {self._output} of shape ({len(batch)}, D), "
+                f"{self.path}: expected the output {self.output} of shape ({len(batch)}, D), "
                 f"({len(batch)}, tokens, D) or a map. Received: {output.shape}. Choose another "
                 "with advanced.pretrained.onnx.output, or export the network with its features as "
                 "output."
             )
+        self.rank = output.ndim
         features = self._pool(output).astype(np.float32)
         if not np.isfinite(features).all():
             raise InputError(
-                f"{self._path}: expected finite features. Received: some that are not. "
+                f"{self.path}: expected finite features. Received: some that are not. "
                 "Export the network in float32."
             )
         return features
 
     def _pool(self, output: NDArray[np.floating]) -> NDArray[np.floating]:
         if output.ndim == 4:
-            return output.mean(axis=(2, 3) if self._input.channels_first else (1, 2))
+            return output.mean(axis=(2, 3) if self.input.channels_first else (1, 2))
         if output.ndim == 3:
-            return output[:, 0] if self._settings.tokens == "class" else output.mean(axis=1)
+            return output[:, 0] if self.settings.tokens == "class" else output.mean(axis=1)
         return output
 
 

@@ -1,10 +1,10 @@
 """Compare the workspace with a Git revision: `python -m tissue compare --base main`.
 
-Prints Markdown: parameters and metrics before and after; for the test images that both have, paired
-differences with intervals and sign flips by donor, which tell a gain from noise; and the
-images that changed sides. With `--gate` the exit status is 1 if a metric has fallen by more than
-its tolerance under `compare.tolerance` in params.yaml, or if code or parameters were changed after
-the run.
+Prints tables, or writes them as Markdown with `--output`: parameters and metrics before and after;
+for the test images that both have, paired differences with intervals and sign flips by donor, which
+tell a gain from noise; and the images that changed sides. With `--gate` the exit status is 1 if a
+metric has fallen by more than its tolerance under `compare.tolerance` in params.yaml, or if code or
+parameters were changed after the run.
 
 Reads `metrics/`, `data/predictions` and `data/split/test.csv` here and, at the revision, metrics
 from Git and predictions from DVC's cache or a remote; without these there are no paired tests, and
@@ -135,6 +135,6 @@ def main(arguments: list[str] | None = None) -> None:
             with atomic_write(options.output) as partial:
                 partial.write_text(report, encoding="utf-8")
         else:
-            print(report, end="")
+            print(markdown.plain(report), end="")
     if options.gate and failed:
         sys.exit("compare: " + "\ncompare: ".join(failed))

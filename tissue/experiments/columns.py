@@ -1,8 +1,7 @@
 """Make `dvc exp show --csv` narrow: `dvc exp show --csv | python -m tissue.experiments.columns`.
 
-Reads the CSV from standard input, which needs the columns Experiment, rev, typ and Created. A row
-is named by its experiment, else by its revision; `metrics/scratch.json:test.accuracy` becomes
-`scratch test accuracy`.
+Reads the CSV from standard input. A row is named by its experiment, else by its revision. Kept are
+the numbers of `metrics.json` and the parameters that differ between the rows.
 """
 
 import re
@@ -10,18 +9,31 @@ import sys
 
 import pandas as pd
 
+NAMES = ["Experiment", "rev", "typ"]
+SHOWN = ["Created", "State"]
+METRIC = re.compile(r"(metrics\.json:)?(scratch|pretrained)\.(train|val|test|macro_f1|nll|ece)")
+DIGEST = re.compile("[0-9a-f]{7}|")  # of a dependency, where others have the value of a parameter
+
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table with one column of names, short column names and - for what is missing."""
     named = table["Experiment"].where(table["Experiment"] != "", table["rev"])
     indented = named.where(table["typ"] == "baseline", "  " + named)
-    values = table.drop(columns=["Experiment", "rev", "typ"]).replace("", "-")
-    values["Created"] = values["Created"].str.slice(0, len("2026-01-31T12:34"))
+    kept = [*(name for name in SHOWN if name in table), *filter(METRIC.fullmatch, table)]
+    kept += [name for name in table.columns.difference([*NAMES, *kept, *SHOWN], sort=False)
+             if _is_swept(table[name])]  # fmt: skip
+    values = table[kept].replace("", "-")
+    if "Created" in values:
+        values["Created"] = values["Created"].str.slice(0, len("2026-01-31T12:34"))
     return values.rename(columns=_short).set_axis(indented.rename(None), axis="index")
 
 
+def _is_swept(values: pd.Series) -> bool:
+    return values.nunique() > 1 and not all(DIGEST.fullmatch(value) for value in values)
+
+
 def _short(column: str) -> str:
-    return re.sub(r"^metrics/|\.(json:)?", lambda found: " " if found.start() else "", column)
+    return re.sub(r"^(metrics\.json|params\.yaml):", "", column)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The comparison as GitHub-flavoured Markdown, which is readable in a terminal, too."""
+"""The comparison as GitHub-flavoured Markdown, and as text for a terminal."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -196,3 +196,33 @@ def figures_section(before: str, after: str) -> str:
         for name in FIGURES
     ]
     return _table(["Before", "After"], rows, texts=2)
+
+
+def plain(report: str) -> str:
+    """Return a report for a terminal: aligned columns, and no marks of Markdown or HTML."""
+    text = re.sub(r"</?(details|summary)>|\*\*", "", re.sub("<summary>", "\n", report))
+    text = re.sub(r"(?<!`)`([^`]*)`", r"\1", text)
+    lines: list[str] = []
+    table: list[list[str]] = []
+    for line in [*text.split("\n"), ""]:
+        if line.startswith("| "):
+            table.append([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
+            continue
+        lines += _aligned(table)
+        table = []
+        lines.append(line.replace("## ", "").replace("# ", ""))
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip() + "\n"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    if not rows:
+        return []
+    head, marks, *body = [[cell.replace("\\|", "|") for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if mark.startswith(":") else cell.rjust(width)
+            for cell, width, mark in zip(row, widths, marks, strict=True)
+        ).rstrip()
+        for row in (head, *body)
+    ]

@@ -3,7 +3,7 @@
 import json
 import os
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -89,23 +89,38 @@ def changed_params(base: str) -> list[Change]:
 
 
 def all_metrics(base: str) -> list[Change]:
-    """Return every number in `metrics/`, named as `pretrained.test.accuracy`, sorted by name."""
-    by_file = json.loads(call("dvc", "metrics", "diff", base, "--all", "--json") or "{}")
-    # DVC leaves out a file that it cannot read, whose metrics would look as if they were new.
-    for path in call("git", "ls-tree", "--name-only", base, "metrics/").splitlines():
+    """Return every number in `metrics/`, named as `pretrained.test.accuracy`, sorted by name.
+
+    Raises:
+        InputError: if there is no such revision, or a file is no JSON.
+    """
+    paths = call("git", "ls-tree", "--name-only", base, "metrics/").splitlines()
+    there = {path: call("git", "show", f"{base}:./{path}") for path in paths}
+    here = {path.as_posix(): path.read_text() for path in Path("metrics").glob("*.json")}
+    old, new = _numbers(there, f"the revision {base}"), _numbers(here, "the workspace")
+    return [Change(key, old.get(key), new.get(key)) for key in sorted(old | new)]
+
+
+def _numbers(texts: Mapping[str, str], where: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for path, text in texts.items():
         try:
-            json.loads(call("git", "show", f"{base}:./{path}"))
+            values = json.loads(text)
         except json.JSONDecodeError as error:
             raise InputError(
-                f"{path}: expected JSON in the revision {base}. Received: {error}. Mend and commit "
-                "it there, or compare with another revision."
+                f"{path}: expected JSON in {where}. Received: {error}. Mend it there, or compare "
+                "with another revision."
             ) from None
-    return sorted(
-        Change(f"{Path(file).stem}.{key}", v.get("old"), v.get("new"))
-        for file, keys in by_file.items()
-        if Path(file).parent == Path("metrics")
-        for key, v in keys.items()
-    )
+        found |= dict(_flat(Path(path).stem, values))
+    return found
+
+
+def _flat(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _flat(f"{key}.{name}", inner)
+    else:
+        yield key, value
 
 
 def predictions_here() -> dict[str, pd.DataFrame]:

@@ -7,10 +7,10 @@ another data set.
 import io
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
-from typing import cast
+from typing import TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,7 @@ DAMAGED = (
 # Bytes that one text or profile of a PNG file may unpack to; of a larger one, only the picture is
 # read.
 PngImagePlugin.MAX_TEXT_CHUNK = 8_000_000
+Read = TypeVar("Read")
 Image.MAX_IMAGE_PIXELS = None  # advanced.split.max_pixels takes its place
 
 
@@ -70,8 +71,29 @@ def decode(
     Raises:
         UnreadableImageError: if the file is damaged, of another kind, or outside the limits.
     """
+
+    def shrunk(bare: bytes) -> tuple[list[NDArray[np.uint8]], int, int]:
+        rgb, width, height = _load(bare, settings, 2 * max(sizes))
+        boxes = [content_box(width, height, size) for size in sizes]
+        return [_shrink(rgb, box, settings.padding) for box in boxes], width, height
+
+    return _reported(shrunk, content)
+
+
+def decode_rgb(
+    content: bytes, settings: Split, *, side: int | None = None
+) -> tuple[Image.Image, int, int]:
+    """Decode an image file to upright RGB in sRGB, as `decode` does, and leave its size.
+
+    With a `side`, JPEG files are decoded at the smallest of their scales that is not below it.
+    """
+    return _reported(lambda bare: _load(bare, settings, side), content)
+
+
+def _reported(read: Callable[[bytes], Read], content: bytes) -> Read:
+    """Read a file, and say of one that cannot be read what it is."""
     try:
-        return _decode(content, settings, sizes)
+        return read(content)
     except UnidentifiedImageError:
         kind = describe_kind(content)
         raise UnreadableImageError(
@@ -80,15 +102,13 @@ def decode(
         ) from None
     except (*DAMAGED, MemoryError) as error:
         if "MAX_TEXT" in str(error) and len(bare := without_texts(content)) < len(content):
-            return decode(bare, settings, sizes=sizes)
+            return _reported(read, bare)
         kind = describe_tiff(content)
         reason = str(error) or type(error).__name__
         raise UnreadableImageError(reason + (f"; it is {kind}" if kind else "")) from None
 
 
-def _decode(
-    content: bytes, settings: Split, sizes: Sequence[int]
-) -> tuple[list[NDArray[np.uint8]], int, int]:
+def _load(content: bytes, settings: Split, side: int | None) -> tuple[Image.Image, int, int]:
     with Image.open(io.BytesIO(content), formats=_formats()) as image:
         _check_size(*image.size, settings)
         _check_single(image)
@@ -96,9 +116,7 @@ def _decode(
         # Before the size: to find the EXIF data of a PNG file, Pillow reads all of it.
         deep = image.format in ("PNG", "TIFF") and ";16" in str(image.tile)
         width, height = _upright_size(image)
-        rgb = _load_upright(image, 2 * max(sizes), deep=deep)
-        boxes = [content_box(width, height, size) for size in sizes]
-        return [_shrink(rgb, box, settings.padding) for box in boxes], width, height
+        return _load_upright(image, side, deep=deep), width, height
 
 
 @cache
@@ -171,12 +189,13 @@ def _upright_size(image: Image.Image) -> tuple[int, int]:
     return width, height
 
 
-def _load_upright(image: Image.Image, side: int, *, deep: bool) -> Image.Image:
+def _load_upright(image: Image.Image, side: int | None, *, deep: bool) -> Image.Image:
     """Return the image as RGB, reduced to about `side` pixels if the format allows it.
 
     `deep` says that the file has 16 bits per channel.
     """
-    image.draft(None, (side, side))
+    if side:
+        image.draft(None, (side, side))
     image.load()
     if deep and not image.mode.startswith("I"):
         # Pillow keeps the upper half of the 16 bits of each colour.

@@ -1,8 +1,9 @@
 """Figures of where a model looked: Grad-CAM of its most probable class against the second."""
 
 import hashlib
+import json
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import keras
 import numpy as np
@@ -10,17 +11,71 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tissue.common.errors import InputError
+from tissue.common.runtime import set_up
+from tissue.config.schema import Params
+from tissue.data.index import preparation
 from tissue.error_analysis.gradcam import Views, explain_decisions
 from tissue.error_analysis.table import branch_sentence
 from tissue.figures.theme import house_style, new_figure, save_png
-from tissue.prediction.inputs import Picture, stack_pictures
+from tissue.images.reading import read_image
+from tissue.portable.running import Portable
+from tissue.prediction.inputs import Picture
+from tissue.prediction.predictor import DrawHeat
+from tissue.training.saving import load_model
 
 SHOWN = 2
 LONGEST = 200  # bytes of a file name; most systems allow 255, and `atomic_write` adds some
 
 
-def check_has_maps(network: keras.Model) -> None:
-    """Raise an `InputError` if a model has no convolutions of its own, or no two classes."""
+def heat_of(path: Path, model: Portable, params: Params, folder: Path) -> DrawHeat:
+    """Return what draws `<folder>/<id>.png` for pictures and their probabilities (N, classes).
+
+    Args:
+        path: the model with layers, saved by Keras, of which `model` is the portable form.
+        model: the one that answers.
+        params: how pictures are prepared, which must be as the model was trained.
+        folder: where the figures go; a `/` in an id makes a folder.
+
+    Raises:
+        InputError: if the parameters are others, or nothing can be drawn.
+    """
+    _check_prepared(model, params)
+    set_up(seed=params.seed, threads=params.threads)
+    network = load_model(path)
+    _check_has_maps(network)
+    views = Views(int(model.metadata["views"]), params.split.crops.zoom)
+
+    def draw(pictures: list[Picture], probabilities: NDArray[np.float32]) -> None:
+        read = [read_image(one.content, params.split, size=params.image_size) for one in pictures]
+        images, crops = np.stack([one.image for one in read]), np.stack([one.crops for one in read])
+        pairs = np.argsort(-probabilities, axis=1, kind="stable")[:, :SHOWN]
+        heat, branches = explain_decisions(
+            network, images, crops if crops.size else None, pairs, views=views
+        )
+        for i, picture in enumerate(pictures):
+            names = [model.classes[label] for label in pairs[i]]
+            titles = [
+                f"{name} {share:.1%}"
+                for name, share in zip(names, probabilities[i, pairs[i]], strict=True)
+            ]
+            text = branch_sentence(*branches[i], *(name.replace("_", " ") for name in names))
+            _draw(images[i], heat[i], titles, text, folder / f"{_file_name(picture.id)}.png")
+
+    return draw
+
+
+def _check_prepared(model: Portable, params: Params) -> None:
+    recorded = json.loads(model.metadata["prepared"])
+    for name, value in preparation(params).items():
+        if recorded[name] != value:
+            raise InputError(
+                "--gradcam: expected the params.yaml that the model was trained with. Received: "
+                f"{name} was {recorded[name]}, and is {value} now. Restore the params.yaml, or run "
+                "`dvc repro`."
+            )
+
+
+def _check_has_maps(network: keras.Model) -> None:
     if network.name == "head":
         raise InputError(
             "--gradcam: expected a model with a backbone inside. Received: one with an .onnx "
@@ -33,37 +88,10 @@ def check_has_maps(network: keras.Model) -> None:
         )
 
 
-def save_heat(
-    network: keras.Model,
-    pictures: list[Picture],
-    probabilities: NDArray[np.float32],
-    *,
-    views: Views,
-    classes: Sequence[str],
-    folder: Path,
-) -> None:
-    """Draw `<folder>/<id>.png` for each picture.
-
-    Args:
-        network: the model that classified the pictures.
-        pictures: those that are drawn; a `/` in an id makes a folder.
-        probabilities: float32 (N, classes).
-        views: those that the probabilities were averaged over.
-        classes: all class names.
-        folder: where the figures go.
-    """
-    images, crops = stack_pictures(pictures)
-    pairs = np.argsort(-probabilities, axis=1, kind="stable")[:, :SHOWN]
-    heat, branches = explain_decisions(network, images, crops, pairs, views=views)
-    for i, picture in enumerate(pictures):
-        titles = [f"{classes[label]} {probabilities[i, label]:.1%}" for label in pairs[i]]
-        names = [classes[label].replace("_", " ") for label in pairs[i]]
-        text = branch_sentence(*branches[i], *names)
-        _draw(picture.image, heat[i], titles, text, folder / f"{_file_name(picture.id)}.png")
-
-
 def _file_name(name: str) -> str:
-    above, slash, last = name.rpartition("/")
+    # Never outside the folder, whatever the path of a picture is.
+    parts = [part for part in PurePath(name).as_posix().split("/") if part not in ("", "..")]
+    above, slash, last = "/".join(parts).rpartition("/")
     if len(last.encode()) > LONGEST:
         digest = hashlib.sha256(last.encode()).hexdigest()[:8]
         last = f"{last.encode()[: LONGEST - 9].decode(errors='ignore')}-{digest}"

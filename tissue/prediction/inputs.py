@@ -1,8 +1,11 @@
 """The pictures that `predict` is given: a file, a folder or an archive, read where they are."""
 
-from collections.abc import Iterator, Sequence
+import glob
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -13,46 +16,71 @@ from numpy.typing import NDArray
 
 from tissue.common.errors import InputError
 from tissue.config.schema import Limits, Params
+from tissue.images.decoding import decode_rgb
 from tissue.images.kinds import UnreadableImageError
-from tissue.images.reading import read_image
 from tissue.slides.opening import is_slide
 from tissue.sources.archives import Member, is_archive, open_archive
 from tissue.sources.file_names import check_text, is_image
 from tissue.sources.local import find_archives, open_folder, read_file
 
-BATCH = 32  # as in `embed`
+BATCH = 32  # pictures in memory
 
 
 class Picture(NamedTuple):
-    """A decoded picture, or why it could not be read.
-
-    `image` is uint8 (S, S, 3), `crops` uint8 (C, S, S, 3) with C = 0 where `split` keeps none, and
-    `tissue` the share of pixels that show tissue.
-    """
+    """A decoded picture, RGB uint8 (H, W, 3), and its file; or why it could not be read."""
 
     id: str
     problem: str = ""
-    image: NDArray[np.uint8] = np.zeros((0, 0, 3), np.uint8)
-    crops: NDArray[np.uint8] = np.zeros((0, 0, 0, 3), np.uint8)
-    tissue: float = 0.0
+    pixels: NDArray[np.uint8] = np.zeros((0, 0, 3), np.uint8)
+    content: bytes = b""
 
 
-def stack_pictures(
-    pictures: Sequence[Picture],
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-    """Return images (N, S, S, 3) and crops (N, C, S, S, 3), None where `split` keeps none."""
-    crops = np.stack([picture.crops for picture in pictures])
-    return np.stack([picture.image for picture in pictures]), crops if crops.size else None
+def list_pictures(sources: Sequence[str], *, limits: Limits, closing: ExitStack) -> list[Member]:
+    """List the pictures of files, folders and archives, each sorted by name.
 
+    A folder that holds archives and no picture means its archives, which `closing` closes. Of
+    several sources, the path of each stands in front of its pictures' names.
 
-def list_pictures(source: Path, *, limits: Limits, closing: ExitStack) -> list[Member]:
-    """List the pictures of a file, folder or archive, sorted by name.
-
-    A folder that holds archives and no picture means its archives, which `closing` closes.
+    Args:
+        sources: paths, or patterns such as `slides/**/*.png`, which shells may have left as they
+            are.
+        limits: of archives and files.
+        closing: see above.
 
     Raises:
-        InputError: if there is no picture, or an archive is damaged or unsafe.
+        InputError: if a source has no picture, or an archive is damaged or unsafe.
     """
+    paths = list(dict.fromkeys(path for source in sources for path in _expand(source)))
+    if len(paths) == 1:
+        return _list_source(paths[0], limits, closing)
+    named = [
+        member._replace(
+            name=path.as_posix() if _is_file(path) else f"{path.as_posix()}/{member.name}"
+        )
+        for path in paths
+        for member in _list_source(path, limits, closing)
+    ]
+    return list({member.name: member for member in named}.values())
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_file() and not is_archive(path)
+
+
+def _expand(source: str) -> list[Path]:
+    """Return the paths that a pattern matches, or the path itself."""
+    if Path(source).exists() or not glob.has_magic(source):
+        return [Path(source)]
+    found = sorted(glob.glob(source, recursive=True))  # noqa: PTH207  it may be absolute
+    if not found:
+        raise InputError(
+            f"{source}: expected a pattern that matches pictures, folders or archives. Received: "
+            f"no match under {Path.cwd()}."
+        )
+    return [Path(name) for name in found]
+
+
+def _list_source(source: Path, limits: Limits, closing: ExitStack) -> list[Member]:
     found = sorted(_members(source, limits, closing), key=lambda member: member.name)
     pictures = [
         member
@@ -67,8 +95,37 @@ def list_pictures(source: Path, *, limits: Limits, closing: ExitStack) -> list[M
             f"Received: {len(found)} other files. Name another file, folder or archive."
         )
     if left := len(found) - len(pictures):
-        print(f"left out: {left} files that are links, hidden, slides or no pictures")
+        print(
+            f"left out: {left} files that are links, hidden, slides or no pictures", file=sys.stderr
+        )
     return pictures
+
+
+def arrivals(
+    folder: Path, *, limits: Limits, poll: Callable[[], None] = lambda: time.sleep(1)
+) -> Iterator[list[Member]]:
+    """Yield the pictures of a folder, and for ever those that arrive in it, once they are whole.
+
+    A file whose size and time changed since the last `poll`, which waits, may still be written.
+    """
+    before: dict[str, tuple[int, int]] = {}
+    answered: dict[str, tuple[int, int]] = {}
+    while True:
+        states = {
+            path.relative_to(folder).as_posix(): (path.stat().st_size, path.stat().st_mtime_ns)
+            for path in sorted(folder.rglob("*"))
+            if path.is_file() and is_image(path.name) and not path.name.startswith(".")
+        }
+        whole = [
+            name
+            for name, state in states.items()
+            if before.get(name) == state != answered.get(name)
+        ]
+        if whole:
+            answered |= {name: states[name] for name in whole}
+            yield [Member(name, partial(read_file, folder / name, limits)) for name in whole]
+        before = states
+        poll()
 
 
 def _members(source: Path, limits: Limits, closing: ExitStack) -> list[Member]:
@@ -93,17 +150,24 @@ def _members(source: Path, limits: Limits, closing: ExitStack) -> list[Member]:
 
 def read_picture_batches(members: Sequence[Member], params: Params) -> Iterator[list[Picture]]:
     """Read and decode pictures as `split` does, one batch at a time."""
-    read = partial(_read, params=params, lock=Lock())
+    read = partial(read_picture, params=params, lock=Lock())
     with ThreadPoolExecutor(params.threads) as pool:
         for start in range(0, len(members), BATCH):
             yield list(pool.map(read, members[start : start + BATCH]))
 
 
-def _read(member: Member, *, params: Params, lock: Lock) -> Picture:
+def read_picture(member: Member, params: Params, lock: AbstractContextManager) -> Picture:
+    """Read and decode a picture; the `lock` is held while its file is read."""
     try:
         with lock:  # several members may be of one archive
             content = member.read()
-        read = read_image(content, params.split, size=params.image_size)
+        rgb, _, _ = decode_rgb(content, params.split, side=_decoded_side(params))
     except (InputError, OSError, UnreadableImageError) as error:
         return Picture(member.name, str(error))
-    return Picture(member.name, "", read.image, read.crops, read.quality["tissue_fraction"])
+    return Picture(member.name, "", np.asarray(rgb), content)
+
+
+def _decoded_side(params: Params) -> int:
+    """Return the side at which `split` decodes JPEG files at least."""
+    crops = params.split.crops
+    return 2 * params.image_size * (crops.zoom if crops.count else 1)

@@ -1,97 +1,94 @@
-"""Everything that answers a batch of pictures, loaded once."""
+"""Everything that answers pictures, opened once; TensorFlow only if heat maps are wanted."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from tissue.backbones.embedding import embed_batch
-from tissue.backbones.loading import Embedder
-from tissue.common.runtime import set_up
+from tissue.common.errors import InputError
+from tissue.common.runtime import quiet_import
 from tissue.config.schema import Params
-from tissue.data.index import read_classes
-from tissue.error_analysis.gradcam import Views
+from tissue.portable.running import Answer, Portable
 from tissue.prediction.answers import answer_row
-from tissue.prediction.heat import check_has_maps, save_heat
-from tissue.prediction.inputs import Picture, stack_pictures
-from tissue.prediction.loading import check_classes, check_recorded, check_width, load_networks
-from tissue.training.inference import head_of, is_fine_tuned, predict_batch, predict_features
-from tissue.training.novelty import Novelty, read_novelty
+from tissue.prediction.inputs import Picture
+
+DrawHeat = Callable[[list[Picture], NDArray[np.float32]], None]
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """A model, the frozen backbone, the distance from training, the folder of heat maps, if any."""
+    """The model that answers, the one that knows the distance from training, and heat maps."""
 
-    params: Params
-    network: keras.Model
-    embedder: Embedder
-    classes: list[str]
-    novelty: Novelty
-    gradcam: Path | None
+    model: Portable
+    pretrained: Portable
+    draw_heat: DrawHeat | None = None
 
     def answer(self, pictures: list[Picture]) -> list[dict[str, Any]]:
         """Return one row per picture, in their order, and draw the heat of those answered."""
-        readable = [picture for picture in pictures if not picture.problem]
-        rows = iter(self._answer_readable(readable) if readable else [])
-        return [
-            {"id": picture.id, "refused": f"cannot be read: {picture.problem}"}
-            if picture.problem
-            else next(rows)
-            for picture in pictures
-        ]
-
-    def _answer_readable(self, pictures: list[Picture]) -> list[dict[str, Any]]:
-        probabilities, features = self._classify(pictures)
-        distances = self.novelty(features.mean(axis=1)).tolist()
-        rows = [
-            answer_row(picture, shares, self.classes, distance=distance)
-            for picture, shares, distance in zip(pictures, probabilities, distances, strict=True)
-        ]
-        answered = [i for i, row in enumerate(rows) if not row["refused"]]
-        if self.gradcam and answered:
-            save_heat(
-                self.network, [pictures[i] for i in answered], probabilities[answered],
-                views=Views(self._views, self.params.split.crops.zoom),
-                classes=self.classes, folder=self.gradcam,
-            )  # fmt: skip
+        rows, answered, shares = [], [], []
+        for picture in pictures:
+            if picture.problem:
+                rows.append({"id": picture.id, "refused": f"cannot be read: {picture.problem}"})
+                continue
+            answer = self.ask(picture)
+            rows.append(answer_row(picture.id, answer, self.model.classes))
+            if not rows[-1]["refused"]:
+                answered.append(picture)
+                shares.append(answer.probabilities)
+        if self.draw_heat and answered:
+            self.draw_heat(answered, np.stack(shares))
         return rows
 
-    @property
-    def _views(self) -> int:
-        params = self.params
-        return (params.scratch if self.network.name == "scratch" else params.pretrained).views
-
-    def _classify(self, pictures: list[Picture]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return probabilities (N, classes) as `evaluate` does, and features (N, views, D)."""
-        images, crops = stack_pictures(pictures)
-        features = embed_batch(self.embedder, images, crops, views=self.params.pretrained.views)
-        if self.network.name == "scratch" or is_fine_tuned(self.network):
-            each = predict_batch(self.network, images, crops, views=self._views)
-        else:
-            each = predict_features(head_of(self.network), features)
-        return each.mean(axis=1), features
+    def ask(self, picture: Picture) -> Answer:
+        """Return what the models say of a picture that could be read."""
+        judged = self.pretrained(picture.pixels)
+        if self.model is self.pretrained:
+            return judged
+        return judged._replace(probabilities=self.model(picture.pixels).probabilities)
 
 
-def load_predictor(params: Params, *, model: str, gradcam: Path | None, data: Path) -> Predictor:
-    """Load a model, `scratch` or `pretrained`, and the distance from training.
+def load_predictor(
+    params: Params, *, model: str, gradcam: Path | None = None, data: Path = Path("data")
+) -> Predictor:
+    """Open a model, `scratch` or `pretrained`, and the distance from training of the latter.
 
-    Both use the distance in the file of the pretrained model, of features of the frozen backbone.
+    Args:
+        params: `threads`; for heat maps also how pictures are prepared.
+        model: its name.
+        gradcam: the folder for heat maps, or None.
+        data: the folder with `models`.
 
     Raises:
-        InputError: if the models were made with other parameters.
+        InputError: if a model is missing, or made with other classes or parameters.
     """
-    check_recorded(params, data)
-    set_up(seed=params.seed, threads=params.threads)
-    network, embedder = load_networks(model, params, data / "models")
-    classes = read_classes(data / "split")
-    check_classes(data / f"models/{model}.keras", classes)
-    novelty = read_novelty(data / "models/pretrained.keras")
-    width = embedder.output_shape[-1] * (2 if params.split.crops.count else 1)
-    check_width(novelty, width, data / "models/pretrained.keras")
+    files = [data / f"models/{name}.onnx" for name in dict.fromkeys(("pretrained", model))]
     if gradcam:
-        check_has_maps(network)
-    return Predictor(params, network, embedder, classes, novelty, gradcam)
+        files.append(data / f"models/{model}.keras")
+    _check_needed(files)
+    pretrained = Portable(files[0], threads=params.threads)
+    chosen = pretrained
+    if model != "pretrained":
+        chosen = Portable(files[1], threads=params.threads)
+        if chosen.classes != pretrained.classes:
+            raise InputError(
+                f"{files[1]}: expected a model of the same classes as {files[0]}. Received: one "
+                f"of {len(chosen.classes)} and one of {len(pretrained.classes)}. Run `dvc repro`, "
+                "or `dvc checkout`."
+            )
+    if gradcam is None:
+        return Predictor(chosen, pretrained)
+    with quiet_import():
+        from tissue.prediction.heat import heat_of
+    return Predictor(chosen, pretrained, heat_of(files[-1], chosen, params, gradcam))
+
+
+def _check_needed(paths: list[Path]) -> None:
+    missing = sorted({path.as_posix() for path in paths if not path.exists()})
+    if missing:
+        raise InputError(
+            f"expected a trained model. Received: no {missing[0]}. Run `dvc pull "
+            f"{' '.join(missing)}`, or `dvc repro` to make them."
+        )

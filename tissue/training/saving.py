@@ -13,7 +13,9 @@ import keras
 from tissue.common.errors import InputError, is_disk_full
 from tissue.common.files import atomic_write, reading
 
-CLASSES = "classes.json"  # in the file of a model, where Keras ignores it
+# In the file of a model, where Keras ignores them.
+CLASSES = "classes.json"
+TEMPERATURE = "temperature.json"  # that its probabilities have been calibrated by
 FIXED_DATE = "1980-01-01@00:00:00"
 
 
@@ -22,13 +24,15 @@ def save_model(
     path: Path,
     *,
     classes: Sequence[str] = (),
+    temperature: float = 1.0,
     members: Mapping[str, bytes] | None = None,
 ) -> None:
     """Save a model in Keras' own format, without anything that differs from run to run.
 
     Keras writes the date, the dates of the members of the zip, and `id()`s as names of shared
     objects; here the dates are fixed and the ids are numbered by first appearance. The names of the
-    classes, in the order of the outputs, are added, and `members`, files by name.
+    classes, in the order of the outputs, are added, the `temperature` that was applied, and
+    `members`, files by name.
     """
     with tempfile.TemporaryDirectory() as folder, atomic_write(path) as partial:
         as_saved = Path(folder, "model.keras")
@@ -37,6 +41,7 @@ def save_model(
             for name in sorted(saved.namelist()):
                 fixed.writestr(zipfile.ZipInfo(name), _fix(name, saved.read(name)))
             fixed.writestr(zipfile.ZipInfo(CLASSES), json.dumps(list(classes)))
+            fixed.writestr(zipfile.ZipInfo(TEMPERATURE), json.dumps(temperature))
             for name, content in sorted((members or {}).items()):
                 fixed.writestr(zipfile.ZipInfo(name), content)
 
@@ -66,6 +71,12 @@ def classes_of(path: Path) -> list[str]:
     """Return the names of the classes that a model was saved with, empty for older files."""
     with reading(path), zipfile.ZipFile(path) as saved:
         return json.loads(saved.read(CLASSES)) if CLASSES in saved.namelist() else []
+
+
+def temperature_of(path: Path) -> float:
+    """Return the temperature that a model was calibrated by, 1 for older files."""
+    with zipfile.ZipFile(path) as saved:
+        return json.loads(saved.read(TEMPERATURE)) if TEMPERATURE in saved.namelist() else 1.0
 
 
 def _fix(name: str, content: bytes) -> bytes:
