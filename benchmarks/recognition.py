@@ -1,6 +1,6 @@
-"""Are the causes that second classifiers find those that were planted? `python -m benchmarks.recognition`.
+"""Are the causes that second classifiers find the planted ones? `python -m benchmarks.recognition`.
 
-Reads `data/split`, `data/embed` and `data/models/pretrained.keras`, and changes nothing there. Works
+Reads `data/split`, `data/embed` and `data/models/pretrained.keras`, changes nothing there. Works
 on the cached features, in which a core that is made of two is the mean of both by area. In each
 drawing
 

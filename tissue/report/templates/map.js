@@ -52,7 +52,7 @@ function setUpMap(plot) {
       colour: shown.map((i) => records.colours[images.class[i]]),
       marker: shown.map((i) => records.markers[images.class[i]]),
       size: shown.map((i) => (images.split[i] === "test" ? 9 : 6)),
-      fill: shown.map((i) => (images.split[i] === "test" ? 0.9 : 0.35)),
+      fill: shown.map((i) => (images.split[i] === "test" ? 0 : 0.8)), // as in the figures
       line: shown.map((i) => (isWrong(i, model) && images.split[i] === "test" ? "#000000" : records.colours[images.class[i]])),
     };
     names.data = classNames(shown);
