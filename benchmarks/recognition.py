@@ -4,11 +4,11 @@ Reads `data/split`, `data/embed` and `data/models/pretrained.keras`, changes not
 on the cached features, in which a core that is made of two is the mean of both by area. In each
 drawing
 
-- the images of one class are divided in two by k-means, and the training images of the smaller part
-  are left out (too few donors like it);
-- 5 % of the test images get the whole image of another class, and keep their crops (seen at one
-  magnification only);
-- 5 % become two thirds a core of another class (looks like another class).
+- the images of one class are divided in half along their first principal component, and the
+  training images of one half are left out (too few donors like it);
+- 5 % of the test images get the whole image of the other class of their organ system, and keep
+  their crops (seen at one magnification only);
+- 5 % become two thirds a core of the other class of their organ system (looks like another class).
 
 A head is fitted to what is left of training, and the errors among the planted images are explained.
 Prints for how many of them each cause is named, and for how many of the correct predictions.
@@ -24,14 +24,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.cluster import KMeans
 
-from benchmarks.planting import SHARE
+from benchmarks.planting import SHARE, partners
 from tissue.common.names import SPLITS
 from tissue.data.features import fit_scaling
 from tissue.data.index import Dataset, read_classes, read_split
 from tissue.error_analysis.analysis import analyse
 from tissue.metrics.classification import prediction_tables
+from tissue.metrics.projection import fit_pca
 from tissue.training.imbalance import Balance, balance_classes
 from tissue.training.novelty import read_novelty
 from tissue.training.softmax_regression import Coefficients, fit_path
@@ -43,26 +43,30 @@ OTHER = 2 / 3  # of a core that is made of two
 
 
 def rare_part(
-    features: dict[str, NDArray[np.float32]], datasets: dict[str, Dataset], label: int, seed: int
+    features: dict[str, NDArray[np.float32]], datasets: dict[str, Dataset], label: int
 ) -> dict[str, NDArray[np.bool_]]:
-    """Return by split which images belong to the smaller part of a class, (N,)."""
+    """Return by split which images belong to one half of a class, (N,)."""
     scaling = fit_scaling(features["train"].mean(axis=1))
     points = {name: scaling(features[name].mean(axis=1)) for name in SPLITS}
     own = {name: datasets[name].labels == label for name in SPLITS}
-    parts = KMeans(2, n_init=10, random_state=seed).fit(points["train"][own["train"]])
-    rare = int(np.bincount(parts.labels_, minlength=2).argmin())
-    return {name: own[name] & (parts.predict(points[name]) == rare) for name in SPLITS}
+    axis = fit_pca(points["train"][own["train"]], 1)
+    along = {name: axis.transform(points[name])[:, 0] for name in SPLITS}
+    middle = np.median(along["train"][own["train"]])
+    return {name: own[name] & (along[name] > middle) for name in SPLITS}
 
 
 def plant_features(
-    features: NDArray[np.float32], labels: NDArray[np.int64], rng: np.random.Generator
+    features: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    partner: dict[int, int],
+    rng: np.random.Generator,
 ) -> tuple[NDArray[np.float32], pd.Series]:
     """Return the changed features (N, views, D) of the test images, and what was planted."""
     changed, planted = features.copy(), pd.Series("", range(len(labels)))
     count, half = max(1, round(SHARE * len(labels))), features.shape[-1] // 2
-    order = rng.permutation(len(labels))
+    order = rng.permutation(np.flatnonzero(np.isin(labels, list(partner))))
     for row in order[: 2 * count]:
-        other = features[rng.choice(np.flatnonzero(labels != labels[row]))]
+        other = features[rng.choice(np.flatnonzero(labels == partner[labels[row]]))]
         if row in order[:count]:
             changed[row, :, :half], planted[row] = other[:, :half], "one_scale"
         else:
@@ -76,15 +80,21 @@ def explain_planted(classes: list[str], *, seed: int) -> tuple[pd.DataFrame, pd.
     datasets = {name: read_split(SPLIT, name) for name in SPLITS}
     features = {name: np.load(EMBED / f"{name}.npy", allow_pickle=False) for name in SPLITS}
     rng = np.random.default_rng(seed)
-    rare = rare_part(features, datasets, int(rng.integers(len(classes))), seed)
-    features["test"], planted = plant_features(features["test"], datasets["test"].labels, rng)
+    rare = rare_part(features, datasets, int(rng.integers(len(classes))))
+    partner = {classes.index(name): label for name, label in partners(classes).items()}
+    features["test"], planted = plant_features(
+        features["test"], datasets["test"].labels, partner, rng
+    )
     planted[rare["test"] & (planted == "").to_numpy()] = "few_donors"
     train, kept = datasets["train"], ~rare["train"]
     labels = train.labels[kept]
     datasets["train"] = Dataset(train.images, train.index[kept].reset_index(drop=True), train.crops)
     balance = balance_classes(labels, "none", classes=len(classes))
     head = _fit(features["train"][kept], labels, balance, classes=len(classes))
-    answers = {name: head.predict(features[name].mean(axis=1)) for name in ("val", "test")}
+    answers = {
+        name: head.predict(features[name].mean(axis=1)).astype(np.float32)
+        for name in ("val", "test")
+    }
     held_out = {name: datasets[name] for name in answers}
     tables = {"head": prediction_tables(answers, held_out, classes=classes)}
     with tempfile.TemporaryDirectory() as name:

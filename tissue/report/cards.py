@@ -7,7 +7,7 @@ import pandas as pd
 from tissue.common.names import MODEL_NAMES
 from tissue.error_analysis.table import NONE_FOUND
 from tissue.report.data_sentences import group_word
-from tissue.report.formatting import Table, count, interval, join_words
+from tissue.report.formatting import Table, count, interval
 from tissue.report.reading import Inputs
 from tissue.report.records import CAUSE_NAMES
 
@@ -19,6 +19,7 @@ WORDS = {
     "dab": ("more DAB", "less DAB", "{:.2f}"),
     "distance": ("a greater distance from training", "a smaller distance from training", "{:.2f}"),
 }
+HELPS = "What would help"
 HELP = {
     "little_tissue": "other pictures",
     "blur": "sharper pictures",
@@ -42,7 +43,6 @@ class Card(NamedTuple):
     title: str
     causes: Table
     differs: str
-    helps: str
 
 
 def cards(inputs: Inputs, model: str) -> list[Card]:
@@ -70,7 +70,7 @@ def _card(inputs: Inputs, model: str, actual: str, predicted: str) -> Card:
     )
     return Card(
         model, actual, predicted, title, _causes_table(causes, actual, predicted, model),
-        _differences(measures), _help(causes),
+        _differences(measures),
     )  # fmt: skip
 
 
@@ -85,11 +85,12 @@ def _causes_table(causes: pd.DataFrame, actual: str, predicted: str, model: str)
             head[1]: f"{count(one.correct)} ({interval(one.correct_low, one.correct_high)})"
             if right
             else "none",
+            HELPS: HELP[one.cause],
         }
         for one in ordered.itertuples()
     ]
     caption = f"Causes of {actual} called {predicted}, {MODEL_NAMES[model]}"
-    return Table(caption, rows)
+    return Table(caption, rows, texts=[HELPS])
 
 
 def _differences(measures: pd.DataFrame) -> str:
@@ -101,15 +102,7 @@ def _differences(measures: pd.DataFrame) -> str:
         more, less, form = WORDS[one.measure]
         medians = f"median {form.format(one.wrong)}, correct {form.format(one.right)}"
         area = f"area {one.area:.2f}, 95% interval {interval(one.low, one.high, '{:.2f}'.format)}"
-        said.append(f"{more if one.area > 0.5 else less} ({medians}; {area})")
+        said.append(f"They have {more if one.area > 0.5 else less}: {medians} ({area}).")
     if not said:
-        return "No measured value tells these errors from correct predictions of the class."
-    return f"These errors have {join_words(said)}."
-
-
-def _help(causes: pd.DataFrame) -> str:
-    """Return what would help against the causes, most frequent first."""
-    ordered = causes.sort_values("errors", ascending=False, kind="stable")
-    counted = ordered.assign(help=ordered["cause"].map(HELP)).groupby("help", sort=False)
-    said = [f"{name} ({count(number)})" for name, number in counted["errors"].sum().items()]
-    return f"What would help: {join_words(said)}."
+        return "No measured value tells them from correct predictions of the class."
+    return " ".join(said)

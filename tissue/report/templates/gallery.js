@@ -3,7 +3,7 @@
 // images of the element #records, which holds each image once.
 const records = JSON.parse(document.getElementById("records").textContent);
 const { classes, models, splits, causes, images, errors } = records;
-const STEP = { images: 48, errors: 12 }; // how many more each press of a button shows
+const STEP = { images: 48, errors: matchMedia("(max-width: 34rem)").matches ? 6 : 12 }; // how many more each press of a button shows
 const $ = (id) => document.getElementById(id);
 
 const errorsOf = new Map();
@@ -253,7 +253,7 @@ function setUpGallery() {
 }
 
 if (matchMedia("(max-width: 34rem)").matches)
-  document.querySelectorAll(".fold").forEach((fold) => (fold.open = false));
+  document.querySelectorAll(".fold, .confused").forEach((fold) => (fold.open = false));
 setUpMatrices();
 setUpCards();
 setUpGallery();
