@@ -38,7 +38,7 @@ def test_where_donors_are_not_known_the_split_is_not_called_honest() -> None:
 
 def test_shortcuts_beyond_the_most_frequent_class_are_named() -> None:
     said = shortcut_sentence(AUDIT)
-    assert "colour alone gives 45.0% (41.0% to 49.0%) and share of tissue and blur alone" in said
+    assert "Colour alone gives 45.0% (41.0% to 49.0%) and share of tissue and blur alone" in said
     assert "size alone" not in said
     weak = {key: {"accuracy": 0.09, "low": 0.05, "high": 0.13} for key in AUDIT["accuracy"]}
     assert shortcut_sentence(AUDIT | {"accuracy": weak}).endswith(
@@ -50,7 +50,7 @@ def test_shortcuts_beyond_the_most_frequent_class_are_named() -> None:
 def test_a_size_that_never_varies_has_no_accuracy() -> None:
     accuracy = {key: value for key, value in AUDIT["accuracy"].items() if key != "size"}
     said = shortcut_sentence(AUDIT | {"accuracy": accuracy})
-    assert said.startswith("Colour, share of tissue and blur together, ")
+    assert said.startswith("Colour, share of tissue and blur together ")
     assert said.endswith(" All images have one size, which gives nothing away.")
 
 
@@ -63,12 +63,12 @@ def test_crops() -> None:
     ("known", "said"),
     [
         ({"more_groups": 20, "more_groups_low": 11, "more_groups_high": 40},
-         "about 20 more would give 5 more points (95% interval 11 to 40)"),
+         "About 20 more would give 5 more points (95% interval 11 to 40)"),
         ({"more_groups": 20, "more_groups_low": 11},
-         "about 20 more would give 5 more points (95% interval 11 to more than 48)"),
+         "About 20 more would give 5 more points (95% interval 11 to more than 48)"),
         ({"more_groups_low": 17},
          "5 more points would take more than 48 more (95% interval from 17 up)"),
-        ({}, "5 more points would take more than 48 more, if"),
+        ({}, "5 more points would take more than 48 more, by"),
     ],
 )  # fmt: skip
 def test_the_price_of_five_points(known: dict[str, int], said: str) -> None:

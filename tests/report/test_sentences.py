@@ -66,7 +66,7 @@ def test_probabilities_are_called_calibrated_only_where_chance_explains_the_erro
     for p, expected in ((0.2, True), (0.049, False)):
         test["ece_p_value"] = p
         sentence = calibration_sentence(inputs, "pretrained")
-        assert ("so no miscalibration is shown" in sentence) is expected
+        assert ("No miscalibration is shown" in sentence) is expected
         assert ("not calibrated on these images" in sentence) is not expected
         assert f"miss its accuracy by {100 * test['ece']:.1f} points" in sentence
 
@@ -79,7 +79,7 @@ def test_probabilities_are_called_calibrated_only_where_chance_explains_the_erro
         (
             "aba",
             "bab",
-            "The net makes 3 errors and most often confuses a with b (3), together 3 of the 3.",
+            "The net makes 3 errors. It most often confuses a with b (3), together 3 of the 3.",
         ),
     ],
 )
@@ -110,7 +110,7 @@ def test_three_digits_of_any_size() -> None:
 
 def test_overlap_says_of_how_many_images_and_how_low_p_can_be(inputs: Inputs) -> None:
     said = overlap_sentences(inputs).replace("\N{NO-BREAK SPACE}", " ")
-    assert said.startswith("Of 360 test and 576 training images, mixing with training among the 10")
+    assert said.startswith("360 test and 576 training images are compared. Among the 10")
     assert said.endswith("give p = 1.00; 500 random splits cannot give less than 0.012.")
 
 
@@ -211,7 +211,7 @@ def test_why_is_said_in_counts(inputs: Inputs) -> None:
     ]
     donors = inputs.index["test"].set_index("id")["group"].loc[found["id"]].nunique()
     expected = (
-        f"{len(found)} {worst['actual']} of {donors} donors are called {worst['predicted']}; "
+        f"{len(found)} {worst['actual']} of {donors} donors are called {worst['predicted']}. "
     )
     assert expected in said
     few = replace(inputs, errors=inputs.errors.drop(found.index[:1]))
@@ -245,10 +245,10 @@ def test_the_phantom_has_a_ceiling(inputs: Inputs) -> None:
         "must be expected to make at least 30 errors. That is 33.7% (95% interval 28.1% to " in said
     )
     assert said.endswith(
-        "90 errors of the pretrained net: the overlap does not explain most of them."
+        "90 errors of the pretrained net. The overlap does not explain most of them."
     )
     test.update(accuracy=0.8, accuracy_high=0.85)
-    assert ceiling_sentences(inputs).endswith("the overlap explains only a part of them.")
+    assert ceiling_sentences(inputs).endswith("The overlap explains only a part of them.")
     test.update(accuracy=0.93, accuracy_high=0.95)
     assert ceiling_sentences(inputs).endswith("at least 30 errors.")
 

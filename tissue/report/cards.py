@@ -28,7 +28,7 @@ HELP = {
     "suspect_label": "a look at the labels",
     "few_donors": "more donors",
     "one_scale": "another weight of the magnifications",
-    "looks_other": "another stain, or a look at the labels",
+    "looks_other": "many more donors, another stain, or a look at the labels",
     "donor_unseen": "more donors",
     NONE_FOUND: "another training, perhaps",
 }
