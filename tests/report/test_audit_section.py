@@ -16,10 +16,9 @@ from tissue.report.audit import (
 
 def test_a_gap_is_explained_by_images_of_one_donor_on_both_sides() -> None:
     assert split_sentence(AUDIT, "donor") == (
-        "In cross-validation of 720 training and validation images of 180 donors, a careless "
-        "split, at random by image, would have claimed 85.0% where the split by donor finds 80.0%: "
-        "images of one donor on both sides of the split bring +5.0 points (95% interval +2.0 to "
-        "+8.0)."
+        "720 training and validation images of 180 donors were cross-validated. A careless split, "
+        "at random by image, would have claimed 85.0%. The split by donor finds 80.0%. Images of "
+        "one donor on both sides of the split bring +5.0 points (95% interval +2.0 to +8.0)."
     )
 
 
@@ -42,9 +41,9 @@ def test_shortcuts_beyond_the_most_frequent_class_are_named() -> None:
     assert "size alone" not in said
     weak = {key: {"accuracy": 0.09, "low": 0.05, "high": 0.13} for key in AUDIT["accuracy"]}
     assert shortcut_sentence(AUDIT | {"accuracy": weak}).endswith(
-        "none of them alone is shown to give more."
+        "None of them alone is shown to give more."
     )
-    assert "always naming the most frequent class 8.3% (60 of 720)" in said
+    assert "The most frequent class alone gives 8.3% (60 of 720)." in said
 
 
 def test_a_size_that_never_varies_has_no_accuracy() -> None:

@@ -47,15 +47,25 @@ def why_sentence(inputs: Inputs, model: str) -> str:
     if not errors["errors"]:
         return f"The {MODEL_NAMES[model]} makes no errors."
     found, number = sum(errors["causes"][one]["errors"] for one in CAUSES), count(errors["errors"])
-    frequent = [cause for cause in CAUSES if is_more_frequent(errors["causes"][cause])]
+    frequent = [CAUSE_NAMES[cause] for cause in _frequent(errors)]
     ending = "" if frequent else ", none shown to be more frequent than among correct predictions"
     said = f"{count(found)} of {number} errors have a measured cause{ending}."
     if frequent:
-        names = join_words([CAUSE_NAMES[cause] for cause in frequent])
-        said += f" More frequent than among correct predictions: {names}."
+        said += f" More frequent than among correct predictions: {join_words(_few(frequent))}."
     if within := errors.get("within_systems"):
         said = f"{count(within['errors'])} of {number} errors are within one organ system. {said}"
     return f"{said} {_main_confusion(inputs, model)}".rstrip()
+
+
+def _frequent(errors: Mapping[str, Any]) -> list[str]:
+    """Return the causes shown to be more frequent among errors, most errors first."""
+    more = [cause for cause in CAUSES if is_more_frequent(errors["causes"][cause])]
+    return sorted(more, key=lambda cause: -errors["causes"][cause]["errors"])
+
+
+def _few(names: list[str]) -> list[str]:
+    """Return the first three names, and how many more there are."""
+    return names[:3] + ([f"{len(names) - 3} more"] if len(names) > 3 else [])
 
 
 def _main_confusion(inputs: Inputs, model: str) -> str:
@@ -83,13 +93,11 @@ def cause_sentences(inputs: Inputs) -> list[str]:
 
 
 def _cause_sentence(errors: Mapping[str, Any], model: str, names: Mapping[str, str]) -> str:
-    found = {cause: is_more_frequent(errors["causes"][cause]) for cause in CAUSES if cause in names}
-    frequent = [names[cause] for cause, more in found.items() if more]
-    others = [names[cause] for cause, more in found.items() if not more]
-    said = f"More frequent among errors of the {MODEL_NAMES[model]}: "
-    said += join_words(frequent) if frequent else "no cause is shown to be"
-    if frequent and others:
-        said += f". Not shown to be: {join_words(others)}"
+    frequent = [names[cause] for cause in _frequent(errors) if cause in names]
+    whose = f"more frequent among errors of the {MODEL_NAMES[model]}"
+    said = f"No cause is shown to be {whose}"
+    if frequent:
+        said = f"{whose[0].upper()}{whose[1:]}: {join_words(_few(frequent))}"
     within = errors.get("within_systems")
     if not within or not errors["errors"]:
         return f"{said}."

@@ -110,6 +110,8 @@ const near = new IntersectionObserver(
   (entries) => {
     if (!entries.some((entry) => entry.isIntersecting)) return;
     near.disconnect();
+    // Only now, since reading the library takes longer than the rest of the page.
+    document.head.append(make("script", {}, $("library").textContent));
     const item = JSON.parse($("map-item").textContent);
     Bokeh.embed.embed_item(item, "map-plot").then((views) => {
       setUpMap([...views][0].model);
