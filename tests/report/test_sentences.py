@@ -42,7 +42,7 @@ def test_the_verdict_says_what_was_measured(inputs: Inputs) -> None:
         assert ". This is not statistically significant (" in verdict_sentences(inputs)[0]
         paired.update(before)
     paired.update(difference_low=0.228, difference_high=0.328)
-    assert "(95% interval +22.8 to +32.8), which" in verdict_sentences(inputs)[0]
+    assert "(95% interval +22.8 to +32.8). This " in verdict_sentences(inputs)[0]
 
 
 def test_the_difference_has_one_direction_whichever_model_is_better(inputs: Inputs) -> None:
