@@ -122,7 +122,7 @@ def measure_suspects(
     points, _ = fit_space(tables[0], EMBED, novelty, seed=seed).project(images, EMBED)
     labels, donors = images["label"].to_numpy(int), images["group"]
     probabilities = out_of_fold_probabilities(
-        points, labels, donors, classes=len(classes), seed=seed
+        points["both"], labels, donors, classes=len(classes), seed=seed
     )
     ranked = images["id"].iloc[np.argsort(label_fit(probabilities, labels), kind="stable")]
     found = np.cumsum(ranked.isin(wrong).to_numpy())

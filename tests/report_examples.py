@@ -17,6 +17,7 @@ from tissue.config.loading import load_params
 from tissue.metrics.classification import confusions, measure_models, prediction_table
 from tissue.metrics.confidence import reliability, risk_coverage
 from tissue.metrics.intervals import Sampling
+from tissue.metrics.ranking import ranking_curves
 from tissue.phantom import plan
 from tissue.report.reading import PICTURES
 
@@ -120,6 +121,7 @@ def make_results(
     for model, frame in tested.items():
         write_table(reliability(frame, index["test"]), root / f"plots/reliability_{model}.csv")
         write_table(risk_coverage(frame, index["test"]), root / f"plots/risk_coverage_{model}.csv")
+        write_table(ranking_curves(frame, classes), root / f"plots/ranking_{model}.csv")
     write_errors(root, tested, index["train"])
     points = pd.concat([index[split].assign(split=split) for split in ("train", "test")])
     points[["x", "y"]] = rng.normal(points[["label"]], 0.4, (len(points), 2))

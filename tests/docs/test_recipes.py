@@ -18,6 +18,7 @@ from tissue.error_analysis.causes import (
     measure_images,
     name_cause,
 )
+from tissue.error_analysis.recognition import WAYS
 from tissue.error_analysis.table import CAUSES, NONE_FOUND, error_sentence
 from tissue.metrics.classification import split_metrics
 from tissue.metrics.intervals import Sampling
@@ -34,6 +35,7 @@ DETAILS = {
     "answered",
 }  # of the metrics of a test set, which have places of their own
 ERROR = {
+    "by_whole": 1.0, "by_crops": -1.0,
     "class": "liver", "predicted": "kidney", "confidence": 0.9, "tissue_fraction": 0.1,
     "typical_tissue": 0.5, "stain_side": "darker", "distance": 2.0, "label_suspicion": 0.9,
     "confusable": 1, "agreeing": 1, "correct": 10, "exceeding": 1,
@@ -103,8 +105,8 @@ def test_a_cause() -> None:
         {
             "class": ["liver", "liver", "spleen"], "predicted": ["kidney", "liver", "spleen"],
             "label": [4, 4, 11], "split": "test", "distance": 1.0, "label_probability": 0.5,
-            "unseen": True, "suspect": False, "tissue_fraction": 0.5, "blur": 0.5,
-            "haematoxylin": 0.5, "dab": 0.5,
+            "unseen": True, "suspect": False, **dict.fromkeys(WAYS, 1.0), "tissue_fraction": 0.5,
+            "blur": 0.5, "haematoxylin": 0.5, "dab": 0.5,
         }
     )  # fmt: skip
     classes = sorted(TISSUES)

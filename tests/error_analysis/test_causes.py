@@ -13,6 +13,7 @@ from tissue.error_analysis.causes import (
     name_cause,
     neg_log10_p,
 )
+from tissue.error_analysis.recognition import WAYS, measure_recognition
 from tissue.error_analysis.table import CAUSES, NONE_FOUND, rarity
 
 CLASSES = ["colon", "kidney", "lung", "skin_1", "skin_2"]
@@ -46,6 +47,9 @@ def test_p_values_are_counted_within_the_reference_and_modelled_beyond_it() -> N
         ({"extreme_stain": 2.5, "unlike_training": 2.5}, "extreme_stain"),
         ({"suspect_label": 1.4}, "suspect_label"),
         ({"donor_unseen": 1.8}, "donor_unseen"),
+        ({"donor_unseen": 1.8, "few_donors": 1.2, "looks_other": 1.1}, "few_donors"),
+        ({"blur": 1.8, "looks_other": 3.0}, "blur"),
+        ({"looks_other": 0.9}, NONE_FOUND),
     ],
 )
 def test_strongest_evidence_is_named(strengths: dict[str, float], expected: str) -> None:
@@ -72,6 +76,7 @@ def stained_images(factors: list[float]) -> tuple[pd.DataFrame, Quality]:
         images.loc[row, "predicted"] = CLASSES[1]
     distance = np.exp(rng.normal(0, 0.1, 400))
     images = images.assign(distance=distance, label_probability=0.9, suspect=False, unseen=False)
+    images[list(WAYS)] = 3.0  # every second classifier is right
     return images, quality
 
 
@@ -120,5 +125,23 @@ def test_unseen_donors_are_compared_with_those_of_the_test_alone() -> None:
 
 
 def test_rarity_as_text() -> None:
-    assert rarity(4, 390) == "only 4 of 390 correctly classified images are as extreme"
-    assert rarity(0, 1390) == "none of 1,390 correctly classified images is as extreme"
+    assert rarity(4, 390) == "Only 4 of 390 correctly classified images are as extreme"
+    assert rarity(0, 1390) == "None of 1,390 correctly classified images is as extreme"
+
+
+@pytest.mark.parametrize(
+    ("odds", "expected"),
+    [
+        ((-1, 2, 2, 2), {"few_donors": 1}),
+        ((1, 2, -3, 2), {"one_scale": 2}),
+        ((1, 2, 3, -1), {"one_scale": 1}),
+        ((-1, -2, 1, -3), {"one_scale": 1}),
+        ((-1, -2, -3, -4), {"looks_other": 1}),
+        ((1, 2, 3, 4), {}),
+    ],
+)
+def test_what_second_classifiers_recognise(
+    odds: tuple[float, ...], expected: dict[str, float]
+) -> None:
+    measured = measure_recognition(pd.DataFrame([odds], columns=list(WAYS))).iloc[0]
+    assert measured[measured > 0].to_dict() == expected

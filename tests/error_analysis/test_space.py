@@ -21,11 +21,11 @@ def test_large_set_is_projected_in_blocks_by_a_fit_on_some_of_it(
     whole = fit_space(train, tmp_path, novelty, seed=1).project(test, tmp_path)
     monkeypatch.setattr(space, "BLOCK", 7)
     blocks = fit_space(train, tmp_path, novelty, seed=1).project(test, tmp_path)
-    for one, other in zip(whole, blocks, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(whole[0]["both"], blocks[0]["both"], rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(whole[1], blocks[1], rtol=1e-9, atol=1e-9)
     monkeypatch.setattr(space, "FITTED", 200)
     points, distances = fit_space(train, tmp_path, novelty, seed=1).project(test, tmp_path)
-    assert len(points) == len(distances) == len(test)
+    assert len(points["both"]) == len(distances) == len(test)
 
 
 def test_fewer_training_images_than_neighbours() -> None:

@@ -1,5 +1,7 @@
 """The t-SNE: comparable figures of the splits, legible with many classes, distinct styles."""
 
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -36,6 +38,24 @@ def test_a_compact_map_has_names_and_no_legend(frame: pd.DataFrame) -> None:
     figure = scatter_figure(frame, title="t-SNE", splits=("test",), compact=True)
     assert figure.legends == []
     assert {text.get_text() for text in figure.axes[0].texts} == set(NAMES)
+
+
+@pytest.mark.parametrize("compact", [True, False])
+def test_names_do_not_overlap_and_stay_inside(compact: bool) -> None:
+    names = [f"class_number_{i}" for i in range(12)]
+    rng = np.random.default_rng(2)
+    rows = [name for name in names for _ in range(9)]
+    frame = pd.DataFrame({"split": "test", "class": rows, "x": rng.normal(size=108)})
+    frame["y"] = rng.normal(size=108)  # all medians lie close together
+    figure = scatter_figure(frame, title="t-SNE", splits=("test",), compact=compact)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    boxes = [text.get_window_extent(canvas.get_renderer()) for text in figure.axes[0].texts]
+    assert len(boxes) == 12
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    plot = figure.axes[0].get_window_extent()
+    assert all(plot.x0 <= box.x0 and box.x1 <= plot.x1 for box in boxes)
+    assert all(plot.y0 <= box.y0 and box.y1 <= plot.y1 for box in boxes)
 
 
 def test_missing_columns_and_splits_are_refused(frame: pd.DataFrame) -> None:

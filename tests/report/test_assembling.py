@@ -87,9 +87,9 @@ def test_the_page_needs_no_other_file(page: ParsedPage, html: str) -> None:
 
 def test_pictures_are_described_and_tables_have_headings(page: ParsedPage) -> None:
     pictures = page.all("img")
-    # Histories, penalties, reliability, risk by coverage, two of the audit and two small maps are
-    # drawn here.
-    assert len(pictures) == len(PICTURES) + len(MODELS) + 7
+    # Drawn here: a history, the penalties, ranking, reliability, risk by coverage, two of the audit
+    # and two small maps.
+    assert len(pictures) == len(PICTURES) + len(MODELS) + 8
     assert all(len(one["alt"] or "") > 30 and one["width"] and one["height"] for one in pictures)
     assert all(one["caption"].strip() for one in page.tables)
     assert all(one["scope"] in ("row", "col") for one in page.all("th"))
@@ -208,10 +208,11 @@ def test_a_perfect_model_has_no_confusions_and_no_gallery(inputs: Inputs) -> Non
         errors=inputs.errors.iloc[:0],
         heat=inputs.heat[:0],
         confusions=inputs.confusions[of_other],
+        confused_causes=inputs.confused_causes.query("model != 'pretrained'"),
     )
     html = render(faultless, VIEWS)
-    assert "Most frequent confusions, CNN from scratch" in html
-    assert "Most frequent confusions, pretrained net" not in html
+    assert "called skin_2, CNN from scratch" in html
+    assert "called skin_2, pretrained net" not in html
     assert 'id="gallery"' not in html
     assert "Most confident errors" not in html
 

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from tests.report_examples import VIEWS
@@ -10,7 +11,7 @@ from tissue.common.errors import InputError
 from tissue.common.names import MODELS
 from tissue.report.assembling import render
 from tissue.report.reading import Inputs
-from tissue.report.records import as_json, cause_names, omitted_sentence, records, thumbnail_side
+from tissue.report.records import as_json, cause_names, omitted_sentence, records, thumbnail_sides
 
 
 def test_every_image_is_on_the_page_once(inputs: Inputs, html: str) -> None:
@@ -67,9 +68,11 @@ def test_a_new_donor_is_a_cause_only_where_some_are_new(inputs: Inputs) -> None:
     assert "donor_unseen" not in cause_names(inputs)
 
 
-def test_thumbnails_shrink_where_there_are_many() -> None:
-    sides = [thumbnail_side(images) for images in (10, 1_080, 3_000, 6_000, 100_000)]
-    assert sides == [96, 96, 64, 48, 32]
+def test_thumbnails_of_errors_are_large_and_all_shrink_where_there_are_many() -> None:
+    sides = [thumbnail_sides(np.arange(n) < n // 6) for n in (12, 1_080, 3_000, 6_000, 100_000)]
+    assert [(one[0], one[-1]) for one in sides] == [
+        (224, 96), (224, 96), (80, 80), (48, 48), (32, 32),
+    ]  # fmt: skip
 
 
 def test_json_cannot_end_its_script() -> None:

@@ -1,5 +1,6 @@
 """The page in a real browser: opened, pointed at, filtered and printed."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
 from tests.report_examples import CLASSES, make_results, run_report
-from tissue.report.reading import read_inputs
+from tissue.report.reading import Inputs, read_inputs
 
 SECTIONS = (
     "verdict", "data", "training", "results", "overlap", "confusions", "errors", "confidence",
@@ -67,6 +68,7 @@ def page(shared: Page) -> Page:
 
 
 def open_map(page: Page) -> None:
+    page.evaluate("document.querySelectorAll('.fold').forEach((one) => { one.open = true; })")
     page.evaluate("document.getElementById('map').scrollIntoView({behavior: 'instant'})")
     page.wait_for_selector("#map[data-ready]")
 
@@ -140,7 +142,8 @@ def test_no_barriers(width: int, browser: Browser, path: Path) -> None:
         assert barriers(page) == []
         open_map(page)
         page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
-        page.locator(".matrix.whole:not([hidden]) td.wrong button").first.click()
+        chosen = ".matrix.whole" if width > 600 else ".confusion-list"
+        page.locator(f"{chosen}:not([hidden]) button").first.click()
         page.select_option("#error-cause", "blur")
         page.click("#map-next")
         assert barriers(page) == []
@@ -167,9 +170,59 @@ def test_a_link_of_the_contents_leads_to_its_section(browser: Browser, path: Pat
     size = {"width": 400, "height": 850}
     with opened(browser, path, viewport=size, reduced_motion="reduce") as page:
         page.click("nav a[href='#overlap']")
-        page.wait_for_selector("#map[data-ready]")
         top = page.evaluate("document.getElementById('overlap').getBoundingClientRect().top")
     assert 0 <= top < 100
+
+
+SENTENCES = """() => {
+  document.querySelectorAll("details").forEach((one) => { one.open = true; });
+  const texts = [...document.querySelectorAll("p, li, figcaption, summary, h2, h3, h4")];
+  return [...texts.map((one) => one.innerText), ...errors.map((one) => one.sentence)];
+}"""
+
+
+def test_sentences_have_fewer_than_25_words(browser: Browser, path: Path) -> None:
+    with opened(browser, path) as page:
+        texts = page.evaluate(SENTENCES)
+    sentences = [one for text in texts for one in re.split(r"(?<=[.!?])\s+(?=[A-Z0-9])", text)]
+    assert len(sentences) > 300
+    assert [one for one in sentences if len(one.split()) >= 25] == []
+
+
+def test_a_phone_shows_lists_instead_of_matrices(browser: Browser, path: Path) -> None:
+    with opened(browser, path, viewport={"width": 400, "height": 850}) as page:
+        assert page.evaluate("document.documentElement.scrollHeight") < 12_000
+        assert not page.locator(".matrix:visible").count()
+        number = page.locator(".confusion-list:visible button").first
+        listed = int(number.inner_text())
+        number.click()
+        assert page.inner_text("#cell-title").startswith(f"{listed} images of ")
+        page.locator(".confused summary").first.click()
+        first = page.locator(".confused .scroll").first
+        first.evaluate("box => { box.scrollLeft = 200; }")
+        left = "box => box.querySelector('tbody th').getBoundingClientRect().left"
+        assert first.evaluate(left) == first.evaluate("box => box.getBoundingClientRect().left")
+
+
+def test_a_card_shows_three_errors_with_heat(page: Page, results: Path) -> None:
+    inputs = read_inputs(results)
+    wrong = inputs.confusions.query("model == 'pretrained'")
+    assert page.locator(".confused").count() == (inputs.confusions["count"] >= 5).sum()
+    first = page.locator(".confused").first
+    worst = wrong[wrong["count"] == wrong["count"].max()]
+    assert first.locator("summary").inner_text() in {
+        f"{row.count_} {row.actual} of {page_donors(inputs, row)} donors, called {row.predicted}"
+        for row in worst.rename(columns={"count": "count_"}).itertuples()
+    }
+    assert first.locator(".examples li").count() == 3
+    assert first.locator(".overlay .heat").count() == 3
+
+
+def page_donors(inputs: Inputs, row: Any) -> int:
+    tested = inputs.tested("pretrained")
+    found = tested[(tested["class"] == row.actual) & (tested["predicted"] == row.predicted)]
+    donors = inputs.index["test"].set_index("id")["group"]
+    return int(donors.loc[found["id"]].nunique())
 
 
 def test_a_cell_shows_its_images(page: Page, results: Path) -> None:
@@ -182,7 +235,7 @@ def test_a_cell_shows_its_images(page: Page, results: Path) -> None:
     alts = {tiles.nth(i).get_attribute("alt") for i in range(tiles.count())}
     assert alts == {f"skin_1, test image {name}" for name in chosen["id"]}
     assert page.inner_text("#cell-title").startswith(f"{len(chosen)} images of skin_1")
-    assert tiles.first.evaluate("image => image.decode().then(() => image.naturalWidth)") == 96
+    assert tiles.first.evaluate("image => image.decode().then(() => image.naturalWidth)") == 224
     tiles.first.click()
     assert "Why the pretrained net was wrong" in page.inner_text("dialog[open]")
     page.keyboard.press("Escape")
@@ -270,25 +323,31 @@ def test_filters_of_the_gallery(page: Page, results: Path) -> None:
     assert page.inner_text("#error-count").startswith(f"{len(chosen)} of {len(errors)} ")
     while page.locator("#error-more").is_visible():
         page.click("#error-more")
-    cards = page.locator(".card")
-    assert cards.count() == len(chosen)
-    assert cards.first.locator(".near li").count() == 5
-    assert cards.first.locator(".overlay .heat").count() == 2
-    assert cards.first.inner_text().count("Blur.") == 1
+    tiles = page.locator("#error-tiles .tile")
+    assert tiles.count() == len(chosen)
+    assert tiles.first.inner_text().endswith(": blur")
+    tiles.first.click()
+    detail = page.locator("dialog[open] .explanation").last
+    assert detail.locator(".near li").count() == 5
+    assert detail.locator(".overlay .heat").count() == 2
+    assert detail.inner_text().count("Blur.") == 1
+    page.keyboard.press("Escape")
 
 
 def test_galleries_grow_only_when_asked(page: Page) -> None:
-    assert page.locator(".card").count() == 12
+    assert page.locator("#error-tiles li").count() == 12
     page.click("#error-more")
-    assert page.locator(".card").count() == 24
-    inside = "document.activeElement.closest('.card') === document.querySelectorAll('.card')[12]"
+    assert page.locator("#error-tiles li").count() == 24
+    inside = "document.activeElement.closest('li') === $('error-tiles').children[12]"
     assert page.evaluate(inside)
 
 
 def test_without_a_script_the_pictures_remain(browser: Browser, path: Path) -> None:
     with opened(browser, path, java_script_enabled=False) as page:
-        for name in ("Confusion matrix, pretrained net", "Training and test images together"):
-            assert page.locator("figure", has_text=name).locator("img").is_visible()
+        joint = page.locator("figure", has_text="Training and test images together")
+        assert joint.locator("img").is_visible()
+        assert page.locator(".matrix.whole[data-model=pretrained]").is_visible()
+        assert page.locator(".confused table").first.is_visible()
         assert page.get_by_text("Most confident errors").is_visible()
         assert not page.locator("#gallery").is_visible()
         assert not page.locator("#map").is_visible()
@@ -310,6 +369,6 @@ def test_two_thousand_test_images(browser: Browser, tmp_path: Path) -> None:
     path = run_report(tmp_path)
     assert path.stat().st_size < 16e6
     with opened(browser, path) as page:
-        assert page.locator(".card").count() == 12
+        assert page.locator("#error-tiles li").count() == 12
         open_map(page)
         assert page.inner_text("#map-count") == "5,604 of 5,604 images"

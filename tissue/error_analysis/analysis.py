@@ -2,17 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from tissue.common.files import atomic_write, write_table
 from tissue.common.names import SYSTEMS, is_atlas
 from tissue.data.index import QUALITY, Dataset
-from tissue.data.shards import write_array
 from tissue.error_analysis.causes import (
     MOST,
     Quality,
@@ -21,6 +19,8 @@ from tissue.error_analysis.causes import (
     measure_images,
     name_cause,
 )
+from tissue.error_analysis.confused import Confused, describe_confusions
+from tissue.error_analysis.recognition import recognise
 from tissue.error_analysis.space import SMALLEST, fit_space, nearest_images
 from tissue.error_analysis.summary import count_refused, summarise_causes
 from tissue.error_analysis.suspects import out_of_fold_probabilities, suspect_labels
@@ -29,7 +29,6 @@ from tissue.error_analysis.table import (
     ERROR_COLUMNS,
     NEIGHBOUR_COLUMNS,
     NO_MORE_FREQUENT,
-    SHOWN_COLUMNS,
     error_sentence,
     is_more_frequent,
 )
@@ -37,17 +36,15 @@ from tissue.metrics.intervals import FACTORS
 from tissue.metrics.projection import Points
 from tissue.training.novelty import Novelty
 
-if TYPE_CHECKING:
-    from tissue.error_analysis.gradcam import Decisions
-
 COLUMNS = ["id", "class", "label", "group", *FACTORS, *QUALITY]
 
 
 class Analysis(NamedTuple):
-    """The tables of errors and of suspect labels, and the summary."""
+    """The tables of errors, of suspect labels and of frequent confusions, and the summary."""
 
     errors: pd.DataFrame
     suspects: pd.DataFrame
+    confused: Confused
     summary: dict[str, Any]
 
 
@@ -74,15 +71,18 @@ def analyse(
     images = pd.concat(tables, ignore_index=True)
     # One thread: several add in another order, which changes the last digits.
     with threadpool_limits(1):
-        images, points, suspects = examine(images, embed, novelty, classes=classes, seed=seed)
+        images, points, suspects = examine(
+            images, embed, novelty, classes=classes, seed=seed, crops=_have_crops(datasets)
+        )
     train = images[images["split"] == "train"]
     quality, errors, summary = fit_quality(train), [], dict[str, Any]()
+    tests = dict[str, pd.DataFrame]()
     summary["refused"] = {
         name: count_refused(table) for name, table in images.groupby("split") if name != "train"
     }
     for model, table in sorted(predictions.items()):
         explained = explain(images.drop(train.index), table, quality, classes)
-        tested = explained[explained["split"] == "test"]
+        tested = tests[model] = explained[explained["split"] == "test"]
         summary[model] = summarise_causes(tested, classes)
         wrong = tested[tested["class"] != tested["predicted"]].assign(model=model)
         near = nearest_images(points[wrong.index], points[train.index], train)
@@ -93,26 +93,39 @@ def analyse(
         for name, dataset in datasets.items()
     }
     every = pd.concat(errors).sort_values(["model", "class", "id"], ignore_index=True)
-    return Analysis(every[list(ERROR_COLUMNS)], suspects, summary)
+    confused = describe_confusions(tests)
+    return Analysis(every[list(ERROR_COLUMNS)], suspects, confused, summary)
 
 
 def _unfounded(summary: Mapping[str, Any]) -> list[str]:
     return [cause for cause in CAUSES if not is_more_frequent(summary["causes"][cause])]
 
 
+def _have_crops(datasets: Mapping[str, Dataset]) -> bool:
+    return all(dataset.crops is not None for dataset in datasets.values())
+
+
 def examine(
-    images: pd.DataFrame, embed: Path, novelty: Novelty, *, classes: Sequence[str], seed: int
+    images: pd.DataFrame,
+    embed: Path,
+    novelty: Novelty,
+    *,
+    classes: Sequence[str],
+    seed: int,
+    crops: bool,
 ) -> tuple[pd.DataFrame, Points, pd.DataFrame]:
     """Measure what does not depend on a model.
 
     Returns:
-        The images with the columns `distance` (from training), `label_probability`, `suspect`
-        and `unseen`; their projected features; and the table of suspect labels.
+        The images with the columns `distance` (from training), `label_probability`, `suspect`,
+        `unseen` and those of `recognise`; their projected features; and the table of suspect
+        labels.
     """
     train = images[images["split"] == "train"]
-    points, distances = fit_space(train, embed, novelty, seed=seed).project(images, embed)
+    space = fit_space(train, embed, novelty, seed=seed, crops=crops)
+    points, distances = space.project(images, embed)
     probabilities = out_of_fold_probabilities(
-        points, images["label"], images["group"], classes=len(classes), seed=seed
+        points["both"], images["label"], images["group"], classes=len(classes), seed=seed
     )
     suspects = suspect_labels(images, probabilities, classes)
     examined = images.assign(
@@ -121,7 +134,8 @@ def examine(
         suspect=images["id"].isin(suspects["id"]),
         unseen=~images["group"].isin(train["group"]),
     )
-    return examined, points, suspects
+    recognised = recognise(points, images, probabilities, classes=classes, seed=seed)
+    return examined.join(recognised), points["both"], suspects
 
 
 def explain(
@@ -189,43 +203,3 @@ def describe(
         for row in rows.to_dict("records")
     ]
     return rows
-
-
-def shown_errors(errors: pd.DataFrame, most: int) -> pd.DataFrame:
-    """Return at most `most` errors to show, in their order, renumbered.
-
-    Each class of each model keeps its share, and the most confident errors of each are taken.
-    """
-    ranked = errors.sort_values(["confidence", "id"], ascending=[False, True])
-    ids = ranked.groupby(["model", "class"])["id"]
-    share = (ids.cumcount() + 0.5) / ids.transform("size")
-    rows = share.sort_index().sort_values(kind="stable").index[:most]
-    return errors.loc[rows.sort_values()].reset_index(drop=True)
-
-
-def write_predictions(
-    tables: Mapping[str, pd.DataFrame],
-    analysis: Analysis,
-    shown: pd.DataFrame,
-    decisions: "Decisions",
-    folder: Path,
-) -> None:
-    """Write the folder of predictions and what explains them.
-
-    Args:
-        tables: by model, as from `prediction_tables`.
-        analysis: of the tables.
-        shown: the errors with a heat map.
-        decisions: their heat maps and branches.
-        folder: replaced by the new one.
-    """
-    with atomic_write(folder) as partial:
-        partial.mkdir()
-        for name, table in tables.items():
-            write_table(table, partial / f"{name}.csv")
-        write_table(analysis.errors, partial / "errors.csv")
-        write_table(analysis.suspects, partial / "suspects.csv")
-        branches = dict(zip(("whole", "crops"), decisions.branches.T, strict=True))
-        table = shown.assign(**branches)[list(SHOWN_COLUMNS)]
-        write_table(table, partial / "gradcam.csv")
-        write_array(partial / "gradcam.npy", decisions.heat)

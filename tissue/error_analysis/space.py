@@ -1,5 +1,6 @@
 """The space in which images are compared, fitted on the features of training images."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,32 +22,50 @@ BLOCK = 2_048  # images whose features are in memory at once
 
 
 class Space(NamedTuple):
-    """Scaling and projection, fitted on training images, and the out-of-distribution score."""
+    """Scaling and projections, fitted on training images, and the out-of-distribution score.
+
+    Projections are those of all features, `both`, and where images have crops those of the whole
+    image and of the crops.
+    """
 
     scaling: Scaling
-    pca: PCA
+    columns: Mapping[str, slice]
+    pcas: Mapping[str, PCA]
     novelty: Novelty
 
-    def project(self, images: pd.DataFrame, embed: Path) -> tuple[Points, Points]:
-        """Return projected features (N, K) and distances (N,) of images, split by split.
+    def project(self, images: pd.DataFrame, embed: Path) -> tuple[dict[str, Points], Points]:
+        """Return projected features (N, K) by part and distances (N,) of images, split by split.
 
         The features are read in blocks: those of a large set do not fit into memory.
         """
-        points, distances = list[Points](), list[Points]()
+        points: dict[str, list[Points]] = {part: [] for part in self.columns}
+        distances = list[Points]()
         for split, table in images.groupby("split", sort=False):
             for start in range(0, len(table), BLOCK):
                 features = mean_features(table.iloc[start : start + BLOCK], str(split), embed)
-                points.append(self.pca.transform(self.scaling(features)))
+                scaled = self.scaling(features)
+                for part, columns in self.columns.items():
+                    points[part].append(self.pcas[part].transform(scaled[:, columns]))
                 distances.append(self.novelty(features))
-        return np.concatenate(points), np.concatenate(distances)
+        joined = {part: np.concatenate(blocks) for part, blocks in points.items()}
+        return joined, np.concatenate(distances)
 
 
-def fit_space(train: pd.DataFrame, embed: Path, novelty: Novelty, *, seed: int) -> Space:
-    """Fit the space on training images, a stratified sample of 5,000 if there are more."""
+def fit_space(
+    train: pd.DataFrame, embed: Path, novelty: Novelty, *, seed: int, crops: bool = False
+) -> Space:
+    """Fit the space on training images, a stratified sample of 5,000 if there are more.
+
+    With crops, the first half of the features is that of the whole image.
+    """
     table = train.iloc[stratified_sample(train, ["class"], most=FITTED, seed=seed)]
     features = mean_features(table, "train", embed)
-    scaling = fit_scaling(features)
-    return Space(scaling, fit_pca(scaling(features), COMPONENTS), novelty)
+    scaling, half = fit_scaling(features), features.shape[1] // 2
+    scaled, columns = scaling(features), {"both": slice(None)}
+    if crops:
+        columns |= {"whole": slice(half), "crops": slice(half, None)}
+    pcas = {part: fit_pca(scaled[:, inside], COMPONENTS) for part, inside in columns.items()}
+    return Space(scaling, columns, pcas, novelty)
 
 
 def log_quality(table: pd.DataFrame) -> Points:

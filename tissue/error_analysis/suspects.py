@@ -44,13 +44,17 @@ def out_of_fold_probabilities(
     for repeat in range(REPEATS):
         division = StratifiedGroupKFold(folds, shuffle=True, random_state=seed + repeat)
         for train, held_out in division.split(points, y, groups):
-            probabilities[held_out] += _fit_predict(
+            probabilities[held_out] += fit_predict(
                 points[train], y[train], points[held_out], classes=classes
             )
     return probabilities / REPEATS
 
 
-def _fit_predict(x: Points, y: NDArray[np.int64], others: Points, *, classes: int) -> Points:
+def fit_predict(x: Points, y: NDArray[np.int64], others: Points, *, classes: int) -> Points:
+    """Return the probabilities (M, classes) of other points (M, K), from points (N, K) of labels.
+
+    They are the mean of logistic regression and linear discriminant analysis.
+    """
     total = np.zeros((len(others), classes))
     if len(present := np.unique(y)) == 1:
         total[:, present] = 1.0  # neither model can be fitted to one class

@@ -17,13 +17,16 @@ CAUSES = (
     "extreme_stain",
     "unlike_training",
     "suspect_label",
+    "few_donors",
+    "one_scale",
+    "looks_other",
     "donor_unseen",
 )
 NONE_FOUND = "none_found"
 # Ends the sentence on an error whose cause does not tell errors from correct predictions.
 NO_MORE_FREQUENT = (
-    " But over all test images this is not shown to be more frequent among errors than among "
-    "correct predictions."
+    " Over all test images this is not shown to be more frequent among errors than among correct "
+    "predictions."
 )
 MOST_ODDS = 1000  # odds above are not told apart in words
 
@@ -78,39 +81,47 @@ def rarity(exceeding: int, correct: int) -> str:
     """Return how many of the correctly classified images show a cause as strongly, as text."""
     share = f"only {exceeding:,}" if exceeding else "none"
     verb = "are" if exceeding > 1 else "is"
-    return f"{share} of {correct:,} correctly classified images {verb} as extreme"
+    return f"{share.capitalize()} of {correct:,} correctly classified images {verb} as extreme"
 
 
 def error_sentence(error: dict[str, Any]) -> str:
     """Return which class was mistaken for which, and why, as a sentence.
 
     Args:
-        error: a row of the table of errors, and `typical_tissue`, the median tissue fraction of
-            training images of the true class; `stain_side`, darker or paler than these; `agreeing`,
-            how many of the nearest training images are of the true class; `correct`, the number of
-            correctly classified images, and `exceeding`, how many of them show the cause at least
-            as strongly; `confusable`, whether both classes belong to one organ system, missing
-            where systems are not known.
+        error: a row of the table of errors; `by_whole` and `by_crops`, from `recognise`; and
+            `typical_tissue`, the median tissue fraction of training images of the true class;
+            `stain_side`, darker or paler than these; `agreeing`, how many of the nearest training
+            images are of the true class; `correct`, the number of correctly classified images, and
+            `exceeding`, how many of them show the cause at least as strongly; `confusable`,
+            whether both classes belong to one organ system, missing where systems are not known.
     """
     own, predicted = (error[key].replace("_", " ") for key in ("class", "predicted"))
     rare = rarity(error["exceeding"], error["correct"])
     count = error["agreeing"]
-    agreeing = ("none", "one", "two", "three", "four", "five")[count]
+    agreeing = ("None", "One", "Two", "Three", "Four", "Five")[count]
     agreeing += f" of its five nearest training images {'is' if count == 1 else 'are'} {own}"
     within = not pd.isna(error["confusable"]) and error["confusable"]
-    pair = "both belong to one organ system; " if within else ""
+    pair = "Both belong to one organ system. " if within else ""
+    scales = ("The crops alone are", "the whole image is not")
+    if error["by_whole"] > error["by_crops"]:
+        scales = ("The whole image alone is", "the crops are not")
     reasons = {
-        "little_tissue": f"only {error['tissue_fraction']:.0%} of the picture is tissue, where "
-        f"{own} usually shows {error['typical_tissue']:.0%}; {rare}",
-        "blur": f"the picture is blurred; {rare}",
-        "extreme_stain": f"it is stained {error['stain_side']} than {own} usually is; {rare}",
-        "unlike_training": f"it is unlike training: {error['distance']:.1f} times as far from the "
-        f"nearest class as `predict` accepts; {rare}",
-        "suspect_label": f"its label may be wrong: a second classifier gives {own} a probability "
-        f"of {1 - error['label_suspicion']:.1%}, and {agreeing}",
-        "donor_unseen": "its donor was not in training, which is true of few correctly classified "
+        "little_tissue": f"Only {error['tissue_fraction']:.0%} of the picture is tissue, where "
+        f"{own} usually shows {error['typical_tissue']:.0%}. {rare}",
+        "blur": f"The picture is blurred. {rare}",
+        "extreme_stain": f"It is stained {error['stain_side']} than {own} usually is. {rare}",
+        "unlike_training": f"It is unlike training: {error['distance']:.1f} times as far from the "
+        f"nearest class as `predict` accepts. {rare}",
+        "suspect_label": f"Its label may be wrong: a second classifier gives {own} a probability "
+        f"of {1 - error['label_suspicion']:.1%}. {agreeing}",
+        "few_donors": f"A second classifier, fitted on training, is wrong, too. With the donors of "
+        f"the other splits it recognises {own}: training has too few donors like this one",
+        "one_scale": f"{scales[0]} recognised as {own}, {scales[1]}. {agreeing}",
+        "looks_other": "It looks like another class: no second classifier recognises it, at either "
+        f"magnification or with more donors. {agreeing}",
+        "donor_unseen": "Its donor was not in training, which is true of few correctly classified "
         "images",
-        NONE_FOUND: f"nothing that was measured stands out; {pair}{agreeing}",
+        NONE_FOUND: f"Nothing that was measured stands out. {pair}{agreeing}",
     }
     opening = f"Taken for {predicted} instead of {own} ({error['confidence']:.0%} sure)"
-    return f"{opening}: {reasons[error['cause']]}."
+    return f"{opening}. {reasons[error['cause']]}."

@@ -147,3 +147,31 @@ def _square(x: str, y: str) -> tuple[Figure, Axes]:
     axes.grid(color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
     return figure, axes
+
+
+def ranking_figure(curves: Mapping[str, pd.DataFrame]) -> Figure:
+    """Draw ROC (left) and precision-recall curves (right) of all classes together.
+
+    Args:
+        curves: by model, from `tissue.metrics.ranking.ranking_curves`.
+    """
+    names = {
+        "roc": ("false positive rate", "true positive rate"),
+        "precision_recall": ("recall", "precision"),
+    }
+    with house_style():
+        figure = new_figure(8.0, 3.6)
+        for axes, (curve, (x, y)) in zip(figure.subplots(1, 2), names.items(), strict=True):
+            for (model, table), style in zip(curves.items(), ("--", "-"), strict=True):
+                rows = table[table["curve"] == curve]
+                axes.plot(
+                    rows["x"], rows["y"], linewidth=2.0, linestyle=style,
+                    color=MODEL_COLOURS[model], label=MODEL_NAMES[model],
+                )  # fmt: skip
+            axes.set(xlabel=x, ylabel=y, xlim=(0.0, 1.02), ylim=(0.0, 1.02))
+            axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+            axes.grid(color=GRID, linewidth=0.6)
+            axes.set_axisbelow(True)
+        figure.axes[0].legend(loc="lower right")
+    return figure

@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
+from matplotlib.transforms import Bbox
 
 from tissue.figures.lettering import label_names
 from tissue.figures.theme import (
@@ -24,6 +26,7 @@ from tissue.figures.theme import (
 COLUMNS = ("split", "class", "x", "y")
 ROWS = 28  # of the legend
 WIDTH = 2.0  # inches, of each column of the legend but the first
+REACH = range(-12, 13)  # steps by which a name may move, a quarter of its width, half its height
 NAMES_IN_PLOT = 15  # with more classes than this the names would hide the points
 
 
@@ -57,15 +60,14 @@ def scatter_figure(
         axes = figure.add_subplot()
         for split in splits:
             _draw_split(axes, frame, names, split)
-        if len(names) <= NAMES_IN_PLOT:
-            crowding = 1.6 if compact else 1.0  # a name covers more of a small plot
-            _write_names(axes, frame[frame["split"].isin(splits)], crowding=crowding)
         _frame_limits(axes, frame)
         if not compact:
             _add_legend(figure, listed, splits, columns=columns)
         counted = ", ".join(f"{(frame['split'] == name).sum():,} {name}" for name in splits)
         how = {"fontsize": 8 if compact else 10, "fontweight": "bold"}
         figure.suptitle(f"{title} (n = {counted})", x=0.01, ha="left", **how)
+        if len(names) <= NAMES_IN_PLOT:
+            _write_names(axes, frame[frame["split"].isin(splits)], compact=compact)
     return figure
 
 
@@ -97,33 +99,48 @@ def _draw_split(axes: Axes, frame: pd.DataFrame, names: list[str], split: str) -
         )  # fmt: skip
 
 
-def _write_names(axes: Axes, points: pd.DataFrame, *, crowding: float) -> None:
-    """Write each class name at the median of its images, moved up where two would overlap."""
-    span_x, span_y = np.ptp(points["x"]) or 1.0, np.ptp(points["y"]) or 1.0
+def _write_names(axes: Axes, points: pd.DataFrame, *, compact: bool) -> None:
+    """Write each class name near the median of its images, where it covers no other name."""
     middle = points.groupby("class", sort=True)[["x", "y"]].median()
-    placed: list[tuple[float, float]] = []
     labels = label_names(map(str, middle.index))
-    for name, (px, py) in zip(labels, middle.to_numpy(), strict=True):
-        while any(
-            abs(px - qx) < 0.22 * crowding * span_x and abs(py - qy) < 0.04 * crowding * span_y
-            for qx, qy in placed
-        ):
-            py += 0.01 * span_y
-        placed.append((px, py))
-        axes.text(
-            px, py, labels[name], ha="center", va="center", color=INK,
-            fontsize=8.5 if crowding == 1 else 7.0,
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # the layout is known only then
+    placed, frame = list[Bbox](), axes.get_window_extent()
+    for name, place in zip(labels, middle.to_numpy(), strict=True):
+        text = axes.text(
+            place[0], place[1], labels[name], ha="center", va="center", color=INK,
+            fontsize=7.0 if compact else 8.5,
             path_effects=[withStroke(linewidth=2.6, foreground=(1, 1, 1, 0.85))],
         )  # fmt: skip
+        box = text.get_window_extent(canvas.get_renderer())
+        moves = [(i * box.width / 4, j * box.height / 2) for i in REACH for j in REACH]
+        for move in sorted(moves, key=lambda one: (one[0] ** 2 + one[1] ** 2, one)):
+            moved = box.translated(*move).padded(1)
+            inside = frame.x0 <= moved.x0 and moved.x1 <= frame.x1
+            inside &= frame.y0 <= moved.y0 and moved.y1 <= frame.y1
+            if inside and not any(moved.overlaps(other) for other in placed):
+                box = moved
+                break
+        centre = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
+        x, y = axes.transData.inverted().transform(centre)
+        text.set_position((float(x), float(y)))
+        placed.append(box)
 
 
 def _frame_limits(axes: Axes, points: pd.DataFrame) -> None:
-    """Set the same square for every figure of this frame; t-SNE axes carry no unit."""
-    centre = [(points[c].min() + points[c].max()) / 2 for c in ("x", "y")]
-    half = 0.53 * max(np.ptp(points["x"]), np.ptp(points["y"]), 1e-9)
-    axes.set_xlim(centre[0] - half, centre[0] + half)
-    axes.set_ylim(centre[1] - half, centre[1] + half)
-    axes.set(aspect="equal", xticks=[], yticks=[])
+    """Set the same limits for every figure of this frame, which its points fill.
+
+    Axes of a t-SNE have no unit, so both need not have one scale.
+    """
+    for low, high, limit in (
+        (points["x"].min(), points["x"].max(), axes.set_xlim),
+        (points["y"].min(), points["y"].max(), axes.set_ylim),
+    ):
+        margin = 0.03 * max(high - low, 1e-9)
+        limit(low - margin, high + margin)
+    axes.set(xticks=[], yticks=[])
     axes.spines[:].set(visible=True, color=PALE)
 
 

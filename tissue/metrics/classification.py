@@ -20,6 +20,7 @@ from tissue.metrics.intervals import (
     statistic_interval,
 )
 from tissue.metrics.paired import paired_comparison
+from tissue.metrics.ranking import ranking_metrics
 
 TOP = 3
 
@@ -121,6 +122,7 @@ def split_metrics(
     for key, (statistic, bounds) in STATISTICS.items():
         interval = statistic_interval(counted, clusters, statistic, bounds=bounds)
         values |= _with_interval(key, float(statistic(counted.sum(axis=0))), interval)
+    values |= ranking_metrics(table, clusters, classes)
     values |= calibration_metrics(table, clusters, classes=classes, sampling=sampling)
     values |= _recalls(table, clusters, classes)
     if len(classes) > TOP:

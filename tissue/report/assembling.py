@@ -14,12 +14,14 @@ from tissue.figures.audit import audit_figure, learning_curve_figure
 from tissue.figures.curves import (
     history_figure,
     penalty_figure,
+    ranking_figure,
     reliability_figure,
     risk_coverage_figure,
 )
 from tissue.figures.scatter import scatter_figure
 from tissue.figures.theme import png_bytes
 from tissue.report import audit, ceiling, data_sentences, data_tables, result_tables, sentences, why
+from tissue.report.cards import cards
 from tissue.report.formatting import SPLIT_NAMES, count, percent, render_markdown, render_template
 from tissue.report.map import library, map_item
 from tissue.report.reading import Inputs
@@ -52,6 +54,7 @@ def render(inputs: Inputs, views: Mapping[str, int]) -> str:
         data_sentences=data_sentences,
         audit=audit,
         ceiling=ceiling,
+        cards={model: cards(inputs, model) for model in ranked},
         why=why,
         summary=summary(inputs),
         views=views,
@@ -83,6 +86,7 @@ def pictures(inputs: Inputs) -> dict[str, Picture]:
     drawn = {
         "reliability": reliability_figure(inputs.reliability),
         "risk_coverage": risk_coverage_figure(inputs.risk_coverage),
+        "ranking": ranking_figure(inputs.ranking),
         "penalties": penalty_figure(inputs.penalties),
         **{f"history_{model}": history_figure(of, model) for model, of in inputs.histories.items()},
     }
@@ -134,18 +138,11 @@ def alts(inputs: Inputs) -> dict[str, str]:
         "penalties": sentences.penalty_sentence(inputs),
         "reliability": "Accuracy against confidence. "
         + " ".join(sentences.calibration_sentence(inputs, model) for model in MODELS),
+        "ranking": "ROC and precision-recall curves of both models, all classes together. The "
+        "table of results has the areas below them.",
         "risk_coverage": "Error rate against the share of images answered, for both models. "
         + sentences.coverage_sentence(inputs),
     }
-    for model, name in MODEL_NAMES.items():
-        tested = inputs.tested(model)
-        right = (tested["class"] == tested["predicted"]).sum()
-        pairs = sentences.confused_pairs(tested)
-        lead = f"; most often confused: {pairs[0][0]} and {pairs[0][1]}" if pairs else ""
-        described[f"confusion_{model}"] = (
-            f"Confusion matrix of the {name}: {right:,} of {len(tested):,} test images on the "
-            f"diagonal{lead}. The numbers follow as a table."
-        )
     for model, history in inputs.histories.items():
         last = history.iloc[-1]
         described[f"history_{model}"] = (

@@ -31,21 +31,21 @@ def split_sentence(audit: Mapping[str, Any], group: str) -> str:
     """Return what a split by image would have claimed, and what is known of the reason."""
     careless, honest = (audit["accuracy"][name]["accuracy"] for name in ("careless", "honest"))
     claim = (
-        f"In cross-validation of {count(audit['images'])} training and validation images of "
-        f"{count(audit['groups'])} {group}s, a careless split, at random by image, would have "
-        f"claimed {percent(careless)} where the split by {group} finds {percent(honest)}"
+        f"{count(audit['images'])} training and validation images of {count(audit['groups'])} "
+        f"{group}s were cross-validated. A careless split, at random by image, would have claimed "
+        f"{percent(careless)}. The split by {group} finds {percent(honest)}"
     )
     gap = audit["difference"]["careless"]
     if audit["groups"] == audit["images"]:
         return f"{claim}, but every {group} is a single image, so both are splits by image."
     points = f"{percentage_points(gap['value'])} points (95% interval {_points(gap)})"
     if gap["low"] > 0:
-        found = f"images of one {group} on both sides of the split bring {points}."
+        found = f"Images of one {group} on both sides of the split bring {points}."
     else:
-        found = f"the difference of {points} may be chance."
+        found = f"The difference of {points} may be chance."
     if group in (WORDS[POSITIONS], WORDS[CLUSTERS], WORDS[SLIDES]):
         found += " Donors are not known, so the truth may be lower."
-    return f"{claim}: {found}"
+    return f"{claim}. {found}"
 
 
 def _points(gap: Mapping[str, float]) -> str:
@@ -63,14 +63,15 @@ def shortcut_sentence(audit: Mapping[str, Any]) -> str:
     ]
     every, has_size = accuracy["all_shortcuts"], "size" in accuracy
     together = (
-        f"Colour, share of tissue{', blur and size' if has_size else ' and blur'} together, "
-        f"without any architecture, give {percent(every['accuracy'])} (95% interval "
-        f"{interval(every['low'], every['high'])}), always naming the most frequent class "
+        f"Colour, share of tissue{', blur and size' if has_size else ' and blur'} together "
+        f"give {percent(every['accuracy'])} (95% interval "
+        f"{interval(every['low'], every['high'])}). The most frequent class alone gives "
         f"{percent(chance)} ({count(round(chance * audit['images']))} of {count(audit['images'])})"
     )
     none = "none of them alone is shown to give more"
     constant = "" if has_size else " All images have one size, which gives nothing away."
-    return f"{together}; {join_words(found) if found else none}.{constant}"
+    alone = join_words(found) if found else none
+    return f"{together}. {alone[0].upper()}{alone[1:]}.{constant}"
 
 
 def crops_sentence(audit: Mapping[str, Any]) -> str:
@@ -92,7 +93,7 @@ def curve_sentence(audit: Mapping[str, Any], group: str) -> str:
     if curve is None:
         return f"Too few {group}s for a learning curve: it needs two classes with six or more."
     beyond = f"more than {count((curve['reach'] - 1) * curve['groups'])}"
-    gain, law = f"{100 * curve['gain']:.0f} more points", "if it follows the fitted power law"
+    gain, law = f"{100 * curve['gain']:.0f} more points", "by the fitted power law"
     low, high = (curve.get(f"more_groups_{end}", beyond) for end in ("low", "high"))
     if "more_groups" in curve:
         more = f"about {curve['more_groups']} more would give {gain} (95% interval {low} to {high})"
@@ -101,9 +102,9 @@ def curve_sentence(audit: Mapping[str, Any], group: str) -> str:
         more += f" (95% interval from {low} up)" if "more_groups_low" in curve else ""
     doubled = interval(curve["doubled_low"], curve["doubled_high"], percentage_points)
     return (
-        f"With {curve['groups']} {group}s of each of {curve['classes']} classes to learn from, "
-        f"twice as many would bring "
-        f"{percentage_points(curve['doubled'])} points (95% interval {doubled}), and {more}, {law}."
+        f"With {curve['groups']} {group}s of each of {curve['classes']} classes, twice as many "
+        f"would bring {percentage_points(curve['doubled'])} points (95% interval {doubled}). "
+        f"{more[0].upper()}{more[1:]}, {law}."
     )
 
 

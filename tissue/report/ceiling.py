@@ -28,10 +28,9 @@ def ceiling_sentences(inputs: Inputs) -> str:
         return ""
     least = (1 - best) * number
     said = (
-        f"A classifier that knew how each core was drawn would be right in {percent(best)} of "
-        f"these {count(number)} images on average, since pairs of classes are drawn to overlap. "
-        "So a model that sees one image at a time must be expected to make at least "
-        f"{count(math.floor(least))} errors."
+        "Pairs of classes are drawn to overlap. A classifier that knew how each core was drawn "
+        f"would be right in {percent(best)} of these {count(number)} images on average. "
+        f"So a model must be expected to make at least {count(math.floor(least))} errors."
     )
     model = models_by_accuracy(inputs)[0]
     test = inputs.metrics[model]["test"]
@@ -45,7 +44,7 @@ def ceiling_sentences(inputs: Inputs) -> str:
     verdict = "does not explain most" if high < 0.5 else "explains only a part"
     return (
         f"{said} That is {percent(least / wrong)} (95% interval {interval(low, high)}) of the "
-        f"{count(wrong)} errors of the {MODEL_NAMES[model]}: the overlap {verdict} of them."
+        f"{count(wrong)} errors of the {MODEL_NAMES[model]}. The overlap {verdict} of them."
     )
 
 

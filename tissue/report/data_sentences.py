@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from tissue.common.names import CLUSTERS, DONORS, POSITIONS, SLIDES, donor_status
-from tissue.report.formatting import count, join_words
+from tissue.report.formatting import count
 from tissue.report.reading import Inputs
 
 WORDS = {DONORS: "donor", POSITIONS: "array position", CLUSTERS: "cluster", SLIDES: "slide"}
@@ -58,12 +58,9 @@ def shared_sentence(inputs: Inputs) -> str:
             shared |= bool(found.any())
             said.append(
                 f"{count(found.sum())} share their {column} ({count(known[found].nunique())} of "
-                f"{count(known.nunique())} {several})"
+                f"{count(known.nunique())} {several}) with training or validation."
             )
     if not said:
         return ""
-    ending = ": how the models do on new ones is not measured" if shared else ""
-    return (
-        f"Of the {count(len(test))} test images, {join_words(said)} with training or validation"
-        f"{ending}."
-    )
+    ending = " How the models do on new ones is not measured." if shared else ""
+    return f"Of the {count(len(test))} test images, {' '.join(said)}{ending}"

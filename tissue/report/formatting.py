@@ -87,6 +87,8 @@ MEASURES: dict[str, tuple[str, Callable[[float], str]]] = {
     "balanced_accuracy": ("Balanced accuracy", percent),
     "macro_f1": ("Macro F1", decimal),
     "kappa": ("Cohen\N{RIGHT SINGLE QUOTATION MARK}s kappa", decimal),
+    "roc_auc": ("Area under ROC, all classes together", decimal),
+    "average_precision": ("Average precision, all classes together", decimal),
     "nll": ("Negative log-likelihood (lower is better)", decimal),
     "brier": ("Brier score (0 to 2, lower is better)", decimal),
     "rms_calibration_error": ("Calibration error (root mean square, debiased)", decimal),

@@ -17,7 +17,6 @@ from tissue.error_analysis.table import NEIGHBOUR_COLUMNS
 
 PICTURES = {
     **dict.fromkeys(("samples_train", "samples_test", "data_checks"), "split"),
-    **dict.fromkeys(("confusion_scratch", "confusion_pretrained"), "evaluate"),
     **dict.fromkeys(("tsne_train", "tsne_test", "tsne_joint", "tsne_pixels"), "tsne"),
 }
 FILES = {
@@ -32,8 +31,9 @@ FILES = {
     "evaluate": (
         *(f"data/predictions/{name}.csv" for name in (*MODELS, "errors", "gradcam", "suspects")),
         *(f"metrics/{name}.json" for name in (*MODELS, "comparison", "errors")),
-        *(f"plots/{name}_{model}.csv" for name in ("reliability", "risk_coverage")
+        *(f"plots/{name}_{model}.csv" for name in ("reliability", "risk_coverage", "ranking")
           for model in MODELS),
+        *(f"data/predictions/confused_{name}.csv" for name in ("causes", "measures")),
         "data/predictions/gradcam.npy", "plots/confusions.csv",
     ),
     "tsne": ("metrics/tsne.json", "plots/tsne.csv"),
@@ -77,8 +77,11 @@ class Inputs:
     errors: pd.DataFrame  # those that are shown one by one
     heat: Array | Shards  # uint8 (E, 2, h, w): row i of errors, its predicted and its true class
     suspects: pd.DataFrame
+    confused_causes: pd.DataFrame  # of each frequent confusion, see `describe_confusions`
+    confused_measures: pd.DataFrame
     reliability: dict[str, pd.DataFrame]
     risk_coverage: dict[str, pd.DataFrame]
+    ranking: dict[str, pd.DataFrame]
     points: pd.DataFrame  # of the t-SNE
     audited: pd.DataFrame  # accuracy of all that the audit cross-validated, worst first
     learning_curve: pd.DataFrame
@@ -132,8 +135,11 @@ def read_inputs(root: Path) -> Inputs:
         errors=errors,
         heat=read_array(predictions / "gradcam.npy"),
         suspects=_read_names(predictions / "suspects.csv"),
+        confused_causes=_read_numbers(predictions / "confused_causes.csv"),
+        confused_measures=_read_numbers(predictions / "confused_measures.csv"),
         reliability=of_models("reliability_{}.csv"),
         risk_coverage=of_models("risk_coverage_{}.csv"),
+        ranking=of_models("ranking_{}.csv"),
         points=points,
         audited=_read_numbers(plots / "audit.csv"),
         learning_curve=_read_numbers(plots / "learning_curve.csv"),
@@ -198,6 +204,13 @@ def _read_predictions(path: Path, *, shown: set[str]) -> pd.DataFrame:
     some = _read_names(path, PREDICTED, chunksize=ROWS)
     kept = [rows[(rows["split"] == "test") | rows["id"].isin(shown)] for rows in some]
     return pd.concat(kept, ignore_index=True)
+
+
+def _read_numbers(path: Path) -> pd.DataFrame:
+    """Read a table in which only numbers may be missing."""
+    table = _read_names(path)
+    texts = {*TEXTS, "measure"}
+    return table.assign(**{name: pd.to_numeric(table[name]) for name in table if name not in texts})
 
 
 def _read_names(path: Path, columns: Sequence[str] | None = None, **options: Any) -> Any:

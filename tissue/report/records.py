@@ -25,6 +25,9 @@ CAUSE_NAMES = {
     "extreme_stain": "extreme stain",
     "unlike_training": "out of distribution",
     "suspect_label": "suspect label",
+    "few_donors": "too few donors like it",
+    "one_scale": "seen at one magnification only",
+    "looks_other": "looks like another class",
     "donor_unseen": "donor not in training",
     NONE_FOUND: "no measured cause",
 }
@@ -33,9 +36,10 @@ MARKERS = {
     "o": "circle", "s": "square", "^": "triangle", "D": "diamond", "v": "inverted_triangle",
     "P": "plus", "X": "star",
 }  # fmt: skip
-# Pixels of all thumbnails together; tissue takes about 0.3 bytes per pixel.
-PIXEL_BUDGET = 16_000_000
+# Pixels of all thumbnails together; tissue takes about 0.2 bytes per pixel.
+PIXEL_BUDGET = 24_000_000
 SIDES = (96, 80, 64, 48, 32)
+LARGE = 224  # side of those of errors, if half of the budget is enough for them
 
 
 def cause_names(inputs: Inputs) -> dict[str, str]:
@@ -53,7 +57,7 @@ def cause_names(inputs: Inputs) -> dict[str, str]:
 def records(inputs: Inputs) -> dict[str, Any]:
     """Return everything that can be selected: images as columns, errors as rows, their names."""
     images = shown_images(inputs)
-    side = thumbnail_side(len(images))
+    sides = thumbnail_sides(images["id"].isin(inputs.errors["id"]).to_numpy())
     styles = [class_style(position) for position in range(len(inputs.classes))]
     return {
         "classes": inputs.classes,
@@ -62,7 +66,6 @@ def records(inputs: Inputs) -> dict[str, Any]:
         "models": MODEL_NAMES,
         "splits": SPLIT_NAMES,
         "causes": cause_names(inputs),
-        "side": side,
         # Not all groups are donors: some are given by the user, positions or near-duplicates.
         "group": "donor" if inputs.metrics["split"]["group_rule"] == "donor" else "group",
         "images": {
@@ -70,9 +73,10 @@ def records(inputs: Inputs) -> dict[str, Any]:
             "split": images["split"].tolist(),
             "class": images["label"].tolist(),
             "group": images["group"].tolist(),
+            "side": sides,
             "picture": [
                 thumbnail(inputs.datasets[split].images[row], side)
-                for split, row in zip(images["split"], images["row"], strict=True)
+                for split, row, side in zip(images["split"], images["row"], sides, strict=True)
             ],
             **_coordinates(images, inputs.points),
             **_predictions(images, inputs),
@@ -171,16 +175,23 @@ def as_json(value: Any) -> str:
     return text.replace("<", "\\u003c")
 
 
-def thumbnail_side(images: int) -> int:
-    """Return the largest side, in pixels, at which so many thumbnails stay within the budget."""
-    fitting = [side for side in SIDES if images * side**2 <= PIXEL_BUDGET]
-    return fitting[0] if fitting else SIDES[-1]
+def thumbnail_sides(wrong: NDArray[np.bool_]) -> list[int]:
+    """Return the side in pixels of each thumbnail: those of errors are larger if there is room.
+
+    All others have the largest side that stays within the budget.
+    """
+    errors = int(wrong.sum())
+    large = LARGE if errors * LARGE**2 <= PIXEL_BUDGET / 2 else 0
+    rest = PIXEL_BUDGET - errors * large**2
+    fitting = [side for side in SIDES if (len(wrong) - errors * bool(large)) * side**2 <= rest]
+    small = fitting[0] if fitting else SIDES[-1]
+    return [large if one and large else small for one in wrong.tolist()]
 
 
 def thumbnail(image: NDArray[np.uint8], side: int) -> str:
     """Return an image uint8 (S, S, 3) at `side` pixels, as WebP in base64."""
     small = Image.fromarray(np.asarray(image)).resize((side, side), Image.Resampling.LANCZOS)
-    return _webp(small, quality=70)
+    return _webp(small, quality=60)
 
 
 def heat_layer(heat: NDArray[np.uint8]) -> str:

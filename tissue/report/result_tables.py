@@ -28,7 +28,6 @@ from tissue.report.reading import Inputs
 from tissue.report.records import CAUSE_NAMES, cause_names
 from tissue.report.sentences import models_by_accuracy, overlap_of
 
-CONFUSIONS_SHOWN = 10  # of each model
 ERRORS_SHOWN = 12  # in the table for readers without a script
 SUSPECTS_SHOWN = 20
 SPACES = {"features": "pretrained features", "pixels": "raw pixels"}
@@ -135,16 +134,10 @@ def test_counts(inputs: Inputs, model: str) -> np.ndarray:
     return confusion_counts(tested["class"], tested["predicted"], inputs.classes)
 
 
-def confusions_table(inputs: Inputs, model: str) -> Table:
-    """Return the most frequent confusions of a model."""
-    rows = inputs.confusions[inputs.confusions["model"] == model].head(CONFUSIONS_SHOWN)
-    cells = {
-        "Actual": rows["actual"],
-        "Predicted": rows["predicted"],
-        "Images": rows["count"].map(count),
-        "of": rows["n"].map(count),
-    }
-    return Table(f"Most frequent confusions, {MODEL_NAMES[model]}", cells, texts=["Predicted"])
+def confusion_rows(inputs: Inputs, model: str) -> pd.DataFrame:
+    """Return the confusions of a model, most frequent first: actual, predicted, count_ and n."""
+    rows = inputs.confusions[inputs.confusions["model"] == model]
+    return rows.rename(columns={"count": "count_"})  # a tuple has a method of that name
 
 
 def causes_table(inputs: Inputs) -> Table:

@@ -68,9 +68,9 @@ def accuracy_sentence(inputs: Inputs) -> str:
     first, second = (inputs.metrics[model]["test"] for model in (best, other))
     groups = inputs.metrics["comparison"]["test"]["donors"]
     return (
-        f"The {MODEL_NAMES[best]} classifies {percent(first['accuracy'])} "
-        f"(95% interval {_accuracy_interval(first)}) of {count(first['n'])} test images from "
-        f"{count(groups)} {group_word(inputs)}s correctly, the {MODEL_NAMES[other]} "
+        f"The {MODEL_NAMES[best]} classifies {percent(first['accuracy'])} of {count(first['n'])} "
+        f"test images of {count(groups)} {group_word(inputs)}s correctly (95% interval "
+        f"{_accuracy_interval(first)}). The {MODEL_NAMES[other]} reaches "
         f"{percent(second['accuracy'])} ({_accuracy_interval(second)})."
     )
 
@@ -87,7 +87,7 @@ def difference_sentence(inputs: Inputs) -> str:
     return (
         f"{MODEL_NAMES['pretrained'].capitalize()} minus {MODEL_NAMES['scratch']} is "
         f"{percentage_points(paired['difference'])} points (95% interval "
-        f"{interval(low, high, percentage_points)}), which {judged} statistically significant "
+        f"{interval(low, high, percentage_points)}). This {judged} statistically significant "
         f"(sign flips by {group_word(inputs)}, {p_value(paired['p_value'])})."
     )
 
@@ -117,7 +117,7 @@ def confusion_sentence(tested: pd.DataFrame, name: str) -> str:
     named = join_words([f"{one} with {two} ({number})" for one, two, number in leading])
     together = sum(number for *_, number in leading)
     return (
-        f"The {name} makes {errors:,} errors and most often confuses {named}, together "
+        f"The {name} makes {errors:,} errors. It most often confuses {named}, together "
         f"{together:,} of the {errors:,}."
     )
 
@@ -150,13 +150,12 @@ def overlap_sentences(inputs: Inputs) -> str:
     measured, splits = overlap_of(tsne, "features"), tsne["random_splits"]
     least = 2 * len(STATISTICS) / (1 + splits)
     return (
-        f"Of {count(drawn['test'])} test and {count(drawn['train'])} training images, mixing with "
-        f"training among the {tsne['neighbours']} nearest neighbours of each test image is "
-        f"{_against_random(measured['mixing'])}. A classifier separates test from training with an "
-        f"area under the ROC curve of {_against_random(measured['two_sample'])}. All three "
-        f"statistics below, in both directions and corrected for their number, give "
-        f"{p_value(two_sided_p_value(measured))}; {count(splits)} random splits cannot give less "
-        f"than {least:.3f}."
+        f"{count(drawn['test'])} test and {count(drawn['train'])} training images are compared. "
+        f"Among the {tsne['neighbours']} nearest neighbours of a test image, mixing with training "
+        f"is {_against_random(measured['mixing'])}. A classifier separates test from training with "
+        f"an area under the ROC curve of {_against_random(measured['two_sample'])}. All three "
+        f"statistics, corrected for their number, give {p_value(two_sided_p_value(measured))}. "
+        f"{count(splits)} random splits cannot give less than {least:.3f}."
     )
 
 
@@ -171,15 +170,15 @@ def calibration_sentence(inputs: Inputs, model: str) -> str:
     by_chance = interval(test["ece_chance_low"], test["ece_chance_high"], points)
     error, low, high = (test[f"rms_calibration_error{end}"] for end in ("", "_low", "_high"))
     judged = (
-        "so no miscalibration is shown"
+        "No miscalibration is shown"
         if is_calibrated(test)
-        else "so they are not calibrated on these images"
+        else "The confidences are not calibrated on these images"
     )
     return (
         f"The {MODEL_NAMES[model]}'s confidences miss its accuracy by {points(test['ece'])} points "
-        f"on average over bins (ECE, n = {count(test['n'])}). A calibrated model would miss it by "
-        f"{points(test['ece_chance'])} points by chance (95% of the time by {by_chance}; "
-        f"{p_value(test['ece_p_value'])}), {judged}. Without the part of chance the error is "
+        f"on average over bins (ECE, n = {count(test['n'])}). By chance, a calibrated model would "
+        f"miss it by {points(test['ece_chance'])} points (95% of the time by {by_chance}). "
+        f"{judged} ({p_value(test['ece_p_value'])}). Without the part of chance the error is "
         f"{points(error)} points (root mean square; 95% interval "
         f"{interval(low, high, points)})."
     )
@@ -192,14 +191,14 @@ def coverage_sentence(inputs: Inputs) -> str:
     answered, wrong = test["answered"], inputs.tested(best).eval("`class` != predicted").sum()
     every = interval(1 - test["accuracy_high"], 1 - test["accuracy_low"])
     said = (
-        f"At a confidence of {percent(answered['threshold'])} or more, which {KEPT:.0%} of the "
-        f"{count(validation)} validation images reach, the {MODEL_NAMES[best]} answers "
+        f"{KEPT:.0%} of the {count(validation)} validation images reach a confidence of "
+        f"{percent(answered['threshold'])}. From there on, the {MODEL_NAMES[best]} answers "
         f"{count(answered['n'])} of {count(test['n'])} test images and leaves the rest to a human."
     )
     if not answered["n"]:
         return said
     return (
         f"{said} It errs in {count(answered['errors'])} of these ({percent(answered['error'])}, "
-        f"95% interval {interval(answered['error_low'], answered['error_high'])}), instead of "
-        f"{count(wrong)} of all {count(test['n'])} ({percent(1 - test['accuracy'])}, {every})."
+        f"95% interval {interval(answered['error_low'], answered['error_high'])}). Of all images "
+        f"it errs in {count(wrong)} ({percent(1 - test['accuracy'])}, {every})."
     )

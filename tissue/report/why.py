@@ -47,12 +47,25 @@ def why_sentence(inputs: Inputs, model: str) -> str:
     if not errors["errors"]:
         return f"The {MODEL_NAMES[model]} makes no errors."
     found, number = sum(errors["causes"][one]["errors"] for one in CAUSES), count(errors["errors"])
-    frequent = [cause for cause in CAUSES if is_more_frequent(errors["causes"][cause])]
+    frequent = [CAUSE_NAMES[cause] for cause in _frequent(errors)]
     ending = "" if frequent else ", none shown to be more frequent than among correct predictions"
-    said = f"{count(found)} of {number} errors have a measured cause{ending}"
+    said = f"{count(found)} of {number} errors have a measured cause{ending}."
+    if frequent:
+        said += f" More frequent than among correct predictions: {join_words(_few(frequent))}."
     if within := errors.get("within_systems"):
         said = f"{count(within['errors'])} of {number} errors are within one organ system. {said}"
-    return f"{said}. {_main_confusion(inputs, model)}".rstrip()
+    return f"{said} {_main_confusion(inputs, model)}".rstrip()
+
+
+def _frequent(errors: Mapping[str, Any]) -> list[str]:
+    """Return the causes shown to be more frequent among errors, most errors first."""
+    more = [cause for cause in CAUSES if is_more_frequent(errors["causes"][cause])]
+    return sorted(more, key=lambda cause: -errors["causes"][cause]["errors"])
+
+
+def _few(names: list[str]) -> list[str]:
+    """Return the first three names, and how many more there are."""
+    return names[:3] + ([f"{len(names) - 3} more"] if len(names) > 3 else [])
 
 
 def _main_confusion(inputs: Inputs, model: str) -> str:
@@ -68,7 +81,7 @@ def _main_confusion(inputs: Inputs, model: str) -> str:
     nearest = shown["neighbour_1"].map(inputs.index["train"].set_index("id")["class"])
     return (
         f"{count(len(shown))} {worst['actual']} of {count(index.loc[shown['id']].nunique())} "
-        f"{group_word(inputs)}s are called {worst['predicted']}; the nearest training image of "
+        f"{group_word(inputs)}s are called {worst['predicted']}. The nearest training image of "
         f"{count((nearest == worst['predicted']).sum())} of them is {worst['predicted']}."
     )
 
@@ -80,21 +93,17 @@ def cause_sentences(inputs: Inputs) -> list[str]:
 
 
 def _cause_sentence(errors: Mapping[str, Any], model: str, names: Mapping[str, str]) -> str:
-    found = {cause: is_more_frequent(errors["causes"][cause]) for cause in CAUSES if cause in names}
-    frequent = [names[cause] for cause, more in found.items() if more]
-    others = [names[cause] for cause, more in found.items() if not more]
-    said = "no cause is shown to be" if not frequent else join_words(frequent)
-    said += " is" if len(frequent) == 1 else " are" if frequent else ""
-    said = f"With the {MODEL_NAMES[model]}, {said} more frequent among errors than among correct"
-    said += " predictions"
-    if frequent and others:
-        said += f"; {join_words(others)} {'is' if len(others) == 1 else 'are'} not shown to be"
+    frequent = [names[cause] for cause in _frequent(errors) if cause in names]
+    whose = f"more frequent among errors of the {MODEL_NAMES[model]}"
+    said = f"No cause is shown to be {whose}"
+    if frequent:
+        said = f"{whose[0].upper()}{whose[1:]}: {join_words(_few(frequent))}"
     within = errors.get("within_systems")
     if not within or not errors["errors"]:
         return f"{said}."
     return (
-        f"{said}. {within['errors']:,} of its {errors['errors']:,} errors "
-        f"({percent(within['share'])}, 95% interval {interval(within['low'], within['high'])}) are "
-        "between classes of one organ system, where evenly spread errors would have "
-        f"{percent(within['expected'])}: that says which classes are confused, not why."
+        f"{said}. {within['errors']:,} of its {errors['errors']:,} errors are within one organ "
+        f"system ({percent(within['share'])}, 95% interval "
+        f"{interval(within['low'], within['high'])}). Evenly spread errors would have "
+        f"{percent(within['expected'])} there."
     )

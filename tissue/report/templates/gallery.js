@@ -3,7 +3,7 @@
 // images of the element #records, which holds each image once.
 const records = JSON.parse(document.getElementById("records").textContent);
 const { classes, models, splits, causes, images, errors } = records;
-const STEP = { images: 48, cards: 12 }; // how many more each press of a button shows
+const STEP = { images: 48, errors: matchMedia("(max-width: 34rem)").matches ? 6 : 12 }; // how many more each press of a button shows
 const $ = (id) => document.getElementById(id);
 
 const errorsOf = new Map();
@@ -35,7 +35,7 @@ function predictions(i) {
 }
 
 function picture(i, alt) {
-  const size = records.side;
+  const size = images.side[i];
   const source = `data:image/webp;base64,${images.picture[i]}`;
   return make("img", { alt, width: size, height: size, decoding: "async", src: source });
 }
@@ -81,20 +81,6 @@ function explanation(error) {
   );
 }
 
-function card(error) {
-  const i = error.image;
-  const answer = classes[images.answer[error.model][i]];
-  const title = make("h4", { tabindex: "-1" }, `${className(i)} classified as ${answer}`);
-  const confidence = percent(images.confidence[error.model][i]);
-  const margin = Math.round(100 * error.margin);
-  return make(
-    "article", { class: "card" },
-    title,
-    make("p", { class: "found" }, `${models[error.model]}, ${confidence} confidence, ${margin} points ahead of the actual class`),
-    make("div", { class: "card-body" }, tile(i, images.id[i]), explanation(error)),
-  );
-}
-
 function openDetail(i) {
   const found = errorsOf.get(i) || [];
   $("detail-content").replaceChildren(
@@ -130,12 +116,41 @@ function growing(list, more, step, draw) {
   };
 }
 
+const errorCaption = (error) => {
+  const { image, model } = error;
+  const answer = classes[images.answer[model][image]];
+  return `${className(image)} as ${answer}, ${percent(images.confidence[model][image])}: ${causes[error.cause]}`;
+};
+
+// Three images of each confusion, with what speaks for the wrong class.
+function setUpCards() {
+  document.querySelectorAll(".examples").forEach((list) => {
+    const { model, actual, answer } = list.dataset;
+    const found = ofConfusion(model, actual, answer).slice(0, 3);
+    const shown = found.map((error) => {
+      const box = tile(error.image, `${percent(images.confidence[model][error.image])} confidence`);
+      return make("li", {}, box, overlay(error.image, error.heat[0], `speaks for ${answer}`));
+    });
+    list.append(...shown);
+  });
+}
+
+// Errors of a model by class names, highest confidence first.
+function ofConfusion(model, actual, answer) {
+  const fits = (error) =>
+    error.model === model &&
+    className(error.image) === actual &&
+    classes[images.answer[model][error.image]] === answer;
+  const confidence = (error) => images.confidence[model][error.image];
+  return errors.filter(fits).sort((a, b) => confidence(b) - confidence(a));
+}
+
 function setUpMatrices() {
   const showImages = growing($("cell-images"), $("cell-more"), STEP.images, (i) =>
     make("li", {}, tile(i, `${percent(images.confidence[$("matrix-model").value][i])} confidence`)),
   );
   const release = () => {
-    const pressed = document.querySelectorAll(".matrix.whole [aria-pressed=true]");
+    const pressed = document.querySelectorAll("#confusions [aria-pressed=true]");
     pressed.forEach((button) => button.setAttribute("aria-pressed", "false"));
   };
   const named = (actual, answer) =>
@@ -167,8 +182,16 @@ function setUpMatrices() {
     });
     walkByArrows(matrix.querySelector("tbody"));
   });
+  document.querySelectorAll(".confusion-list span").forEach((number) => {
+    const { actual, answer } = number.dataset;
+    const { model } = number.closest(".confusion-list").dataset;
+    const label = `${number.textContent} ${actual} called ${answer}`;
+    const button = make("button", { type: "button", "aria-pressed": "false", "aria-label": label }, number.textContent);
+    button.addEventListener("click", () => choose(model, classes.indexOf(actual), classes.indexOf(answer), button));
+    number.replaceChildren(button);
+  });
   const swap = () => {
-    document.querySelectorAll(".matrix.whole").forEach((matrix) => {
+    document.querySelectorAll(".matrix.whole, .confusion-list").forEach((matrix) => {
       matrix.hidden = matrix.dataset.model !== $("matrix-model").value;
     });
     release();
@@ -206,7 +229,9 @@ function walkByArrows(body) {
 
 function setUpGallery() {
   if (!$("gallery")) return;
-  const showCards = growing($("error-cards"), $("error-more"), STEP.cards, card);
+  const showCards = growing($("error-tiles"), $("error-more"), STEP.errors, (error) =>
+    make("li", {}, tile(error.image, errorCaption(error))),
+  );
   const filters = ["model", "cause", "class", "answer"].map((name) => $(`error-${name}`));
   const confidence = (error) => images.confidence[error.model][error.image];
   const ordered = [...errors].sort((a, b) => confidence(b) - confidence(a));
@@ -227,5 +252,8 @@ function setUpGallery() {
   update();
 }
 
+if (matchMedia("(max-width: 34rem)").matches)
+  document.querySelectorAll(".fold, .confused").forEach((fold) => (fold.open = false));
 setUpMatrices();
+setUpCards();
 setUpGallery();

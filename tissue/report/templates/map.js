@@ -52,7 +52,7 @@ function setUpMap(plot) {
       colour: shown.map((i) => records.colours[images.class[i]]),
       marker: shown.map((i) => records.markers[images.class[i]]),
       size: shown.map((i) => (images.split[i] === "test" ? 9 : 6)),
-      fill: shown.map((i) => (images.split[i] === "test" ? 0.9 : 0.35)),
+      fill: shown.map((i) => (images.split[i] === "test" ? 0 : 0.8)), // as in the figures
       line: shown.map((i) => (isWrong(i, model) && images.split[i] === "test" ? "#000000" : records.colours[images.class[i]])),
     };
     names.data = classNames(shown);
@@ -110,6 +110,8 @@ const near = new IntersectionObserver(
   (entries) => {
     if (!entries.some((entry) => entry.isIntersecting)) return;
     near.disconnect();
+    // Only now, since reading the library takes longer than the rest of the page.
+    document.head.append(make("script", {}, $("library").textContent));
     const item = JSON.parse($("map-item").textContent);
     Bokeh.embed.embed_item(item, "map-plot").then((views) => {
       setUpMap([...views][0].model);
