@@ -169,7 +169,7 @@ def _check_complete(root: Path) -> None:
 
 def _read_dataset(folder: Path, name: str) -> Dataset:
     images, table = folder / f"{name}.npy", folder / f"{name}.csv"
-    columns = [column for column in _read_numbers(table, nrows=0) if column not in NOT_SHOWN]
+    columns = [column for column in _read_names(table, nrows=0) if column not in NOT_SHOWN]
     dataset = Dataset(read_array(images), read_index(table, columns))
     check_rows(dataset.images, dataset.index, images, dimensions=IMAGE, stage="split")
     return dataset
@@ -218,11 +218,6 @@ def _read_names(path: Path, columns: Sequence[str] | None = None, **options: Any
     types = dict.fromkeys(TEXTS, str)
     with reading(path):
         return pd.read_csv(path, dtype=types, usecols=columns, keep_default_na=False, **options)
-
-
-def _read_numbers(path: Path, **options: Any) -> pd.DataFrame:
-    with reading(path):
-        return pd.read_csv(path, **options)
 
 
 def _read_picture(path: Path) -> bytes:
