@@ -71,7 +71,9 @@ def write_raw(raw: Path, images: Iterable[tuple[str, bytes]]) -> pd.DataFrame:
             rows.append((id_, *id_.split("/")[:2]))
     manifest = pd.DataFrame(rows, columns=["id", "split", "class"]).sort_values("id")
     manifest = manifest.assign(file="images-000.zip", source="drawn", donor="", slide="")
-    manifest.assign(antibody="", sha256="").to_csv(raw / "manifest.csv", index=False)
+    manifest.assign(antibody="", sha256="", x="", y="", mpp="").to_csv(
+        raw / "manifest.csv", index=False
+    )
     return manifest
 
 

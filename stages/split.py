@@ -23,7 +23,7 @@ from tissue.config.loading import load_params
 from tissue.config.schema import Params
 from tissue.data.index import PREPARATION_FILE, preparation, read_index, read_split
 from tissue.figures.sheets import data_checks_sheet, sample_sheet, save_sheet
-from tissue.images.checks import check_counts, select_usable
+from tissue.images.checks import check_counts, check_scales, select_usable
 from tissue.images.division import (
     assign_splits,
     describe_division,
@@ -45,11 +45,12 @@ def run(params: Params, root: Path = Path(), *, workers: int | None = None) -> N
         workers: processes that decode; 0 decodes in this one. By default one per processor core.
 
     Raises:
-        InputError: if too many images are unreadable, or a class has too few.
+        InputError: if too many images are unreadable, a class has too few, or scales differ.
     """
     settings, raw, out = params.split, root / "data/raw", root / "data/split"
     manifest = read_index(raw / "manifest.csv", MANIFEST)
     check_counts(manifest, settings.min_per_class, set(manifest["class"]))
+    check_scales(manifest["mpp"])
     manifest = add_known_groups(manifest, settings)
     work = reading_work(manifest, settings, raw=raw, size=params.image_size)
     workers = os.cpu_count() or 1 if workers is None else workers

@@ -205,3 +205,14 @@ def test_tiles_of_a_slide_are_in_one_split(slides: Path, tmp_path: Path) -> None
     metrics = json.loads((tmp_path / "metrics/split.json").read_text())
     assert metrics["group_rule"] == "slide"
     assert metrics["donors"] == "not known"
+
+
+def test_tiles_and_pictures_of_other_scales_are_not_mixed(slides: Path, tmp_path: Path) -> None:
+    files = {
+        f"{name}/{n}.png": picture(n, side=64) for n in range(2) for name in ("colon", "liver")
+    }
+    run_fetch(as_folder(files, slides), tmp_path, slides=TILES, mpp=0.25)
+    with pytest.raises(InputError, match=r"4 with 0\.25 micrometres per pixel and 48 with 2:"):
+        split.run(PARAMS.model_copy(update={"image_size": 32}), tmp_path, workers=0)
+    run_fetch(slides, tmp_path, slides=TILES, mpp=1.9)
+    split.run(PARAMS.model_copy(update={"image_size": 32}), tmp_path, workers=0)
