@@ -87,14 +87,20 @@ def analyse(
         wrong = tested[tested["class"] != tested["predicted"]].assign(model=model)
         near = nearest_images(points[wrong.index], points[train.index], train)
         errors.append(describe(wrong, near, train, unfounded=_unfounded(summary[model])))
-    suspected = suspects["split"].value_counts()
-    summary["suspects"] = {
-        name: {"images": len(dataset.index), "suspects": int(suspected.get(name, 0))}
-        for name, dataset in datasets.items()
-    }
+    summary["suspects"] = _count_suspects(suspects, datasets)
     every = pd.concat(errors).sort_values(["model", "class", "id"], ignore_index=True)
     confused = describe_confusions(tests)
     return Analysis(every[list(ERROR_COLUMNS)], suspects, confused, summary)
+
+
+def _count_suspects(
+    suspects: pd.DataFrame, datasets: Mapping[str, Dataset]
+) -> dict[str, dict[str, int]]:
+    found = suspects["split"].value_counts()
+    return {
+        name: {"images": len(dataset.index), "suspects": int(found.get(name, 0))}
+        for name, dataset in datasets.items()
+    }
 
 
 def _unfounded(summary: Mapping[str, Any]) -> list[str]:

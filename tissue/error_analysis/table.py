@@ -84,6 +84,12 @@ def rarity(exceeding: int, correct: int) -> str:
     return f"{share.capitalize()} of {correct:,} correctly classified images {verb} as extreme"
 
 
+def _scales(error: Mapping[str, Any]) -> tuple[str, str]:
+    if error["by_whole"] > error["by_crops"]:
+        return "The whole image alone is", "the crops are not"
+    return "The crops alone are", "the whole image is not"
+
+
 def error_sentence(error: dict[str, Any]) -> str:
     """Return which class was mistaken for which, and why, as a sentence.
 
@@ -102,9 +108,7 @@ def error_sentence(error: dict[str, Any]) -> str:
     agreeing += f" of its five nearest training images {'is' if count == 1 else 'are'} {own}"
     within = not pd.isna(error["confusable"]) and error["confusable"]
     pair = "Both belong to one organ system. " if within else ""
-    scales = ("The crops alone are", "the whole image is not")
-    if error["by_whole"] > error["by_crops"]:
-        scales = ("The whole image alone is", "the crops are not")
+    seen, unseen = _scales(error)
     reasons = {
         "little_tissue": f"Only {error['tissue_fraction']:.0%} of the picture is tissue, where "
         f"{own} usually shows {error['typical_tissue']:.0%}. {rare}",
@@ -116,7 +120,7 @@ def error_sentence(error: dict[str, Any]) -> str:
         f"of {1 - error['label_suspicion']:.1%}. {agreeing}",
         "few_donors": f"A second classifier, fitted on training, is wrong, too. With the donors of "
         f"the other splits it recognises {own}: training has too few donors like this one",
-        "one_scale": f"{scales[0]} recognised as {own}, {scales[1]}. {agreeing}",
+        "one_scale": f"{seen} recognised as {own}, {unseen}. {agreeing}",
         "looks_other": "It looks like another class: no second classifier recognises it, at either "
         f"magnification or with more donors. {agreeing}",
         "donor_unseen": "Its donor was not in training, which is true of few correctly classified "
