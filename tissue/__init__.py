@@ -16,8 +16,9 @@ A room imports only from itself and from the rooms above it:
     audit           careless and honest splits, shortcuts, and the learning curve
     error_analysis  why an image was misclassified, Grad-CAM, labels that look wrong
     figures         all figures and their style
+    portable        a model as one ONNX file: written, run, compared with the pipeline
     report          the report page and the model card
-    prediction      a trained model applied to new pictures
+    prediction      pictures given to a portable model, and what is answered
     experiments     comparison with other revisions, and grids of experiments
     commands        `python -m tissue predict | compare | push | sweep | verify`
 """
