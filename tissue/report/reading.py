@@ -209,7 +209,7 @@ def _read_predictions(path: Path, *, shown: set[str]) -> pd.DataFrame:
 def _read_numbers(path: Path) -> pd.DataFrame:
     """Read a table in which only numbers may be missing."""
     table = _read_names(path)
-    texts = {*TEXTS, "measure"}
+    texts = {*TEXTS, "measure", "curve", "what"}
     return table.assign(**{name: pd.to_numeric(table[name]) for name in table if name not in texts})
 
 
