@@ -1,5 +1,7 @@
 """Small networks, with data sets and parameters for them."""
 
+import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import numpy as np
 import pandas as pd
 from keras import layers
 from numpy.typing import NDArray
+from PIL import Image
 
 from tests.pipeline import ROOT
 from tissue.backbones.build import build_backbone
@@ -58,6 +61,7 @@ def dataset(n: int, seed: int = 0, *, split: str = "train") -> Dataset:
         "label": labels,
         "group": [f"{split}{row // 4}" for row in range(n)],
         "source": "drawn",
+        "sha256": [f"{split}{row}" for row in range(n)],
         **dict.fromkeys(("antibody", "slide"), ""),
         **dict.fromkeys(("tissue_fraction", "blur", "haematoxylin", "dab"), 0.5),
     })  # fmt: skip
@@ -65,7 +69,7 @@ def dataset(n: int, seed: int = 0, *, split: str = "train") -> Dataset:
 
 
 def write_split(folder: Path, order: np.random.Generator | None = None) -> None:
-    """Write what `split` writes, with shuffled rows if a generator is given."""
+    """Write what `split` writes, with shuffled rows if a generator is given; and `raw` beside."""
     folder.mkdir(parents=True)
     write_json(list(CLASSES), folder / "classes.json")
     prepared = {
@@ -79,6 +83,18 @@ def write_split(folder: Path, order: np.random.Generator | None = None) -> None:
         rows = np.arange(n) if order is None else order.permutation(n)
         np.save(folder / f"{split}.npy", images[rows])
         write_table(index.iloc[rows], folder / f"{split}.csv")
+        if split == "test":
+            _write_raw(index["id"], images, folder.parent / "raw")
+
+
+def _write_raw(ids: pd.Series, images: Images, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    write_table(pd.DataFrame({"id": ids, "file": "images-000.zip"}), folder / "manifest.csv")
+    with zipfile.ZipFile(folder / "images-000.zip", "w") as archive:
+        for name, image in zip(ids, images, strict=True):
+            content = io.BytesIO()
+            Image.fromarray(image).save(content, "PNG")
+            archive.writestr(name, content.getvalue())
 
 
 def scratch(classes: int = 4) -> keras.Model:

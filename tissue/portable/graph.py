@@ -61,7 +61,7 @@ class Graph:
         self._need({one.domain: one.version for one in model.opset_import}, model.functions)
         names = {"": "", **inputs}
         values = {tensor.name: tensor for tensor in model.graph.initializer}
-        for node in model.graph.node:
+        for node in _in_order(model.graph):
             copy = onnx.NodeProto()
             copy.CopyFrom(node)
             copy.name = ""
@@ -106,6 +106,24 @@ class Graph:
         helper.set_model_props(model, dict(metadata))
         onnx.checker.check_model(model)
         return model
+
+
+def _in_order(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """Return the nodes that the outputs need, in an order that depends on the graph alone."""
+    by_output = {name: node for node in graph.node for name in node.output if name}
+    ordered: dict[int, onnx.NodeProto] = {}
+    waiting = [(output.name, False) for output in reversed(graph.output)]
+    while waiting:
+        name, inputs_done = waiting.pop()
+        node = by_output.get(name)
+        if node is None or id(node) in ordered:
+            continue
+        if inputs_done:
+            ordered[id(node)] = node
+            continue
+        waiting.append((name, True))
+        waiting += [(one, False) for one in reversed([*node.input, *_captured(node)])]
+    return list(ordered.values())
 
 
 def _inner(node: onnx.NodeProto) -> list[onnx.GraphProto]:
