@@ -31,7 +31,7 @@ from tissue.common.runtime import set_up
 from tissue.config.command import run_command
 from tissue.config.loading import load_params
 from tissue.config.schema import Params
-from tissue.data.index import read_classes, read_split
+from tissue.data.index import Dataset, read_classes, read_split
 
 
 def run(params: Params, root: Path = Path()) -> None:
@@ -46,11 +46,9 @@ def run(params: Params, root: Path = Path()) -> None:
     from tissue.error_analysis.analysis import analyse
     from tissue.error_analysis.gradcam import explain_errors, views_of
     from tissue.error_analysis.writing import shown_errors, write_predictions
-    from tissue.metrics.classification import measure_models, prediction_tables
+    from tissue.metrics.classification import measure_models
     from tissue.metrics.intervals import Sampling
     from tissue.portable.files import export_models, measure_portable
-    from tissue.training.cross_fitting import read_held_out
-    from tissue.training.inference import predict_embedded_splits, predict_splits
     from tissue.training.novelty import read_novelty
     from tissue.training.saving import load_model
 
@@ -58,13 +56,7 @@ def run(params: Params, root: Path = Path()) -> None:
     classes = read_classes(split)
     datasets = {name: read_split(split, name) for name in SPLITS}
     models = {name: load_model(root / f"data/models/{name}.keras") for name in MODELS}
-    scratch = predict_splits(models["scratch"], datasets, views=params.scratch.views)
-    pretrained = predict_embedded_splits(models["pretrained"], datasets, embed)
-    pretrained |= read_held_out(root / "data/models/pretrained.keras")
-    tables = {
-        "scratch": prediction_tables(scratch, datasets, classes=classes),
-        "pretrained": prediction_tables(pretrained, datasets, classes=classes),
-    }
+    tables = _predict(models, datasets, params, root)
     sampling = Sampling(params.evaluate.bootstrap, params.seed)
     novelty = read_novelty(root / "data/models/pretrained.keras")
     analysis = analyse(tables, datasets, embed, novelty, classes=classes, seed=params.seed)
@@ -83,11 +75,25 @@ def run(params: Params, root: Path = Path()) -> None:
     _write_plots(tables, images["test"], classes, root / "plots")
     for name in MODELS:
         print(f"{name}: {_sentence(measured[name]['test'])}")
-    refused = analysis.summary["refused"]["test"]
-    print(
-        f"unlike training, so that predict refuses them: {refused['refused']} of {refused['n']} "
-        f"test images (95 % interval {refused['low']:.1%} to {refused['high']:.1%})"
-    )
+    print(_refused_sentence(analysis.summary["refused"]["test"]))
+
+
+def _predict(
+    models: Mapping[str, Any], datasets: dict[str, Dataset], params: Params, root: Path
+) -> dict[str, pd.DataFrame]:
+    """Return the table of predictions of each model."""
+    from tissue.metrics.classification import prediction_tables
+    from tissue.training.cross_fitting import read_held_out
+    from tissue.training.inference import predict_embedded_splits, predict_splits
+
+    scratch = predict_splits(models["scratch"], datasets, views=params.scratch.views)
+    pretrained = predict_embedded_splits(models["pretrained"], datasets, root / "data/embed")
+    pretrained |= read_held_out(root / "data/models/pretrained.keras", datasets["val"].index["id"])
+    classes = read_classes(root / "data/split")
+    return {
+        "scratch": prediction_tables(scratch, datasets, classes=classes),
+        "pretrained": prediction_tables(pretrained, datasets, classes=classes),
+    }
 
 
 def _write_plots(
@@ -118,6 +124,13 @@ def _sentence(test: dict[str, float]) -> str:
         f"test accuracy {test['accuracy']:.1%} (n = {test['n']}, 95 % interval "
         f"{test['accuracy_low']:.1%} to {test['accuracy_high']:.1%}), "
         f"macro-F1 {test['macro_f1']:.3f}"
+    )
+
+
+def _refused_sentence(refused: dict[str, float]) -> str:
+    return (
+        f"unlike training, so that predict refuses them: {refused['refused']} of {refused['n']} "
+        f"test images (95 % interval {refused['low']:.1%} to {refused['high']:.1%})"
     )
 
 

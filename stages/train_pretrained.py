@@ -19,9 +19,7 @@ another row of the history. By default the head gives 97 % on training, 87 % on 
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from tissue.backbones.loading import is_onnx, load_embedder
@@ -66,14 +64,15 @@ def run(params: Params, root: Path = Path()) -> None:
         head = fit_head(params, fitted, penalty=choice.penalty, classes=len(classes))
         novelty = fit_novelty_of(train.index, val.index, embed, seed=params.seed)
     model = head if is_onnx(settings) else _on_backbone(head, train, params)
-    history, members = choice.curve.assign(phase=1), novelty_members(novelty)
     if settings.fine_tune_epochs:
-        tuned, predicted = _fine_tune(model, train, val, params, log)
-        history = pd.concat([history, tuned.assign(phase=2)])
-        divisor = calibrate(head, predicted, val.labels)
+        tuned, divisor = _fine_tune(model, train, val, params, log)
+        history = pd.concat([choice.curve.assign(phase=1), tuned.assign(phase=2)])
+        members = dict[str, bytes]()
     else:
         divisor = calibrate(head, choice.probabilities[:, None], choice.labels)
-        members |= held_out_members(choice.probabilities[len(train.index) :], divisor)
+        history, held_out = choice.curve.assign(phase=1), choice.probabilities[len(train.index) :]
+        members = held_out_members(val.index["id"], held_out, divisor=divisor)
+    members |= novelty_members(novelty)
     path = root / "data/models/pretrained.keras"
     save_model(model, path, classes=classes, temperature=divisor, members=members)
     write_table(history, root / "plots/pretrained_history.csv")
@@ -81,15 +80,16 @@ def run(params: Params, root: Path = Path()) -> None:
 
 def _fine_tune(
     model: Any, train: Dataset, val: Dataset, params: Params, log: Any
-) -> tuple[pd.DataFrame, NDArray[np.floating]]:
-    """Train the top of the backbone; return its history and what it says of validation."""
+) -> tuple[pd.DataFrame, float]:
+    """Train the top of the backbone and calibrate it; return its history and the temperature."""
+    from tissue.training.calibration import calibrate
     from tissue.training.fine_tuning import fine_tune
-    from tissue.training.inference import predict_views
+    from tissue.training.inference import head_of, predict_views
 
     history = fine_tune(model, train, val, params, callbacks=[log])
     # Fine-tuning in every fold would take too long; validation did not choose its epoch.
     predicted = predict_views(model, val, views=params.pretrained.views, name="calibrate")
-    return history, predicted[:, None]
+    return history, calibrate(head_of(model), predicted[:, None], val.labels)
 
 
 def _on_backbone(head: Any, train: Dataset, params: Params) -> Any:

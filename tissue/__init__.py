@@ -20,7 +20,8 @@ A room imports only from itself and from the rooms above it:
     report          the report page and the model card
     prediction      pictures given to a portable model, and what is answered
     experiments     comparison with other revisions, and grids of experiments
-    commands        `python -m tissue predict | page | doctor | compare | push | pull | sweep | donors | cores | verify`
+    commands        `python -m tissue predict | page | doctor | compare | push | pull | sweep |
+                    cores | donors | verify`
 """
 
 import tissue.common  # noqa: F401 sets the environment before any library is imported

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.networks import changed_params
+from tissue.common.errors import InputError
 from tissue.data.shards import RowSelection
 from tissue.training.cross_fitting import (
     PENALTIES,
@@ -78,10 +79,15 @@ def test_what_the_folds_said_of_validation_is_kept_with_the_model(tmp_path: Path
     path = tmp_path / "model.keras"
     with zipfile.ZipFile(path, "w") as saved:
         saved.writestr("config.json", "{}")
-    assert read_held_out(path) == {}
-    views = np.array([[[0.8, 0.2], [0.5, 0.5]]])
+    ids = pd.Series(["b.png", "a.png"])
+    assert read_held_out(path, ids) == {}
+    views = np.array([[[0.8, 0.2], [0.5, 0.5]], [[0.5, 0.5], [0.5, 0.5]]])
     with zipfile.ZipFile(path, "a") as saved:
-        for name, content in held_out_members(views, divisor=2.0).items():
+        for name, content in held_out_members(ids, views, divisor=2.0).items():
             saved.writestr(name, content)
     # Half the logit of 4 : 1 is that of 2 : 1.
-    assert read_held_out(path)["val"] == pytest.approx(np.array([[(2 / 3 + 1 / 2) / 2, 5 / 12]]))
+    expected = np.array([[(2 / 3 + 1 / 2) / 2, 5 / 12], [1 / 2, 1 / 2]])
+    assert read_held_out(path, ids)["val"] == pytest.approx(expected)
+    assert read_held_out(path, ids[::-1])["val"] == pytest.approx(expected[::-1])
+    with pytest.raises(InputError, match=r"fitted with 2, of which 1 are the same"):
+        read_held_out(path, pd.Series(["b.png", "c.png"]))

@@ -67,8 +67,7 @@ def analyse(
         classes: all class names.
         seed: of the folds.
     """
-    tables = [dataset.index[COLUMNS].assign(split=name) for name, dataset in datasets.items()]
-    images = pd.concat(tables, ignore_index=True)
+    images = _join(datasets)
     # One thread: several add in another order, which changes the last digits.
     with threadpool_limits(1):
         images, points, suspects = examine(
@@ -77,9 +76,8 @@ def analyse(
     train = images[images["split"] == "train"]
     quality, errors, summary = fit_quality(train), [], dict[str, Any]()
     tests = dict[str, pd.DataFrame]()
-    summary["refused"] = {
-        name: count_refused(table) for name, table in images.groupby("split") if name != "train"
-    }
+    by_split = images.drop(train.index).groupby("split")
+    summary["refused"] = {str(name): count_refused(table) for name, table in by_split}
     for model, table in sorted(predictions.items()):
         explained = explain(images.drop(train.index), table, quality, classes)
         tested = tests[model] = explained[explained["split"] == "test"]
@@ -91,6 +89,11 @@ def analyse(
     every = pd.concat(errors).sort_values(["model", "class", "id"], ignore_index=True)
     confused = describe_confusions(tests)
     return Analysis(every[list(ERROR_COLUMNS)], suspects, confused, summary)
+
+
+def _join(datasets: Mapping[str, Dataset]) -> pd.DataFrame:
+    tables = [dataset.index[COLUMNS].assign(split=name) for name, dataset in datasets.items()]
+    return pd.concat(tables, ignore_index=True)
 
 
 def _count_suspects(

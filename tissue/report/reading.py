@@ -114,11 +114,7 @@ def read_inputs(root: Path) -> Inputs:
     split, predictions, plots = root / "data/split", root / "data/predictions", root / "plots"
     errors, points = _read_errors(predictions), _read_names(plots / "tsne.csv")
     shown = shown_ids(errors, points)
-
-    def of_models(form: str) -> dict[str, pd.DataFrame]:
-        return {model: _read_numbers(plots / form.format(model)) for model in MODELS}
-
-    histories = of_models("{}_history.csv")
+    histories = _of_models(plots, "{}_history.csv")
     tuned = histories["pretrained"].query("phase == 2")
     return Inputs(
         params=(root / "params.yaml").read_text(encoding="utf-8"),
@@ -137,18 +133,24 @@ def read_inputs(root: Path) -> Inputs:
         suspects=_read_names(predictions / "suspects.csv"),
         confused_causes=_read_numbers(predictions / "confused_causes.csv"),
         confused_measures=_read_numbers(predictions / "confused_measures.csv"),
-        reliability=of_models("reliability_{}.csv"),
-        risk_coverage=of_models("risk_coverage_{}.csv"),
-        ranking=of_models("ranking_{}.csv"),
+        reliability=_of_models(plots, "reliability_{}.csv"),
+        risk_coverage=_of_models(plots, "risk_coverage_{}.csv"),
+        ranking=_of_models(plots, "ranking_{}.csv"),
         points=points,
         audited=_read_numbers(plots / "audit.csv"),
         learning_curve=_read_numbers(plots / "learning_curve.csv"),
         pictures={name: _read_picture(plots / f"{name}.png") for name in PICTURES},
-        digests=[
-            (name, (root / name).stat().st_size, file_digest(root / name, "md5"))
-            for name in sorted(["params.yaml", *MADE_BY])
-        ],
+        digests=_digests(root),
     )
+
+
+def _digests(root: Path) -> list[tuple[str, int, str]]:
+    names = sorted(["params.yaml", *MADE_BY])
+    return [(name, (root / name).stat().st_size, file_digest(root / name, "md5")) for name in names]
+
+
+def _of_models(plots: Path, form: str) -> dict[str, pd.DataFrame]:
+    return {model: _read_numbers(plots / form.format(model)) for model in MODELS}
 
 
 def _read_metrics(folder: Path) -> dict[str, dict[str, Any]]:

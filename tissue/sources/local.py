@@ -42,8 +42,7 @@ def list_images(
 
     Args:
         sources: folders and archives; a folder with archives and no image means its archives.
-        sha256: expected digests of archives by file name.
-        limits, class_level, labels, outside_links: see `Fetch`.
+        sha256, limits, class_level, labels, outside_links: see `Fetch`.
         closing: closes the archives when the images have been read.
 
     Raises:

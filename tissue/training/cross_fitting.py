@@ -1,6 +1,7 @@
 """The penalty of the head chosen by cross-validation, whose predictions also calibrate it."""
 
 import io
+import json
 import zipfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 from tqdm import tqdm
 
+from tissue.common.errors import InputError
+from tissue.common.files import reading
 from tissue.config.schema import Params
 from tissue.training.calibration import divide_logits
 from tissue.training.imbalance import Balance, balance_classes
@@ -28,7 +31,8 @@ from tissue.training.softmax_regression import (
 # On half the squared coefficients of standardised features, beside the mean loss; strong to weak.
 PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
 LEAST = 1e-12  # probability whose logarithm is finite
-MEMBER = "cross_fitting/val.npy"  # in the file of a model, where Keras ignores it
+# In the file of a model, where Keras ignores them: what the folds said of validation, and its ids.
+MEMBER, IDS = "cross_fitting/val.npy", "cross_fitting/val.json"
 Fold = tuple[NDArray[np.int64], NDArray[np.int64]]  # rows to fit, rows held out
 Scores = list[tuple[float, float]]  # accuracy and loss by penalty
 
@@ -69,8 +73,7 @@ def choose_penalty(
         groups: the donors of training and of validation.
         classes: number of classes.
     """
-    given = params.pretrained.penalty
-    penalties = PENALTIES if given is None else (given,)
+    penalties = _penalties(params)
     means = [mean_of_views(features) for features, _ in (train[0], val, *train[1:])]
     plain, restained = np.concatenate(means[:2]), means[2:]
     labels = np.concatenate([train[0][1], val[1]])
@@ -99,29 +102,51 @@ def choose_penalty(
     return Choice(penalties[best], curve, probabilities[best], labels)
 
 
-def held_out_members(probabilities: Features, divisor: float) -> dict[str, bytes]:
-    """Return the file that keeps what is said of validation in that of a model, for `save_model`.
+def _penalties(params: Params) -> Sequence[float]:
+    given = params.pretrained.penalty
+    return PENALTIES if given is None else (given,)
+
+
+def held_out_members(
+    ids: pd.Series, probabilities: Features, *, divisor: float
+) -> dict[str, bytes]:
+    """Return the files that keep what is said of validation in that of a model, for `save_model`.
 
     The head itself is fitted to validation, too, so it cannot be measured there.
 
     Args:
+        ids: of the validation images (N,).
         probabilities: those of heads that have not seen the donor, (N, views, classes).
         divisor: the temperature of the head.
     """
     content = io.BytesIO()
     np.save(content, divide_logits(probabilities, divisor).mean(axis=1).astype(np.float32))
-    return {MEMBER: content.getvalue()}
+    return {MEMBER: content.getvalue(), IDS: json.dumps(ids.tolist()).encode()}
 
 
-def read_held_out(path: Path) -> dict[str, NDArray[np.float32]]:
+def read_held_out(path: Path, ids: pd.Series) -> dict[str, NDArray[np.float32]]:
     """Return `val` with its probabilities (N, classes); nothing if validation chose an epoch.
 
-    `path` is the file of the pretrained model.
+    Args:
+        path: the file of the pretrained model.
+        ids: of the validation images (N,), in the order wanted.
+
+    Raises:
+        InputError: if the model was fitted with other validation images.
     """
-    with zipfile.ZipFile(path) as saved:
+    with reading(path), zipfile.ZipFile(path) as saved:
         if MEMBER not in saved.namelist():
             return {}
-        return {"val": np.load(io.BytesIO(saved.read(MEMBER)), allow_pickle=False)}
+        held_out = np.load(io.BytesIO(saved.read(MEMBER)), allow_pickle=False)
+        known = pd.Index(json.loads(saved.read(IDS)))
+    rows = known.get_indexer(ids)
+    if len(rows) != len(held_out) or (rows < 0).any():
+        raise InputError(
+            f"{path}: expected a model fitted with the {len(ids)} validation images of data/split. "
+            f"Received: one fitted with {len(known)}, of which {(rows >= 0).sum()} are the same. "
+            "Run `dvc repro train_pretrained`."
+        )
+    return {"val": held_out[rows]}
 
 
 def _folds(params: Params, labels: NDArray[np.int64], donors: NDArray[np.str_]) -> Iterator[Fold]:
