@@ -19,7 +19,7 @@ import pandas as pd
 from stages import embed
 from tissue.backbones.embed_chunks import BATCH
 from tissue.backbones.loading import load_embedder
-from tissue.common.files import write_table
+from tissue.common.files import write_json, write_table
 from tissue.common.names import SPLITS
 from tissue.common.runtime import set_up
 from tissue.common.stains import views_per_staining
@@ -27,19 +27,22 @@ from tissue.config.command import command
 from tissue.config.loading import load_params
 from tissue.config.schema import Params
 
+CLASS = "drawn"
+
 
 def make_split(folder: Path, count: int, params: Params) -> None:
     """Write what `embed` reads of `split`: one batch for validation and test, the rest to train."""
     rng = np.random.default_rng(params.seed)
     folder.mkdir(parents=True)
     side, crops = params.image_size, params.split.crops.count
+    write_json([CLASS], folder / "classes.json")
     for name in SPLITS:
         rows = count - 2 * BATCH if name == "train" else BATCH
         np.save(folder / f"{name}.npy", rng.integers(0, 256, (rows, side, side, 3), np.uint8))
         if crops:
             shape = (rows, crops, side, side, 3)
             np.save(folder / f"{name}_crops.npy", rng.integers(0, 256, shape, np.uint8))
-        index = pd.DataFrame({"id": [f"{name}/{row}" for row in range(rows)]})
+        index = pd.DataFrame({"id": [f"{name}/{row}" for row in range(rows)], "label": 0, "class": CLASS})
         write_table(index, folder / f"{name}.csv")
 
 

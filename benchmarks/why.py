@@ -5,11 +5,13 @@ Reads `errors.json` in the folder of metrics and `confusions.csv` in that of plo
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from tissue.common.names import MODELS
 from tissue.report.records import CAUSE_NAMES
 
 PAIRS = 6
@@ -20,7 +22,7 @@ def with_interval(value: dict[str, float]) -> str:
     return f"{value['share']:.1%} ({100 * value['low']:.1f} to {100 * value['high']:.1f})"
 
 
-def cause_table(summary: dict[str, Any], models: list[str]) -> str:
+def cause_table(summary: dict[str, Any], models: Sequence[str]) -> str:
     """Return how often each cause that is named at all is named, as Markdown."""
     first, summaries = summary[models[0]], [summary[model] for model in models]
     rows = [["", *models]]
@@ -45,12 +47,12 @@ def rates(cause: dict[str, float]) -> str:
     )
 
 
-def pair_table(confusions: pd.DataFrame, models: list[str]) -> str:
+def pair_table(confusions: pd.DataFrame, models: Sequence[str]) -> str:
     """Return the pairs that are confused most, in either direction, as Markdown."""
     pairs = [" / ".join(sorted(pair)) for pair in confusions[["actual", "predicted"]].to_numpy()]
     counts = confusions.assign(pair=pairs).pivot_table(
         "count", "pair", "model", aggfunc="sum", fill_value=0
-    )[models]
+    )[list(models)]
     order = counts.sum(axis=1).sort_values(ascending=False, kind="stable").index[:PAIRS]
     rows = [[pair, *map(str, counts.loc[pair])] for pair in order]
     return markdown([["pair", *models], *rows])
@@ -70,10 +72,9 @@ def main() -> None:
     parser.add_argument("plots", type=Path, nargs="?", default=Path("plots"))
     options = parser.parse_args()
     summary = json.loads((options.metrics / "errors.json").read_text(encoding="utf-8"))
-    models = sorted(set(summary) - {"suspects"}, reverse=True)
-    print(cause_table(summary, models))
+    print(cause_table(summary, MODELS))
     print()
-    print(pair_table(pd.read_csv(options.plots / "confusions.csv"), models))
+    print(pair_table(pd.read_csv(options.plots / "confusions.csv"), MODELS))
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ async function pixels(file) {
 function describe({ probabilities, distance, tissue }) {
   const percent = (share) => `${(100 * share).toFixed(1)}%`;
   if (tissue.data[0] < about.blank) {
-    return `refused: nearly no tissue: ${percent(tissue.data[0])} of the picture, ${percent(about.blank)} expected`;
+    return `refused: nearly no tissue: ${percent(tissue.data[0])} of the picture, ${100 * about.blank}% expected`;
   }
   if (distance.data[0] > 1) {
     return `refused: unlike the training images: distance ${distance.data[0].toFixed(2)}, at most 1 is usual`;

@@ -171,11 +171,11 @@ def test_a_sweep_when_a_node_is_killed(nodes: Cluster, quick: Path, tmp_path: Pa
     assert sweep.returncode == 0, printed
 
     table = pd.read_csv(clone / "sweep/sweep.csv")
-    assert list(table["model"]) == ["pretrained"] * 4 + ["scratch"] * 4
+    assert list(table["model"]) == ["scratch"] * 4  # without fine-tuning the other has no rate
     # The stand-ins derive these from the learning rate.
-    assert list(table["val_accuracy"]) == [0.8, 0.8, 0.7, 0.6] * 2
-    assert list(table["lr"]) == [0.01, 0.0001, 0.1, 1] * 2
-    assert set(table["ran"]) == {"train_pretrained", "train_scratch"}
+    assert list(table["val_accuracy"]) == [0.8, 0.8, 0.7, 0.6]
+    assert list(table["lr"]) == [0.01, 0.0001, 0.1, 1]
+    assert set(table["ran"]) == {"train_scratch"}
     assert (clone / "sweep/sweep.png").exists()
     listed = set(run("dvc", "exp", "list", "--name-only", cwd=clone).split())
     assert listed == set(table["experiment"])

@@ -1,5 +1,6 @@
 """docs/pull-requests.md, played by three people on one repository: A, B and C, with stand-ins."""
 
+import re
 import zipfile
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def test_a_team(team: tuple[Path, Path, Path]) -> None:
     report = (b / "report.md").read_text(encoding="utf-8")
     assert "**Passed**" in report
     assert "48 test images of " in report
-    assert "| `advanced.pretrained.penalty` | `None` | `0.3` |" in report
+    assert re.search(r"\| `advanced\.pretrained\.penalty` \| .* \| `0\.3` \|", report)
     assert "not of this code" not in report
 
     # C lets the head learn nothing, and the gate says so.

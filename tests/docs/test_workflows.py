@@ -38,6 +38,7 @@ VALUES = {
     "github.event.pull_request.head.repo.html_url": "https://github.com/fork/tissue",
     "github.event.pull_request.number": "7",
     "github.event_name == 'schedule' && '1' || ''": "",
+    "github.event_name == 'schedule' && '1000' || '100'": "100",
     "github.token": "token",
     "github.repository": "lab/tissue",
 }

@@ -215,7 +215,7 @@ def test_learning_rates_are_experiments_that_never_run_the_backbone(
     ran = {name for name in ORDER if f"Running stage '{name}'" in printed}
     assert ran == BOTH_TRAININGS
     assert "lr" in run("dvc", "params", "diff", cwd=clone)
-    assert "test.accuracy" in run("dvc", "metrics", "diff", "--all", cwd=clone)
+    assert "scratch.test" in run("dvc", "metrics", "diff", "--all", cwd=clone)
     assert "index.html" in run("dvc", "plots", "show", cwd=clone)
     assert ",lr" in run("dvc", "exp", "show", "--only-changed", "--csv", cwd=clone)
 

@@ -18,14 +18,8 @@ def checked_files(path: Path, sha256: str | None) -> list[Path]:
     Raises:
         InputError: see `OnnxBackbone`.
     """
-    try:
-        import onnx
-        import onnxruntime  # noqa: F401
-    except ImportError as error:
-        raise InputError(
-            f"{path}: expected the packages onnx and onnxruntime, which run such a backbone. "
-            f"Received: {error}. Run `pip install -r requirements/onnx.txt`."
-        ) from None
+    import onnx
+
     if not path.is_file():
         raise InputError(
             f"pretrained.backbone: expected an .onnx file. Received: {path}, which does not exist "

@@ -1,7 +1,7 @@
 """A backbone from an ONNX file, run by onnxruntime without the framework it was trained in.
 
-It needs the packages of requirements/onnx.txt. An ONNX file is data, but it need not hold a network
-of images, nor one that ends, so it is tried on two images, and each run has a limit.
+An ONNX file is data, but it need not hold a network of images, nor one that ends, so it is tried on
+two images, and each run has a limit.
 """
 
 from pathlib import Path

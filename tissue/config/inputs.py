@@ -39,7 +39,9 @@ def check_inputs(stage: str) -> None:
     try:
         with Repo() as repo:
             changed = [out for out in _read_by(stage, repo) if _is_changed(out)]
-    except (DvcException, SCMError, OSError) as error:
+    except SCMError:  # a copy without Git, as on the nodes of a cluster, where DVC does not work
+        return
+    except (DvcException, OSError) as error:
         raise InputError(
             f"expected dvc.yaml and dvc.lock to say what it reads. Received: {error}. Repair them, "
             "as with `git restore dvc.lock`."

@@ -93,10 +93,8 @@ class Crops(Section):
     def _fit_into_the_image(self) -> "Crops":
         most = self.zoom**2
         if self.count > most:
-            raise ValueError(
-                f"count: at most zoom * zoom = {most}, which fill the image; here it is "
-                f"{self.count}"
-            )
+            given = f"here it is {self.count}"
+            raise ValueError(f"count: at most zoom * zoom = {most}, which fill the image; {given}")
         return self
 
 
@@ -182,10 +180,10 @@ class Pretrained(Section):
         if more and self.weights != "packaged":
             raise ValueError(f"weights: packaged with two backbones; here it is {self.weights}")
         if self.weights == ("imagenet" if first in PACKAGED else "packaged"):
+            given = f"here weights is {self.weights} and backbone {first}"
             raise ValueError(
                 f"weights: packaged with {', '.join(PACKAGED)}, whose ImageNet weights packages "
-                f"carry, and imagenet with others; here weights is {self.weights} and backbone "
-                f"{first}"
+                f"carry, and imagenet with others; {given}"
             )
         if first.endswith(".onnx") != (self.weights == "onnx"):
             raise ValueError(

@@ -95,8 +95,7 @@ def explain_errors(
     columns = [pd.Index(classes).get_indexer(errors[name]) for name in ("predicted", "class")]
     pairs, found = np.column_stack(columns), _nothing(len(errors))
     for model, network in networks.items():
-        mine = np.flatnonzero(errors["model"] == model)
-        if not len(mine):
+        if not len(mine := np.flatnonzero(errors["model"] == model)):
             continue
         ids = errors["id"].iloc[mine]
         if network.name == "head":
