@@ -42,7 +42,8 @@ def make_split(folder: Path, count: int, params: Params) -> None:
         if crops:
             shape = (rows, crops, side, side, 3)
             np.save(folder / f"{name}_crops.npy", rng.integers(0, 256, shape, np.uint8))
-        index = pd.DataFrame({"id": [f"{name}/{row}" for row in range(rows)], "label": 0, "class": CLASS})
+        index = pd.DataFrame({"id": [f"{name}/{row}" for row in range(rows)]})
+        index = index.assign(label=0, **{"class": CLASS})
         write_table(index, folder / f"{name}.csv")
 
 

@@ -40,7 +40,7 @@ def test_the_guide(quick: Path, tmp_path: Path) -> None:
     printed = execute(table, clone, {"make compare": f"make --silent compare {venv}"})
     (slower,) = [line for line in printed.splitlines() if "slower" in line]
     assert slower.split().count("0.8") == 4
-    assert slower.split()[-1] == "0.0001"
+    assert "0.0001" in slower.split()
     assert "pretrained.val" in printed
     printed = execute(shown, clone)
     assert "index.html" in printed

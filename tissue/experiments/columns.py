@@ -12,7 +12,8 @@ import pandas as pd
 NAMES = ["Experiment", "rev", "typ"]
 SHOWN = ["Created", "State"]
 METRIC = re.compile(r"(metrics\.json:)?(scratch|pretrained)\.(train|val|test|macro_f1|nll|ece)")
-DIGEST = re.compile(r"([0-9a-f]{7}|[0-9a-f]{32}(\.dir)?)?")  # of a dependency, where others have the value of a parameter
+# Of a dependency or an output, where others have the value of a parameter.
+DIGEST = re.compile(r"([0-9a-f]{7}|[0-9a-f]{32}(\.dir)?)?")
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
