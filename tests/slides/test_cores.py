@@ -119,12 +119,18 @@ def array(tmp_path: Path) -> tuple[Path, Path, list[DrawnCore]]:
     return slide, tmp_path / "map.csv", truth
 
 
+@pytest.fixture
+def out(array: tuple[Path, Path, list[DrawnCore]], tmp_path: Path) -> Path:
+    """The folder into which the cores of the array are cut."""
+    slide, map_, _ = array
+    command.run(SETTINGS, slide, command.Given(map_, None), tmp_path / "out")
+    return tmp_path / "out"
+
+
 def test_an_array_goes_through_fetch(
-    array: tuple[Path, Path, list[DrawnCore]], tmp_path: Path
+    array: tuple[Path, Path, list[DrawnCore]], out: Path, tmp_path: Path
 ) -> None:
-    slide, map_, truth = array
-    out = tmp_path / "out"
-    command.run(SETTINGS, slide, command.Given(map_, None), out)
+    _, _, truth = array
     assert Image.open(out / "overlay.png").size[0] > 500
     table = f"{out}/cores.csv"
     labels = Labels(table=table, image="image", label="class", group="donor")
@@ -143,11 +149,9 @@ def test_an_array_goes_through_fetch(
 
 
 def test_a_corrected_table_is_used_as_it_is(
-    array: tuple[Path, Path, list[DrawnCore]], tmp_path: Path
+    array: tuple[Path, Path, list[DrawnCore]], out: Path, tmp_path: Path
 ) -> None:
     slide, map_, truth = array
-    out = tmp_path / "out"
-    command.run(SETTINGS, slide, command.Given(map_, None), out)
     table = pd.read_csv(out / "cores.csv", dtype=str, keep_default_na=False)
     present = table.index[table["tissue"] != "0"]
     table.loc[present[0], "tissue"] = "0"
