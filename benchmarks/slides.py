@@ -27,8 +27,8 @@ from PIL import Image
 
 from benchmarks.drawn_slides import GLASS, TILE, write_pyramid
 from stages import fetch
+from tissue.config.fetch import Slides
 from tissue.config.loading import load_params
-from tissue.config.schema import Slides
 from tissue.phantom.core import draw_core
 from tissue.phantom.plan import plan_cores
 from tissue.slides.opening import open_slide

@@ -15,8 +15,9 @@ from pathlib import Path
 from tissue.common.errors import InputError
 from tissue.common.files import atomic_write
 from tissue.config.command import run_command
+from tissue.config.fetch import Fetch
 from tissue.config.loading import check_named_files, load_params
-from tissue.config.schema import Fetch, Params
+from tissue.config.schema import Params
 from tissue.sources.opening import names_of, open_source
 from tissue.sources.raw import write_raw
 

@@ -12,8 +12,8 @@ from tests.conftest import update_params
 from tests.pipeline import ROOT
 from tests.servers import Site, serving
 from tissue.commands.donors import main, run
+from tissue.config.fetch import Fetch
 from tissue.config.loading import load_params
-from tissue.config.schema import Fetch
 from tissue.images.groups import add_known_groups
 from tissue.phantom.plan import Core, plan_cores
 

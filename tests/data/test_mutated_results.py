@@ -19,7 +19,7 @@ from tests.mutations import FUZZ, MUTATIONS, mutated
 from tests.networks import CLASSES, scratch, write_split
 from tests.source_examples import PARAMS, as_folder, picture
 from tissue.common.errors import InputError
-from tissue.config.schema import Labels
+from tissue.config.fetch import Labels
 from tissue.data.features import joint_index, read_features
 from tissue.data.index import read_split
 from tissue.images.groups import add_known_groups

@@ -10,8 +10,9 @@ from PIL import Image
 from benchmarks import duplicates
 from stages import fetch, split
 from tests.pipeline import ROOT
+from tissue.config.fetch import Phantom
 from tissue.config.loading import load_params
-from tissue.config.schema import Params, Phantom
+from tissue.config.schema import Params
 from tissue.data.index import read_split
 
 Planted = tuple[Path, duplicates.Planted]

@@ -14,7 +14,7 @@ from benchmarks.drawn_slides import GLASS, DrawnCore, draw_array, levels_of, wri
 from tests.source_examples import PARAMS, manifest_of
 from tissue.commands import cores as command
 from tissue.common.errors import InputError
-from tissue.config.schema import Labels
+from tissue.config.fetch import Labels
 from tissue.slides.core_tables import check_map, core_name, read_cores, read_map
 from tissue.slides.cores import Core, find_cores
 

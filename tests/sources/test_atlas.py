@@ -20,7 +20,7 @@ from tests.servers import Site
 from tests.source_examples import PARAMS, contents, manifest_of, picture
 from tissue.common.errors import InputError
 from tissue.common.names import MANIFEST
-from tissue.config.schema import Hpa
+from tissue.config.fetch import Hpa
 from tissue.sources.atlas import read_gene_ids
 from tissue.sources.atlas_xml import read_gene
 

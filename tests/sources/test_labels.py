@@ -9,7 +9,7 @@ import pytest
 
 from tests.source_examples import PARAMS, Tree, as_folder, as_zip, manifest_of, picture
 from tissue.common.errors import InputError
-from tissue.config.schema import Labels
+from tissue.config.fetch import Labels
 from tissue.sources.local import list_images
 
 FILES: Tree = {f"train_images/{n:02}.png": picture(n) for n in range(6)}

@@ -19,7 +19,7 @@ from tests.source_examples import (
 )
 from tissue.common.errors import InputError
 from tissue.common.names import MANIFEST
-from tissue.config.schema import Phantom
+from tissue.config.fetch import Phantom
 from tissue.sources import raw
 
 

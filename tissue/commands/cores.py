@@ -28,8 +28,8 @@ from tqdm import tqdm
 from tissue.common.errors import InputError
 from tissue.common.files import atomic_write
 from tissue.config.command import check_output_folder, command, parser_of
+from tissue.config.fetch import Fetch
 from tissue.config.loading import load_params
-from tissue.config.schema import Fetch
 from tissue.figures.cores import draw_cores
 from tissue.slides.core_tables import (
     Place,

@@ -25,8 +25,8 @@ from tissue.common.errors import InputError
 from tissue.common.files import write_table
 from tissue.common.names import atlas_name
 from tissue.config.command import check_output_file, command, parser_of
+from tissue.config.fetch import Fetch
 from tissue.config.loading import load_params
-from tissue.config.schema import Fetch
 from tissue.sources.atlas import find_donors
 from tissue.sources.local import list_images
 

@@ -6,81 +6,13 @@ few users change it, in the block `advanced`, as `advanced.<section>.<key>`.
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from tissue.common.backbones import PACKAGED
 from tissue.config import types
-
-
-class Section(BaseModel):
-    """A block of params.yaml: strict types, no unknown keys, immutable."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-class Phantom(Section):
-    """The number of images that the phantom draws, and their side in pixels."""
-
-    train_per_class: PositiveInt
-    test_per_class: NonNegativeInt
-    size: Annotated[int, Field(ge=32, le=4096)]
-
-
-class Limits(Section):
-    """The most that an archive may hold before it counts as an attack or a mistake."""
-
-    members: PositiveInt
-    member_bytes: PositiveInt
-    archive_bytes: PositiveInt
-    ratio: PositiveInt
-
-
-class Labels(Section):
-    """A table with a row for each image, and the names of its columns."""
-
-    table: types.LocalPath
-    image: types.Text
-    label: types.Text
-    split: types.Text | None = None
-    group: types.Text | None = None
-
-
-class Hpa(Section):
-    """Images of the Human Protein Atlas, and how they are requested."""
-
-    genes: types.LocalPath
-    train_per_class: PositiveInt
-    test_per_class: PositiveInt
-    requests_per_second: Annotated[float, Field(gt=0, le=2)]
-    contact: str
-    url: Annotated[types.Url, Field(pattern="^https?://[^/]+")]
-
-
-class Slides(Section):
-    """The tiles that are cut from whole slides."""
-
-    mpp: types.Scale
-    size: Annotated[int, Field(ge=32, le=4096)]
-    most: PositiveInt
-
-
-class Fetch(Section):
-    """The source of the images."""
-
-    source: types.Source | Annotated[list[types.Source], Field(min_length=1)]
-    watch: types.Url
-    class_level: PositiveInt | None
-    labels: Labels | None
-    slides: Slides
-    mpp: types.Scale | None
-    sha256: dict[str, types.Digest]
-    cache: types.LocalPath
-    storage_options: types.StorageOptions
-    outside_links: bool
-    phantom: Phantom
-    limits: Limits
-    hpa: Hpa
+from tissue.config.fetch import Fetch
+from tissue.config.types import Section
 
 
 class Crops(Section):

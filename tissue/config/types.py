@@ -1,15 +1,21 @@
-"""The types of values in params.yaml with their ranges, and the check for credentials."""
+"""The types of values in params.yaml with their ranges, and the base of its sections."""
 
 import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from tissue.common.backbones import BACKBONES, PACKAGED
 from tissue.common.secrets import has_secret, secret_options
+
+
+class Section(BaseModel):
+    """A block of params.yaml: strict types, no unknown keys, immutable."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 def _check_backbone(value: str | list[str]) -> str | list[str]:

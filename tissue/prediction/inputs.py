@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tissue.common.errors import InputError
-from tissue.config.schema import Limits, Params
+from tissue.config.fetch import Limits
+from tissue.config.schema import Params
 from tissue.images.decoding import decode_rgb
 from tissue.images.kinds import UnreadableImageError
 from tissue.slides.opening import is_slide

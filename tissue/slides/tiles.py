@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from tissue.common.errors import InputError
 from tissue.common.stains import TISSUE_DENSITY, slide_levels
-from tissue.config.schema import Slides
+from tissue.config.fetch import Slides
 from tissue.slides.cores import Core
 from tissue.slides.opening import Slide
 

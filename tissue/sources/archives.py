@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, NamedTuple, cast
 
 from tissue.common.errors import InputError, is_disk_full
-from tissue.config.schema import Limits
+from tissue.config.fetch import Limits
 from tissue.sources.file_names import check_inside, is_image
 from tissue.sources.zip_names import decode_names
 

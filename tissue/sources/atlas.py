@@ -22,7 +22,7 @@ from tqdm import tqdm
 from tissue.common.errors import InputError
 from tissue.common.holdout import group_holdout
 from tissue.common.names import TISSUES, atlas_name
-from tissue.config.schema import Hpa
+from tissue.config.fetch import Hpa
 from tissue.sources.atlas_xml import AtlasImage, read_gene
 from tissue.sources.cache import DownloadCache
 from tissue.sources.raw import Row

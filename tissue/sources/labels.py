@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from tissue.common.errors import InputError
 from tissue.common.names import printable
-from tissue.config.schema import Labels
+from tissue.config.fetch import Labels
 from tissue.slides.opening import is_slide
 from tissue.sources.file_names import IMAGE_SUFFIXES, check_cells
 from tissue.sources.folder_names import assign_splits, check_spelling

@@ -10,7 +10,7 @@ from typing import NoReturn
 from tissue.common.errors import InputError
 from tissue.common.files import file_digest
 from tissue.common.names import printable
-from tissue.config.schema import Labels, Limits
+from tissue.config.fetch import Labels, Limits
 from tissue.sources.archives import Member, check_size, is_archive, open_archive
 from tissue.sources.file_names import (
     UNREAD,

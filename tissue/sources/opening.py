@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tissue.common.errors import InputError
 from tissue.common.runtime import process_pool
-from tissue.config.schema import Fetch
+from tissue.config.fetch import Fetch
 from tissue.phantom.core import draw_jpeg
 from tissue.phantom.plan import plan_cores
 from tissue.sources.local import list_images

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from tissue.common.errors import InputError, is_disk_full
 from tissue.common.filesystems import connect
-from tissue.config.schema import Fetch
+from tissue.config.fetch import Fetch
 from tissue.sources.archives import is_archive
 from tissue.sources.cache import CachedFile, DownloadCache
 from tissue.sources.file_names import is_hidden, is_image

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from tissue.common.errors import InputError
 from tissue.common.names import printable
-from tissue.config.schema import Fetch
+from tissue.config.fetch import Fetch
 from tissue.slides.opening import (
     SINGLE_FILES,
     is_pyramid,
