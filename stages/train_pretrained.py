@@ -42,40 +42,49 @@ def run(params: Params, root: Path = Path()) -> None:
     set_up(seed=params.seed, threads=params.threads)
     # These import TensorFlow, which takes seconds; wrong parameters are reported before.
     from tissue.training.calibration import calibrate
-    from tissue.training.cross_fitting import choose_penalty, held_out_members
-    from tissue.training.head import fit_head
+    from tissue.training.cross_fitting import held_out_arrays
     from tissue.training.loop import live_log, log_rows
-    from tissue.training.novelty import fit_novelty_of, novelty_members
+    from tissue.training.model_file import HELD_OUT, NOVELTY
+    from tissue.training.novelty import fit_novelty_of
     from tissue.training.saving import save_model
 
     train_on_all_gpus()
-    settings, split, embed = params.pretrained, root / "data/split", root / "data/embed"
+    split, embed = root / "data/split", root / "data/embed"
     train, val, classes = read_split(split, "train"), read_split(split, "val"), read_classes(split)
-    names = ["train", STAINED] if settings.stainings else ["train"]
-    examples = [(read_features(train.index["id"], name, embed), train.labels) for name in names]
-    unseen = (read_features(val.index["id"], "val", embed), val.labels)
-    groups = (train.index["group"], val.index["group"])
     log = live_log(root / "plots/live/pretrained")
     # One thread for each fit: several mostly wait in short sums, and add in another order.
     with threadpool_limits(1):
-        choice = choose_penalty(params, examples, unseen, groups, classes=len(classes))
-        log_rows(log, choice.curve)
-        fitted = examples if settings.fine_tune_epochs else [*examples, unseen]
-        head = fit_head(params, fitted, penalty=choice.penalty, classes=len(classes))
+        choice, head = _fit_head(train, val, params, embed, classes=len(classes))
         novelty = fit_novelty_of(train.index, val.index, embed, seed=params.seed)
-    model = head if is_onnx(settings) else _on_backbone(head, train, params)
-    if settings.fine_tune_epochs:
+    log_rows(log, choice.curve)
+    arrays, history = {NOVELTY: novelty._asdict()}, choice.curve.assign(phase=1)
+    model = head if is_onnx(params.pretrained) else _on_backbone(head, train, params)
+    if params.pretrained.fine_tune_epochs:
         tuned, divisor = _fine_tune(model, train, val, params, log)
-        history = pd.concat([choice.curve.assign(phase=1), tuned.assign(phase=2)])
-        members = dict[str, bytes]()
+        history = pd.concat([history, tuned.assign(phase=2)])
     else:
         divisor = calibrate(head, choice.probabilities[:, None], choice.labels)
-        history, held_out = choice.curve.assign(phase=1), choice.probabilities[len(train.index) :]
-        members = held_out_members(val.index["id"], held_out, divisor=divisor)
-    members |= novelty_members(novelty)
+        held_out = choice.probabilities[len(train.index) :]
+        arrays[HELD_OUT] = held_out_arrays(val.index["id"], held_out, divisor=divisor)
     path = root / "data/models/pretrained.keras"
-    save_model(model, path, classes=classes, temperature=divisor, members=members)
+    save_model(model, path, classes=classes, temperature=divisor, arrays=arrays)
     write_table(history, root / "plots/pretrained_history.csv")
+
+
+def _fit_head(
+    train: Dataset, val: Dataset, params: Params, embed: Path, *, classes: int
+) -> tuple[Any, Any]:
+    """Return what cross-validation chose, and the head that is fitted with it."""
+    from tissue.training.cross_fitting import choose_penalty
+    from tissue.training.head import fit_head
+
+    names = ["train", STAINED] if params.pretrained.stainings else ["train"]
+    examples = [(read_features(train.index["id"], name, embed), train.labels) for name in names]
+    unseen = (read_features(val.index["id"], "val", embed), val.labels)
+    groups = (train.index["group"], val.index["group"])
+    choice = choose_penalty(params, examples, unseen, groups, classes=classes)
+    fitted = examples if params.pretrained.fine_tune_epochs else [*examples, unseen]
+    return choice, fit_head(params, fitted, penalty=choice.penalty, classes=classes)
 
 
 def _fine_tune(

@@ -24,8 +24,9 @@ from tissue.data.features import joint_index, read_features
 from tissue.data.index import read_split
 from tissue.images.groups import add_known_groups
 from tissue.sources.local import list_images
+from tissue.training.model_file import classes_of
 from tissue.training.novelty import read_novelty
-from tissue.training.saving import classes_of, load_model, save_model
+from tissue.training.saving import load_model, save_model
 
 MORE_MEMORY = 500_000_000  # bytes; the files have some kilobytes
 FILES = ("train.csv", "train.npy", "classes.json")

@@ -15,9 +15,10 @@ from tissue.training.cross_fitting import (
     PENALTIES,
     Choice,
     choose_penalty,
-    held_out_members,
+    held_out_arrays,
     read_held_out,
 )
+from tissue.training.model_file import HELD_OUT, members
 from tissue.training.softmax_regression import Examples
 
 DONORS, IMAGES, CLASSES = 12, 3, 3
@@ -83,7 +84,8 @@ def test_what_the_folds_said_of_validation_is_kept_with_the_model(tmp_path: Path
     assert read_held_out(path, ids) == {}
     views = np.array([[[0.8, 0.2], [0.5, 0.5]], [[0.5, 0.5], [0.5, 0.5]]])
     with zipfile.ZipFile(path, "a") as saved:
-        for name, content in held_out_members(ids, views, divisor=2.0).items():
+        arrays = {HELD_OUT: held_out_arrays(ids, views, divisor=2.0)}
+        for name, content in members([], 1.0, arrays).items():
             saved.writestr(name, content)
     # Half the logit of 4 : 1 is that of 2 : 1.
     expected = np.array([[(2 / 3 + 1 / 2) / 2, 5 / 12], [1 / 2, 1 / 2]])

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from tests.networks import head_for
 from tissue.common.errors import InputError
+from tissue.training.model_file import NOVELTY
 from tissue.training.novelty import (
     REFUSED,
     Examples,
     Novelty,
     fit_novelty,
-    novelty_members,
     read_novelty,
 )
 from tissue.training.saving import load_model, save_model
@@ -94,8 +94,7 @@ def test_it_is_kept_in_the_file_of_the_model(tmp_path: Path) -> None:
     examples = images(classes(3), 6, 1), images(classes(3), 2, 2)
     for name in ("one", "two"):
         novelty = fit_novelty(*examples, seed=0)
-        members = novelty_members(novelty)
-        save_model(head_for(8), tmp_path / f"{name}.keras", classes=["a"], members=members)
+        save_model(head_for(8), tmp_path / f"{name}.keras", arrays={NOVELTY: novelty._asdict()})
     assert (tmp_path / "one.keras").read_bytes() == (tmp_path / "two.keras").read_bytes()
     read = read_novelty(tmp_path / "one.keras")
     assert isinstance(read, Novelty)

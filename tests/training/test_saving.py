@@ -17,7 +17,8 @@ from tissue.common.errors import InputError, is_disk_full
 from tissue.common.runtime import set_up
 from tissue.training.batches import Batches
 from tissue.training.loop import FitSettings, Phase, fit
-from tissue.training.saving import classes_of, load_model, save_model
+from tissue.training.model_file import classes_of
+from tissue.training.saving import load_model, save_model
 
 SAVE = """
 import sys

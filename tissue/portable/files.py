@@ -19,8 +19,8 @@ from tissue.portable.export import Frozen, export_pretrained, export_scratch
 from tissue.portable.picture import Prepared
 from tissue.portable.running import Portable
 from tissue.training.inference import is_fine_tuned
+from tissue.training.model_file import temperature_of
 from tissue.training.novelty import Novelty
-from tissue.training.saving import temperature_of
 
 MEASURED = 36  # test pictures at most, since each takes a tenth of a second
 PREPROCESSING = (

@@ -1,8 +1,5 @@
 """The penalty of the head chosen by cross-validation, whose predictions also calibrate it."""
 
-import io
-import json
-import zipfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,10 +12,10 @@ from sklearn.model_selection import StratifiedGroupKFold
 from tqdm import tqdm
 
 from tissue.common.errors import InputError
-from tissue.common.files import reading
 from tissue.config.schema import Params
 from tissue.training.calibration import divide_logits
 from tissue.training.imbalance import Balance, balance_classes
+from tissue.training.model_file import HELD_OUT, read_arrays
 from tissue.training.softmax_regression import (
     BLOCK,
     Coefficients,
@@ -31,8 +28,6 @@ from tissue.training.softmax_regression import (
 # On half the squared coefficients of standardised features, beside the mean loss; strong to weak.
 PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
 LEAST = 1e-12  # probability whose logarithm is finite
-# In the file of a model, where Keras ignores them: what the folds said of validation, and its ids.
-MEMBER, IDS = "cross_fitting/val.npy", "cross_fitting/val.json"
 Fold = tuple[NDArray[np.int64], NDArray[np.int64]]  # rows to fit, rows held out
 Scores = list[tuple[float, float]]  # accuracy and loss by penalty
 
@@ -73,7 +68,8 @@ def choose_penalty(
         groups: the donors of training and of validation.
         classes: number of classes.
     """
-    penalties = _penalties(params)
+    given = params.pretrained.penalty
+    penalties = PENALTIES if given is None else (given,)
     means = [mean_of_views(features) for features, _ in (train[0], val, *train[1:])]
     plain, restained = np.concatenate(means[:2]), means[2:]
     labels = np.concatenate([train[0][1], val[1]])
@@ -88,29 +84,40 @@ def choose_penalty(
         return scores, _predict_views(fits, (train[0], val), unseen)
 
     folds = list(_folds(params, labels, donors))
-    shape = (len(penalties), len(labels), train[0][0].shape[1], classes)
-    training, probabilities = list[Scores](), np.zeros(shape)
     with ThreadPoolExecutor(params.threads) as pool:
-        fitted = tqdm(pool.map(fit_fold, folds), "train_pretrained", len(folds), disable=None)
-        for (_, unseen), (scores, answers) in zip(folds, fitted, strict=True):
-            training.append(scores)
-            probabilities[:, unseen] = answers
+        fits = pool.map(fit_fold, folds)
+        training, parts = zip(
+            *tqdm(fits, "train_pretrained", len(folds), disable=None), strict=True
+        )
+    order = np.argsort(np.concatenate([unseen for _, unseen in folds]))
+    probabilities = np.concatenate(parts, axis=1)[:, order]
     balance = balance_classes(labels, params.class_weights, classes=classes)
-    held_out = [_score(each.mean(axis=1), labels, balance) for each in probabilities]
-    curve = _curve(penalties, np.mean(training, axis=0), np.array(held_out))
-    best = int(curve["val_loss"].to_numpy().argmin())
+    return _choose(penalties, np.array(training), probabilities, labels, balance)
+
+
+def _choose(
+    penalties: Sequence[float],
+    training: NDArray[Any],
+    probabilities: Features,
+    labels: NDArray[np.int64],
+    balance: Balance,
+) -> Choice:
+    """Choose by the loss of what was held out; `training` are scores (folds, penalties, 2)."""
+    held_out = np.array([_score(each.mean(axis=1), labels, balance) for each in probabilities])
+    seen = training.mean(axis=0)
+    curve = pd.DataFrame({
+        "penalty": penalties,
+        "accuracy": seen[:, 0], "loss": seen[:, 1],
+        "val_accuracy": held_out[:, 0], "val_loss": held_out[:, 1],
+    })  # fmt: skip
+    best = int(held_out[:, 1].argmin())
     return Choice(penalties[best], curve, probabilities[best], labels)
 
 
-def _penalties(params: Params) -> Sequence[float]:
-    given = params.pretrained.penalty
-    return PENALTIES if given is None else (given,)
-
-
-def held_out_members(
+def held_out_arrays(
     ids: pd.Series, probabilities: Features, *, divisor: float
-) -> dict[str, bytes]:
-    """Return the files that keep what is said of validation in that of a model, for `save_model`.
+) -> dict[str, NDArray[Any]]:
+    """Return what the folds said of validation, to be kept in the file of the model.
 
     The head itself is fitted to validation, too, so it cannot be measured there.
 
@@ -119,9 +126,10 @@ def held_out_members(
         probabilities: those of heads that have not seen the donor, (N, views, classes).
         divisor: the temperature of the head.
     """
-    content = io.BytesIO()
-    np.save(content, divide_logits(probabilities, divisor).mean(axis=1).astype(np.float32))
-    return {MEMBER: content.getvalue(), IDS: json.dumps(ids.tolist()).encode()}
+    return {
+        "ids": ids.to_numpy(str),
+        "probabilities": divide_logits(probabilities, divisor).mean(axis=1),
+    }
 
 
 def read_held_out(path: Path, ids: pd.Series) -> dict[str, NDArray[np.float32]]:
@@ -134,19 +142,18 @@ def read_held_out(path: Path, ids: pd.Series) -> dict[str, NDArray[np.float32]]:
     Raises:
         InputError: if the model was fitted with other validation images.
     """
-    with reading(path), zipfile.ZipFile(path) as saved:
-        if MEMBER not in saved.namelist():
-            return {}
-        held_out = np.load(io.BytesIO(saved.read(MEMBER)), allow_pickle=False)
-        known = pd.Index(json.loads(saved.read(IDS)))
+    kept = read_arrays(path, HELD_OUT)
+    if not kept:
+        return {}
+    known = pd.Index(kept.get("ids", []))
     rows = known.get_indexer(ids)
-    if len(rows) != len(held_out) or (rows < 0).any():
+    if len(rows) != len(kept.get("probabilities", [])) or (rows < 0).any():
         raise InputError(
             f"{path}: expected a model fitted with the {len(ids)} validation images of data/split. "
             f"Received: one fitted with {len(known)}, of which {(rows >= 0).sum()} are the same. "
             "Run `dvc repro train_pretrained`."
         )
-    return {"val": held_out[rows]}
+    return {"val": kept["probabilities"][rows]}
 
 
 def _folds(params: Params, labels: NDArray[np.int64], donors: NDArray[np.str_]) -> Iterator[Fold]:
@@ -194,13 +201,3 @@ def _score(
     of_label = np.maximum(probabilities[np.arange(len(labels)), labels], LEAST)
     weights = [(balance.weights or {}).get(label, 1.0) for label in labels.tolist()]
     return right, float(np.average(-np.log(of_label), weights=weights))
-
-
-def _curve(
-    penalties: Sequence[float], training: NDArray[Any], held_out: NDArray[Any]
-) -> pd.DataFrame:
-    return pd.DataFrame({
-        "penalty": penalties,
-        "accuracy": training[:, 0], "loss": training[:, 1],
-        "val_accuracy": held_out[:, 0], "val_loss": held_out[:, 1],
-    })  # fmt: skip

@@ -4,11 +4,9 @@
 `benchmarks/refusal.py` compares it with other scores.
 """
 
-import io
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,13 +19,13 @@ from sklearn.model_selection import StratifiedGroupKFold
 from tissue.common.errors import InputError
 from tissue.data.features import Scaling, fit_scaling, mean_features
 from tissue.data.index import stratified_sample
+from tissue.training.model_file import NOVELTY, read_arrays
 
 FITTED = 5_000  # images of each split at most
 FOLDS = 5
 REFUSED = 0.05  # share of images of the known classes, of other donors, beyond the limit
 LEAST = 1e-6  # eigenvalue below which a direction tells no classes apart, as a share of the largest
 TINY = 1e-6  # in units of scaled features, so that copies divide by no zero
-MEMBERS = "novelty"  # folder in the file of a model, where Keras ignores it
 Examples = tuple[NDArray[np.float32], NDArray[np.int64], pd.Series]
 Points = NDArray[np.float64]
 
@@ -143,32 +141,17 @@ def _fit(features: NDArray[np.float32], labels: NDArray[np.int64]) -> Novelty:
     return Novelty(*scaling, centres, directions)
 
 
-def novelty_members(novelty: Novelty) -> dict[str, bytes]:
-    """Return the files that keep the distance in that of a model, for `save_model`."""
-    members = {}
-    for name, array in novelty._asdict().items():
-        content = io.BytesIO()
-        np.save(content, np.asarray(array, np.float32))
-        members[f"{MEMBERS}/{name}.npy"] = content.getvalue()
-    return members
-
-
 def read_novelty(path: Path) -> Novelty:
     """Read the distance from the file of the pretrained model.
 
     Raises:
         InputError: if the file holds none.
     """
-    try:
-        with zipfile.ZipFile(path) as saved:
-            arrays = {
-                name: np.load(io.BytesIO(saved.read(f"{MEMBERS}/{name}.npy")), allow_pickle=False)
-                for name in Novelty._fields
-            }
-    except (KeyError, OSError, ValueError, zipfile.BadZipFile) as error:
+    arrays = read_arrays(path, NOVELTY)
+    if set(arrays) != set(Novelty._fields):
         raise InputError(
-            f"{path}: expected a model saved with its distance from training. Received: {error}. "
-            "Run `dvc repro train_pretrained`."
-        ) from None
-    values = {name: array.astype(np.float64) for name, array in arrays.items()}
+            f"{path}: expected a model saved with its distance from training. "
+            f"Received: {', '.join(sorted(arrays)) or 'none'}. Run `dvc repro train_pretrained`."
+        )
+    values: dict[str, Any] = {name: array.astype(np.float64) for name, array in arrays.items()}
     return Novelty(**values | {"limit": float(values["limit"])})

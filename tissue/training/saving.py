@@ -9,13 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import keras
+from numpy.typing import ArrayLike
 
 from tissue.common.errors import InputError, is_disk_full
-from tissue.common.files import atomic_write, reading
+from tissue.common.files import atomic_write
+from tissue.training.model_file import members
 
-# In the file of a model, where Keras ignores them.
-CLASSES = "classes.json"
-TEMPERATURE = "temperature.json"  # that its probabilities have been calibrated by
 FIXED_DATE = "1980-01-01@00:00:00"
 
 
@@ -25,14 +24,13 @@ def save_model(
     *,
     classes: Sequence[str] = (),
     temperature: float = 1.0,
-    members: Mapping[str, bytes] | None = None,
+    arrays: Mapping[str, Mapping[str, ArrayLike]] | None = None,
 ) -> None:
     """Save a model in Keras' own format, without anything that differs from run to run.
 
     Keras writes the date, the dates of the members of the zip, and `id()`s as names of shared
-    objects; here the dates are fixed and the ids are numbered by first appearance. The names of the
-    classes, in the order of the outputs, are added, the `temperature` that was applied, and
-    `members`, files by name.
+    objects; here the dates are fixed and the ids are numbered by first appearance. See `members`
+    for the other arguments, which are kept in the same file.
     """
     with tempfile.TemporaryDirectory() as folder, atomic_write(path) as partial:
         as_saved = Path(folder, "model.keras")
@@ -40,9 +38,7 @@ def save_model(
         with zipfile.ZipFile(as_saved) as saved, zipfile.ZipFile(partial, "w") as fixed:
             for name in sorted(saved.namelist()):
                 fixed.writestr(zipfile.ZipInfo(name), _fix(name, saved.read(name)))
-            fixed.writestr(zipfile.ZipInfo(CLASSES), json.dumps(list(classes)))
-            fixed.writestr(zipfile.ZipInfo(TEMPERATURE), json.dumps(temperature))
-            for name, content in sorted((members or {}).items()):
+            for name, content in members(classes, temperature, arrays or {}).items():
                 fixed.writestr(zipfile.ZipInfo(name), content)
 
 
@@ -65,18 +61,6 @@ def load_model(path: Path) -> keras.Model:
             f"{path}: expected a model saved by Keras 3 and made of its own layers alone. "
             f"Received: {reason}. Run `dvc repro`."
         ) from None
-
-
-def classes_of(path: Path) -> list[str]:
-    """Return the names of the classes that a model was saved with, empty for older files."""
-    with reading(path), zipfile.ZipFile(path) as saved:
-        return json.loads(saved.read(CLASSES)) if CLASSES in saved.namelist() else []
-
-
-def temperature_of(path: Path) -> float:
-    """Return the temperature that a model was calibrated by, 1 for older files."""
-    with zipfile.ZipFile(path) as saved:
-        return json.loads(saved.read(TEMPERATURE)) if TEMPERATURE in saved.namelist() else 1.0
 
 
 def _fix(name: str, content: bytes) -> bytes:
