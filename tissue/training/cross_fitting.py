@@ -28,7 +28,7 @@ from tissue.training.softmax_regression import (
 # On half the squared coefficients of standardised features, beside the mean loss; strong to weak.
 PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
 LEAST = 1e-12  # probability whose logarithm is finite
-Fold = tuple[NDArray[np.int64], NDArray[np.int64]]  # rows to fit, rows held out
+Rows = NDArray[np.int64]
 Scores = list[tuple[float, float]]  # accuracy and loss by penalty
 
 
@@ -68,15 +68,13 @@ def choose_penalty(
         groups: the donors of training and of validation.
         classes: number of classes.
     """
-    given = params.pretrained.penalty
-    penalties = PENALTIES if given is None else (given,)
+    penalties = (params.pretrained.penalty,) if params.pretrained.penalty else PENALTIES
     means = [mean_of_views(features) for features, _ in (train[0], val, *train[1:])]
     plain, restained = np.concatenate(means[:2]), means[2:]
     labels = np.concatenate([train[0][1], val[1]])
     donors = np.concatenate([names.to_numpy(str) for names in groups])
 
-    def fit_fold(fold: Fold) -> tuple[Scores, Features]:
-        seen, unseen = fold
+    def fit_fold(seen: Rows, unseen: Rows) -> tuple[Scores, Features]:
         values, answers = _rows_to_fit(seen, plain, restained, labels)
         balance = balance_classes(labels[seen], params.class_weights, classes=classes)
         fits = fit_path(values, answers, penalties, balance=balance, classes=classes)
@@ -85,7 +83,7 @@ def choose_penalty(
 
     folds = list(_folds(params, labels, donors))
     with ThreadPoolExecutor(params.threads) as pool:
-        fits = pool.map(fit_fold, folds)
+        fits = pool.map(fit_fold, *zip(*folds, strict=True))
         training, parts = zip(
             *tqdm(fits, "train_pretrained", len(folds), disable=None), strict=True
         )
@@ -156,7 +154,9 @@ def read_held_out(path: Path, ids: pd.Series) -> dict[str, NDArray[np.float32]]:
     return {"val": kept["probabilities"][rows]}
 
 
-def _folds(params: Params, labels: NDArray[np.int64], donors: NDArray[np.str_]) -> Iterator[Fold]:
+def _folds(
+    params: Params, labels: NDArray[np.int64], donors: NDArray[np.str_]
+) -> Iterator[tuple[Rows, Rows]]:
     most = min(len(np.unique(donors)), np.bincount(labels).max())
     folds = min(params.pretrained.folds, most)
     division = StratifiedGroupKFold(folds, shuffle=True, random_state=params.seed)
