@@ -7,6 +7,7 @@ from tissue.config.command import check_python
 
 COMMANDS = {
     "predict": "name the organ of pictures with a trained model",
+    "app": "open a page on this machine that answers what is dropped on it",
     "doctor": "say what is missing on this machine, and what to do",
     "page": "make a page that answers in a browser, with nothing sent anywhere",
     "compare": "compare parameters, metrics and predictions with another Git revision",

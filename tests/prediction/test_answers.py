@@ -52,11 +52,12 @@ class TestFigures:
     def test_long_names_are_shortened_and_stay_different(self) -> None:
         long = "\N{CJK UNIFIED IDEOGRAPH-809D}" * 80  # three bytes each
         names = [f"a/{long}{i}.jpg" for i in range(2)]
-        short = {heat._file_name(name) for name in names}
+        short = {heat.figure_path(Path("f"), name) for name in names}
         assert len(short) == 2
-        assert all(name.startswith("a/") and len(name.encode()) <= 202 for name in short)
-        assert heat._file_name("a/b.jpg") == "a/b.jpg"
-        assert heat._file_name("/a/../b.jpg") == "a/b.jpg"
+        assert all(path.parent == Path("f/a") for path in short)
+        assert all(len(path.name.encode()) <= 204 for path in short)
+        assert heat.figure_path(Path("f"), "a/b.jpg") == Path("f/a/b.jpg.png")
+        assert heat.figure_path(Path("f"), "/a/../b.jpg") == Path("f/a/b.jpg.png")
 
     def test_a_name_is_drawn_as_it_is_written(self, tmp_path: Path) -> None:
         path = tmp_path / "core$1_$2.png"

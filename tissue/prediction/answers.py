@@ -34,10 +34,15 @@ def answer_row(name: str, answer: Answer, classes: Sequence[str]) -> dict[str, A
 
 def answer_line(row: dict[str, Any]) -> str:
     """Return the row of one picture as a line to print."""
+    return f"{row['id']}: {answer_text(row)}"
+
+
+def answer_text(row: dict[str, Any]) -> str:
+    """Return what is answered of one picture: its classes, or why it is refused."""
     if row["refused"]:
-        return f"{row['id']}: refused: {row['refused']}"
+        return f"refused: {row['refused']}"
     ranked = (f"{row[rank]} {row[share]:.1%}" for rank, share in RANKS.items() if rank in row)
-    return f"{row['id']}: {', '.join(ranked)}"
+    return ", ".join(ranked)
 
 
 def answer_json(row: dict[str, Any]) -> str:

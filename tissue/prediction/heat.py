@@ -59,7 +59,7 @@ def heat_of(path: Path, model: Portable, params: Params, folder: Path) -> DrawHe
                 for name, share in zip(names, probabilities[i, pairs[i]], strict=True)
             ]
             text = branch_sentence(*branches[i], *(name.replace("_", " ") for name in names))
-            _draw(images[i], heat[i], titles, text, folder / f"{_file_name(picture.id)}.png")
+            _draw(images[i], heat[i], titles, text, figure_path(folder, picture.id))
 
     return draw
 
@@ -69,7 +69,7 @@ def _check_prepared(model: Portable, params: Params) -> None:
     for name, value in preparation(params).items():
         if recorded[name] != value:
             raise InputError(
-                "--gradcam: expected the params.yaml that the model was trained with. Received: "
+                "heat maps: expected the params.yaml that the model was trained with. Received: "
                 f"{name} was {recorded[name]}, and is {value} now. Restore the params.yaml, or run "
                 "`dvc repro`."
             )
@@ -78,24 +78,24 @@ def _check_prepared(model: Portable, params: Params) -> None:
 def _check_has_maps(network: keras.Model) -> None:
     if network.name == "head":
         raise InputError(
-            "--gradcam: expected a model with a backbone inside. Received: one with an .onnx "
-            "backbone, through which no gradient can be followed. Leave --gradcam out."
+            "heat maps: expected a model with a backbone inside. Received: one with an .onnx "
+            "backbone, through which no gradient can be followed. Answer without heat maps."
         )
     if (count := network.output_shape[-1]) < SHOWN:
         raise InputError(
-            "--gradcam: expected a model of two classes or more, to draw what favours one over "
-            f"another. Received: one of {count}. Leave --gradcam out."
+            "heat maps: expected a model of two classes or more, to draw what favours one over "
+            f"another. Received: one of {count}. Answer without heat maps."
         )
 
 
-def _file_name(name: str) -> str:
-    # Never outside the folder, whatever the path of a picture is.
+def figure_path(folder: Path, name: str) -> Path:
+    """Return where the figure of a picture is, in the folder whatever the picture's name."""
     parts = [part for part in PurePath(name).as_posix().split("/") if part not in ("", "..")]
     above, slash, last = "/".join(parts).rpartition("/")
     if len(last.encode()) > LONGEST:
         digest = hashlib.sha256(last.encode()).hexdigest()[:8]
         last = f"{last.encode()[: LONGEST - 9].decode(errors='ignore')}-{digest}"
-    return f"{above}{slash}{last}"
+    return folder / f"{above}{slash}{last}.png"
 
 
 def _draw(
