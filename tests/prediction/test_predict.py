@@ -24,6 +24,7 @@ from tests.pipeline import ROOT
 from tissue.commands import predict
 from tissue.common.errors import InputError
 from tissue.config.loading import load_params
+from tissue.config.schema import Params
 from tissue.portable.running import Answer
 from tissue.prediction.answers import answer_row
 from tissue.prediction.inputs import Picture, read_picture_batches
@@ -143,6 +144,9 @@ def test_an_interruption_keeps_the_answers(
     sent: signal.Signals, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Predictor:
+        def reading(self, params: Params) -> Params:
+            return params
+
         def answer(self, batch: list[Picture]) -> list[dict[str, Any]]:
             answer = Answer(np.array([0.7, 0.3], np.float32), tissue=0.3, distance=1.0)
             return [answer_row(picture.id, answer, ["colon", "liver"]) for picture in batch]

@@ -1,4 +1,4 @@
-"""One answer for several pictures of a case, such as those of one donor, and how often it is right."""
+"""One answer for several pictures of a case, such as those of one donor, and its accuracy."""
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,9 @@ from numpy.typing import NDArray
 from tissue.metrics.intervals import Clusters, share_interval
 
 
-def pool_cases(probabilities: NDArray[np.floating], cases: NDArray[np.int64]) -> NDArray[np.float64]:
+def pool_cases(
+    probabilities: NDArray[np.floating], cases: NDArray[np.int64]
+) -> NDArray[np.float64]:
     """Return the probabilities of each case, float64 (G, C), from the mean of their logarithms.
 
     This is the logarithmic opinion pool (Genest and Zidek 1986, 10.1214/ss/1177013825): a picture
