@@ -120,10 +120,13 @@ def _headline(model: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _sentence(test: dict[str, float]) -> str:
+    by_case = ""
+    if "cases" in test:
+        by_case = f", by case {test['case_accuracy']:.1%} (n = {test['cases']})"
     return (
         f"test accuracy {test['accuracy']:.1%} (n = {test['n']}, 95 % interval "
         f"{test['accuracy_low']:.1%} to {test['accuracy_high']:.1%}), "
-        f"macro-F1 {test['macro_f1']:.3f}"
+        f"macro-F1 {test['macro_f1']:.3f}{by_case}"
     )
 
 

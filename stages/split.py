@@ -23,7 +23,7 @@ from tissue.config.loading import load_params
 from tissue.config.schema import Params
 from tissue.data.index import PREPARATION_FILE, preparation, read_index, read_split
 from tissue.figures.sheets import data_checks_sheet, sample_sheet, save_sheet
-from tissue.images.checks import check_counts, check_scales, select_usable
+from tissue.images.checks import check_counts, select_usable
 from tissue.images.division import (
     assign_splits,
     describe_division,
@@ -33,6 +33,7 @@ from tissue.images.division import (
 from tissue.images.duplicates import find_copies
 from tissue.images.groups import add_known_groups
 from tissue.images.reading import reading_work
+from tissue.images.scales import check_known, check_scales, describe_scales
 from tissue.images.stored import StoredImages, StoredRows, stored_key_points
 
 
@@ -50,7 +51,7 @@ def run(params: Params, root: Path = Path(), *, workers: int | None = None) -> N
     settings, raw, out = params.split, root / "data/raw", root / "data/split"
     manifest = read_index(raw / "manifest.csv", MANIFEST)
     check_counts(manifest, settings.min_per_class, set(manifest["class"]))
-    check_scales(manifest["mpp"])
+    check_known(manifest["mpp"], settings)
     manifest = add_known_groups(manifest, settings)
     work = reading_work(manifest, settings, raw=raw, size=params.image_size)
     workers = os.cpu_count() or 1 if workers is None else workers
@@ -60,6 +61,7 @@ def run(params: Params, root: Path = Path(), *, workers: int | None = None) -> N
     ):
         stored = StoredRows([folder / chunk.name for chunk in work.chunks])
         index, usable, rejected = select_usable(manifest, stored.table(), settings)
+        check_scales(index, settings)
         images, points = StoredImages(stored, usable), stored_key_points(stored, usable)
         pairs = find_copies(images, points, settings)
         division = assign_splits(index, pairs, settings, seed=params.seed)
@@ -75,6 +77,7 @@ def run(params: Params, root: Path = Path(), *, workers: int | None = None) -> N
         save_sheet(sheet, root / f"plots/samples_{name}.png")
     for line in describe_division(division, len(rejected), settings):
         print(f"split: {line}")
+    print(f"split: {describe_scales(manifest['mpp'])}")
 
 
 def main() -> None:

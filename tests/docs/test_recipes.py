@@ -72,8 +72,11 @@ def test_a_backbone() -> None:
 def test_a_metric() -> None:
     """`evaluate` measures what the page shows, and the committed metrics hold it."""
     classes = sorted(TISSUES)
+    # Two images of each class and donor, which are a case
     table = pd.DataFrame({"class": classes, "predicted": classes, "confidence": 0.9})
-    scores = pd.DataFrame(np.eye(len(classes)), columns=[f"p_{name}" for name in classes])
+    table = pd.concat([table] * 2, ignore_index=True)
+    names = [f"p_{name}" for name in classes]
+    scores = pd.DataFrame(np.tile(np.eye(len(classes)), (2, 1)), columns=names)
     test = split_metrics(
         table.join(scores), table["class"], classes=classes, sampling=Sampling(100, 0)
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -12,7 +12,14 @@ import pytest
 from tissue.common.errors import InputError
 from tissue.portable.running import Answer
 from tissue.prediction import heat
-from tissue.prediction.answers import RANKS, answer_line, answer_row, append_answers
+from tissue.prediction.answers import (
+    RANKS,
+    answer_line,
+    answer_row,
+    append_answers,
+    case_row,
+    scale_warning,
+)
 
 CLASSES = ("colon", "kidney", "liver", "lung")
 
@@ -46,6 +53,57 @@ class TestRows:
         assert answer_line(row) == expected
         row = row_of([1, 0, 0, 0], distance=0.9, tissue=0.001)
         assert row["refused"].startswith("nearly no tissue: 0.1%")
+
+
+class TestCases:
+    ANSWER: ClassVar = {"predicted": "liver", "confidence": 0.8}
+
+    def test_refused_pictures_do_not_count(self) -> None:
+        rows = [row_of([0.1, 0.2, 0.6, 0.1], distance=0.4) for _ in range(2)]
+        rows.append(row_of([1, 0, 0, 0], distance=1.6))
+        row = case_row("P1", rows, self.ANSWER)
+        assert row["pictures"] == 2
+        assert row["distance"] == pytest.approx(0.8)
+        assert answer_line(row) == (
+            "P1 (2 pictures): liver 80.0%; warning: 1 of 3 pictures refused, e.g. a.jpg: unlike "
+            "the training images: distance 1.60, at most 1 is usual"
+        )
+
+    def test_a_case_of_refused_pictures_is_refused(self) -> None:
+        rows = [row_of([1, 0, 0, 0], distance=1.6), {"id": "b.jpg", "refused": "cannot be read"}]
+        row = case_row("P1", rows, {})
+        assert "predicted" not in row
+        assert row["distance"] == 1.6
+        assert answer_line(row).startswith(
+            "P1 (0 pictures): refused: all 2 pictures, e.g. a.jpg: unlike the training images"
+        )
+        assert case_row("P2", rows[1:], {})["refused"] == "b.jpg: cannot be read"
+        assert "distance" not in case_row("P2", rows[1:], {})
+
+    def test_pictures_of_another_scale_are_counted(self) -> None:
+        rows = [row_of([0.1, 0.9], distance=0.4) | {"warning": text} for text in ("", "too large")]
+        row = case_row("P1", rows, self.ANSWER)
+        assert row["warning"] == "1 of 2 pictures of another scale, e.g. a.jpg too large"
+
+
+@pytest.mark.parametrize(
+    ("field", "trained", "warning"),
+    [
+        (100.0, [100.0, 120.0], ""),
+        (92.0, [100.0, 120.0], ""),  # by less than a tenth
+        (130.0, [100.0, 120.0], ""),
+        (50.0, [100.0, 120.0], "2.0 times as large"),
+        (360.0, [100.0, 120.0], "3.0 times as small"),
+        (None, [100.0, 120.0], ""),
+        (50.0, None, ""),
+    ],
+)
+def test_scales_far_from_training_are_warned_of(
+    field: float | None, trained: list[float] | None, warning: str
+) -> None:
+    found = scale_warning(field, trained)
+    assert found.endswith(warning)
+    assert bool(found) == bool(warning)
 
 
 class TestFigures:

@@ -24,6 +24,8 @@ from tests.pipeline import ROOT
 from tissue.commands import predict
 from tissue.common.errors import InputError
 from tissue.config.loading import load_params
+from tissue.config.schema import Params
+from tissue.metrics.cases import class_shares, pool_cases
 from tissue.portable.running import Answer
 from tissue.prediction.answers import answer_row
 from tissue.prediction.inputs import Picture, read_picture_batches
@@ -143,6 +145,9 @@ def test_an_interruption_keeps_the_answers(
     sent: signal.Signals, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Predictor:
+        def reading(self, params: Params) -> Params:
+            return params
+
         def answer(self, batch: list[Picture]) -> list[dict[str, Any]]:
             answer = Answer(np.array([0.7, 0.3], np.float32), tissue=0.3, distance=1.0)
             return [answer_row(picture.id, answer, ["colon", "liver"]) for picture in batch]
@@ -185,7 +190,8 @@ def test_one_start_answers_files_and_patterns_and_adds_to_a_table(
     assert table["id"].tolist() == [first.name, *(answer["id"] for answer in answers)]
     # Of several sources, the path of each stands in front.
     assert {second.as_posix(), f"{source.as_posix()}/odd/white.png"} <= set(table["id"])
-    assert table.iloc[0, 1:].tolist() == table[table["id"] == first.as_posix()].iloc[0, 1:].tolist()
+    texts = table.astype(str).set_index("id")
+    assert texts.loc[first.name].tolist() == texts.loc[first.as_posix()].tolist()
     assert sum("predicted" in answer for answer in answers) == table["predicted"].count() - 1
     (tmp_path / "mine.csv").write_text("my,table\n")
     refused = invoke("predict", pattern, "--output", str(tmp_path / "mine.csv"), "--append",
@@ -193,6 +199,110 @@ def test_one_start_answers_files_and_patterns_and_adds_to_a_table(
     assert "expected a table that predict wrote" in refused
     nothing = invoke("predict", "nowhere/*.png", "--output", "new.csv", cwd=tiny, expect=1)
     assert "expected a pattern that matches pictures" in nothing
+
+
+def test_pictures_of_a_folder_get_one_answer(tiny: Path, tmp_path: Path) -> None:
+    # Each donor of training has two images of a class, and of testing one.
+    index = pd.read_csv(tiny / "data/split/train.csv", dtype=str).head(24)
+    index["case"] = "cases/" + index["class"] + "_" + index["group"]
+    (raw,) = (tiny / "data/raw").glob("*.zip")
+    with zipfile.ZipFile(raw) as images, zipfile.ZipFile(tmp_path / "all.zip", "w") as made:
+        for row in index.itertuples():
+            made.writestr(f"{row.case}/{Path(row.id).name}", images.read(row.id))
+        made.writestr("cases/odd/broken.png", b"not a picture")
+    shutil.copy2(tiny / "params.yaml", tmp_path)
+    (tmp_path / "data").symlink_to(tiny / "data")
+    invoke("predict", "all.zip", "--output", "each.csv", cwd=tmp_path)
+    printed = invoke("predict", "all.zip", "--by-folder", "--output", "cases.csv", cwd=tmp_path)
+    each, cases = (
+        pd.read_csv(path, keep_default_na=False, na_values={"distance": "", "confidence": ""})
+        for path in (tmp_path / "each.csv", tmp_path / "cases.csv")
+    )
+    each, cases = each.set_index("id"), cases.set_index("id")
+    assert set(cases.index) == {*index["case"], "cases/odd"}
+    assert cases.at["cases/odd", "refused"].startswith("cases/odd/broken.png: cannot be read")
+    table = pd.read_csv(tiny / "data/predictions/pretrained.csv").set_index("id")
+    names, shares = class_shares(table.loc[index["id"]])
+    of = index["case"] + "/" + index["id"].map(lambda name: Path(name).name)
+    refused = (each.loc[of, "refused"] != "").to_numpy()
+    for case, row in cases.drop("cases/odd").iterrows():
+        of_case = (index["case"] == case).to_numpy()
+        counted = of_case & ~refused
+        assert row["pictures"] == counted.sum()
+        assert row["distance"] == pytest.approx(each.loc[of[of_case], "distance"].mean(), rel=1e-4)
+        if not counted.any():
+            assert "unlike the training images" in row["refused"]
+            continue
+        (pooled,) = pool_cases(shares[counted], np.zeros(counted.sum(), int))
+        assert row["predicted"] == names[pooled.argmax()]
+        assert row["confidence"] == pytest.approx(pooled.max(), abs=1e-3)
+        assert (f"{refused[of_case].sum()} of" in row["warning"]) == bool(refused[of_case].any())
+    assert cases["pictures"].max() > 1
+    assert f"predict: answered {(cases['refused'] == '').sum()}, refused" in printed
+
+
+@pytest.mark.parametrize("other", ["--watch", "--gradcam"])
+def test_one_answer_for_a_folder_excludes_what_answers_each(other: str, tmp_path: Path) -> None:
+    more = [other, *(["heat"] if other == "--gradcam" else [])]
+    printed = invoke("predict", ".", "--by-folder", *more, cwd=tmp_path, expect=1)
+    assert "--by-folder: expected to answer once for all pictures" in printed
+    assert f"Received: {other} as well" in printed
+
+
+def with_metadata(tiny: Path, to: Path, **changes: Any) -> Path:
+    """A folder with the pretrained model of `tiny`, other metadata, and a picture without scale."""
+    (to / "data/models").mkdir(parents=True)
+    model = onnx.load(tiny / "data/models/pretrained.onnx")
+    known = {one.key: one.value for one in model.metadata_props}
+    prepared = json.loads(known["prepared"]) | changes.pop("prepared", {})
+    changes = {key: json.dumps(value) for key, value in changes.items()}
+    onnx.helper.set_model_props(model, known | changes | {"prepared": json.dumps(prepared)})
+    onnx.save(model, to / "data/models/pretrained.onnx")
+    shutil.copy2(tiny / "params.yaml", to)
+    (raw,) = (tiny / "data/raw").glob("*.zip")
+    with zipfile.ZipFile(raw) as archive:
+        names = [name for name in archive.namelist() if "/liver/" in name]
+        (to / "core.jpg").write_bytes(archive.read(names[0]))
+    return to
+
+
+def test_a_picture_of_another_scale_is_answered_with_a_warning(tiny: Path, tmp_path: Path) -> None:
+    folder = with_metadata(tiny, tmp_path, field=[100.0, 120.0])
+    with Image.open(folder / "core.jpg") as core:
+        core.save(folder / "core.png", dpi=(50_800, 50_800))  # 96 pixels of half a micrometre
+    printed = invoke("predict", "core.png", "core.jpg", "--output", "a.csv", cwd=folder)
+    fine, unknown = pd.read_csv(folder / "a.csv", keep_default_na=False)["warning"]
+    assert fine == (
+        "shows 48 micrometres, training images 100 to 120: everything looks 2.1 times as large"
+    )
+    assert unknown == ""
+    assert f"; warning: {fine}" in printed
+    printed = invoke("predict", "core.jpg", "--mpp", "2", "--output", "b.csv", cwd=folder)
+    assert "shows 192 micrometres" in printed
+    assert "everything looks 1.6 times as small" in printed
+    printed = invoke("predict", "core.jpg", "--mpp", "1.1", "--output", "c.csv", cwd=folder)
+    assert "warning" not in printed
+
+
+def test_a_model_of_one_field_brings_pictures_to_it(tiny: Path, tmp_path: Path) -> None:
+    folder = with_metadata(tiny, tmp_path, field=[96.0, 96.0], prepared={"split.field": 96.0})
+    with Image.open(folder / "core.jpg") as core:
+        core.load()
+        fine = core.resize((192, 192), Image.Resampling.BICUBIC)
+        fine.save(folder / "core.png", dpi=(50_800, 50_800))
+        wide = Image.new("RGB", (160, 120), "white")
+        wide.paste(core, (32, 12))
+        wide.save(folder / "wide.png")
+    printed = invoke("predict", "core.jpg", "--output", "a.csv", cwd=folder, expect=1)
+    assert "its micrometres per pixel are not known" in printed
+    invoke("predict", "core.jpg", "core.png", "wide.png", "--mpp", "1", "--output", "b.csv",
+           cwd=folder)  # fmt: skip
+    table = pd.read_csv(folder / "b.csv", keep_default_na=False)
+    assert (table["warning"] == "").all()
+    core, fine, wide = table["distance"]
+    assert wide == core
+    assert fine == pytest.approx(core, rel=0.05)
+    assert table["predicted"].nunique() == 1
 
 
 def test_tensorflow_stays_out_without_heat_maps(tiny: Path, source: Path, tmp_path: Path) -> None:

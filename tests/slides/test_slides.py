@@ -27,6 +27,7 @@ from tests.source_examples import (
     run_fetch,
 )
 from tissue.common.errors import InputError
+from tissue.data.index import read_split
 from tissue.slides.opening import is_pyramid
 
 openslide = pytest.importorskip("openslide", reason="needs requirements/slides.txt")
@@ -212,7 +213,23 @@ def test_tiles_and_pictures_of_other_scales_are_not_mixed(slides: Path, tmp_path
         f"{name}/{n}.png": picture(n, side=64) for n in range(2) for name in ("colon", "liver")
     }
     run_fetch(as_folder(files, slides), tmp_path, slides=TILES, mpp=0.25)
-    with pytest.raises(InputError, match=r"4 with 0\.25 micrometres per pixel and 48 with 2:"):
-        split.run(PARAMS.model_copy(update={"image_size": 32}), tmp_path, workers=0)
+    small = PARAMS.model_copy(update={"image_size": 32})
+    received = r"4 with 0\.25 micrometres per pixel, which show 16 .* and 48 with 2 .* show 128 "
+    with pytest.raises(InputError, match=rf"{received}.*Set split\.field"):
+        split.run(small, tmp_path, workers=0)
+    # Brought to one, the tiles are cut and the pictures padded.
+    field = small.split.model_copy(update={"field": 64.0})
+    split.run(small.model_copy(update={"split": field}), tmp_path, workers=0)
+    images = [
+        read_split(tmp_path / "data/split", name).images[row]
+        for name in ("train", "val", "test")
+        for row, mpp in enumerate(read_split(tmp_path / "data/split", name).index["mpp"])
+        if mpp == "0.25"
+    ]
+    assert len(images) == 4
+    for image in images:
+        shown = (image < 255).any(axis=2)
+        assert shown[12:20, 12:20].all()  # 16 of 64 micrometres
+        assert shown.sum() <= 100
     run_fetch(slides, tmp_path, slides=TILES, mpp=1.9)
-    split.run(PARAMS.model_copy(update={"image_size": 32}), tmp_path, workers=0)
+    split.run(small, tmp_path, workers=0)

@@ -50,7 +50,8 @@ def opened(
         from tissue.prediction.app import App, make_page
         from tissue.prediction.neighbours import neighbours_in
 
-        app = App(params, predictor, heat, neighbours_in(data, seed=params.seed))
+        find = neighbours_in(data, seed=params.seed)
+        app = App(predictor.reading(params), predictor, heat, find)
         page = make_page(app, folder)
         try:
             page.launch(

@@ -3,11 +3,12 @@
 Prints the three most probable classes of each picture with their probabilities, and adds them to a
 CSV as soon as they are known. It answers as the pipeline does, from `data/models/*.onnx` alone:
 docs/predicting.md. Patterns such as `'slides/**/*.png'` are understood, and archives are read where
-they are.
+they are. With `--by-folder`, all pictures of a folder get one answer.
 
 A picture is refused with a reason, and gets no class, if it shows nearly no tissue, if it lies
 farther from all classes than 95 % of the training images lie from those of other donors, or if it
-cannot be decoded. The exit status is 1 if none could be decoded or a source cannot be read, and
+cannot be decoded. One whose file tells another physical scale than training had is answered with a
+warning. The exit status is 1 if none could be decoded or a source cannot be read, and
 else 0. With `--watch` it answers what arrives in a folder until it is ended.
 
 About 8 pictures a second on two cores, after 2 s; with `--gradcam`, TensorFlow is loaded.
@@ -18,6 +19,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ from tissue.config.command import check_output_file, check_output_folder, comman
 from tissue.config.loading import load_params
 from tissue.config.schema import Params
 from tissue.prediction.answers import answer_json, answer_line, append_answers, check_answers
-from tissue.prediction.inputs import arrivals, list_pictures, read_picture_batches
+from tissue.prediction.inputs import arrivals, cases_of, list_pictures, read_picture_batches
 from tissue.prediction.predictor import load_predictor
 
 
@@ -40,16 +42,18 @@ def run(
     model: str,
     watch: bool = False,
     gradcam: Path | None = None,
+    by_folder: bool = False,
     data: Path = Path("data"),
 ) -> Iterator[list[dict[str, Any]]]:
     """Classify every picture of all sources, and yield one row per picture, batch by batch.
 
     Args:
-        params: `threads`, and the limits of pictures and archives.
+        params: `threads`, `fetch.mpp`, and the limits of pictures and archives.
         sources: pictures, folders, archives, or patterns of them.
         model: scratch or pretrained.
         watch: whether the source is a folder whose later arrivals are answered, too.
         gradcam: the folder for heat maps, or None.
+        by_folder: whether the pictures of a folder are one case, with one row.
         data: the folder with models.
 
     Raises:
@@ -62,10 +66,17 @@ def run(
         else:
             groups = iter([list_pictures(sources, limits=limits, closing=closing)])
         predictor = load_predictor(params, model=model, gradcam=gradcam, data=data)
+        params = predictor.reading(params)
         if watch:
             print(f"watching {sources[0]}; Ctrl-C ends it", file=sys.stderr)
         for members in groups:
             with tqdm(total=len(members), desc="predict", unit="image", disable=None) as progress:
+                if by_folder:
+                    for name, inside in cases_of(members, sources[0]):
+                        batches = read_picture_batches(inside, params)
+                        yield [predictor.answer_case(name, chain.from_iterable(batches))]
+                        progress.update(len(inside))
+                    continue
                 for batch in read_picture_batches(members, params):
                     yield predictor.answer(batch)
                     progress.update(len(batch))
@@ -93,6 +104,12 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print one JSON object per picture")
     parser.add_argument("--watch", action="store_true", help="answer what arrives in a folder")
     parser.add_argument(
+        "--by-folder", action="store_true", help="one answer for all pictures of a folder"
+    )
+    parser.add_argument(
+        "--mpp", type=float, help="micrometres per pixel of pictures that do not tell (fetch.mpp)"
+    )
+    parser.add_argument(
         "--gradcam", type=Path, metavar="FOLDER", help="draw where the model looked, one PNG each"
     )
     return parser.parse_args(arguments)
@@ -112,11 +129,18 @@ def main(arguments: list[str] | None = None) -> None:
     describe = answer_json if options.json else answer_line
     with command("predict"):
         _check_targets(options.output, append=options.append, gradcam=options.gradcam)
+        if options.by_folder and (options.watch or options.gradcam):
+            raise InputError(
+                "--by-folder: expected to answer once for all pictures of a folder. Received: "
+                f"{'--watch' if options.watch else '--gradcam'} as well, which answers each. Leave "
+                "one of them out."
+            )
         # `timeout` and schedulers send this; the answers so far are in the table.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         batches = run(
-            load_params(), options.source, model=options.model, watch=options.watch,
-            gradcam=options.gradcam,
+            load_params(changes={} if options.mpp is None else {"fetch.mpp": f"{options.mpp}"}),
+            options.source, model=options.model, watch=options.watch, gradcam=options.gradcam,
+            by_folder=options.by_folder,
         )  # fmt: skip
         for rows in batches:
             append_answers(rows, options.output)

@@ -41,6 +41,7 @@ class Split(Section):
     min_side: PositiveInt
     max_aspect: Annotated[float, Field(ge=1)]
     padding: Literal["white", "reflect"]
+    field: types.FieldOfView | None
     shard_size: PositiveInt
     crops: Crops
     metadata: types.LocalPath | None

@@ -83,6 +83,7 @@ OpenShare = Annotated[float, Field(gt=0, lt=1)]
 ShareOrAll = Annotated[float, Field(gt=0, le=1)]
 StainJitter = Annotated[float, Field(ge=0, le=2)]
 Scale = Annotated[float, Field(ge=0.05, le=20)]  # micrometres per pixel, of light microscopes
+FieldOfView = Annotated[float, Field(ge=10, le=100_000)]  # micrometres
 Views = Annotated[int, Field(ge=1, le=8)]
 Text = Annotated[str, Field(min_length=1)]
 LocalPath = Annotated[str, Field(min_length=1), expand]

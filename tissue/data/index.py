@@ -45,6 +45,7 @@ def preparation(params: Params) -> dict[str, Any]:
         "image_size": params.image_size,
         "split.crops": params.split.crops.model_dump(),
         "split.padding": params.split.padding,
+        "split.field": params.split.field,
     }
 
 

@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 from tissue.common.errors import InputError
 from tissue.config.schema import Split
 
-SAME_SCALE = 1.1  # the largest to the smallest
-
 
 def check_counts(
     index: pd.DataFrame, minimum: int, classes: Iterable[str], rejected: pd.DataFrame | None = None
@@ -28,22 +26,6 @@ def check_counts(
         raise InputError(
             f"advanced.split.min_per_class: expected {minimum} images or more of every class. "
             f"Received: {found}. Add images, take the class out, or lower this parameter."
-        )
-
-
-def check_scales(scales: pd.Series) -> None:
-    """Check that images whose scale is known have the same, as text; it is empty where unknown.
-
-    Raises:
-        InputError: naming the smallest and the largest, if they differ by more than a tenth.
-    """
-    counts = scales[scales != ""].astype(float).value_counts().sort_index()
-    if len(counts) and counts.index[-1] > SAME_SCALE * counts.index[0]:
-        raise InputError(
-            "expected images of one scale, as far as it is known. Received: "
-            f"{counts.iloc[0]:,} with {counts.index[0]:g} micrometres per pixel and "
-            f"{counts.iloc[-1]:,} with {counts.index[-1]:g}: a model would learn the scale. Give "
-            "tiles the scale of the pictures by fetch.slides.mpp, or correct fetch.mpp."
         )
 
 

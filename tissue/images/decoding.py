@@ -5,6 +5,7 @@ another data set.
 """
 
 import io
+import math
 import struct
 import zlib
 from collections.abc import Callable, Sequence
@@ -30,6 +31,7 @@ from tissue.images.kinds import (
     describe_tiff,
     without_texts,
 )
+from tissue.images.scales import field_pixels, to_field
 
 # JPEG includes files with further pictures (MPO).
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "JPEG2000", "AVIF")
@@ -46,7 +48,7 @@ Image.MAX_IMAGE_PIXELS = None  # advanced.split.max_pixels takes its place
 
 
 def decode(
-    content: bytes, settings: Split, *, sizes: Sequence[int]
+    content: bytes, settings: Split, *, sizes: Sequence[int], mpp: float | None = None
 ) -> tuple[list[NDArray[np.uint8]], int, int]:
     """Decode an image file once and shrink the whole image to squares.
 
@@ -61,19 +63,20 @@ def decode(
             grey, RGB, palette or CMYK, 8 or 16 bits per channel. Grey may also have 12 bits, fewer
             bits than its 16 if the file says so, or be floating-point up to 1, 255 or 65535.
             Colours are converted to sRGB where the file has an ICC profile.
-        settings: `max_pixels`, `min_side`, `max_aspect` and `padding` are used.
+        settings: `max_pixels`, `min_side`, `max_aspect`, `padding` and `field` are used.
         sizes: sides of the results, in pixels; each is shrunk from the decoded image.
+        mpp: micrometres per pixel of the image, which `field` needs.
 
     Returns:
         One image per size, uint8 (size, size, 3), and the width and height of the original in
-        pixels, after it is turned.
+        pixels, after it is turned; those of its square if `field` is set.
 
     Raises:
         UnreadableImageError: if the file is damaged, of another kind, or outside the limits.
     """
 
     def shrunk(bare: bytes) -> tuple[list[NDArray[np.uint8]], int, int]:
-        rgb, width, height = _load(bare, settings, 2 * max(sizes))
+        rgb, width, height = _load(bare, settings, 2 * max(sizes), mpp)
         boxes = [content_box(width, height, size) for size in sizes]
         return [_shrink(rgb, box, settings.padding) for box in boxes], width, height
 
@@ -81,13 +84,13 @@ def decode(
 
 
 def decode_rgb(
-    content: bytes, settings: Split, *, side: int | None = None
+    content: bytes, settings: Split, *, side: int | None = None, mpp: float | None = None
 ) -> tuple[Image.Image, int, int]:
     """Decode an image file to upright RGB in sRGB, as `decode` does, and leave its size.
 
     With a `side`, JPEG files are decoded at the smallest of their scales that is not below it.
     """
-    return _reported(lambda bare: _load(bare, settings, side), content)
+    return _reported(lambda bare: _load(bare, settings, side, mpp), content)
 
 
 def _reported(read: Callable[[bytes], Read], content: bytes) -> Read:
@@ -108,7 +111,10 @@ def _reported(read: Callable[[bytes], Read], content: bytes) -> Read:
         raise UnreadableImageError(reason + (f"; it is {kind}" if kind else "")) from None
 
 
-def _load(content: bytes, settings: Split, side: int | None) -> tuple[Image.Image, int, int]:
+def _load(
+    content: bytes, settings: Split, side: int | None, mpp: float | None
+) -> tuple[Image.Image, int, int]:
+    square = field_pixels(settings, mpp)
     with Image.open(io.BytesIO(content), formats=_formats()) as image:
         _check_size(*image.size, settings)
         _check_single(image)
@@ -116,7 +122,13 @@ def _load(content: bytes, settings: Split, side: int | None) -> tuple[Image.Imag
         # Before the size: to find the EXIF data of a PNG file, Pillow reads all of it.
         deep = image.format in ("PNG", "TIFF") and ";16" in str(image.tile)
         width, height = _upright_size(image)
-        return _load_upright(image, side, deep=deep), width, height
+        if square is None:
+            return _load_upright(image, side, deep=deep), width, height
+        if side:  # what is cut away needs no pixels
+            side = math.ceil(side * max(1, max(width, height) / square))
+        rgb = _load_upright(image, side, deep=deep)
+        cut = round(square * max(rgb.size) / max(width, height))
+        return to_field(rgb, cut, settings.padding), square, square
 
 
 @cache

@@ -24,7 +24,7 @@ from tissue.images.kinds import UnreadableImageError
 from tissue.images.quality import choose_crops, measure_quality
 
 LONGEST_REASON = 300  # characters
-USED_SETTINGS = {"crops", "max_pixels", "min_side", "max_aspect", "padding"}
+USED_SETTINGS = {"crops", "max_pixels", "min_side", "max_aspect", "padding", "field"}
 
 
 class ReadImage(NamedTuple):
@@ -37,15 +37,17 @@ class ReadImage(NamedTuple):
     quality: dict[str, float]  # by `measure_quality`, of the image without padding
 
 
-def read_image(content: bytes, settings: Split, *, size: int) -> ReadImage:
-    """Decode an image file to `size` pixels, cut crops and measure the quality.
+def read_image(
+    content: bytes, settings: Split, *, size: int, mpp: float | None = None
+) -> ReadImage:
+    """Decode an image file to `size` pixels, cut crops and measure the quality; see `decode`.
 
     Raises:
         UnreadableImageError: if the image cannot be used.
     """
     count, zoom = settings.crops.count, settings.crops.zoom
     sizes = (size, size * zoom) if count else (size,)
-    (image, *larger), width, height = decode(content, settings, sizes=sizes)
+    (image, *larger), width, height = decode(content, settings, sizes=sizes, mpp=mpp)
     crops = np.zeros((0, size, size, 3), np.uint8)
     for source in larger:
         within = content_box(width, height, size * zoom)
@@ -61,6 +63,8 @@ def reading_work(manifest: pd.DataFrame, settings: Split, *, raw: Path, size: in
         rows = manifest.iloc[start : start + ROWS]
         ids, files = rows["id"].tolist(), rows["file"].tolist()
         arguments = {"ids": ids, "files": files, "size": size, "settings": settings}
+        if settings.field is not None:
+            arguments["scales"] = rows["mpp"].astype(float).tolist()
         about = f"the images {ids[0]} to {ids[-1]}"
         chunks.append(Chunk(f"{number:07}.npy", about, len(ids), arguments))
     zips = {name: raw / name for name in sorted(manifest["file"].unique())}
@@ -76,6 +80,7 @@ def read_chunk(
     files: Sequence[str],
     size: int,
     settings: Split,
+    scales: Sequence[float] | None = None,
 ) -> None:
     """Read images and write one row of `row_type` for each.
 
@@ -88,13 +93,15 @@ def read_chunk(
         files: the zip file of each image.
         size: side in pixels.
         settings: limits and crops.
+        scales: micrometres per pixel of each image, if `field` is set.
     """
     rows = create_array(out, row_type(size, settings.crops.count), (len(ids),))
-    for row, id_, file in zip(rows, ids, files, strict=True):
+    known: Sequence[float | None] = scales or [None] * len(ids)
+    for row, id_, file, mpp in zip(rows, ids, files, known, strict=True):
         with reading(Path("data/raw", file)):
             content = _open_zip(inputs.at[file], json.dumps(inputs.options)).read(id_)
         try:
-            _fill(row, read_image(content, settings, size=size))
+            _fill(row, read_image(content, settings, size=size, mpp=mpp))
         except UnreadableImageError as error:
             row["reason"] = str(error)
 

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from tissue.common.names import SYSTEMS, TISSUES, is_atlas
 from tissue.data.index import Dataset
 from tissue.metrics.calibration import calibration_metrics
+from tissue.metrics.cases import class_shares, measure_cases
 from tissue.metrics.confidence import selective_error
 from tissue.metrics.intervals import (
     Clusters,
@@ -127,6 +128,7 @@ def split_metrics(
     values |= _recalls(table, clusters, classes)
     if len(classes) > TOP:
         values |= _share("top3_accuracy", is_in_top(table), clusters)
+    values |= measure_cases(table, clusters)
     if is_atlas(classes):
         for name, joined in (("accuracy_10_tissues", TISSUES), ("accuracy_8_systems", SYSTEMS)):
             values |= _share(name, actual.map(joined) == predicted.map(joined), clusters)
@@ -162,9 +164,8 @@ def _recalls(
 
 def is_in_top(table: pd.DataFrame) -> NDArray[np.bool_]:
     """Return whether the actual class is among the three most probable ones, (N,)."""
-    columns = [column for column in table if column.startswith("p_")]
-    order = np.argsort(-table[columns].to_numpy(), axis=1, kind="stable")[:, :TOP]
-    names = np.array([column.removeprefix("p_") for column in columns])
+    names, shares = class_shares(table)
+    order = np.argsort(-shares, axis=1, kind="stable")[:, :TOP]
     return (names[order] == table["class"].to_numpy()[:, None]).any(axis=1)
 
 

@@ -15,6 +15,7 @@ from tissue.config.schema import Params, Pretrained
 from tissue.data.features import NETWORK_FILE
 from tissue.data.index import PREPARATION_FILE, read_classes, read_index, stratified_sample
 from tissue.images.decoding import decode_rgb
+from tissue.images.scales import known_fields
 from tissue.portable.export import Frozen, export_pretrained, export_scratch
 from tissue.portable.picture import Prepared
 from tissue.portable.running import Portable
@@ -65,12 +66,15 @@ def _metadata(path: Path, root: Path, *, views: int) -> dict[str, str]:
     images = pd.concat([read_index(split / f"{part}.csv") for part in ("train", "val")])
     digest = hashlib.sha256("\n".join(sorted(images["sha256"])).encode())
     temperature = temperature_of(path.with_suffix(".keras"))
+    shown = known_fields(images)
+    field = [float(f"{one:.6g}") for one in (shown.min(), shown.max())] if len(shown) else None
     return {
         "classes": json.dumps(read_classes(split)),
         "preprocessing": PREPROCESSING,
         "prepared": (split / PREPARATION_FILE).read_text(),
         "views": str(views),
         "temperature": f"{temperature:.6g}, applied",
+        "field": json.dumps(field),
         "training_images_sha256": digest.hexdigest(),
     }
 
@@ -108,7 +112,7 @@ def measure_portable(
         By model: `n` pictures, at most 36, a sample of each class; the largest `change` of a
         probability; and the `other` answers.
     """
-    manifest = read_index(root / "data/raw/manifest.csv").set_index("id")["file"]
+    manifest = read_index(root / "data/raw/manifest.csv").set_index("id")
     measured = {}
     for name, table in tables.items():
         tests = table[table["split"] == "test"].reset_index(drop=True)
@@ -117,10 +121,12 @@ def measure_portable(
         columns = [f"p_{label}" for label in model.classes]
         changes, others = [], 0
         for _, row in tests.iloc[rows].iterrows():
-            with zipfile.ZipFile(root / "data/raw" / manifest[row["id"]]) as archive:
+            of = manifest.loc[row["id"]]
+            with zipfile.ZipFile(root / "data/raw" / of["file"]) as archive:
                 content = archive.read(row["id"])
             expected = row[columns].to_numpy(np.float64)
-            rgb, _, _ = decode_rgb(content, params.split)
+            mpp = float(of["mpp"]) if of["mpp"] else None
+            rgb, _, _ = decode_rgb(content, params.split, mpp=mpp)
             found = model(np.asarray(rgb)).probabilities
             changes.append(np.abs(found - expected).max())
             others += int(found.argmax() != expected.argmax())

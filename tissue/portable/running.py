@@ -45,6 +45,8 @@ class Portable:
             )
             self.metadata = self._session.get_modelmeta().custom_metadata_map
             self.classes: list[str] = json.loads(self.metadata["classes"])
+            # Micrometres that training images show, the fewest and the most, where known
+            self.field: list[float] | None = json.loads(self.metadata.get("field", "null"))
         except Exception as error:  # noqa: BLE001  onnxruntime's errors have no class in common
             reason = "a file without the names of classes" if isinstance(error, KeyError) else error
             raise InputError(

@@ -46,7 +46,10 @@ def heat_of(path: Path, model: Portable, params: Params, folder: Path) -> DrawHe
     views = Views(int(model.metadata["views"]), params.split.crops.zoom)
 
     def draw(pictures: list[Picture], probabilities: NDArray[np.float32]) -> None:
-        read = [read_image(one.content, params.split, size=params.image_size) for one in pictures]
+        read = [
+            read_image(one.content, params.split, size=params.image_size, mpp=one.mpp)
+            for one in pictures
+        ]
         images, crops = np.stack([one.image for one in read]), np.stack([one.crops for one in read])
         pairs = np.argsort(-probabilities, axis=1, kind="stable")[:, :SHOWN]
         heat, branches = explain_decisions(
@@ -67,11 +70,11 @@ def heat_of(path: Path, model: Portable, params: Params, folder: Path) -> DrawHe
 def _check_prepared(model: Portable, params: Params) -> None:
     recorded = json.loads(model.metadata["prepared"])
     for name, value in preparation(params).items():
-        if recorded[name] != value:
+        if recorded.get(name) != value:
             raise InputError(
                 "heat maps: expected the params.yaml that the model was trained with. Received: "
-                f"{name} was {recorded[name]}, and is {value} now. Restore the params.yaml, or run "
-                "`dvc repro`."
+                f"{name} was {recorded.get(name)}, and is {value} now. Restore the params.yaml, or "
+                "run `dvc repro`."
             )
 
 

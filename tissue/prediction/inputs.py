@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
-from pathlib import Path
+from itertools import groupby
+from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from tissue.config.schema import Params
 from tissue.images.decoding import decode_rgb
 from tissue.images.kinds import UnreadableImageError
 from tissue.slides.opening import is_slide
+from tissue.slides.scale import read_scale
 from tissue.sources.archives import Member, is_archive, open_archive
 from tissue.sources.file_names import check_text, is_image
 from tissue.sources.local import find_archives, open_folder, read_file
@@ -28,12 +30,17 @@ BATCH = 32  # pictures in memory
 
 
 class Picture(NamedTuple):
-    """A decoded picture, RGB uint8 (H, W, 3), and its file; or why it could not be read."""
+    """A decoded picture, RGB uint8 (H, W, 3), and its file; or why it could not be read.
+
+    `mpp` are its micrometres per pixel and `field` those along its longer side, where known.
+    """
 
     id: str
     problem: str = ""
     pixels: NDArray[np.uint8] = np.zeros((0, 0, 3), np.uint8)
     content: bytes = b""
+    mpp: float | None = None
+    field: float | None = None
 
 
 def list_pictures(sources: Sequence[str], *, limits: Limits, closing: ExitStack) -> list[Member]:
@@ -102,6 +109,19 @@ def _list_source(source: Path, limits: Limits, closing: ExitStack) -> list[Membe
     return pictures
 
 
+def cases_of(members: Sequence[Member], source: str) -> Iterator[tuple[str, list[Member]]]:
+    """Yield the folders that hold pictures, sorted by name, and the pictures in each of them.
+
+    The `source` names the folder of pictures that have none in their names.
+    """
+
+    def folder(member: Member) -> str:
+        return PurePosixPath(member.name).parent.as_posix()
+
+    for name, inside in groupby(sorted(members, key=folder), folder):
+        yield (Path(source).name if name == "." else name), list(inside)
+
+
 def arrivals(
     folder: Path, *, limits: Limits, poll: Callable[[], None] = lambda: time.sleep(1)
 ) -> Iterator[list[Member]]:
@@ -162,10 +182,12 @@ def read_picture(member: Member, params: Params, lock: AbstractContextManager) -
     try:
         with lock:  # several members may be of one archive
             content = member.read()
-        rgb, _, _ = decode_rgb(content, params.split, side=_decoded_side(params))
+        mpp = read_scale(content) or params.fetch.mpp
+        rgb, *sides = decode_rgb(content, params.split, side=_decoded_side(params), mpp=mpp)
     except (InputError, OSError, UnreadableImageError) as error:
         return Picture(member.name, str(error))
-    return Picture(member.name, "", np.asarray(rgb), content)
+    field = None if mpp is None else mpp * max(sides)
+    return Picture(member.name, "", np.asarray(rgb), content, mpp, field)
 
 
 def _decoded_side(params: Params) -> int:

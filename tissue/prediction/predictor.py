@@ -1,6 +1,7 @@
 """Everything that answers pictures, opened once; TensorFlow only if heat maps are wanted."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from tissue.common.errors import InputError
 from tissue.common.runtime import quiet_import
 from tissue.config.schema import Params
 from tissue.portable.running import Answer, Portable
-from tissue.prediction.answers import answer_row
+from tissue.prediction.answers import answer_row, case_row, ranked, scale_warning
 from tissue.prediction.inputs import Picture
 
 DrawHeat = Callable[[list[Picture], NDArray[np.float32]], None]
@@ -30,17 +31,44 @@ class Predictor:
         """Return one row per picture, in their order, and draw the heat of those answered."""
         rows, answered, shares = [], [], []
         for picture in pictures:
-            if picture.problem:
-                rows.append({"id": picture.id, "refused": f"cannot be read: {picture.problem}"})
-                continue
-            answer = self.ask(picture)
-            rows.append(answer_row(picture.id, answer, self.model.classes))
-            if not rows[-1]["refused"]:
+            row, probabilities = self._answer(picture)
+            rows.append(row)
+            if probabilities is not None:
                 answered.append(picture)
-                shares.append(answer.probabilities)
+                shares.append(probabilities)
         if self.draw_heat and answered:
             self.draw_heat(answered, np.stack(shares))
         return rows
+
+    def answer_case(self, name: str, pictures: Iterable[Picture]) -> dict[str, Any]:
+        """Return one row for all pictures of a case, by the mean of their log-probabilities."""
+        from tissue.metrics.cases import pool_cases  # scipy.stats takes half a second
+
+        rows, shares = [], []
+        for picture in pictures:
+            row, probabilities = self._answer(picture)
+            rows.append(row)
+            if probabilities is not None:
+                shares.append(probabilities)
+        answer = {}
+        if shares:
+            (pooled,) = pool_cases(np.stack(shares), np.zeros(len(shares), int))
+            answer = ranked(pooled, self.model.classes)
+        return case_row(name, rows, answer)
+
+    def _answer(self, picture: Picture) -> tuple[dict[str, Any], NDArray[np.float32] | None]:
+        """Return the row of a picture, and the probabilities (C,) unless it is refused."""
+        if picture.problem:
+            return {"id": picture.id, "refused": f"cannot be read: {picture.problem}"}, None
+        answer = self.ask(picture)
+        row = answer_row(picture.id, answer, self.model.classes)
+        row["warning"] = scale_warning(picture.field, self.model.field)
+        return row, None if row["refused"] else answer.probabilities
+
+    def reading(self, params: Params) -> Params:
+        """Return the parameters by which pictures are read as those of training were."""
+        field = json.loads(self.model.metadata["prepared"]).get("split.field")
+        return params.model_copy(update={"split": params.split.model_copy(update={"field": field})})
 
     def ask(self, picture: Picture) -> Answer:
         """Return what the models say of a picture that could be read."""

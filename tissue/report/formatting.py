@@ -81,6 +81,7 @@ def markdown(value: Any) -> str:
 # Measures of the test set by their key in metrics/<model>.json: title, and form on the page.
 MEASURES: dict[str, tuple[str, Callable[[float], str]]] = {
     "accuracy": ("Accuracy", percent),
+    "case_accuracy": ("Accuracy by case (n = {cases}), one answer for its images", percent),
     "accuracy_10_tissues": ("Accuracy over {tissues} tissues", percent),
     "accuracy_8_systems": ("Accuracy over {systems} organ systems", percent),
     "top3_accuracy": ("Top-3 accuracy", percent),
@@ -98,8 +99,8 @@ MEASURES: dict[str, tuple[str, Callable[[float], str]]] = {
 
 def measures_of(test: Mapping[str, Any], classes: Sequence[str]) -> dict[str, str]:
     """Return the titles of the measures of a test set, by key; those not measured are left out."""
-    joined = count_joined(classes)
-    return {key: title.format(**joined) for key, (title, _) in MEASURES.items() if key in test}
+    named = {**count_joined(classes), "cases": count(test.get("cases", 0))}
+    return {key: title.format(**named) for key, (title, _) in MEASURES.items() if key in test}
 
 
 def measure_interval(values: Mapping[str, Any], key: str, write: Callable[[Any], str]) -> str:

@@ -5,8 +5,6 @@ pyramid of levels. Positions are pixels of its first level, the largest.
 """
 
 import math
-import re
-import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, TiffImagePlugin
 
 from tissue.common.errors import InputError
+from tissue.slides.scale import DAMAGED, MPP_RANGE, ome_scale
 
 if TYPE_CHECKING:
     import openslide
@@ -30,13 +29,7 @@ SLIDE_SUFFIXES = SINGLE_FILES | WITH_OTHERS
 TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 TILE_WIDTH, SUB_DIRECTORIES = 322, 330  # tags of a TIFF file
-DAMAGED = (OSError, SyntaxError, ValueError, TypeError, LookupError, struct.error)
 LARGE = 100_000_000  # pixels; a tiled TIFF file with more is a slide even without a pyramid
-# Micrometres per pixel of light microscopes; a resolution beyond them is that of a printer.
-MPP_RANGE = (0.05, 20.0)
-OME_SCALE = re.compile(r"<Pixels\b[^>]*?\bPhysicalSizeX=\"([^\"]+)\"")
-OME_UNIT = re.compile(r"<Pixels\b[^>]*?\bPhysicalSizeXUnit=\"([^\"]+)\"")
-OME_UNITS = {"µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3}
 LEVEL_TOLERANCE = 1.01  # sides are rounded, so that a level is 4.001 times as small
 MOST_AT_ONCE = 4096  # pixels along a side that are read at once
 ALMOST = 1e-6  # of a pixel: what rounding adds
@@ -225,10 +218,7 @@ def _scale(reader: "openslide.OpenSlide") -> float | None:
     """Return micrometres per pixel by the slide, None if it tells nothing that can be true."""
     told = [reader.properties.get(f"openslide.mpp-{axis}") for axis in "xy"]
     comment = reader.properties.get("openslide.comment", "")
-    if not all(told) and (match := OME_SCALE.search(comment)):
-        unit = OME_UNIT.search(comment)
-        told = [str(float(match[1]) * OME_UNITS.get(unit[1] if unit else "µm", math.nan))]
     if not all(told):
-        return None
+        return ome_scale(comment)
     mpp = math.prod(float(one) for one in told if one) ** (1 / len(told))
     return mpp if MPP_RANGE[0] <= mpp <= MPP_RANGE[1] else None

@@ -22,6 +22,7 @@ from tissue.slides.opening import (
     is_tiff,
     open_slide,
 )
+from tissue.slides.scale import read_scale
 from tissue.slides.tiles import Tile, choose_tiles, read_tile
 from tissue.sources.listing import Listing, SourceImage
 from tissue.sources.raw import Row, Source
@@ -156,7 +157,6 @@ def _read(
     listing: Listing, slides: dict[str, CutSlide], settings: Fetch, pool: ThreadPoolExecutor
 ) -> Iterator[tuple[Row, bytes]]:
     """Yield the row and the bytes of each image, and of the tiles in place of their slides."""
-    mpp = "" if settings.mpp is None else f"{settings.mpp:g}"
     for image in listing:
         if slide := slides.get(image.id):
             yield from _tiles(slide, settings, pool)
@@ -164,7 +164,8 @@ def _read(
             content = image.read()
             if image.path is None and is_tiff(image.id) and is_pyramid(io.BytesIO(content)):
                 _refuse_in_archive(image)
-            yield {**_row(image), "mpp": mpp}, content
+            mpp = read_scale(content) or settings.mpp
+            yield {**_row(image), "mpp": f"{mpp:.4g}" if mpp else ""}, content
 
 
 def _row(image: SourceImage) -> Row:
