@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
+from tissue.common.file_costs import describe_exif, find_cost
 from tissue.config.schema import Split
 from tissue.images.colours import flatten, to_srgb
 from tissue.images.grey_levels import (
@@ -26,6 +27,7 @@ from tissue.images.grey_levels import (
 )
 from tissue.images.kinds import (
     UnreadableImageError,
+    check_cost,
     describe_kind,
     describe_tiff,
     without_texts,
@@ -109,8 +111,10 @@ def _reported(read: Callable[[bytes], Read], content: bytes) -> Read:
 
 
 def _load(content: bytes, settings: Split, side: int | None) -> tuple[Image.Image, int, int]:
+    check_cost(find_cost(content))
     with Image.open(io.BytesIO(content), formats=_formats()) as image:
         _check_size(*image.size, settings)
+        check_cost(describe_exif(len(image.info.get("exif", b""))))  # of AVIF and HEIC
         _check_single(image)
         _check_planes(image)
         # Before the size: to find the EXIF data of a PNG file, Pillow reads all of it.
