@@ -155,6 +155,28 @@ def header_bomb(content: bytes) -> bytes:
     return long.tobuf() + content
 
 
+def large_directory(folder: Path) -> Path:
+    """A zip that says 64 kB of each of its thousand members."""
+    path = folder / "hostile.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(1_000):
+            each = zipfile.ZipInfo(f"liver/{number}.jpg")
+            each.comment = bytes(65_000)
+            archive.writestr(each, b"")
+    return path
+
+
+def with_records(kind: bytes, count: int) -> Callable[[bytes], bytes]:
+    """Put a header of records, such as `8 k1=v`, before all members or before the first."""
+
+    def change(content: bytes) -> bytes:
+        records = b"".join(b"12 k%05d=v\n" % number for number in range(count))
+        header = member("records", type=kind, size=len(records)).tobuf(tarfile.USTAR_FORMAT)
+        return header + records + bytes(-len(records) % tarfile.BLOCKSIZE) + content
+
+    return change
+
+
 def directory(build: Callable[[Path], None]) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         path = as_folder(good(), folder / "images")
@@ -263,6 +285,14 @@ ARCHIVES: dict[str, Case] = {
         lambda folder: sparse(folder, real=400_000_000, count=200), "200 times.*all up to"
     ),
     "header bomb tar": Case(tarred(change=header_bomb), r"hostile\.tar.*8000000\d+ bytes"),
+    "large directory": Case(large_directory, r"at most 60000000 bytes that.*directory_bytes"),
+    "records for all members tar": Case(
+        tarred(change=with_records(tarfile.XGLTYPE, 3_000)), "3000 entries for all members"
+    ),
+    "long records tar": Case(
+        tarred(change=with_records(tarfile.XHDTYPE, 90_000)), "at most 1000000 bytes that describe"
+    ),
+    "few records tar": Case(tarred(change=with_records(tarfile.XGLTYPE, 20))),
     "truncated zip": Case(zipped(change=lambda c: c[: len(c) // 2]), r"hostile\.zip.*not a zip"),
     "truncated tar": Case(tarred(change=lambda c: c[:2000]), r"hostile\.tar: .*"),
     "truncated tar between members": Case(
@@ -317,6 +347,53 @@ def several(kind: str, count: int = 3) -> bytes:
     return buffer.getvalue()
 
 
+def with_part(kind: str, part: bytes, count: int = 1) -> bytes:
+    """An image file with a segment of JPEG, or a chunk of PNG, near its start, `count` times."""
+    content = picture(3, kind)
+    at = 2 if kind == "JPEG" else 33
+    return content[:at] + part * count + content[at:]
+
+
+def exif(numbers: int, *, more: bytes = b"") -> bytes:
+    """EXIF data whose tag of the resolution has so many numbers."""
+    tags = struct.pack("<2sHIHHHIII", b"II", 42, 8, 1, 0x011A, 5, numbers, 26, 0)
+    return tags + struct.pack("<2I", 300, 1) * numbers + more
+
+
+def segments(content: bytes) -> bytes:
+    """EXIF data as segments of JPEG."""
+    parts = (b"Exif\0\0" + content[at : at + 65_000] for at in range(0, len(content), 65_000))
+    return b"".join(b"\xff\xe1" + struct.pack(">H", len(part) + 2) + part for part in parts)
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    crc = zipfile.crc32(kind + content)
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", crc)
+
+
+def many_scans(count: int, side: int = 512) -> bytes:
+    """A progressive JPEG: scans of one code, for the end of all blocks, follow the first."""
+    tables = b"".join(
+        b"\xff\xc4" + struct.pack(">HB", 20, kind) + bytes([1, *bytes(15), symbol])
+        for kind, symbol in ((0x00, 0x00), (0x10, 0xC0))
+    )
+    head = b"\xff\xd8\xff\xdb" + struct.pack(">HB", 67, 0) + b"\1" * 64
+    head += b"\xff\xc2" + struct.pack(">HBHHB3B", 11, 8, side, side, 1, 1, 0x11, 0) + tables
+    scan = b"\xff\xda" + struct.pack(">HB2B", 8, 1, 1, 0)
+    first = scan + bytes([0, 0, 0]) + bytes(side * side // 512)
+    # The run of the one code is 2 ** 12 blocks, as many as there are.
+    return head + first + (scan + bytes([1, 63, 0]) + b"\0\7") * count + b"\xff\xd9"
+
+
+def many_numbers(numbers: int) -> bytes:
+    """A TIFF file whose tag of the resolution has so many."""
+    content = picture(3, "TIFF", resolution=300)
+    at = content.index(struct.pack("<HHI", 0x011A, 5, 1))
+    changed = struct.pack("<HHII", 0x011A, 5, numbers, len(content))
+    changed = content[:at] + changed + content[at + 12 :]
+    return changed + struct.pack("<2I", 300, 1) * numbers
+
+
 NO_IMAGE = "not a JPEG, PNG, TIFF, BMP, WebP, JPEG 2000 or AVIF"
 # Name in the source, how to make it, and the reason of its rejection; empty if it is readable.
 IMAGES: dict[str, tuple[Callable[[], bytes], str]] = {
@@ -354,6 +431,20 @@ IMAGES: dict[str, tuple[Callable[[], bytes], str]] = {
     "stated bomb.png": (lambda: stated(2**31 - 1, 2**31 - 1), "max_pixels|not a JPEG"),
     "stated larger.png": (lambda: stated(4000, 4000), "."),
     "floating.tif": (lambda: blank("TIFF", "F", 32, 32), "floating-point"),
+    "exif.jpg": (lambda: with_part("JPEG", segments(exif(150_000))), "1,0[0-9,]* bytes of EXIF"),
+    "exif.png": (
+        lambda: with_part("PNG", chunk(b"eXIf", exif(150_000))),
+        "1,200,026 bytes of EXIF",
+    ),
+    "exif.webp": (lambda: picture(3, "WEBP", exif=exif(1, more=bytes(1_200_000))), "of EXIF"),
+    "small exif.jpg": (lambda: with_part("JPEG", segments(exif(5_000))), ""),
+    "numbers.tif": (lambda: many_numbers(500_000), "500,0[0-9]* numbers in its tags"),
+    "parts.jpg": (lambda: with_part("JPEG", b"\xff\xe3\0\2", 250_000), "more than 200,000 parts"),
+    "parts.png": (lambda: with_part("PNG", chunk(b"teSt", b""), 250_000), "200,000 parts"),
+    "rubbish.jpg": (lambda: with_part("JPEG", bytes(250_000)), "more than 200,000 parts"),
+    "scans.jpg": (lambda: many_scans(1_000), "1,001 scans"),
+    "few scans.jpg": (lambda: many_scans(20), ""),
+    "progressive.jpg": (lambda: picture(3, progressive=True), ""),
     "large alpha.png": (lambda: blank("PNG", "RGBA", 4000, 4000), ""),
     "really png.jpg": (lambda: picture(21, "PNG"), ""),
     "really jpeg.tif": (lambda: picture(22), ""),

@@ -11,6 +11,7 @@ from tests.hostile import ARCHIVES, OUT, good, picture
 from tests.pipeline import ROOT
 from tissue.common.errors import InputError
 from tissue.config.loading import load_params
+from tissue.prediction import inputs
 from tissue.prediction.inputs import arrivals, list_pictures, read_picture_batches
 
 PARAMS = load_params(ROOT / "params.yaml")
@@ -95,3 +96,28 @@ def test_a_damaged_picture_is_reported_and_the_others_are_read(tmp_path: Path) -
         (batch,) = read_picture_batches(members, PARAMS)
     assert [bool(one.problem) for one in batch] == [True, False, False]
     assert batch[1].pixels.shape[2] == 3
+
+
+def test_large_pictures_are_not_all_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch ends where its bytes reach the limit; each picture is in one batch, in order."""
+    names = [f"{number}.jpg" for number in range(9)]
+    folder = write(dict.fromkeys(names, picture()), tmp_path)
+    one = read_sizes(folder)[0] // len(names)
+    monkeypatch.setattr(inputs, "BATCH_BYTES", one)
+    assert read_sizes(folder) == [PARAMS.threads * one] * 4 + [one]
+    monkeypatch.setattr(inputs, "BATCH_BYTES", 5 * one)
+    assert read_sizes(folder) == [6 * one, 3 * one]
+    monkeypatch.setattr(inputs, "LARGE", 0)  # one at a time
+    assert read_sizes(folder) == [6 * one, 3 * one]
+
+
+def read_sizes(folder: Path) -> list[int]:
+    """The bytes of each batch of the pictures of a folder."""
+    with ExitStack() as closing:
+        members = list_pictures([str(folder)], limits=PARAMS.fetch.limits, closing=closing)
+        batches = list(read_picture_batches(members, PARAMS))
+    assert [one.id for batch in batches for one in batch] == [one.name for one in members]
+    assert not any(one.problem for batch in batches for one in batch)
+    return [sum(len(one.content) + one.pixels.nbytes for one in batch) for batch in batches]

@@ -80,6 +80,7 @@ def run(
                 for batch in read_picture_batches(members, params):
                     yield predictor.answer(batch)
                     progress.update(len(batch))
+                    batch.clear()  # before the next pictures are read
 
 
 def _folder_of(sources: Sequence[str]) -> Path:

@@ -21,6 +21,7 @@ class Limits(Section):
     """The most that an archive may hold before it counts as an attack or a mistake."""
 
     members: PositiveInt
+    directory_bytes: PositiveInt
     member_bytes: PositiveInt
     archive_bytes: PositiveInt
     ratio: PositiveInt

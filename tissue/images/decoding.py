@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
+from tissue.common.file_costs import describe_exif, find_cost
 from tissue.config.schema import Split
 from tissue.images.colours import flatten, to_srgb
 from tissue.images.grey_levels import (
@@ -27,6 +28,7 @@ from tissue.images.grey_levels import (
 )
 from tissue.images.kinds import (
     UnreadableImageError,
+    check_cost,
     describe_kind,
     describe_tiff,
     without_texts,
@@ -114,9 +116,11 @@ def _reported(read: Callable[[bytes], Read], content: bytes) -> Read:
 def _load(
     content: bytes, settings: Split, side: int | None, mpp: float | None
 ) -> tuple[Image.Image, int, int]:
+    check_cost(find_cost(content))
     square = field_pixels(settings, mpp)
     with Image.open(io.BytesIO(content), formats=_formats()) as image:
         _check_size(*image.size, settings)
+        check_cost(describe_exif(len(image.info.get("exif", b""))))  # of AVIF and HEIC
         _check_single(image)
         _check_planes(image)
         # Before the size: to find the EXIF data of a PNG file, Pillow reads all of it.

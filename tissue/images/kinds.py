@@ -38,6 +38,12 @@ class UnreadableImageError(Exception):
     """An image file that cannot be used; the message says why."""
 
 
+def check_cost(reason: str) -> None:
+    """Raise an `UnreadableImageError` if there is a reason, found by `tissue.common.file_costs`."""
+    if reason:
+        raise UnreadableImageError(reason)
+
+
 def describe_kind(content: bytes) -> str:
     """Return what a file is that no decoder knows, in words; empty if that is not known."""
     if not content:

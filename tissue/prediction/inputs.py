@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import NamedTuple
@@ -26,7 +26,8 @@ from tissue.sources.archives import Member, is_archive, open_archive
 from tissue.sources.file_names import check_text, is_image
 from tissue.sources.local import find_archives, open_folder, read_file
 
-BATCH = 32  # pictures in memory
+BATCH, BATCH_BYTES = 32, 400_000_000  # pictures in memory, and about their bytes
+LARGE = 20_000_000  # bytes of a file, or of its pixels, that are decoded one at a time
 
 
 class Picture(NamedTuple):
@@ -170,20 +171,35 @@ def _members(source: Path, limits: Limits, closing: ExitStack) -> list[Member]:
 
 
 def read_picture_batches(members: Sequence[Member], params: Params) -> Iterator[list[Picture]]:
-    """Read and decode pictures as `split` does, one batch at a time."""
+    """Read and decode pictures as `split` does, one batch at a time.
+
+    A batch ends early where its pictures are large, and holds one at least.
+    """
     read = partial(read_picture, params=params, lock=Lock())
     with ThreadPoolExecutor(params.threads) as pool:
-        for start in range(0, len(members), BATCH):
-            yield list(pool.map(read, members[start : start + BATCH]))
+        batch, size, left = [], 0, iter(members)
+        while ahead := list(islice(left, params.threads)):
+            found = list(pool.map(read, ahead))
+            size += sum(len(one.content) + one.pixels.nbytes for one in found)
+            batch += found
+            del found  # else they would stay in memory while the next ones are read
+            if len(batch) >= BATCH or size >= BATCH_BYTES:
+                yield batch
+                batch, size = [], 0
+        if batch:
+            yield batch
 
 
 def read_picture(member: Member, params: Params, lock: AbstractContextManager) -> Picture:
     """Read and decode a picture; the `lock` is held while its file is read."""
     try:
-        with lock:  # several members may be of one archive
+        with ExitStack() as locked:
+            locked.enter_context(lock)  # several members may be of one archive
             content = member.read()
-        mpp = read_scale(content) or params.fetch.mpp
-        rgb, *sides = decode_rgb(content, params.split, side=_decoded_side(params), mpp=mpp)
+            if len(content) < LARGE:
+                locked.close()
+            mpp = read_scale(content) or params.fetch.mpp
+            rgb, *sides = decode_rgb(content, params.split, side=_decoded_side(params), mpp=mpp)
     except (InputError, OSError, UnreadableImageError) as error:
         return Picture(member.name, str(error))
     field = None if mpp is None else mpp * max(sides)

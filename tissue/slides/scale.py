@@ -17,6 +17,8 @@ from typing import Any
 
 from PIL import ExifTags, Image
 
+from tissue.common.file_costs import find_cost
+
 # Micrometres per pixel of light microscopes
 MPP_RANGE = (0.05, 20.0)
 PRINTED = 2.5  # of the finest printers and scanners: 10,160 dots per inch
@@ -38,6 +40,8 @@ DAMAGED = (
 
 def read_scale(content: bytes) -> float | None:
     """Return the micrometres per pixel that an image file tells, None if it tells none."""
+    if find_cost(content):
+        return None
     with warnings.catch_warnings(action="ignore"):
         try:
             with Image.open(io.BytesIO(content)) as image:

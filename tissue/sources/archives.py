@@ -8,6 +8,7 @@ archive may state wrong ones. Links are never followed.
 import gzip
 import stat
 import struct
+import sys
 import tarfile
 import tempfile
 import zipfile
@@ -27,6 +28,9 @@ ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 # Below this many bytes the ratio does not matter: a blank picture packs a thousand times smaller.
 HARMLESS = 10_000_000
 BLOCK = 512  # bytes, of a tar
+# Of a tar, in bytes before one member, and in entries for all members, which each of them repeats
+MOST_HEADER, MOST_GLOBAL = 1_000_000, 100
+UNBOUNDED = sys.maxsize  # members, whose sizes are checked
 FOLDER = "folder"
 Reader = Callable[[], bytes]
 # Raised while reading an archive that is damaged (OSError: an offset before its start), encrypted
@@ -62,7 +66,7 @@ def open_archive(path: Path, *, limits: Limits, closing: ExitStack) -> list[Memb
     """
     with _readable(path, f"a readable {path.suffix} archive"):
         if path.suffix.lower() == ".zip":
-            return list(_checked(_zip_entries(path, closing), path, limits))
+            return list(_checked(_zip_entries(path, limits, closing), path, limits))
         return list(_checked(_tar_entries(path, limits, closing), path, limits))
 
 
@@ -128,8 +132,13 @@ def _check_growth(path: Path, name: str, size: int, packed: int, limits: Limits)
         )
 
 
-def _zip_entries(path: Path, closing: ExitStack) -> Iterator[Entry]:
-    archive, archive_size = closing.enter_context(zipfile.ZipFile(path)), path.stat().st_size
+def _zip_entries(path: Path, limits: Limits, closing: ExitStack) -> Iterator[Entry]:
+    file, archive_size = closing.enter_context(path.open("rb")), path.stat().st_size
+    most = limits.directory_bytes
+    limit = f"{most} bytes that describe members (advanced.fetch.limits.directory_bytes)"
+    bounded = _BoundedReads(file, most, limit)
+    archive = closing.enter_context(zipfile.ZipFile(cast(IO[bytes], bounded)))
+    bounded.left = UNBOUNDED
     members = archive.infolist()
     names, encoding = decode_names(members)
     if encoding:
@@ -163,18 +172,24 @@ def _read_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> by
 
 
 class _BoundedReads:
-    """A file with a limit on the size of one read: a header of a tar may ask for any size."""
+    """A file of which no more than `left` bytes are read until that is set anew.
 
-    def __init__(self, file: IO[bytes], limit: int) -> None:
-        self._file, self._limit = file, limit
-        self.seek, self.tell = file.seek, file.tell
+    What an archive says of its members may be of any size, and is read in one piece.
+    """
+
+    def __init__(self, file: IO[bytes], left: int, limit: str) -> None:
+        self._file, self.left, self._limit = file, left, limit
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
 
     def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= self._limit:
-            raise tarfile.ReadError(
-                f"a part of {size} bytes, more than advanced.fetch.limits.member_bytes"
+        if size > self.left:
+            raise InputError(
+                f"expected at most {self._limit}. Received: {size} bytes. Pack it as several "
+                "archives, or unpack it and name the folder."
             )
-        return self._file.read(size)
+        content = self._file.read(size if size >= 0 else self.left)
+        self.left -= len(content)
+        return content
 
 
 def _tar_entries(path: Path, limits: Limits, closing: ExitStack) -> Iterator[Entry]:
@@ -182,12 +197,17 @@ def _tar_entries(path: Path, limits: Limits, closing: ExitStack) -> Iterator[Ent
         file: IO[bytes] = closing.enter_context(path.open("rb"))
     else:
         file = _inflate(path, limits, closing)
-    bounded = cast(IO[bytes], _BoundedReads(file, limits.member_bytes))
-    archive = closing.enter_context(tarfile.open(fileobj=bounded, mode="r:"))
+    bounded = _BoundedReads(file, MOST_HEADER, f"{MOST_HEADER} bytes that describe a member")
+    archive = closing.enter_context(tarfile.open(fileobj=cast(IO[bytes], bounded), mode="r:"))
     for info in archive:
+        if len(archive.pax_headers) > MOST_GLOBAL:
+            raise tarfile.HeaderError(f"{len(archive.pax_headers)} entries for all members")
+        info.pax_headers = {}  # they have been used, and hold those for all members
         read = partial(_read_tar, archive, info, path)
         member = Member(info.name.replace("\\", "/"), read, _tar_kind(info))
+        bounded.left = MOST_HEADER
         yield member, info.size, info.size  # a sparse one holds less, which shows in the total
+    bounded.left = UNBOUNDED
     file.seek(archive.offset)
     if file.read(BLOCK) != bytes(BLOCK):
         # Python takes a damaged header for the end.
