@@ -135,6 +135,10 @@ def test_results_table_holds_the_metrics(inputs: Inputs, page: ParsedPage) -> No
         f"{test['accuracy_8_systems']:.1%}",
         f"{test['accuracy_8_systems_low']:.1%} to {test['accuracy_8_systems_high']:.1%}",
     ]
+    assert rows[f"Accuracy by case (n = {test['cases']}), one answer for its images"][2:] == [
+        f"{test['case_accuracy']:.1%}",
+        f"{test['case_accuracy_low']:.1%} to {test['case_accuracy_high']:.1%}",
+    ]
     assert rows["Parameters"] == ["412,340", "", "412,340", ""]
     # Every measure has an interval that holds it; the ECE, which has none, what chance gives.
     assert all(
