@@ -17,7 +17,8 @@ from tissue.sources.labels import LabelTable
 from tissue.sources.layout import read_layout
 from tissue.sources.listing import Find, Listing, Parse
 
-LeftOut = dict[str, tuple[int, str]]  # by kind: how many files, and the first name
+LeftOut = dict[str, tuple[int, list[str]]]  # by kind: how many files, and the first names
+FIRST = 3  # names
 TABLE = "table"  # one of the kinds
 MOST_UNREAD = 0.05  # share of the pictures of a source that nothing here reads; more stops the run
 
@@ -75,10 +76,10 @@ def _check_digests_of(paths: list[Path], sha256: Mapping[str, str]) -> None:
 def _parse_folders(
     listing: Listing, left_out: LeftOut, label: str, class_level: int | None
 ) -> Parse:
-    table = printable(left_out.get(TABLE, (0, ""))[1])
+    tables = ", ".join(map(printable, left_out.get(TABLE, (0, []))[1]))
     hint = (
-        f"A table stands beside the images, {table}: if it has their labels, set fetch.labels, as "
-        "in docs/data-sources.md."
+        f"Tables beside the images: {tables}. If one has their labels, set fetch.labels, as in "
+        "docs/data-sources.md."
     )
     try:
         layout = read_layout(listing.names(), source=label, class_level=class_level)
@@ -93,7 +94,7 @@ def _parse_folders(
 
 
 def _describe(left_out: LeftOut) -> list[str]:
-    return [f"{n} x {kind} (e.g. {name!r})" for kind, (n, name) in sorted(left_out.items())]
+    return [f"{n} x {kind} (e.g. {first!r})" for kind, (n, [first, *_]) in sorted(left_out.items())]
 
 
 def _report_left_out(left_out: LeftOut, listing: Listing, label: str) -> None:
@@ -188,8 +189,8 @@ def _images(members: Iterable[Member], left_out: LeftOut, label: str) -> Iterato
     """Yield number and name of each image, and count the other files."""
     for number, (name, _, kind, _) in enumerate(members):
         if reason := kind or reason_left_out(name):
-            count, first = left_out.get(reason, (0, name))
-            left_out[reason] = (count + 1, min(first, name))
+            count, names = left_out.get(reason, (0, []))
+            left_out[reason] = (count + 1, sorted([*names, name])[:FIRST])
         else:
             check_text(name, source=label)
             yield number, name
