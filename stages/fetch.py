@@ -3,7 +3,8 @@
 Reads the source named by `fetch.source`: the phantom, the Human Protein Atlas, or folders and
 archives on this machine, on web servers, in buckets, on file servers or in Google Drive.
 Writes `data/raw/`: the images as they are, in uncompressed zip files of up to 1 GB or 12,500 images
-each, so that few files pass between stages; and `manifest.csv`, one row per image.
+each, so that few files pass between stages; and `manifest.csv`, one row per image. With
+`fetch.copy: false` it writes the manifest alone, and `split` reads the images in place.
 
 The default, 1,080 drawn cores of 448 px, takes about a minute on two cores and 80 MB.
 """
@@ -43,11 +44,16 @@ def run(params: Params, root: Path = Path(), *, workers: int | None = None) -> N
         source = open_source(settings, seed=params.seed, workers=workers, closing=closing)
         _check_classes(source.classes, settings)
         partial.mkdir()
-        write_raw(source, partial)
+        write_raw(source, partial, copy=settings.copy_images)
     shown = ", ".join(source.classes[:SHOWN_CLASSES])
     more = " ..." if len(source.classes) > SHOWN_CLASSES else ""
     classes = f"{len(source.classes)} classes ({shown}{more})"
     print(f"fetch: {source.total} images of {classes} from {settings.source}")
+    if not settings.copy_images:
+        print(
+            "fetch: the images stay where they are (fetch.copy). data/raw holds their list and "
+            "digests, which is all that `dvc push` shares; `split` compares them when it runs"
+        )
     if settings.watch == UNWATCHED and names_of(settings) != ["phantom"]:
         print(
             "fetch: DVC does not see changes there. Set fetch.watch to the folder, archive or URL, "

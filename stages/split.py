@@ -21,7 +21,8 @@ from tissue.common.names import MANIFEST
 from tissue.config.command import run_command
 from tissue.config.loading import load_params
 from tissue.config.schema import Params
-from tissue.data.index import PREPARATION_FILE, preparation, read_index, read_split
+from tissue.data.index import PREPARATION_FILE, preparation, read_split
+from tissue.data.raw import check_reachable, read_manifest
 from tissue.figures.sheets import data_checks_sheet, sample_sheet, save_sheet
 from tissue.images.checks import check_counts, select_usable
 from tissue.images.division import (
@@ -49,11 +50,13 @@ def run(params: Params, root: Path = Path(), *, workers: int | None = None) -> N
         InputError: if too many images are unreadable, a class has too few, or scales differ.
     """
     settings, raw, out = params.split, root / "data/raw", root / "data/split"
-    manifest = read_index(raw / "manifest.csv", MANIFEST)
+    manifest = read_manifest(raw)
+    check_reachable(manifest, params.engine)
+    work = reading_work(manifest, settings, raw=raw, size=params.image_size)
+    manifest = manifest[MANIFEST]
     check_counts(manifest, settings.min_per_class, set(manifest["class"]))
     check_known(manifest["mpp"], settings)
     manifest = add_known_groups(manifest, settings)
-    work = reading_work(manifest, settings, raw=raw, size=params.image_size)
     workers = os.cpu_count() or 1 if workers is None else workers
     with (
         run_chunks(work, out, params.engine, workers=workers) as folder,

@@ -109,9 +109,9 @@ def test_table_that_is_missing_or_no_text(tmp_path: Path) -> None:
 def test_a_flat_source_beside_a_table_leads_to_the_parameter(tmp_path: Path) -> None:
     source = as_folder({**FILES, "train.csv": ROWS.encode()}, tmp_path / "images")
     with pytest.raises(
-        InputError, match=r"two classes or more.*A table .*, train\.csv: .*fetch\.labels"
+        InputError, match=r"two classes or more.*Tables .*: train\.csv\. .*fetch\.labels"
     ):
         manifest_of(source, tmp_path)
     both = as_folder({"test_images/9.png": picture(9)}, source)
-    with pytest.raises(InputError, match=r"A table stands beside .*, train\.csv: .*fetch\.labels"):
+    with pytest.raises(InputError, match=r"Tables beside .*: train\.csv\. .*fetch\.labels"):
         manifest_of(both, tmp_path)

@@ -234,7 +234,7 @@ SHARED = ROOT.parent / "shared/data"
 def test_real_tiles_in_several_zips() -> None:
     with ExitStack() as closing:
         images = list_images([SHARED / "tiles"], sha256={}, limits=LIMITS, closing=closing)
-        assert len({image.source for image in images}) > 1
+        assert len({image.origin for image in images}) > 1
         assert len({image.class_name for image in images}) > 2
         with Image.open(io.BytesIO(next(iter(images)).read())) as image:
             image.verify()

@@ -27,6 +27,7 @@ from tissue.common.names import atlas_name
 from tissue.config.command import check_output_file, command, parser_of
 from tissue.config.fetch import Fetch
 from tissue.config.loading import load_params
+from tissue.data.index import read_index
 from tissue.sources.atlas import find_donors
 from tissue.sources.local import list_images
 
@@ -48,13 +49,7 @@ def run(settings: Fetch, sources: Sequence[Path]) -> tuple[pd.DataFrame, list[st
         InputError: if the images cannot be listed, none has a name of the atlas, or the atlas does
             not answer.
     """
-    with ExitStack() as closing:
-        listing = list_images(
-            sources, sha256={}, limits=settings.limits, closing=closing,
-            class_level=settings.class_level, labels=settings.labels,
-            outside_links=settings.outside_links,
-        )  # fmt: skip
-        ids = [image.id for image in listing]
+    ids = _ids(settings, sources)
     names = {id_: atlas_name(id_) for id_ in ids}
     wanted = {name for name in names.values() if name}
     if not wanted:
@@ -71,6 +66,18 @@ def run(settings: Fetch, sources: Sequence[Path]) -> tuple[pd.DataFrame, list[st
         if len(donors) != 1:
             missing.append(f"{id_}: {_reason(name, donors, settings)}")
     return pd.DataFrame({"path": ids, "group": groups}), missing
+
+
+def _ids(settings: Fetch, sources: Sequence[Path]) -> list[str]:
+    if (sources[0] / "manifest.csv").is_file():  # data/raw, which may hold nothing else
+        return read_index(sources[0] / "manifest.csv", ["id"])["id"].tolist()
+    with ExitStack() as closing:
+        listing = list_images(
+            sources, sha256={}, limits=settings.limits, closing=closing,
+            class_level=settings.class_level, labels=settings.labels,
+            outside_links=settings.outside_links,
+        )  # fmt: skip
+        return [image.id for image in listing]
 
 
 def _reason(name: str, donors: list[str], settings: Fetch) -> str:

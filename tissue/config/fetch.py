@@ -61,6 +61,7 @@ class Fetch(Section):
 
     source: types.Source | Annotated[list[types.Source], Field(min_length=1)]
     watch: types.Url
+    copy_images: Annotated[bool, Field(alias="copy")]  # pydantic has a method `copy`
     class_level: PositiveInt | None
     labels: Labels | None
     slides: Slides

@@ -181,5 +181,5 @@ def known_keys(section: type[BaseModel] = Params, *, optional: bool = False) -> 
     for name, field in section.model_fields.items():
         kinds = (field.annotation, *(get_args(field.annotation) if optional else ()))
         inner = [one for one in kinds if isinstance(one, type) and issubclass(one, BaseModel)]
-        keys[name] = known_keys(inner[0], optional=optional) if inner else None
+        keys[field.alias or name] = known_keys(inner[0], optional=optional) if inner else None
     return keys

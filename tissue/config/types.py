@@ -15,7 +15,9 @@ from tissue.common.secrets import has_secret, secret_options
 class Section(BaseModel):
     """A block of params.yaml: strict types, no unknown keys, immutable."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, serialize_by_alias=True
+    )
 
 
 def _check_backbone(value: str | list[str]) -> str | list[str]:

@@ -20,7 +20,10 @@ QUALITY = ["tissue_fraction", "blur", "haematoxylin", "dab"]
 IMAGE, CROPS = 4, 5  # dimensions of the arrays of images and of crops
 MOST_UNEQUAL = 3.0  # training images of the largest class to the smallest; more is reported
 # Names stay text even where they look like numbers.
-TEXT_COLUMNS = ("id", "class", "group", "sha256", "source", "donor", "slide", "antibody", *TILE)
+TEXT_COLUMNS = (
+    "id", "class", "group", "file", "member", "sha256", "source", "donor", "slide", "antibody",
+    *TILE,
+)  # fmt: skip
 
 
 class Dataset(NamedTuple):

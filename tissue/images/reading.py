@@ -16,6 +16,7 @@ from tissue.chunks.running import ROWS, Chunk, Work
 from tissue.common.files import file_digest, reading
 from tissue.config.schema import Split
 from tissue.data.index import QUALITY
+from tissue.data.raw import Original, find_places, list_originals, read_original
 from tissue.data.shards import create_array
 from tissue.images.decoding import content_box, decode
 from tissue.images.duplicates import exact_digest
@@ -61,26 +62,22 @@ def reading_work(manifest: pd.DataFrame, settings: Split, *, raw: Path, size: in
     chunks = []
     for number, start in enumerate(range(0, len(manifest), ROWS)):
         rows = manifest.iloc[start : start + ROWS]
-        ids, files = rows["id"].tolist(), rows["file"].tolist()
-        arguments = {"ids": ids, "files": files, "size": size, "settings": settings}
-        if settings.field is not None:
-            arguments["scales"] = rows["mpp"].astype(float).tolist()
-        about = f"the images {ids[0]} to {ids[-1]}"
-        chunks.append(Chunk(f"{number:07}.npy", about, len(ids), arguments))
-    zips = {name: raw / name for name in sorted(manifest["file"].unique())}
+        originals = list_originals(rows)
+        arguments = {"originals": originals, "size": size, "settings": settings}
+        about = f"the images {originals[0].id} to {originals[-1].id}"
+        chunks.append(Chunk(f"{number:07}.npy", about, len(originals), arguments))
     used = settings.model_dump(include=USED_SETTINGS)
-    return Work(read_chunk, chunks, zips, [file_digest(raw / "manifest.csv"), size, used])
+    state = [file_digest(raw / "manifest.csv"), size, used]
+    return Work(read_chunk, chunks, find_places(manifest, raw), state)
 
 
 def read_chunk(
     out: Path,
     inputs: Files,
     *,
-    ids: Sequence[str],
-    files: Sequence[str],
+    originals: Sequence[Original],
     size: int,
     settings: Split,
-    scales: Sequence[float] | None = None,
 ) -> None:
     """Read images and write one row of `row_type` for each.
 
@@ -88,20 +85,18 @@ def read_chunk(
 
     Args:
         out: .npy file to write.
-        inputs: the zip files by name.
-        ids: of the images, which are their names in the zip files.
-        files: the zip file of each image.
+        inputs: the zip files and folders by name.
+        originals: the images.
         size: side in pixels.
         settings: limits and crops.
-        scales: micrometres per pixel of each image, if `field` is set.
     """
-    rows = create_array(out, row_type(size, settings.crops.count), (len(ids),))
-    known: Sequence[float | None] = scales or [None] * len(ids)
-    for row, id_, file, mpp in zip(rows, ids, files, known, strict=True):
-        with reading(Path("data/raw", file)):
-            content = _open_zip(inputs.at[file], json.dumps(inputs.options)).read(id_)
+    rows = create_array(out, row_type(size, settings.crops.count), (len(originals),))
+    for row, one in zip(rows, originals, strict=True):
+        with reading(Path("data/raw", one.file)):
+            place = _open(inputs.at[one.file], json.dumps(inputs.options))
+        content = read_original(one, place)
         try:
-            _fill(row, read_image(content, settings, size=size, mpp=mpp))
+            _fill(row, read_image(content, settings, size=size, mpp=one.scale))
         except UnreadableImageError as error:
             row["reason"] = str(error)
 
@@ -143,7 +138,9 @@ def _fill(row: np.void, read: ReadImage) -> None:
 
 
 @lru_cache(maxsize=1)
-def _open_zip(url: str, options: str) -> zipfile.ZipFile:
+def _open(url: str, options: str) -> Path | zipfile.ZipFile:
     # Kept open: reading the list of members, 1 kB each, for every chunk would be quadratic. Chunks
     # read one zip file after the other, so the last one is enough.
+    if Path(url).is_dir():
+        return Path(url)
     return zipfile.ZipFile(Files({"": url}, json.loads(options)).open(""))

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from tissue.backbones.loading import is_onnx, load_embedder
 from tissue.config.schema import Params, Pretrained
 from tissue.data.features import NETWORK_FILE
 from tissue.data.index import PREPARATION_FILE, read_classes, read_index, stratified_sample
+from tissue.data.raw import find_places, list_originals, open_place, read_original
 from tissue.images.decoding import decode_rgb
 from tissue.images.scales import known_fields
 from tissue.portable.export import Frozen, export_pretrained, export_scratch
@@ -112,7 +112,9 @@ def measure_portable(
         By model: `n` pictures, at most 36, a sample of each class; the largest `change` of a
         probability; and the `other` answers.
     """
-    manifest = read_index(root / "data/raw/manifest.csv").set_index("id")
+    manifest = read_index(root / "data/raw/manifest.csv")
+    originals = {one.id: one for one in list_originals(manifest)}
+    places = find_places(manifest, root / "data/raw")
     measured = {}
     for name, table in tables.items():
         tests = table[table["split"] == "test"].reset_index(drop=True)
@@ -121,12 +123,10 @@ def measure_portable(
         columns = [f"p_{label}" for label in model.classes]
         changes, others = [], 0
         for _, row in tests.iloc[rows].iterrows():
-            of = manifest.loc[row["id"]]
-            with zipfile.ZipFile(root / "data/raw" / of["file"]) as archive:
-                content = archive.read(row["id"])
+            one = originals[row["id"]]
+            content = read_original(one, open_place(places[one.file]))
             expected = row[columns].to_numpy(np.float64)
-            mpp = float(of["mpp"]) if of["mpp"] else None
-            rgb, _, _ = decode_rgb(content, params.split, mpp=mpp)
+            rgb, _, _ = decode_rgb(content, params.split, mpp=one.scale)
             found = model(np.asarray(rgb)).probabilities
             changes.append(np.abs(found - expected).max())
             others += int(found.argmax() != expected.argmax())

@@ -42,11 +42,15 @@ UNREADABLE = (
 
 
 class Member(NamedTuple):
-    """A file of a source: its name, how to read it, and its kind if it is not a regular file."""
+    """A file of a source: its name, how to read it, and its kind if it is not a regular file.
+
+    `stored` is its name in a folder, or what `zipfile` calls it; empty in other archives.
+    """
 
     name: str
     read: Reader
     kind: str = ""
+    stored: str = ""
 
 
 Entry = tuple[Member, int, int]  # with its size and packed size in bytes, as the archive states
@@ -151,7 +155,7 @@ def _zip_entries(path: Path, limits: Limits, closing: ExitStack) -> Iterator[Ent
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 # Python unpacks others without a limit.
                 raise zipfile.BadZipFile(f"{name}, packed by another method than deflate")
-        member = Member(name, partial(_read_zip, archive, info, path), kind)
+        member = Member(name, partial(_read_zip, archive, info, path), kind, info.filename)
         yield member, info.file_size, min(info.compress_size, archive_size)
 
 

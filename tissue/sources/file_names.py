@@ -15,7 +15,7 @@ IMAGE_SUFFIXES = frozenset({
 PACKED_SUFFIXES = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"})
 # Pictures of kinds that nothing here reads: stacks, raw files of cameras, drawings.
 UNREAD_SUFFIXES = frozenset({
-    ".vsi", ".czi", ".lif", ".nd2", ".zvi", ".nii", ".mha", ".psd", ".gif", ".svg", ".pdf",
+    ".vsi", ".czi", ".lif", ".nd2", ".zvi", ".nii", ".mha", ".psd", ".gif", ".svg",
     ".eps", ".ppm", ".pgm", ".exr", ".jxl", ".jxr", ".cr2", ".cr3", ".nef", ".arw", ".dng",
     ".raw", ".npy", ".npz", ".h5", ".mat",
 })  # fmt: skip

@@ -27,6 +27,12 @@ MASKS = frozenset({
     "segmentations", "ground_truth", "groundtruth", "gt", "overlay", "overlays", "heatmap",
     "heatmaps",
 })  # fmt: skip
+# With a number, what a large set was divided into: HAM10000_images_part_1, batch2
+PARTS_OF_A_SET = PICTURES | {
+    "part", "batch", "archive", "chunk", "shard", "disk", "disc", "folder", "fold", "split",
+    "subset", "volume", "vol", "package", "download",
+}  # fmt: skip
+NUMBER = re.compile(r"\d+")
 HYPHENS = "-\u2010\u2011\u2012\u2013\u2014\u2212"
 SEPARATORS = re.compile(rf"[\s_]*[{HYPHENS}][\s_]*(?=\w)|[\s_]+")
 VARIATION_SELECTORS = range(0xFE00, 0xFE10)
@@ -74,6 +80,14 @@ def mask_folders(folders: Mapping[str, Parts]) -> set[str]:
         for level, name in enumerate(one)
         if name.casefold().replace(" ", "_") in MASKS and one[:level] in with_pictures
     }
+
+
+def are_parts(names: Collection[str]) -> bool:
+    """Return whether names differ by a number only, and call what they number a part of a set."""
+    stems = {NUMBER.sub("", unicodedata.normalize("NFKC", name)).casefold() for name in names}
+    if len(stems) > 1 or len(set(names)) < 2:
+        return False
+    return bool(set(re.findall(r"[^\W_]+", stems.pop())) & PARTS_OF_A_SET)
 
 
 def check_spelling(classes: Collection[str], source: str) -> None:

@@ -15,7 +15,15 @@ from tissue.common.errors import InputError
 from tissue.common.names import printable
 from tissue.sources.file_names import IMAGE_SUFFIXES
 from tissue.sources.folder_names import Parts, assign_splits, check_spelling, mask_folders
-from tissue.sources.levels import Folder, Images, choose_class, find_levels, find_splits
+from tissue.sources.levels import (
+    Folder,
+    Images,
+    check_named,
+    check_repeated,
+    choose_class,
+    find_levels,
+    find_splits,
+)
 
 SHOWN_CLASSES = 20  # of each split in the tree
 
@@ -131,9 +139,12 @@ def read_layout(images: Iterable[str], *, source: str, class_level: int | None =
     parts = {folder: _parts(folder) for folder in counts}
     masks = mask_folders(parts)
     of = Images(source, counts, examples)
+    check_repeated(parts, of)
     folders = find_splits({name: one for name, one in parts.items() if name not in masks}, of)
     levels = find_levels(folders, of)
     at = choose_class(levels, of, class_level) - 1
+    if class_level is None:
+        check_named({one[at] for one in levels.values()}, of, level=at + 1)
     check_spelling({one[at] for one in levels.values()}, source)
     return Layout({**dict.fromkeys(masks), **_places(folders, levels, at)}, counts)
 

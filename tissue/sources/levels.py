@@ -1,10 +1,12 @@
 """Which level of folders names splits and which classes; docs/data-sources.md has the rule."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import NamedTuple, NoReturn
 
 from tissue.common.errors import InputError
-from tissue.sources.folder_names import PICTURES, Parts, is_exact_split, split_word
+from tissue.sources.folder_names import PICTURES, Parts, are_parts, is_exact_split, split_word
 
 EXAMPLES = 3  # names in a message
 SHOWN = 6  # classes of a reading in a message
@@ -123,6 +125,40 @@ def choose_class(levels: Mapping[str, Parts], of: Images, class_level: int | Non
     )
 
 
+def check_named(classes: Collection[str], of: Images, *, level: int) -> None:
+    """Raise an `InputError` if folders that would be classes only say how a set was divided."""
+    if are_parts(classes):
+        raise InputError(
+            f"{of.name}: expected folders that are named after their classes. Received: "
+            f"{', '.join(sorted(classes)[:EXAMPLES])}, which look like parts of one set. If they "
+            f"are classes, set fetch.class_level to {level}; else set fetch.labels to a table."
+        )
+
+
+def check_repeated(folders: Mapping[str, Parts], of: Images) -> None:
+    """Raise an `InputError` if a folder repeats what stands beside it, as in some archives."""
+    # As many images in each folder, and the first of the same name
+    found = {
+        one: (of.counts[folder], PurePosixPath(of.examples[folder]).name)
+        for folder, one in folders.items()
+    }
+    shared = _shared(list(found))
+    inside: dict[str, dict[Parts, tuple[int, str]]] = defaultdict(dict)
+    for one, images in found.items():
+        if len(one) > shared + 1:
+            inside[one[shared]][(*one[:shared], *one[shared + 1 :])] = images
+    for name, repeated in sorted(inside.items()):
+        if repeated.items() <= found.items():
+            first = min(repeated)
+            raise InputError(
+                f"{of.name}: expected each image once. Received: "
+                f"{sum(number for number, _ in repeated.values()):,} in "
+                f"{'/'.join((*first[:shared], name))} that also stand beside it, folder for "
+                f"folder, e.g. in {'/'.join(first)}. Name one of both in fetch.source, or take one "
+                "out."
+            )
+
+
 def _pictures(names: Iterable[str]) -> bool:
     return all(name.casefold() in PICTURES for name in names)
 
@@ -148,10 +184,16 @@ def _ask_for_level(
             f"  fetch.class_level: {at} means {len(classes)} classes: {shown}; "
             f"{of.examples[folder]} is of {levels[folder][at - 1]}"
         )
+    splits = sorted({name for found in names.values() for name in found if split_word(name)})
+    kept = (
+        f" {splits[0]} may be a split: to keep it apart, call the folders of splits train and test."
+        if splits
+        else ""
+    )
     readings_of = "several readings" if len(lines) > 1 else "images of a class in several folders"
     raise InputError(
         f"{of.name}: expected one level of folders for the classes. Received: {readings_of}:\n"
         + "\n".join(lines)
         + "\nSet it in params.yaml. The other folders stay in the ids, where split.group_pattern "
-        "finds donors; or move the images."
+        f"finds donors; or move the images.{kept}"
     )

@@ -3,11 +3,11 @@
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from tissue.common.errors import InputError
+from tissue.sources.archives import Member
 from tissue.sources.layout import ImagePath
 
 # `number` counts the files of a source. SQLite compares names by their UTF-8 bytes and Python by
@@ -18,23 +18,28 @@ CREATE TABLE files (source INTEGER, name TEXT, number INTEGER,
 CREATE TABLE images (folded TEXT PRIMARY KEY, id TEXT, source INTEGER, name TEXT, number INTEGER)
     WITHOUT ROWID;
 """
-ReadFile = Callable[[int, str], bytes]  # by number and name
+Find = Callable[[int, str], Member]  # by number and name
 Parse = Callable[[str], ImagePath | None]  # None for a file that is no image of a class
 
 
 class SourceImage(NamedTuple):
-    """An image or slide, the name of its source, what reads its bytes, and its place in a folder.
+    """An image or slide, the folder or archive it is in, its name there, and what reads its bytes.
 
-    Where the source is an archive, `path` is None.
+    The name is empty in an archive that has to be unpacked.
     """
 
     id: str
     split: str
     class_name: str
     donor: str
-    source: str
+    origin: Path
+    name: str
     read: Callable[[], bytes]
-    path: Path | None
+
+    @property
+    def path(self) -> Path | None:
+        """Its place in a folder; None in an archive."""
+        return self.origin / self.name if self.origin.is_dir() else None
 
 
 class Listing:
@@ -44,16 +49,14 @@ class Listing:
         # Without a name it is a temporary file, of which SQLite holds 2 MB in memory.
         self._tables = stack.enter_context(closing(sqlite3.connect("")))
         self._tables.executescript(TABLES)
-        self._sources: list[tuple[str, ReadFile, Path | None]] = []
+        self._sources: list[tuple[Path, Find]] = []
         self._parse: Parse = _not_yet
 
-    def add(
-        self, name: str, read: ReadFile, files: Iterable[tuple[int, str]], folder: Path | None
-    ) -> None:
-        """Add the images of a folder, or of an archive, by number and name."""
+    def add(self, origin: Path, files: Iterable[tuple[int, str]], find: Find) -> None:
+        """Add the images of a folder or of an archive, by number and name."""
         rows = ((len(self._sources), file, number) for number, file in files)
         self._tables.executemany("INSERT INTO files VALUES (?, ?, ?)", rows)
-        self._sources.append((name, read, folder))
+        self._sources.append((origin, find))
 
     def names(self) -> Iterator[str]:
         """Yield all names, each once and sorted."""
@@ -81,8 +84,8 @@ class Listing:
             other = self._image(*self._tables.execute(find, (folded,)).fetchone())
             if other is not None and image.read() != other.read():
                 raise InputError(
-                    f"{image.source}: expected one image per name. Received: a {image.id} that "
-                    f"differs from {other.id} in {other.source}. Rename one of them."
+                    f"{image.origin.name}: expected one image per name. Received: a {image.id} "
+                    f"that differs from {other.id} in {other.origin.name}. Rename one of them."
                 )
 
     def __len__(self) -> int:
@@ -97,12 +100,12 @@ class Listing:
         return sorted({image.class_name for image in self})
 
     def _image(self, source: int, file: str, number: int) -> SourceImage | None:
-        name, read, folder = self._sources[source]
         parsed = self._parse(file)
         if parsed is None:
             return None
-        path = None if folder is None else folder / file
-        return SourceImage(*parsed, name, partial(read, number, file), path)
+        origin, find = self._sources[source]
+        member = find(number, file)
+        return SourceImage(*parsed, origin, member.stored, member.read)
 
 
 def _not_yet(name: str) -> NoReturn:

@@ -12,18 +12,13 @@ from tissue.common.files import file_digest
 from tissue.common.names import printable
 from tissue.config.fetch import Labels, Limits
 from tissue.sources.archives import Member, check_size, is_archive, open_archive
-from tissue.sources.file_names import (
-    UNREAD,
-    check_text,
-    is_hidden,
-    is_image,
-    reason_left_out,
-)
+from tissue.sources.file_names import UNREAD, check_text, is_hidden, is_image, reason_left_out
 from tissue.sources.labels import LabelTable
 from tissue.sources.layout import read_layout
-from tissue.sources.listing import Listing, Parse, ReadFile
+from tissue.sources.listing import Find, Listing, Parse
 
-LeftOut = dict[str, tuple[int, str]]  # by kind: how many files, and the first name
+LeftOut = dict[str, tuple[int, list[str]]]  # by kind: how many files, and the first names
+FIRST = 3  # names
 TABLE = "table"  # one of the kinds
 MOST_UNREAD = 0.05  # share of the pictures of a source that nothing here reads; more stops the run
 
@@ -57,9 +52,8 @@ def list_images(
     for path in paths:
         if path.is_dir() and not outside_links:
             _check_links(path)
-        members, read = _open(path, limits, closing)
-        images = _images(members, left_out, label)
-        listing.add(path.name, read, images, path if path.is_dir() else None)
+        members, find = _open(path, limits, closing)
+        listing.add(path, _images(members, left_out, label), find)
     _report_left_out(left_out, listing, label)
     # Two parts of one tree may each hold a share of it, so the layout is that of all together.
     if table is None:
@@ -82,10 +76,10 @@ def _check_digests_of(paths: list[Path], sha256: Mapping[str, str]) -> None:
 def _parse_folders(
     listing: Listing, left_out: LeftOut, label: str, class_level: int | None
 ) -> Parse:
-    table = printable(left_out.get(TABLE, (0, ""))[1])
+    tables = ", ".join(map(printable, left_out.get(TABLE, (0, []))[1]))
     hint = (
-        f"A table stands beside the images, {table}: if it has their labels, set fetch.labels, as "
-        "in docs/data-sources.md."
+        f"Tables beside the images: {tables}. If one has their labels, set fetch.labels, as in "
+        "docs/data-sources.md."
     )
     try:
         layout = read_layout(listing.names(), source=label, class_level=class_level)
@@ -100,7 +94,7 @@ def _parse_folders(
 
 
 def _describe(left_out: LeftOut) -> list[str]:
-    return [f"{n} x {kind} (e.g. {name!r})" for kind, (n, name) in sorted(left_out.items())]
+    return [f"{n} x {kind} (e.g. {first!r})" for kind, (n, [first, *_]) in sorted(left_out.items())]
 
 
 def _report_left_out(left_out: LeftOut, listing: Listing, label: str) -> None:
@@ -171,11 +165,11 @@ def check_digests(
             )
 
 
-def _open(path: Path, limits: Limits, closing: ExitStack) -> tuple[Iterable[Member], ReadFile]:
+def _open(path: Path, limits: Limits, closing: ExitStack) -> tuple[Iterable[Member], Find]:
     if path.is_dir():
-        return open_folder(path, limits=limits), lambda _, name: read_file(path / name, limits)
+        return open_folder(path, limits=limits), lambda _, name: _file(path, name, limits)
     members = open_archive(path, limits=limits, closing=closing)
-    return members, lambda number, _: members[number].read()
+    return members, lambda number, _: members[number]
 
 
 def _check_links(folder: Path) -> None:
@@ -193,10 +187,10 @@ def _check_links(folder: Path) -> None:
 
 def _images(members: Iterable[Member], left_out: LeftOut, label: str) -> Iterator[tuple[int, str]]:
     """Yield number and name of each image, and count the other files."""
-    for number, (name, _, kind) in enumerate(members):
+    for number, (name, _, kind, _) in enumerate(members):
         if reason := kind or reason_left_out(name):
-            count, first = left_out.get(reason, (0, name))
-            left_out[reason] = (count + 1, min(first, name))
+            count, names = left_out.get(reason, (0, []))
+            left_out[reason] = (count + 1, sorted([*names, name])[:FIRST])
         else:
             check_text(name, source=label)
             yield number, name
@@ -230,7 +224,11 @@ def open_folder(folder: Path, *, limits: Limits) -> Iterator[Member]:
     for name in _names_below(folder):
         path = folder / name
         kind = "" if path.is_file() else "link" if path.is_symlink() else "device"
-        yield Member(name, partial(read_file, path, limits), kind)
+        yield _file(folder, name, limits, kind)
+
+
+def _file(folder: Path, name: str, limits: Limits, kind: str = "") -> Member:
+    return Member(name, partial(read_file, folder / name, limits), kind, name)
 
 
 def read_file(path: Path, limits: Limits) -> bytes:

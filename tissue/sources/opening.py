@@ -34,6 +34,8 @@ def open_source(settings: Fetch, *, seed: int, workers: int, closing: ExitStack)
             raise InputError(
                 f"fetch.source: expected {name} to stand alone. Received: {', '.join(names)}."
             )
+    if not settings.copy_images and names[0] in ALONE:
+        raise _not_in_place(names[0])
     if names == ["phantom"]:
         return _phantom(settings, seed, workers, closing)
     if names == ["hpa"]:
@@ -75,4 +77,15 @@ def _local(
         class_level=settings.class_level, labels=settings.labels,
         outside_links=settings.outside_links,
     )  # fmt: skip
+    if not settings.copy_images:
+        for image in listing:
+            if not image.name:
+                raise _not_in_place(str(image.origin))
     return with_tiles(listing, settings, seed=seed, workers=workers, closing=closing)
+
+
+def _not_in_place(source: str) -> InputError:
+    return InputError(
+        "fetch.copy: expected folders and zip archives, whose images can stay where they are. "
+        f"Received: false, with {source}. Set it to true, or unpack the archive."
+    )

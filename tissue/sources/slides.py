@@ -58,6 +58,11 @@ def with_tiles(
     found = [image for image in listing if _is_slide_file(image)]
     pool = closing.enter_context(ThreadPoolExecutor(workers))
     slides: dict[str, CutSlide] = {}
+    if found and not settings.copy_images:
+        raise InputError(
+            "fetch.copy: expected pictures, where it is false, since tiles of slides are written. "
+            f"Received: {len(found):,} slides, e.g. {printable(found[0].id)}. Set it to true."
+        )
     if found:
         unpacked = Path(closing.enter_context(tempfile.TemporaryDirectory()))
         slides = _cut_all(found, settings, seed, unpacked, pool)
@@ -106,8 +111,9 @@ def _file_of(image: SourceImage, unpacked: Path) -> Path:
 
 def _refuse_in_archive(image: SourceImage) -> None:
     raise InputError(
-        f"{image.source}: expected slides of this kind in a folder, where OpenSlide can read parts "
-        f"of them. Received: {printable(image.id)} in an archive. Unpack it, and name the folder."
+        f"{image.origin.name}: expected slides of this kind in a folder, where OpenSlide can read "
+        f"parts of them. Received: {printable(image.id)} in an archive. Unpack it, and name the "
+        "folder."
     )
 
 
@@ -173,8 +179,10 @@ def _row(image: SourceImage) -> Row:
         "id": image.id,
         "split": image.split,
         "class": image.class_name,
-        "source": image.source,
+        "source": image.origin.name,
         "donor": image.donor,
+        "origin": str(image.origin),
+        "member": image.name,
     }
 
 
