@@ -12,6 +12,7 @@ import keras
 
 from tissue.common.errors import InputError, is_disk_full
 from tissue.common.files import atomic_write, reading
+from tissue.training.pictures import network_in
 
 # In the file of a model, where Keras ignores them.
 CLASSES = "classes.json"
@@ -47,7 +48,7 @@ def save_model(
 
 
 def load_model(path: Path) -> keras.Model:
-    """Load a saved model for inference; code inside the file is never run.
+    """Load the network of a saved model for inference; code inside the file is never run.
 
     Raises:
         InputError: if the file is no such model.
@@ -55,7 +56,7 @@ def load_model(path: Path) -> keras.Model:
     """
     try:
         zipfile.ZipFile(path).close()  # Keras reports a file that is no archive as missing
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        return network_in(keras.saving.load_model(path, compile=False, safe_mode=True))
     except Exception as error:  # damaged files end in errors of several libraries
         if is_disk_full(error):
             raise
