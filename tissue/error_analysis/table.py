@@ -20,6 +20,8 @@ CAUSES = (
     "few_donors",
     "one_scale",
     "looks_other",
+    "not_learnt",
+    "views_disagree",
     "donor_unseen",
 )
 NONE_FOUND = "none_found"
@@ -123,6 +125,10 @@ def error_sentence(error: dict[str, Any]) -> str:
         "one_scale": f"{seen} recognised as {own}, {unseen}. {agreeing}",
         "looks_other": "It looks like another class: no second classifier recognises it, at either "
         f"magnification or with more donors. {agreeing}",
+        "not_learnt": f"The model has not learnt images like it: it is wrong, on average, on the "
+        f"five most alike training images of {own}",
+        "views_disagree": "Its answer depends on the turn: turned or mirrored, the picture gets "
+        "another class",
         "donor_unseen": "Its donor was not in training, which is true of few correctly classified "
         "images",
         NONE_FOUND: f"Nothing that was measured stands out. {pair}{agreeing}",

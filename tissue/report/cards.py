@@ -29,6 +29,8 @@ HELP = {
     "few_donors": "more donors",
     "one_scale": "another weight of the magnifications",
     "looks_other": "many more donors, another stain, or a look at the labels",
+    "not_learnt": "longer training, or a larger network",
+    "views_disagree": "longer training, or more views",
     "donor_unseen": "more donors",
     NONE_FOUND: "another training, perhaps",
 }
