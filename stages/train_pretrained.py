@@ -2,11 +2,10 @@
 
 Reads the training and validation features of `data/embed`, restained ones included, the labels in
 `data/split` and the weights of the backbone. Writes `data/models/pretrained.keras`, backbone and
-head in one file, which takes images in [0, 255] and, where `split` keeps crops, these as a second
-input, and returns class probabilities; in the same file is what tells how unlike training an image
-is; and `plots/pretrained_history.csv`, accuracy and loss by penalty, also logged below
-`plots/live/pretrained`. With a backbone from an ONNX file the model is the head alone, which takes
-its features.
+head in one file, which takes pictures in [0, 255] of any size and returns class probabilities; in
+the same file is what tells how unlike training an image is; and `plots/pretrained_history.csv`,
+accuracy and loss by penalty, also logged below `plots/live/pretrained`. With a backbone from an
+ONNX file the model is the head alone, which takes its features.
 
 The head is softmax regression, solved to the optimum. Cross-validation over the donors of training
 and validation chooses its penalty and sets the temperature. Nothing is left for validation to
@@ -46,6 +45,7 @@ def run(params: Params, root: Path = Path()) -> None:
     from tissue.training.loop import live_log, log_rows
     from tissue.training.model_file import HELD_OUT, NOVELTY
     from tissue.training.novelty import fit_novelty_of
+    from tissue.training.pictures import of_pictures
     from tissue.training.saving import save_model
 
     train_on_all_gpus()
@@ -67,7 +67,8 @@ def run(params: Params, root: Path = Path()) -> None:
         held_out = choice.probabilities[len(train.index) :]
         arrays[HELD_OUT] = held_out_arrays(val.index["id"], held_out, divisor=divisor)
     path = root / "data/models/pretrained.keras"
-    save_model(model, path, classes=classes, temperature=divisor, arrays=arrays)
+    saved = of_pictures(model, split, views=params.pretrained.views)
+    save_model(saved, path, classes=classes, temperature=divisor, arrays=arrays)
     write_table(history, root / "plots/pretrained_history.csv")
 
 

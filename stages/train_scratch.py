@@ -1,7 +1,7 @@
 """Train a network from scratch: `python -m stages.train_scratch`.
 
 Reads the training and validation set of `data/split`. Writes `data/models/scratch.keras`, which
-takes images in [0, 255] and returns class probabilities, and `plots/scratch_history.csv`; each
+takes pictures in [0, 255] and returns class probabilities, and `plots/scratch_history.csv`; each
 epoch is logged below `plots/live/scratch` as soon as it ends.
 
 By default this takes about 100 s on two cores and gives 81 % on training, 80 % on validation.
@@ -30,6 +30,7 @@ def run(params: Params, root: Path = Path()) -> None:
     # These need TensorFlow, which takes seconds to import; wrong parameters are reported before.
     from tissue.training.calibration import calibrate, predict_stainings
     from tissue.training.loop import live_log
+    from tissue.training.pictures import of_pictures
     from tissue.training.saving import save_model
     from tissue.training.scratch import train_network
 
@@ -46,7 +47,8 @@ def run(params: Params, root: Path = Path()) -> None:
     )  # fmt: skip
     divisor = calibrate(network, probabilities, val.labels)
     path = root / "data/models/scratch.keras"
-    save_model(network, path, classes=classes, temperature=divisor)
+    saved = of_pictures(network, split, views=settings.views)
+    save_model(saved, path, classes=classes, temperature=divisor)
     write_table(history, root / "plots/scratch_history.csv")
 
 

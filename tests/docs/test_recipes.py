@@ -18,6 +18,7 @@ from tissue.error_analysis.causes import (
     measure_images,
     name_cause,
 )
+from tissue.error_analysis.network import OBSERVED
 from tissue.error_analysis.recognition import WAYS
 from tissue.error_analysis.table import CAUSES, NONE_FOUND, error_sentence
 from tissue.metrics.classification import split_metrics
@@ -108,8 +109,8 @@ def test_a_cause() -> None:
         {
             "class": ["liver", "liver", "spleen"], "predicted": ["kidney", "liver", "spleen"],
             "label": [4, 4, 11], "split": "test", "distance": 1.0, "label_probability": 0.5,
-            "unseen": True, "suspect": False, **dict.fromkeys(WAYS, 1.0), "tissue_fraction": 0.5,
-            "blur": 0.5, "haematoxylin": 0.5, "dab": 0.5,
+            "unseen": True, "suspect": False, **dict.fromkeys((*WAYS, *OBSERVED), 1.0),
+            "tissue_fraction": 0.5, "blur": 0.5, "haematoxylin": 0.5, "dab": 0.5,
         }
     )  # fmt: skip
     classes = sorted(TISSUES)

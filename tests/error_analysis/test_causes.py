@@ -50,6 +50,8 @@ def test_p_values_are_counted_within_the_reference_and_modelled_beyond_it() -> N
         ({"donor_unseen": 1.8, "few_donors": 1.2, "looks_other": 1.1}, "few_donors"),
         ({"blur": 1.8, "looks_other": 3.0}, "blur"),
         ({"looks_other": 0.9}, NONE_FOUND),
+        ({"looks_other": 1.1, "not_learnt": 1.2, "views_disagree": 1.0}, "not_learnt"),
+        ({"views_disagree": 1.1, "donor_unseen": 1.8}, "views_disagree"),
     ],
 )
 def test_strongest_evidence_is_named(strengths: dict[str, float], expected: str) -> None:
@@ -77,6 +79,7 @@ def stained_images(factors: list[float]) -> tuple[pd.DataFrame, Quality]:
     distance = np.exp(rng.normal(0, 0.1, 400))
     images = images.assign(distance=distance, label_probability=0.9, suspect=False, unseen=False)
     images[list(WAYS)] = 3.0  # every second classifier is right
+    images = images.assign(learnt=3.0, dissent=-3.0)
     return images, quality
 
 

@@ -352,7 +352,7 @@ def test_models_of_different_classes(tiny: Path, tmp_path: Path) -> None:
 
 def test_heat_maps_need_the_parameters_of_the_model(tiny: Path, tmp_path: Path) -> None:
     params = load_params(tiny / "params.yaml", {"advanced.split.crops.zoom": "3"})
-    text = r"--gradcam: .* split\.crops was .* and is .*'zoom': 3"
+    text = r"heat maps: .* split\.crops was .* and is .*'zoom': 3"
     with pytest.raises(InputError, match=text):
         load_predictor(params, model="scratch", gradcam=tmp_path, data=tiny / "data")
 
@@ -375,3 +375,21 @@ def test_the_call_in_the_guide_gives_the_same(tiny: Path, tmp_path: Path) -> Non
     assert label == expected["predicted"]
     assert float(share) == pytest.approx(expected["confidence"], abs=1e-3)
     assert float(distance) > 0
+
+
+def test_a_saved_model_of_keras_takes_a_picture(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last code of docs/predicting.md as it stands there."""
+    guide = (ROOT / "docs/predicting.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(import keras.*?)```", guide, re.DOTALL)
+    (raw,) = (tiny / "data/raw").glob("*.zip")
+    expected = pd.read_csv(tiny / "data/predictions/pretrained.csv").query("split == 'test'")
+    with zipfile.ZipFile(raw) as archive:
+        (tmp_path / "core.jpg").write_bytes(archive.read(expected["id"].iloc[0]))
+    shutil.copy2(tiny / "data/models/pretrained.keras", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, Any] = {}
+    exec(code, found)
+    columns = [name for name in expected if name.startswith("p_")]
+    assert np.abs(found["probabilities"] - expected[columns].iloc[0].to_numpy(float)).max() < 0.02

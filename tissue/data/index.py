@@ -17,6 +17,11 @@ from tissue.data.shards import Array, Shards, read_array
 PREPARATION_FILE = "images.json"  # beside the splits: their `preparation`
 # Of each image, by `tissue.images.quality.measure_quality`.
 QUALITY = ["tissue_fraction", "blur", "haematoxylin", "dab"]
+# How they, and the distance from training, are written wherever they are shown.
+FORMS = {
+    "tissue_fraction": "{:.0%}", "blur": "{:.2f}", "haematoxylin": "{:.2f}", "dab": "{:.2f}",
+    "distance": "{:.2f}",
+}  # fmt: skip
 IMAGE, CROPS = 4, 5  # dimensions of the arrays of images and of crops
 MOST_UNEQUAL = 3.0  # training images of the largest class to the smallest; more is reported
 # Names stay text even where they look like numbers.

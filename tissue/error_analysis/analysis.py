@@ -20,6 +20,7 @@ from tissue.error_analysis.causes import (
     name_cause,
 )
 from tissue.error_analysis.confused import Confused, describe_confusions
+from tissue.error_analysis.network import observe
 from tissue.error_analysis.recognition import recognise
 from tissue.error_analysis.space import SMALLEST, fit_space, nearest_images
 from tissue.error_analysis.summary import count_refused, summarise_causes
@@ -79,7 +80,8 @@ def analyse(
     by_split = images.drop(train.index).groupby("split")
     summary["refused"] = {str(name): count_refused(table) for name, table in by_split}
     for model, table in sorted(predictions.items()):
-        explained = explain(images.drop(train.index), table, quality, classes)
+        observed = images.drop(train.index).join(observe(images, points, table, classes))
+        explained = explain(observed, table, quality, classes)
         tested = tests[model] = explained[explained["split"] == "test"]
         summary[model] = summarise_causes(tested, classes)
         wrong = tested[tested["class"] != tested["predicted"]].assign(model=model)

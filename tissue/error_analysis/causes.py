@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.covariance import LedoitWolf
 
 from tissue.data.index import QUALITY
+from tissue.error_analysis.network import measure_network
 from tissue.error_analysis.recognition import measure_recognition
 from tissue.error_analysis.space import log_quality
 from tissue.error_analysis.table import CAUSES, NONE_FOUND
@@ -27,6 +28,7 @@ HEAD_START = {"little_tissue": np.log10(3)}
 MOST = 10.0  # larger evidence is extrapolated too far to be compared
 DEFECTS = ("little_tissue", "blur", "extreme_stain")
 RECOGNITION = ("few_donors", "one_scale", "looks_other")
+NETWORK = ("not_learnt", "views_disagree")
 
 
 class Quality(NamedTuple):
@@ -103,23 +105,26 @@ def measure_images(images: pd.DataFrame, quality: Quality, classes: Sequence[str
     measured["unlike_training"] = np.log(images["distance"])
     measured["suspect_label"] = 1 - images["label_probability"]
     measured["donor_unseen"] = images["unseen"].astype(float)
-    return measured.join(measure_recognition(images))
+    return measured.join(measure_recognition(images)).join(measure_network(images))
 
 
 def find_evidence(images: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
     """Return the evidence for each cause, one row per image and one column per cause.
 
     Tissue, blur, stain and distance are compared with correct predictions, as is what the second
-    classifiers recognise where the cause applies; an unseen donor with those of the test. For a
-    label on the list of suspects, evidence is its probability, since errors doubt their label more
-    than any correct prediction does.
+    classifiers recognise and what the network learnt, where the cause applies; views and an unseen
+    donor with those of the test. For a label on the list of suspects, evidence is its probability,
+    since errors doubt their label more than any correct prediction does.
     """
     correct = (images["class"] == images["predicted"]).to_numpy()
     evidence = pd.DataFrame(0.0, index=images.index, columns=list(CAUSES))
     for cause in (*DEFECTS, "unlike_training"):
         evidence[cause] = neg_log10_p(measured[cause], measured[cause][correct])
-    for cause in RECOGNITION:
-        rarity = neg_log10_p(measured[cause], measured[cause][correct])
+    tested = correct & (images["split"] == "test").to_numpy()
+    for cause in (*RECOGNITION, *NETWORK):
+        # Of validation there are no views where folds predicted it.
+        reference = tested if cause == "views_disagree" else correct
+        rarity = neg_log10_p(measured[cause], measured[cause][reference])
         evidence[cause] = rarity * (measured[cause] > 0)
     # A stain darker than that of all training images increases the distance the most.
     overstained = measured["darker"] & (evidence["extreme_stain"] >= STANDS_OUT)
@@ -128,7 +133,6 @@ def find_evidence(images: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
     doubt = -np.log10(np.maximum(1 - measured["suspect_label"], 10**-MOST))
     evidence["suspect_label"] = doubt * images["suspect"]
     # Donors of validation are never in training, so they do not show how common that is.
-    tested = correct & (images["split"] == "test").to_numpy()
     if tested.any():
         rate = (1 + measured["donor_unseen"][tested].sum()) / (1 + tested.sum())
         evidence["donor_unseen"] = -np.log10(rate) * measured["donor_unseen"]
@@ -144,8 +148,8 @@ def name_cause(evidence: Mapping[str, float]) -> str:
     suspect label is named only if the image is not unlike training and the label outweighs little
     tissue and blur. A stain that is extreme for its class in an image that is like training is
     usual in another class, so it does not have to be outweighed. What second classifiers recognise
-    is asked where the image itself shows nothing, and an unseen donor is named only if there is
-    nothing else.
+    and what the network learnt is asked where the image itself shows nothing, and an unseen donor
+    is named only if there is nothing else.
     """
     doubt, far = evidence["suspect_label"], evidence["unlike_training"] >= STANDS_OUT
     if doubt > max(0.0, evidence["little_tissue"], evidence["blur"]) and not far:
@@ -155,7 +159,7 @@ def name_cause(evidence: Mapping[str, float]) -> str:
         return max(found, key=lambda cause: evidence[cause] + HEAD_START.get(cause, 0.0))
     if doubt > 0:
         return "suspect_label"
-    likely = max(RECOGNITION, key=lambda cause: evidence[cause])
+    likely = max((*RECOGNITION, *NETWORK), key=lambda cause: evidence[cause])
     if evidence[likely] >= RARE:
         return likely
     return "donor_unseen" if evidence["donor_unseen"] >= STANDS_OUT else NONE_FOUND

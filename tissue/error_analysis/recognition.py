@@ -12,12 +12,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tissue.error_analysis.suspects import fit_predict, out_of_fold_probabilities
+from tissue.metrics.classification import SMALLEST
 from tissue.metrics.projection import Points
 
 # By column: fitted on training alone; or cross-validated by donor over all splits, on all features
 # or on those of one magnification.
 WAYS = ("by_training", "by_more", "by_whole", "by_crops")
-SMALLEST = 1e-6  # of a probability, so that its logarithm is finite
 
 
 def recognise(

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tissue.data.index import FORMS
+
 NEIGHBOURS = 5
 HEAT_SIDE = 28  # of the square Grad-CAM maps, in cells
 
@@ -20,6 +22,8 @@ CAUSES = (
     "few_donors",
     "one_scale",
     "looks_other",
+    "not_learnt",
+    "views_disagree",
     "donor_unseen",
 )
 NONE_FOUND = "none_found"
@@ -109,12 +113,13 @@ def error_sentence(error: dict[str, Any]) -> str:
     within = not pd.isna(error["confusable"]) and error["confusable"]
     pair = "Both belong to one organ system. " if within else ""
     seen, unseen = _scales(error)
+    tissue, far = FORMS["tissue_fraction"], FORMS["distance"].format(error["distance"])
     reasons = {
-        "little_tissue": f"Only {error['tissue_fraction']:.0%} of the picture is tissue, where "
-        f"{own} usually shows {error['typical_tissue']:.0%}. {rare}",
+        "little_tissue": f"Only {tissue.format(error['tissue_fraction'])} of the picture is "
+        f"tissue, where {own} usually shows {tissue.format(error['typical_tissue'])}. {rare}",
         "blur": f"The picture is blurred. {rare}",
         "extreme_stain": f"It is stained {error['stain_side']} than {own} usually is. {rare}",
-        "unlike_training": f"It is unlike training: {error['distance']:.1f} times as far from the "
+        "unlike_training": f"It is unlike training: {far} times as far from the "
         f"nearest class as `predict` accepts. {rare}",
         "suspect_label": f"Its label may be wrong: a second classifier gives {own} a probability "
         f"of {1 - error['label_suspicion']:.1%}. {agreeing}",
@@ -123,9 +128,13 @@ def error_sentence(error: dict[str, Any]) -> str:
         "one_scale": f"{seen} recognised as {own}, {unseen}. {agreeing}",
         "looks_other": "It looks like another class: no second classifier recognises it, at either "
         f"magnification or with more donors. {agreeing}",
+        "not_learnt": f"The model has not learnt images like it: it is wrong, on average, on the "
+        f"five most alike training images of {own}",
+        "views_disagree": "Its answer depends on the turn: turned or mirrored, the picture gets "
+        "another class",
         "donor_unseen": "Its donor was not in training, which is true of few correctly classified "
         "images",
         NONE_FOUND: f"Nothing that was measured stands out. {pair}{agreeing}",
     }
-    opening = f"Taken for {predicted} instead of {own} ({error['confidence']:.0%} sure)"
+    opening = f"Taken for {predicted} instead of {own} ({error['confidence']:.1%} sure)"
     return f"{opening}. {reasons[error['cause']]}."

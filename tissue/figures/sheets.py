@@ -9,6 +9,7 @@ import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
 from tissue.common.files import atomic_write
+from tissue.data.index import FORMS
 from tissue.data.shards import Shards
 from tissue.figures.lettering import drawable, font_of, label_names
 from tissue.images.duplicates import Images
@@ -22,12 +23,12 @@ TILE = 112  # of a sheet of titled rows
 COLUMNS = 8  # likewise
 # Title, column, whether the lowest values come first, and how the value is written.
 MEASURES = (
-    ("Least tissue", "tissue_fraction", True, "{:.0%} tissue"),
-    ("Most blurred", "blur", False, "blur {:.2f}"),
-    ("Weakest haematoxylin", "haematoxylin", True, "density {:.2f}"),
-    ("Strongest haematoxylin", "haematoxylin", False, "density {:.2f}"),
-    ("Weakest DAB", "dab", True, "density {:.2f}"),
-    ("Strongest DAB", "dab", False, "density {:.2f}"),
+    ("Least tissue", "tissue_fraction", True, f"{FORMS['tissue_fraction']} tissue"),
+    ("Most blurred", "blur", False, f"blur {FORMS['blur']}"),
+    ("Weakest haematoxylin", "haematoxylin", True, f"density {FORMS['haematoxylin']}"),
+    ("Strongest haematoxylin", "haematoxylin", False, f"density {FORMS['haematoxylin']}"),
+    ("Weakest DAB", "dab", True, f"density {FORMS['dab']}"),
+    ("Strongest DAB", "dab", False, f"density {FORMS['dab']}"),
 )
 Row = tuple[str, list[tuple[Image.Image, tuple[str, str]]]]  # title, and tiles with two texts
 

@@ -24,16 +24,22 @@ from tissue.metrics.paired import paired_comparison
 from tissue.metrics.ranking import ranking_metrics
 
 TOP = 3
+SMALLEST = 1e-6  # of a probability, so that its logarithm is finite
 
 
 def prediction_table(
     index: pd.DataFrame, probabilities: NDArray[np.float32], *, split: str, classes: Sequence[str]
 ) -> pd.DataFrame:
-    """Return id, split, class, predicted, confidence and p_<class> for each row of an index.
+    """Return id, split, class, predicted, confidence, dissent and p_<class>, by row.
 
-    Probabilities have the digits that `write_table` keeps, so that metrics can be derived again
-    from what it wrote.
+    Probabilities (N, views, classes), of which the mean is taken, or (N, classes) have the digits
+    that `write_table` keeps, so that metrics can be derived again from what it wrote. For `dissent`
+    see `views_dissent`; it is 0 without views.
     """
+    dissent = np.zeros(len(probabilities))
+    if probabilities.ndim == 3:
+        dissent = views_dissent(probabilities)
+        probabilities = probabilities.mean(axis=1)
     written = _with_six_digits(probabilities)
     table = pd.DataFrame(
         {
@@ -42,10 +48,23 @@ def prediction_table(
             "class": index["class"].to_numpy(),
             "predicted": np.asarray(classes)[written.argmax(axis=1)],
             "confidence": written.max(axis=1),
+            "dissent": dissent,
         }
     )
     columns = {f"p_{name}": written[:, label] for label, name in enumerate(classes)}
     return table.assign(**columns)
+
+
+def views_dissent(probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the largest log odds (N,), in one view, of another class against that of the mean.
+
+    Above 0, a view gets another class. Probabilities are (N, views, classes).
+    """
+    logs = np.log(np.maximum(probabilities, SMALLEST, dtype=np.float64))
+    rows, chosen = np.arange(len(logs)), probabilities.mean(axis=1).argmax(axis=1)
+    own = logs[rows, :, chosen].copy()
+    logs[rows, :, chosen] = np.log(SMALLEST)  # no other class is less probable
+    return (logs.max(axis=2) - own).max(axis=1)
 
 
 def _with_six_digits(values: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -6,7 +6,15 @@ from typing import Any
 from tissue.common.names import CLUSTERS, POSITIONS, SLIDES
 from tissue.figures.audit import AUDITED
 from tissue.report.data_sentences import WORDS, group_word
-from tissue.report.formatting import Table, count, interval, join_words, percent, percentage_points
+from tissue.report.formatting import (
+    Table,
+    count,
+    interval,
+    join_words,
+    percent,
+    percentage_points,
+    points,
+)
 from tissue.report.reading import Inputs
 
 ALONE = {"colour": "colour", "tissue_and_blur": "share of tissue and blur", "size": "size"}
@@ -124,7 +132,7 @@ def audit_table(inputs: Inputs) -> Table:
             "Learned from": AUDITED[name].format(group=group),
             "Accuracy": percent(accuracy[name]["accuracy"]),
             "95% interval": interval(accuracy[name]["low"], accuracy[name]["high"]),
-            "SD over folds, points": f"{100 * accuracy[name]['fold_sd']:.1f}",
+            "SD over folds, points": points(accuracy[name]["fold_sd"]),
         }
         for name in AUDITED
         if name in accuracy

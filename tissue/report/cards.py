@@ -5,19 +5,20 @@ from typing import NamedTuple
 import pandas as pd
 
 from tissue.common.names import MODEL_NAMES
+from tissue.data.index import FORMS
 from tissue.error_analysis.table import NONE_FOUND
 from tissue.report.data_sentences import group_word
-from tissue.report.formatting import Table, count, interval
+from tissue.report.formatting import Table, count, interval, rounded
 from tissue.report.reading import Inputs
 from tissue.report.records import CAUSE_NAMES
 
-# Of each measure: what is said of errors that have more and less of it, and how it is written.
+# Of each measure: what is said of errors that have more and less of it.
 WORDS = {
-    "tissue_fraction": ("more tissue", "less tissue", "{:.2f}"),
-    "blur": ("more blur", "less blur", "{:.2f}"),
-    "haematoxylin": ("more haematoxylin", "less haematoxylin", "{:.2f}"),
-    "dab": ("more DAB", "less DAB", "{:.2f}"),
-    "distance": ("a greater distance from training", "a smaller distance from training", "{:.2f}"),
+    "tissue_fraction": ("more tissue", "less tissue"),
+    "blur": ("more blur", "less blur"),
+    "haematoxylin": ("more haematoxylin", "less haematoxylin"),
+    "dab": ("more DAB", "less DAB"),
+    "distance": ("a greater distance from training", "a smaller distance from training"),
 }
 HELPS = "What would help"
 HELP = {
@@ -29,6 +30,8 @@ HELP = {
     "few_donors": "more donors",
     "one_scale": "another weight of the magnifications",
     "looks_other": "many more donors, another stain, or a look at the labels",
+    "not_learnt": "longer training, or a larger network",
+    "views_disagree": "longer training, or more views",
     "donor_unseen": "more donors",
     NONE_FOUND: "another training, perhaps",
 }
@@ -99,9 +102,9 @@ def _differences(measures: pd.DataFrame) -> str:
     for one in measures.itertuples():
         if one.low <= 0.5 <= one.high:
             continue
-        more, less, form = WORDS[one.measure]
+        (more, less), form = WORDS[one.measure], FORMS[one.measure]
         medians = f"median {form.format(one.wrong)}, correct {form.format(one.right)}"
-        area = f"area {one.area:.2f}, 95% interval {interval(one.low, one.high, '{:.2f}'.format)}"
+        area = f"area {rounded(one.area)}, 95% interval {interval(one.low, one.high, rounded)}"
         said.append(f"They have {more if one.area > 0.5 else less}: {medians} ({area}).")
     if not said:
         return "No measured value tells them from correct predictions of the class."

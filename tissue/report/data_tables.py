@@ -5,7 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import pandas as pd
 
-from tissue.data.index import unequal_classes
+from tissue.data.index import FORMS, unequal_classes
 from tissue.report.formatting import SPLIT_NAMES, Table, count
 from tissue.report.reading import Inputs
 
@@ -95,14 +95,14 @@ def class_table(inputs: Inputs) -> Table:
 def picture_table(inputs: Inputs) -> Table:
     """Return simple measures of the images of each split, where a shift shows first."""
     measures = {
-        "tissue_fraction": ("Tissue, share of the image", "{:.2f}"),
-        "haematoxylin": ("Haematoxylin, optical density", "{:.3f}"),
-        "dab": ("Second stain (DAB, where it was used), optical density", "{:.3f}"),
-        "blur": ("Blur, from 0 (sharp) to 1", "{:.2f}"),
+        "tissue_fraction": "Tissue, share of the image",
+        "haematoxylin": "Haematoxylin, optical density",
+        "dab": "Second stain (DAB, where it was used), optical density",
+        "blur": "Blur, from 0 (sharp) to 1",
     }
     rows = [
-        [title, *(_spread(index[column], form) for index in inputs.index.values())]
-        for column, (title, form) in measures.items()
+        [title, *(_spread(index[column], FORMS[column]) for index in inputs.index.values())]
+        for column, title in measures.items()
     ]
     head = [f"{SPLIT_NAMES[name]}, n = {count(len(one))}" for name, one in inputs.index.items()]
     caption = "Measures of the images: median (10th to 90th percentile)"

@@ -183,5 +183,10 @@ def render_template(name: str, **context: Any) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"percent": percent, "count": count, "markdown": markdown}
+    environment.filters |= {
+        "percent": percent,
+        "points": points,
+        "count": count,
+        "markdown": markdown,
+    }
     return environment.get_template(name).render(context)

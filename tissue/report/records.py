@@ -28,6 +28,8 @@ CAUSE_NAMES = {
     "few_donors": "too few donors like it",
     "one_scale": "seen at one magnification only",
     "looks_other": "looks like another class",
+    "not_learnt": "not learnt in training",
+    "views_disagree": "views disagree",
     "donor_unseen": "donor not in training",
     NONE_FOUND: "no measured cause",
 }

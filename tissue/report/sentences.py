@@ -19,6 +19,7 @@ from tissue.report.formatting import (
     percent,
     percentage_points,
     points,
+    rounded,
 )
 from tissue.report.reading import Inputs
 
@@ -160,8 +161,8 @@ def overlap_sentences(inputs: Inputs) -> str:
 
 
 def _against_random(measured: Mapping[str, float]) -> str:
-    between = interval(measured["random_low"], measured["random_high"], "{:.2f}".format)
-    return f"{measured['real']:.2f} (95% of random splits: {between})"
+    between = interval(measured["random_low"], measured["random_high"], rounded)
+    return f"{rounded(measured['real'])} (95% of random splits: {between})"
 
 
 def calibration_sentence(inputs: Inputs, model: str) -> str:

@@ -1,6 +1,6 @@
 """Class probabilities of images, of each dihedral view or their mean."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import keras
@@ -24,14 +24,8 @@ def predict_views(
     Whole images are seen in so many dihedral views, crops are not turned. A progress bar shows
     `name`.
     """
-    return np.concatenate(list(_predict_batches(model, dataset, views=views, name=name)))
-
-
-def _predict_batches(
-    model: keras.Model, dataset: Dataset, *, views: int, name: str
-) -> Iterator[NDArray[np.float32]]:
-    for images, crops in iterate_batches(dataset, name):
-        yield predict_batch(model, images, crops, views=views)
+    batches = iterate_batches(dataset, name)
+    return np.concatenate([predict_batch(model, *batch, views=views) for batch in batches])
 
 
 def iterate_batches(
@@ -61,16 +55,12 @@ def predict_features(
     head: keras.Model, features: NDArray[np.float32] | RowSelection
 ) -> NDArray[np.float32]:
     """Return probabilities float32 (N, views, classes) of features (N, views, D)."""
-    return np.concatenate(list(_predict_feature_batches(head, features)))
-
-
-def _predict_feature_batches(
-    head: keras.Model, features: NDArray[np.float32] | RowSelection
-) -> Iterator[NDArray[np.float32]]:
+    found = []
     for start in range(0, len(features), BATCH):
         batch = np.asarray(features[start : start + BATCH])
         probabilities = predict_once(head, batch.reshape(-1, batch.shape[-1]))
-        yield probabilities.reshape(*batch.shape[:2], -1)
+        found.append(probabilities.reshape(*batch.shape[:2], -1))
+    return np.concatenate(found)
 
 
 def head_of(model: keras.Model) -> keras.Model:
@@ -86,11 +76,9 @@ def is_fine_tuned(model: keras.Model) -> bool:
 def predict_splits(
     model: keras.Model, datasets: Mapping[str, Dataset], *, views: int
 ) -> dict[str, NDArray[np.float32]]:
-    """Return the probabilities (N, classes) of each split from its images, mean of the views."""
+    """Return the probabilities (N, views, classes) of each split from its images."""
     return {
-        name: _mean_of_views(
-            _predict_batches(model, dataset, views=views, name=f"{model.name} {name}")
-        )
+        name: predict_views(model, dataset, views=views, name=f"{model.name} {name}")
         for name, dataset in datasets.items()
     }
 
@@ -98,7 +86,7 @@ def predict_splits(
 def predict_embedded_splits(
     model: keras.Model, datasets: Mapping[str, Dataset], embed: Path
 ) -> dict[str, NDArray[np.float32]]:
-    """Return the probabilities (N, classes) of each split from its cached features.
+    """Return the probabilities (N, views, classes) of each split from its cached features.
 
     A fine-tuned backbone has features of its own: then images are read, in as many views.
     """
@@ -107,12 +95,4 @@ def predict_embedded_splits(
     }
     if is_fine_tuned(model):
         return predict_splits(model, datasets, views=next(iter(features.values())).shape[1])
-    return {
-        name: _mean_of_views(_predict_feature_batches(head_of(model), cached))
-        for name, cached in features.items()
-    }
-
-
-def _mean_of_views(batches: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
-    # Batch by batch: all views of all images together may be larger than the memory.
-    return np.concatenate([batch.mean(axis=1) for batch in batches])
+    return {name: predict_features(head_of(model), cached) for name, cached in features.items()}

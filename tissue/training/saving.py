@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from tissue.common.errors import InputError, is_disk_full
 from tissue.common.files import atomic_write
 from tissue.training.model_file import members
+from tissue.training.pictures import network_in
 
 FIXED_DATE = "1980-01-01@00:00:00"
 
@@ -43,7 +44,7 @@ def save_model(
 
 
 def load_model(path: Path) -> keras.Model:
-    """Load a saved model for inference; code inside the file is never run.
+    """Load the network of a saved model for inference; code inside the file is never run.
 
     Raises:
         InputError: if the file is no such model.
@@ -51,7 +52,7 @@ def load_model(path: Path) -> keras.Model:
     """
     try:
         zipfile.ZipFile(path).close()  # Keras reports a file that is no archive as missing
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        return network_in(keras.saving.load_model(path, compile=False, safe_mode=True))
     except Exception as error:  # damaged files end in errors of several libraries
         if is_disk_full(error):
             raise

@@ -20,7 +20,7 @@ function make(tag, attributes = {}, ...children) {
 
 const className = (i) => classes[images.class[i]];
 const isWrong = (i, model) => images.answer[model][i] !== images.class[i];
-const percent = (share) => `${Math.round(100 * share)}%`;
+const percent = (share) => `${(100 * share).toFixed(1)}%`; // as in the tables
 const capital = (text) => text[0].toUpperCase() + text.slice(1);
 const plural = (n, word) => `${n.toLocaleString("en")} ${word}${n === 1 ? "" : "s"}`;
 
