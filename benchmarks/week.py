@@ -148,8 +148,11 @@ def back(person: Person, people: list[Person], rng: random.Random) -> None:
 WORK = {"keep": keep, "gc": gc, "pull": pull, "back": back}
 
 
-def spend(people: list[Person], runs: int, seed: int) -> tuple[Counter[str], list[str]]:
-    """Let people work; return what was done how often, and what failed."""
+def spend(
+    people: list[Person], *, runs: int, minutes: float, seed: int
+) -> tuple[Counter[str], list[str]]:
+    """Let people work, begin nothing after so many minutes; return what was done, what failed."""
+    end = time.monotonic() + 60 * minutes
     rng, done, failed = random.Random(seed), Counter[str](), list[str]()
 
     def attempt(what: str, person: Person, *arguments: object) -> None:
@@ -168,6 +171,8 @@ def spend(people: list[Person], runs: int, seed: int) -> tuple[Counter[str], lis
 
     with ThreadPoolExecutor(2) as pool:
         for number in range(runs):
+            if time.monotonic() > end:
+                break
             one, other = rng.sample(people, 2)
             what = rng.choices(list(ACTIONS), list(ACTIONS.values()))[0]
             # Each thread draws from its own numbers.
@@ -260,6 +265,7 @@ def main() -> None:
     )
     parser.add_argument("clone", type=Path)
     parser.add_argument("--runs", type=int, default=20, help="experiments (%(default)s)")
+    parser.add_argument("--minutes", type=float, default=600, help="at most (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="(%(default)s)")
     parser.add_argument("--stand-ins", action="store_true", help="stages that copy results")
     options = parser.parse_args()
@@ -272,7 +278,8 @@ def main() -> None:
             clone = quick_clone(clone, folder / "project")
         people = settle(clone, folder)
         begin = time.monotonic()
-        done, failed = spend(people, options.runs, options.seed)
+        limits = {"runs": options.runs, "minutes": options.minutes}
+        done, failed = spend(people, **limits, seed=options.seed)
         minutes = (time.monotonic() - begin) / 60
         of_commits, of_experiments = all_lost(people, folder)
         not_pulled, not_applied = pull_anew(people, folder, rng), apply_again(people, rng)

@@ -17,7 +17,8 @@ from filelock import FileLock, Timeout
 from tissue.common.errors import InputError, is_disk_full
 from tissue.common.names import printable
 from tissue.common.secrets import redact
-from tissue.config.inputs import check_inputs, is_by_hand, note_run
+from tissue.config.inputs import IN_DVC, check_inputs, is_by_hand, note_run
+from tissue.config.processor import note_processor
 
 # Of disks and network drives, by their names, since not every system has all
 FAILING = {
@@ -49,6 +50,8 @@ def run_command(main: Callable[[], None], *, name: str, doc: str | None) -> None
         main()
         if by_hand:
             note_run(name)
+        elif IN_DVC in os.environ:
+            note_processor(name)
 
 
 @contextmanager

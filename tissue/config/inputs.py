@@ -8,11 +8,12 @@ from typing import Any
 from tissue.common.errors import InputError
 
 TEMPORARY = Path(".dvc/tmp")
+IN_DVC = "DVC_STAGE"  # a variable that DVC sets for the stages that it runs
 
 
 def is_by_hand() -> bool:
     """Return whether a person started the stage in a repository, not DVC, which has checked all."""
-    return "DVC_STAGE" not in os.environ and TEMPORARY.parent.is_dir()
+    return IN_DVC not in os.environ and TEMPORARY.parent.is_dir()
 
 
 def note_run(stage: str) -> None:
