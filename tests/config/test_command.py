@@ -18,6 +18,7 @@ from tests.conftest import run
 from tests.pipeline import ORDER, ROOT
 from tissue.__main__ import COMMANDS
 from tissue.common.errors import InputError
+from tissue.common.files import write_json
 from tissue.common.runtime import quiet_import
 from tissue.config.command import check_output_file, check_output_folder, command, run_command
 
@@ -144,6 +145,24 @@ class TestCommand:
             raise FileNotFoundError(2, "No such file or directory", name)
         with pytest.raises(KeyError), command("split"):
             raise KeyError("ours")
+
+    def test_what_cannot_be_compared_is_blamed_before_the_code(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def main() -> None:
+            write_json({"of another run": float("nan")}, tmp_path / "a.json")
+
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["tsne"])
+        monkeypatch.delenv("DVC_STAGE", raising=False)
+        message = r"^tsne: expected inputs.*: ValueError: .* at tissue/common/files\.py:\d+\. Run"
+        with pytest.raises(SystemExit, match=message):
+            run_command(main, name="tsne", doc=None)
+        with pytest.raises(ValueError, match="JSON compliant"):
+            run_command(main, name="fetch", doc=None)  # which reads nothing of another stage
+        monkeypatch.setenv("DVC_STAGE", "tsne")
+        with pytest.raises(ValueError, match="JSON compliant"):
+            run_command(main, name="tsne", doc=None)  # DVC has compared all that it reads
 
     def test_unknown_options_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sys, "argv", ["fetch", "--nonsense"])

@@ -7,9 +7,10 @@ import os
 import signal
 import sys
 import textwrap
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -20,6 +21,8 @@ from tissue.common.secrets import redact
 from tissue.config.inputs import IN_DVC, check_inputs, is_by_hand, note_run
 from tissue.config.processor import note_processor
 
+CODE = Path(__file__).parents[2]
+FIRST = "fetch"  # the stage that reads nothing of another one
 # Of disks and network drives, by their names, since not every system has all
 FAILING = {
     getattr(errno, name)
@@ -45,13 +48,37 @@ def run_command(main: Callable[[], None], *, name: str, doc: str | None) -> None
     parser.prog = f"python -m stages.{name}"
     parser.parse_args()
     with command(name), _only_run(name):
-        if by_hand := is_by_hand():
-            check_inputs(name)
-        main()
+        by_hand = is_by_hand()
+        compared = check_inputs(name) if by_hand else IN_DVC in os.environ
+        with nullcontext() if compared or name == FIRST else _uncompared():
+            main()
         if by_hand:
             note_run(name)
         elif IN_DVC in os.environ:
             note_processor(name)
+
+
+@contextmanager
+def _uncompared() -> Iterator[None]:
+    """Blame the inputs of a stage for what would else be a bug, if nothing has compared them.
+
+    Raises:
+        InputError: in place of any error but those that `command` describes.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, InputError) or _describe(error):
+            raise
+        frames = traceback.extract_tb(error.__traceback__)
+        ours = [frame for frame in frames if Path(frame.filename).is_relative_to(CODE)]
+        place = f"{Path(ours[-1].filename).relative_to(CODE).as_posix()}:{ours[-1].lineno}"
+        received = textwrap.shorten(f"{type(error).__name__}: {error}", 300)
+        raise InputError(
+            "expected inputs as the stages before it wrote them, which no dvc.lock describes here. "
+            f"Received: {received}, at {place}. Run `dvc repro`, which makes and compares them; if "
+            "this comes again, it is a bug, which this line helps to find."
+        ) from None
 
 
 @contextmanager
