@@ -87,9 +87,11 @@ def write_split(folder: Path, order: np.random.Generator | None = None) -> None:
             _write_raw(index["id"], images, folder.parent / "raw")
 
 
-def _write_raw(ids: pd.Series, images: Images, folder: Path) -> None:
+def _write_raw(ids: pd.Series, images: Any, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
-    write_table(pd.DataFrame({"id": ids, "file": "images-000.zip"}), folder / "manifest.csv")
+    write_table(
+        pd.DataFrame({"id": ids, "file": "images-000.zip", "mpp": ""}), folder / "manifest.csv"
+    )
     with zipfile.ZipFile(folder / "images-000.zip", "w") as archive:
         for name, image in zip(ids, images, strict=True):
             content = io.BytesIO()

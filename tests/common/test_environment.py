@@ -1,5 +1,6 @@
 """What a user has set for other projects does not change how this one runs."""
 
+import errno
 import json
 import os
 import platform
@@ -12,6 +13,7 @@ import pytest
 from tests.pipeline import ROOT
 from tissue.commands.sweep import check_path
 from tissue.common.errors import InputError
+from tissue.common.runtime import process_pool
 
 FOREIGN = {
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
@@ -57,6 +59,27 @@ print(json.dumps([sorted(cores), [name for name in used if "512" in name or name
 def test_newer_instructions_are_not_used(package: str, variables: dict[str, str]) -> None:
     printed = python(f"import {package}\n{PROCESSORS}", **variables)
     assert json.loads(printed) == [["Haswell"], []]
+
+
+def test_processes_are_spawned_and_need_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows and macOS, where nothing of the parent is there but what is imported."""
+    code = (
+        "from tissue.common.runtime import process_pool\n"
+        "import math\n"
+        "kind = 'type(__import__(\"multiprocessing\").current_process()).__name__'\n"
+        "if __name__ == '__main__':\n"
+        "    with process_pool(2) as pool:\n"
+        "        print(*pool.map(math.factorial, range(4)))\n"
+        "        print(pool.submit(eval, kind).result())"
+    )
+    assert python(code).split() == ["1", "1", "2", "6", "SpawnProcess"]
+
+    def full(*arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("multiprocessing.synchronize.SemLock.__init__", full)
+    with pytest.raises(InputError, match=r"shared memory for 2 processes.*Received.*No space left"):
+        process_pool(2)
 
 
 def test_another_package_called_stages_is_not_run(tmp_path: Path) -> None:

@@ -6,16 +6,20 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 
 from tests.conftest import run
 from tests.pipeline import ORDER, ROOT
 from tissue.__main__ import COMMANDS
 from tissue.common.errors import InputError
+from tissue.common.files import write_json
+from tissue.common.runtime import quiet_import
 from tissue.config.command import check_output_file, check_output_folder, command, run_command
 
 # Runs stages and commands in one process, so that everything is imported only once; prints the exit
@@ -142,11 +146,58 @@ class TestCommand:
         with pytest.raises(KeyError), command("split"):
             raise KeyError("ours")
 
+    def test_what_cannot_be_compared_is_blamed_before_the_code(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def main() -> None:
+            write_json({"of another run": float("nan")}, tmp_path / "a.json")
+
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["tsne"])
+        monkeypatch.delenv("DVC_STAGE", raising=False)
+        message = r"^tsne: expected inputs.*: ValueError: .* at tissue/common/files\.py:\d+\. Run"
+        with pytest.raises(SystemExit, match=message):
+            run_command(main, name="tsne", doc=None)
+        with pytest.raises(ValueError, match="JSON compliant"):
+            run_command(main, name="fetch", doc=None)  # which reads nothing of another stage
+        monkeypatch.setenv("DVC_STAGE", "tsne")
+        with pytest.raises(ValueError, match="JSON compliant"):
+            run_command(main, name="tsne", doc=None)  # DVC has compared all that it reads
+
     def test_unknown_options_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sys, "argv", ["fetch", "--nonsense"])
         with pytest.raises(SystemExit) as usage:
             run_command(lambda: pytest.fail("was run"), name="fetch", doc=None)
         assert usage.value.code == 2
+
+    def test_letters_that_a_pipe_cannot_take(self) -> None:
+        code = (
+            "from tissue.config.command import command\n"
+            "with command('split'):\n    print('M\\u00fcller \\U0001f9ec')"
+        )
+        for encoding, printed in (
+            ("ascii", "M\\xfcller \\U0001f9ec"), ("cp1252", "M\xfcller \\U0001f9ec"),
+        ):  # fmt: skip
+            done = subprocess.run(
+                [sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True,
+                env=os.environ | {"PYTHONIOENCODING": encoding},
+            )  # fmt: skip
+            assert done.stdout.decode(encoding).strip() == printed
+
+    def test_no_folder_for_temporary_files(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(*arguments: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        monkeypatch.setattr(tempfile._os, "open", full)  # type: ignore[attr-defined]
+        message = "^split: expected space for what it writes. Received: .*temporary directory"
+        with pytest.raises(SystemExit, match=message), command("split"), quiet_import():
+            pytest.fail("has no room for what is hidden")
+
+    def test_memory_of_a_gpu(self) -> None:
+        error = tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+        with pytest.raises(SystemExit, match=r"^split: expected memory.*OOM"), command("split"):
+            raise error
 
 
 class TestOutputs:

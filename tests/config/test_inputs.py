@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import copied, made_once, run
 from tissue.common.errors import InputError
+from tissue.config import processor
 from tissue.config.inputs import check_inputs, is_by_hand, note_run
 
 PIPELINE = """
@@ -79,6 +80,19 @@ def test_a_lock_that_cannot_be_read(repo: Path) -> None:
         check_inputs("second")
     (repo / "dvc.lock").unlink()
     check_inputs("second")
+
+
+def test_the_processor_of_each_stage_is_noted_beside_the_lock(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processor, "this_processor", lambda: "x86_64, A, AVX2")
+    processor.note_processor("split")
+    monkeypatch.setattr(processor, "this_processor", lambda: "arm64, B")
+    processor.note_processor("fetch")
+    assert (repo / "processors.txt").read_text() == "fetch: arm64, B\nsplit: x86_64, A, AVX2\n"
+    marks = "<<<<<<< ours\nsplit: x86_64, C\n>>>>>>> theirs\n"
+    assert processor.parse(marks) == {"split": "x86_64, C"}
+    assert processor.architecture("x86_64, A, AVX2") == "x86_64"
 
 
 def test_under_dvc_nothing_is_compared(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:

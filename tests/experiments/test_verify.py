@@ -1,6 +1,7 @@
 """The command `verify`: whether a run counts as reproduced, and what is named when it does not."""
 
 import json
+import platform
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from ruamel.yaml import YAML
 from tests.conftest import commit, run
 from tests.invoke import invoke
 from tests.pipeline import ROOT
+from tissue.config.processor import this_processor
 
 METRICS = "metrics/scratch.json"
 
@@ -43,7 +45,26 @@ def test_the_same_bytes(quick: Path) -> None:
     assert "the same bytes as at HEAD" in invoke("verify", cwd=quick)
 
 
+def note(clone: Path, processor: str) -> None:
+    """Commit that the model was trained on a processor."""
+    (clone / "processors.txt").write_text(f"split: x86_64\ntrain_scratch: {processor}\n")
+
+
+def test_on_one_architecture_the_bytes_have_to_be_the_same(clone: Path) -> None:
+    note(clone, f"{platform.machine()}, another one")
+    commit_another_run(clone, accuracy=0)
+    printed = invoke("verify", cwd=clone, expect=1)
+    assert f"at HEAD it ran on {platform.machine()}, another one; here on {this_processor()}" in (
+        printed
+    )
+    assert "expected the same bytes" in printed
+    (clone / "processors.txt").unlink()
+    commit(clone, "no note")
+    assert "ran on an unknown processor; here" in invoke("verify", cwd=clone, expect=1)
+
+
 def test_the_first_stage_that_differs_is_named(clone: Path) -> None:
+    note(clone, "another_architecture, Z80")
     commit_another_run(clone, accuracy=0.01)
     printed = invoke("verify", cwd=clone)
     expected = "first stage that differs from HEAD is train_scratch: data/models/scratch.keras"
@@ -53,6 +74,7 @@ def test_the_first_stage_that_differs_is_named(clone: Path) -> None:
 
 
 def test_a_metric_beyond_its_tolerance_is_named(clone: Path) -> None:
+    note(clone, "another_architecture, Z80")
     commit_another_run(clone, accuracy=0.5)
     printed = invoke("verify", cwd=clone, expect=1)
     assert "beyond its tolerance: scratch.test.accuracy" in printed

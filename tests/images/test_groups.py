@@ -9,9 +9,11 @@ import pytest
 
 from tests.pipeline import ROOT
 from tissue.common.errors import InputError
+from tissue.common.files import write_table
 from tissue.common.names import position_of, slide_of
 from tissue.config.loading import load_params
 from tissue.config.schema import Split
+from tissue.data.index import read_index
 from tissue.images.groups import add_known_groups, assign_groups, name_groups
 
 ALONE = np.arange(4)
@@ -160,3 +162,10 @@ def test_tiles_are_grouped_by_donor_else_by_slide_and_pictures_beside_them_by_co
     assert names.tolist() == ["7", "S2", "a", "a"]
     names, rule = name_groups(index.assign(donor="7"), ALONE, DEFAULT)
     assert rule == "donor"
+
+
+def test_groups_that_a_cell_of_a_table_cannot_hold(tmp_path: Path):
+    content = b'path,group\na.jpg,"P\r1"\nb.jpg,"P\n2"\n'
+    donors = from_table(content, tmp_path, "a.jpg", "b.jpg")
+    write_table(pd.DataFrame({"id": ["a.jpg", "b.jpg"], "donor": donors}), tmp_path / "index.csv")
+    assert read_index(tmp_path / "index.csv")["donor"].tolist() == donors == [r"P\r1", "P 2"]

@@ -110,12 +110,22 @@ class TestFigures:
     def test_long_names_are_shortened_and_stay_different(self) -> None:
         long = "\N{CJK UNIFIED IDEOGRAPH-809D}" * 80  # three bytes each
         names = [f"a/{long}{i}.jpg" for i in range(2)]
-        short = {heat.figure_path(Path("f"), name) for name in names}
+        files = heat.FileNames()
+        short = {files.of(name) for name in names}
         assert len(short) == 2
-        assert all(path.parent == Path("f/a") for path in short)
-        assert all(len(path.name.encode()) <= 204 for path in short)
-        assert heat.figure_path(Path("f"), "a/b.jpg") == Path("f/a/b.jpg.png")
-        assert heat.figure_path(Path("f"), "/a/../b.jpg") == Path("f/a/b.jpg.png")
+        assert all(name.startswith("a/") and len(name.encode()) <= 202 for name in short)
+        assert files.of("a/b.jpg") == "a/b.jpg"
+        assert files.of("/c/../b.jpg") == "c/b.jpg"
+        assert len(files.of(f"{long}/b.jpg").split("/")[0].encode()) <= 200
+
+    def test_pictures_whose_files_would_have_one_name(self) -> None:
+        """Two sources of one name in other folders, and names that differ by case alone."""
+        files = heat.FileNames()
+        names = ["../one/a.jpg", "one/a.jpg", "/one/A.jpg"]
+        made = [files.of(name) for name in names]
+        assert len({name.casefold() for name in made}) == 3
+        assert all(name.lower().startswith("one/a.jpg") for name in made)
+        assert [files.of(name) for name in names] == made  # drawn again, when one arrives again
 
     def test_a_name_is_drawn_as_it_is_written(self, tmp_path: Path) -> None:
         path = tmp_path / "core$1_$2.png"

@@ -1,5 +1,6 @@
 """The pictures that `predict` is given: which files they are, and that `split` decodes them so."""
 
+import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -87,6 +88,22 @@ def test_what_arrives_is_read_once_it_is_whole(tmp_path: Path) -> None:
     arrived = arrivals(tmp_path, limits=PARAMS.fetch.limits, poll=poll)
     found = [([member.name for member in next(arrived)], polled) for _ in range(3)]
     assert found == [(["a.png"], 1), (["sub/b.jpg"], 4), (["a.png"], 6)]
+
+
+def test_names_that_no_table_can_hold_are_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write({"a.png": picture(kind="PNG")}, tmp_path)
+    for name in (b"not \xff text.png", b"new\nline.png", b"back\rto the start.png", b"=1.png"):
+        Path(os.fsdecode(bytes(tmp_path) + b"/" + name)).write_bytes(picture(kind="PNG"))
+    arrived = arrivals(tmp_path, limits=PARAMS.fetch.limits, poll=lambda: None)
+    assert [member.name for member in next(arrived)] == ["a.png"]
+    said = capsys.readouterr().err
+    assert said.count("left out: ") == said.count("Received: ") == 4
+    assert "\r" not in said
+    (tmp_path / "b.png").write_bytes(picture(kind="PNG"))
+    assert [member.name for member in next(arrived)] == ["b.png"]
+    assert capsys.readouterr().err == ""  # once each
 
 
 def test_a_damaged_picture_is_reported_and_the_others_are_read(tmp_path: Path) -> None:

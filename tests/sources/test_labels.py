@@ -51,6 +51,14 @@ def test_a_table_beside_a_flat_source(form: str, tmp_path: Path) -> None:
     assert plain.loc["05.png", ["split", "class", "donor"]].tolist() == ["", "mel", ""]
 
 
+def test_a_carriage_return_in_a_cell_ends_no_row(tmp_path: Path) -> None:
+    rows = ["image_id,dx,patient", '00.png,a,"P\r0"', '01.png,"b\r",P1']
+    source = as_folder({name: FILES[name] for name in sorted(FILES)[:2]}, tmp_path / "images")
+    found = fetched("\n".join(rows), tmp_path, source, group="patient")
+    assert found["donor"].tolist() == [r"P\r0", "P1"]
+    assert found["class"].tolist() == ["a", "b"]
+
+
 @pytest.mark.parametrize(
     "form", ["{:02}", "{:02}.png", "{:02}.jpg", "train_images/{:02}.png", "./{:02}"]
 )

@@ -1,6 +1,7 @@
 """Models as files: the same bytes for the same weights, and errors for damaged ones."""
 
 import errno
+import json
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 
+from tests.hostile import memory
 from tests.networks import PARAMS, four_classes, head_for, joined, mobilenet, scratch
 from tests.pipeline import ROOT
 from tissue.common.errors import InputError, is_disk_full
@@ -23,6 +25,7 @@ from tissue.training.saving import load_model, save_model
 SAVE = """
 import sys
 from pathlib import Path
+from tests.hostile import memory
 from tests.networks import PARAMS, scratch
 from tissue.common.runtime import set_up
 from tissue.training.saving import save_model
@@ -102,6 +105,60 @@ def test_damaged_member(name: str, content: bytes | None, tmp_path: Path) -> Non
     with pytest.raises(InputError, match=r"a\.keras: expected a model") as error:
         load_model(path)
     assert "File not found" not in str(error.value)
+
+
+def _nested(layer: keras.layers.Layer, depth: int) -> keras.Model:
+    """A model in a model in a model, so often, around a layer."""
+    inputs = keras.Input((8,))
+    model = keras.Model(inputs, layer(inputs))
+    for _ in range(depth):
+        model = keras.Model(inputs, model(inputs))
+    return model
+
+
+def _absurd(kind: str, path: Path) -> None:
+    """Save a model that is absurd: its description only, since it has too many weights to hold."""
+    layer: keras.layers.Layer = keras.layers.Dense(3)
+    if kind == "code":
+        layer = keras.layers.Lambda(lambda x: x)
+    save_model(_nested(layer, depth=2 if kind == "nested" else 0), path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    text = members["config.json"].decode()
+    if kind in ("wide", "nested"):
+        text = text.replace('"units": 3', '"units": 1000000000')
+    elif kind == "many":
+        config = json.loads(text)
+        config["config"]["layers"] *= 20_000
+        text = json.dumps(config)
+    elif kind == "no model":
+        text = json.dumps(json.loads(text)["config"]["layers"][1])
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in (members | {"config.json": text}).items():
+            archive.writestr(name, content)
+
+
+@pytest.mark.parametrize(
+    ("kind", "received"),
+    [
+        ("wide", r"layers with 9,000,000,000 weights in a file of [\d,]+ bytes"),
+        ("nested", r"layers with 9,000,000,000 weights in a file of [\d,]+ bytes"),
+        ("many", "layers described by .* bytes, over 5,000,000"),
+        ("code", "Lambda"),
+        ("no model", "a Dense"),
+    ],
+)
+def test_absurd_layers_are_refused_before_they_are_made(
+    kind: str, received: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.keras"
+    _absurd(kind, path)
+    before = memory("VmRSS")
+    with pytest.raises(InputError, match=f"Received: .*{received}"):
+        load_model(path)
+    # Nor later: Keras makes what it noted when the next model is made.
+    _nested(keras.layers.Dense(3), depth=1)
+    assert memory("VmRSS") - before < 200_000_000
 
 
 def test_no_space_for_the_copy_that_keras_makes(

@@ -2,8 +2,9 @@
 
 Without a place, compares a fresh run with the committed one; `make verify` runs every stage anew
 before. Reads dvc.lock and `metrics/` here and at a Git revision, HEAD unless --base names another.
-On the same machine all outputs have the same bytes. On another processor the last bits of a
-training differ: then the first stage whose output differs is named, and the metrics under
+All outputs have to be the same bytes. If one is not, the first stage that differs is named, with
+the processor that it ran on, as `processors.txt` says, and that of this machine. Between two
+architectures, such as x86-64 and ARM, the last bits of a training differ: then the metrics under
 `compare.tolerance` in params.yaml have to agree within their tolerances, up or down.
 
 With a place, derives what a clone claims from its predictions, in seconds and without images,
@@ -26,10 +27,20 @@ from pathlib import Path
 from tissue.common.errors import InputError
 from tissue.config.command import command, parser_of
 from tissue.config.loading import load_params
+from tissue.config.processor import FILE, architecture, parse, this_processor
 from tissue.experiments.dvc import call
 from tissue.experiments.gates import check_gates
-from tissue.experiments.lock import LOCK, changed_stages, foreign_inputs, lock_at, lock_here
+from tissue.experiments.lock import (
+    LOCK,
+    StageChange,
+    changed_stages,
+    foreign_inputs,
+    lock_at,
+    lock_here,
+)
 from tissue.experiments.revisions import all_metrics, changed_since_run
+
+UNKNOWN = "an unknown processor"
 
 
 def run(tolerance: Mapping[str, float], *, base: str) -> tuple[str, bool]:
@@ -42,24 +53,52 @@ def run(tolerance: Mapping[str, float], *, base: str) -> tuple[str, bool]:
         title = f"changed since the run that {LOCK} describes, run `dvc repro`:"
         return _listed(title, changed), False
     different = [change for change in changes if change.outputs]
-    if not different:
-        outputs = [out["path"] for stage in here.values() for out in stage.get("outs", [])]
-        missing = sorted(path for path in outputs if not Path(path).exists())
-        if missing:  # a clone that ran nothing has the same dvc.lock, too
-            return f"nothing to verify, since there is no {missing[0]}: run `make verify`", False
-        return f"all outputs of {len(changes)} stages are the same bytes as at {base}", True
-    first = different[0]
+    there, this = processors_at(base), this_processor()
+    if different:
+        return _different(changes, different[0], base, there, tolerance)
+    outputs = [out["path"] for stage in here.values() for out in stage.get("outs", [])]
+    if missing := sorted(path for path in outputs if not Path(path).exists()):
+        # A clone that ran nothing has the same dvc.lock, too.
+        return f"nothing to verify, since there is no {missing[0]}: run `make verify`", False
+    ran_on = "; ".join(sorted(set(there.values()))) or UNKNOWN
+    return (
+        f"all outputs of {len(changes)} stages are the same bytes as at {base}, where they ran on "
+        f"{ran_on}; this is {this}"
+    ), True
+
+
+def _different(
+    changes: list[StageChange],
+    first: StageChange,
+    base: str,
+    there: Mapping[str, str],
+    tolerance: Mapping[str, float],
+) -> tuple[str, bool]:
+    """Describe a run with other bytes, `first` in a stage that ran on a processor of `there`."""
+    written, this = there.get(first.stage, UNKNOWN), this_processor()
     same = [change.stage for change in changes if not change.outputs]
     lines = [
         f"the first stage that differs from {base} is {first.stage}: {', '.join(first.outputs)}",
+        f"at {base} it ran on {written}; here on {this}",
         f"the same bytes: {', '.join(same) or 'no stage'}",
     ]
+    if written == UNKNOWN or architecture(written) == architecture(this):
+        lines.append("expected the same bytes, as on every processor of one architecture")
+        return "\n".join(lines), False
     checks = check_gates(all_metrics(base), tolerance)
     beyond = [check for check in checks if not check.agrees]
     lines += [f"beyond its tolerance: {one.key}, {one.old} and now {one.new}" for one in beyond]
     if not beyond:
         lines.append(f"all {len(tolerance)} metrics with a tolerance agree within it")
     return "\n".join(lines), not beyond
+
+
+def processors_at(base: str) -> dict[str, str]:
+    """Return the processor that each stage ran on, empty if none was noted at a revision."""
+    try:
+        return parse(call("git", "show", f"{base}:./{FILE}"))
+    except InputError:
+        return {}
 
 
 def _listed(title: str, paths: Mapping[str, list[str]]) -> str:

@@ -96,6 +96,15 @@ def printable(text: str) -> str:
     )
 
 
+def one_line(text: str) -> str:
+    """Return text as `printable` does, in one line: as it stands in a cell of a table.
+
+    Python 3.11 and 3.12 write a carriage return into a CSV file without quotes, so that readers
+    take it for the end of the row.
+    """
+    return printable(text).replace("\n", " ")
+
+
 def _is_visible(letter: str) -> bool:
     # Zero-width joiners belong to the spelling of several scripts.
     return unicodedata.category(letter) not in {"Cc", "Cs", "Zl", "Zp"} and (

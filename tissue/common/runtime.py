@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 
+from tissue.common.errors import InputError
+
 # Sums in vectors of another length end in other last bits. AVX2 is in all processors of Intel and
 # AMD since 2015; NumPy 2.4 has other names for what is newer than NumPy 2.2 has.
 AVX2_ONLY = {
@@ -47,9 +49,18 @@ def process_pool(workers: int) -> ProcessPoolExecutor:
     """Return a pool of spawned processes that end with this one.
 
     Forked processes would copy the memory of this one, and its threads may hold locks.
+
+    Raises:
+        InputError: if there is no shared memory for the locks of the pool.
     """
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_exit_with_parent)
+    try:
+        return ProcessPoolExecutor(workers, mp_context=context, initializer=_exit_with_parent)
+    except OSError as error:
+        raise InputError(
+            f"expected shared memory for {workers} processes, as in /dev/shm on Linux. Received: "
+            f"{error}. Free some, or mount it writable, and run it again."
+        ) from None
 
 
 def _exit_with_parent() -> None:

@@ -2,12 +2,15 @@
 
 import argparse
 import errno
+import io
 import os
 import signal
 import sys
+import textwrap
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -15,8 +18,11 @@ from filelock import FileLock, Timeout
 from tissue.common.errors import InputError, is_disk_full
 from tissue.common.names import printable
 from tissue.common.secrets import redact
-from tissue.config.inputs import check_inputs, is_by_hand, note_run
+from tissue.config.inputs import IN_DVC, check_inputs, is_by_hand, note_run
+from tissue.config.processor import note_processor
 
+CODE = Path(__file__).parents[2]
+FIRST = "fetch"  # the stage that reads nothing of another one
 # Of disks and network drives, by their names, since not every system has all
 FAILING = {
     getattr(errno, name)
@@ -42,11 +48,37 @@ def run_command(main: Callable[[], None], *, name: str, doc: str | None) -> None
     parser.prog = f"python -m stages.{name}"
     parser.parse_args()
     with command(name), _only_run(name):
-        if by_hand := is_by_hand():
-            check_inputs(name)
-        main()
+        by_hand = is_by_hand()
+        compared = check_inputs(name) if by_hand else IN_DVC in os.environ
+        with nullcontext() if compared or name == FIRST else _uncompared():
+            main()
         if by_hand:
             note_run(name)
+        elif IN_DVC in os.environ:
+            note_processor(name)
+
+
+@contextmanager
+def _uncompared() -> Iterator[None]:
+    """Blame the inputs of a stage for what would else be a bug, if nothing has compared them.
+
+    Raises:
+        InputError: in place of any error but those that `command` describes.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, InputError) or _describe(error):
+            raise
+        frames = traceback.extract_tb(error.__traceback__)
+        ours = [frame for frame in frames if Path(frame.filename).is_relative_to(CODE)]
+        place = f"{Path(ours[-1].filename).relative_to(CODE).as_posix()}:{ours[-1].lineno}"
+        received = textwrap.shorten(f"{type(error).__name__}: {error}", 300)
+        raise InputError(
+            "expected inputs as the stages before it wrote them, which no dvc.lock describes here. "
+            f"Received: {received}, at {place}. Run `dvc repro`, which makes and compares them; if "
+            "this comes again, it is a bug, which this line helps to find."
+        ) from None
 
 
 @contextmanager
@@ -96,6 +128,7 @@ def command(name: str) -> Iterator[None]:
     and 141, without a message, when the reader of the output has closed it, as `head` does. Other
     errors keep their traceback.
     """
+    _escape_foreign_letters()
     try:
         yield
     except InputError as error:
@@ -108,21 +141,35 @@ def command(name: str) -> Iterator[None]:
         # Otherwise Python would report the closed pipe once more at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
-    except (MemoryError, BrokenProcessPool) as error:
-        # The memory that is short may have ended another process of this stage.
-        received = f"{type(error).__name__}: {error}".rstrip(": ")
-        sys.exit(
-            f"{name}: expected memory, and its processes, until it is done. Received: {received}. "
-            "End other programs, or take a larger machine, and run it again."
-        )
-    except OSError as error:
+    except Exception as error:
         if (message := _describe(error)) is None:
             raise
         sys.exit(printable(redact(f"{name}: {message}")))
 
 
-def _describe(error: OSError) -> str | None:
+def _escape_foreign_letters() -> None:
+    """Print letters that a terminal or a pipe cannot take, as on Windows, as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _describe(error: Exception) -> str | None:
     """Return the message for an error of the system, or None if it is a bug."""
+    if isinstance(error, OSError):
+        return _describe_system(error)
+    # The memory that is short may have ended another process of this stage.
+    short = isinstance(error, MemoryError | BrokenProcessPool)
+    if short or type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's
+        received = textwrap.shorten(f"{type(error).__name__}: {error}".rstrip(": "), 300)
+        return (
+            f"expected memory, and its processes, until it is done. Received: {received}. End "
+            "other programs, or take a larger machine, and run it again."
+        )
+    return None
+
+
+def _describe_system(error: OSError) -> str | None:
     if isinstance(error, FileNotFoundError) and _is_output(error.filename):
         return (
             f"expected {error.filename}, which a stage before this one writes. "
@@ -143,12 +190,17 @@ def _describe(error: OSError) -> str | None:
             f"expected a disk that works. Received: {error}. Check the disk or the network drive, "
             "and run it again; no file was left half-written."
         )
-    if is_disk_full(error):
+    if is_disk_full(error) or _is_without_temporary(error):
         return (
             f"expected space for what it writes. Received: {error}. Free some and run it again; no "
             "file was left half-written."
         )
     return None
+
+
+def _is_without_temporary(error: OSError) -> bool:
+    # `tempfile` tries several folders, and says of none why it cannot be written to.
+    return isinstance(error, FileNotFoundError) and "temporary directory" in str(error)
 
 
 def _is_output(name: str | None) -> bool:

@@ -8,11 +8,12 @@ from typing import Any
 from tissue.common.errors import InputError
 
 TEMPORARY = Path(".dvc/tmp")
+IN_DVC = "DVC_STAGE"  # a variable that DVC sets for the stages that it runs
 
 
 def is_by_hand() -> bool:
     """Return whether a person started the stage in a repository, not DVC, which has checked all."""
-    return "DVC_STAGE" not in os.environ and TEMPORARY.parent.is_dir()
+    return IN_DVC not in os.environ and TEMPORARY.parent.is_dir()
 
 
 def note_run(stage: str) -> None:
@@ -20,17 +21,20 @@ def note_run(stage: str) -> None:
     (TEMPORARY / f"{stage}.by-hand").touch()
 
 
-def check_inputs(stage: str) -> None:
+def check_inputs(stage: str) -> bool:
     """Compare what a stage reads with the sizes and digests in dvc.lock.
 
     DVC remembers the digests of files that have not changed since it last saw them. What a stage
     before this one wrote by hand is in no dvc.lock, and is taken as long as nobody touched it.
 
+    Returns:
+        Whether there was a dvc.lock to compare with.
+
     Raises:
         InputError: naming what differs.
     """
     if not Path("dvc.lock").is_file():
-        return
+        return False
     # DVC takes a second to import, and is only needed for stages that are started by hand.
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
@@ -40,7 +44,7 @@ def check_inputs(stage: str) -> None:
         with Repo() as repo:
             changed = [out for out in _read_by(stage, repo) if _is_changed(out)]
     except SCMError:  # a copy without Git, as on the nodes of a cluster, where DVC does not work
-        return
+        return False
     except (DvcException, OSError) as error:
         raise InputError(
             f"expected dvc.yaml and dvc.lock to say what it reads. Received: {error}. Repair them, "
@@ -54,6 +58,7 @@ def check_inputs(stage: str) -> None:
             f"damaged, or of another run. Run `dvc checkout --force {names}` to have them back, or "
             f"`dvc repro {makers}` to make them anew."
         )
+    return True
 
 
 def _read_by(stage: str, repo: Any) -> Iterator[Any]:

@@ -21,6 +21,7 @@ from tissue.common.names import (
     POSITIONS,
     SINGLES,
     SLIDES,
+    one_line,
     position_of,
 )
 from tissue.config.schema import Split
@@ -79,7 +80,7 @@ def _read_table(path: Path) -> pd.DataFrame:
             f"{', '.join(table.columns)}. Rename or separate them."
         )
     # Spaces and the form of Unicode must not make two donors of one.
-    table = table[["path", "group"]].assign(group=table["group"].str.strip())
+    table = table[["path", "group"]].assign(group=table["group"].str.strip().map(one_line))
     return table.map(lambda text: unicodedata.normalize("NFC", text)).drop_duplicates()
 
 

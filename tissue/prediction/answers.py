@@ -128,7 +128,7 @@ def check_answers(path: Path, *, append: bool) -> None:
             f"--output: expected the name of a new file. Received: {path}, which exists. Give "
             "another name, or --append to add to it."
         )
-    first = path.read_text(encoding="utf-8").partition("\n")[0]
+    first = path.read_text(encoding="utf-8", errors="replace").partition("\n")[0]
     if first.split(",") != COLUMNS:
         raise InputError(
             f"--append: expected a table that predict wrote, with the columns {','.join(COLUMNS)}. "

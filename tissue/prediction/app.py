@@ -17,7 +17,6 @@ from PIL import Image
 from tissue.common.errors import InputError
 from tissue.config.schema import Params
 from tissue.prediction.answers import answer_line, answer_text, append_answers
-from tissue.prediction.heat import figure_path
 from tissue.prediction.inputs import list_pictures, read_picture_batches
 from tissue.prediction.neighbours import FindNeighbours
 from tissue.prediction.predictor import Predictor
@@ -98,9 +97,9 @@ class App:
             members = self._members(one.upload, closing)
             wanted = [member for member in members if member.name == one.name]
             ((picture,),) = read_picture_batches(wanted, self._params)
-        drawn, heat = figure_path(self._heat, picture.id), None
         self._predictor.answer([picture])
-        if drawn.exists():  # not of one that is refused
+        heat = None
+        for drawn in self._heat.rglob("*.png"):  # none of a picture that is refused
             heat = np.asarray(Image.open(drawn).convert("RGB"))
             drawn.unlink()
         features = self._predictor.pretrained(picture.pixels).features

@@ -44,6 +44,7 @@ def heat_of(path: Path, model: Portable, params: Params, folder: Path) -> DrawHe
     network = load_model(path)
     _check_has_maps(network)
     views = Views(int(model.metadata["views"]), params.split.crops.zoom)
+    files = FileNames()
 
     def draw(pictures: list[Picture], probabilities: NDArray[np.float32]) -> None:
         read = [
@@ -62,7 +63,7 @@ def heat_of(path: Path, model: Portable, params: Params, folder: Path) -> DrawHe
                 for name, share in zip(names, probabilities[i, pairs[i]], strict=True)
             ]
             text = branch_sentence(*branches[i], *(name.replace("_", " ") for name in names))
-            _draw(images[i], heat[i], titles, text, figure_path(folder, picture.id))
+            _draw(images[i], heat[i], titles, text, folder / f"{files.of(picture.id)}.png")
 
     return draw
 
@@ -91,14 +92,30 @@ def _check_has_maps(network: keras.Model) -> None:
         )
 
 
-def figure_path(folder: Path, name: str) -> Path:
-    """Return where the figure of a picture is, in the folder whatever the picture's name."""
-    parts = [part for part in PurePath(name).as_posix().split("/") if part not in ("", "..")]
-    above, slash, last = "/".join(parts).rpartition("/")
-    if len(last.encode()) > LONGEST:
-        digest = hashlib.sha256(last.encode()).hexdigest()[:8]
-        last = f"{last.encode()[: LONGEST - 9].decode(errors='ignore')}-{digest}"
-    return folder / f"{above}{slash}{last}.png"
+class FileNames:
+    """Names of files for pictures: never outside of the folder, and another one for each picture.
+
+    File systems have limits to the length of a name, and some ignore case.
+    """
+
+    def __init__(self) -> None:
+        self._owners: dict[str, str] = {}
+
+    def of(self, name: str) -> str:
+        """Return the name, with `/` for folders, of the file of a picture."""
+        parts = [part for part in PurePath(name).as_posix().split("/") if part not in ("", "..")]
+        short = "/".join(_cut(part) if len(part.encode()) > LONGEST else part for part in parts)
+        if self._owners.setdefault(short.casefold(), name) != name:
+            return f"{short}-{_digest(name)}"
+        return short
+
+
+def _cut(text: str) -> str:
+    return f"{text.encode()[: LONGEST - 9].decode(errors='ignore')}-{_digest(text)}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _draw(

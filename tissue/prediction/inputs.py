@@ -1,6 +1,7 @@
 """The pictures that `predict` is given: a file, a folder or an archive, read where they are."""
 
 import glob
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tissue.common.errors import InputError
+from tissue.common.names import printable
 from tissue.config.fetch import Limits
 from tissue.config.schema import Params
 from tissue.images.decoding import decode_rgb
@@ -28,6 +30,7 @@ from tissue.sources.local import find_archives, open_folder, read_file
 
 BATCH, BATCH_BYTES = 32, 400_000_000  # pictures in memory, and about their bytes
 LARGE = 20_000_000  # bytes of a file, or of its pixels, that are decoded one at a time
+State = tuple[int, int]  # of a file: bytes, and time of the last change
 
 
 class Picture(NamedTuple):
@@ -128,16 +131,14 @@ def arrivals(
 ) -> Iterator[list[Member]]:
     """Yield the pictures of a folder, and for ever those that arrive in it, once they are whole.
 
-    A file whose size and time changed since the last `poll`, which waits, may still be written.
+    A file whose size and time changed since the last `poll`, which waits, may still be written. One
+    whose name no table can hold is named, and left out.
     """
-    before: dict[str, tuple[int, int]] = {}
-    answered: dict[str, tuple[int, int]] = {}
+    before: dict[str, State] = {}
+    answered: dict[str, State] = {}
+    refused: set[str] = set()
     while True:
-        states = {
-            path.relative_to(folder).as_posix(): (path.stat().st_size, path.stat().st_mtime_ns)
-            for path in sorted(folder.rglob("*"))
-            if path.is_file() and is_image(path.name) and not path.name.startswith(".")
-        }
+        states = dict(_states(folder, refused))
         whole = [
             name
             for name, state in states.items()
@@ -148,6 +149,25 @@ def arrivals(
             yield [Member(name, partial(read_file, folder / name, limits)) for name in whole]
         before = states
         poll()
+
+
+def _states(folder: Path, refused: set[str]) -> Iterator[tuple[str, State]]:
+    """Yield the name, size and time of each picture; `refused` are names that were warned of."""
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if name in refused or not is_image(path.name) or path.name.startswith("."):
+            continue
+        try:
+            check_text(name, source=str(folder))
+            found = path.stat()
+        except InputError as error:
+            refused.add(name)
+            print(printable(f"left out: {error}"), file=sys.stderr)
+        except OSError:  # it has gone in the meantime
+            continue
+        else:
+            if stat.S_ISREG(found.st_mode):
+                yield name, (found.st_size, found.st_mtime_ns)
 
 
 def _members(source: Path, limits: Limits, closing: ExitStack) -> list[Member]:

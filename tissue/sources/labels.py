@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from tissue.common.errors import InputError
-from tissue.common.names import printable
+from tissue.common.names import one_line, printable
 from tissue.config.fetch import Labels
 from tissue.slides.opening import is_slide
 from tissue.sources.file_names import IMAGE_SUFFIXES, check_cells
@@ -161,9 +161,9 @@ def _read_rows(settings: Labels, path: Path) -> list[Label]:
     rows = dict.fromkeys(
         Label(
             _name(row["image"]),
-            printable(unicodedata.normalize("NFC", row["label"])),
+            one_line(unicodedata.normalize("NFC", row["label"])),
             splits[row.get("split", "")],
-            unicodedata.normalize("NFC", row.get("group", "")),
+            one_line(unicodedata.normalize("NFC", row.get("group", ""))),
         )
         for row in found
         if row["image"] and row["label"]

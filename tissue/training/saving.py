@@ -1,6 +1,7 @@
 """Models saved so that the same weights give the same bytes."""
 
 import json
+import math
 import re
 import tempfile
 import textwrap
@@ -17,6 +18,7 @@ from tissue.training.model_file import members
 from tissue.training.pictures import network_in
 
 FIXED_DATE = "1980-01-01@00:00:00"
+MOST_CONFIG = 5_000_000  # bytes that describe layers: some thousand of them
 
 
 def save_model(
@@ -51,17 +53,41 @@ def load_model(path: Path) -> keras.Model:
         OSError: if there is no space for the copy that Keras makes of it.
     """
     try:
-        zipfile.ZipFile(path).close()  # Keras reports a file that is no archive as missing
+        _check_weights(path)
         return network_in(keras.saving.load_model(path, compile=False, safe_mode=True))
     except Exception as error:  # damaged files end in errors of several libraries
         if is_disk_full(error):
             raise
+        # Otherwise Keras would allocate the weights of the check at the next occasion.
+        keras.backend.clear_session()
         # Keras wraps the reason in messages with the whole configuration.
         reason = textwrap.shorten(str(error).rpartition("Exception encountered: ")[2], 400)
         raise InputError(
             f"{path}: expected a model saved by Keras 3 and made of its own layers alone. "
             f"Received: {reason}. Run `dvc repro`."
         ) from None
+
+
+def _check_weights(path: Path) -> None:
+    """Check that the layers have no more weights than the file has bytes, before any is allocated.
+
+    In a stateless scope Keras notes the shape of each weight, and allocates none.
+
+    Raises:
+        ValueError: if they have, or there are too many layers.
+    """
+    size = path.stat().st_size
+    with zipfile.ZipFile(path) as saved:
+        if (described := saved.getinfo("config.json").file_size) > MOST_CONFIG:
+            raise ValueError(f"layers described by {described:,} bytes, over {MOST_CONFIG:,}")
+        values = json.loads(saved.read("config.json"))
+    with keras.StatelessScope(initialize_variables=False):
+        model = keras.saving.deserialize_keras_object(values | {"compile_config": None})
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"a {type(model).__name__}")
+    weights = sum(math.prod(one.shape) for one in model.variables)
+    if weights > size:
+        raise ValueError(f"layers with {weights:,} weights in a file of {size:,} bytes")
 
 
 def _fix(name: str, content: bytes) -> bytes:
