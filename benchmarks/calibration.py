@@ -28,8 +28,8 @@ from tissue.config.loading import load_params
 from tissue.config.schema import Params
 from tissue.data.index import Dataset, read_classes, read_split
 from tissue.metrics.calibration import calibration_error
-from tissue.metrics.classification import prediction_table
 from tissue.metrics.intervals import share_interval
+from tissue.metrics.predictions import prediction_table
 
 SPLIT, SAVED = Path("data/split"), Path("data/models")
 OTHER_SEED = 1000  # added to that of params.yaml

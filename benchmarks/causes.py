@@ -35,7 +35,7 @@ from tissue.data.index import Dataset, read_classes, read_split
 from tissue.error_analysis.analysis import analyse
 from tissue.error_analysis.space import fit_space
 from tissue.error_analysis.suspects import label_fit, out_of_fold_probabilities, suspect_labels
-from tissue.metrics.classification import prediction_tables
+from tissue.metrics.predictions import prediction_tables
 from tissue.training.novelty import read_novelty
 
 if TYPE_CHECKING:

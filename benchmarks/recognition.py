@@ -33,7 +33,7 @@ from tissue.common.names import SPLITS
 from tissue.data.features import fit_scaling
 from tissue.data.index import Dataset, read_classes, read_split
 from tissue.error_analysis.analysis import analyse
-from tissue.metrics.classification import prediction_tables
+from tissue.metrics.predictions import prediction_tables
 from tissue.metrics.projection import fit_pca
 from tissue.training.imbalance import Balance, balance_classes
 from tissue.training.novelty import read_novelty

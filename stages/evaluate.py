@@ -15,7 +15,7 @@ Writes
   their ROC and precision-recall curves, `plots/ranking_{scratch,pretrained}.csv`.
 
 Intervals know that images of one group (donor, if known) and of one antibody resemble each other.
-The two models are compared on the same images by sign flips, group by group. About 30 s with the
+The two models are compared on the same images by sign flips, group by group. About 40 s with the
 default settings on two cores.
 """
 
@@ -46,8 +46,6 @@ def run(params: Params, root: Path = Path()) -> None:
     from tissue.error_analysis.analysis import analyse
     from tissue.error_analysis.gradcam import explain_errors, views_of
     from tissue.error_analysis.writing import shown_errors, write_predictions
-    from tissue.metrics.classification import measure_models
-    from tissue.metrics.intervals import Sampling
     from tissue.portable.files import export_models, measure_portable
     from tissue.training.novelty import read_novelty
     from tissue.training.saving import load_model
@@ -57,22 +55,19 @@ def run(params: Params, root: Path = Path()) -> None:
     datasets = {name: read_split(split, name) for name in SPLITS}
     models = {name: load_model(root / f"data/models/{name}.keras") for name in MODELS}
     tables = _predict(models, datasets, params, root)
-    sampling = Sampling(params.evaluate.bootstrap, params.seed)
     novelty = read_novelty(root / "data/models/pretrained.keras")
     analysis = analyse(tables, datasets, embed, novelty, classes=classes, seed=params.seed)
     shown = shown_errors(analysis.errors, params.evaluate.heat_maps)
     views = views_of(split, embed, scratch=params.scratch.views)
     decisions = explain_errors(models, shown, datasets["test"], embed, classes=classes, views=views)
     write_predictions(tables, analysis, shown, decisions, root / "data/predictions")
-    images = {name: dataset.index for name, dataset in datasets.items()}
-    sizes = {name: model.count_params() for name, model in models.items()}
-    measured = measure_models(tables, images, classes=classes, parameters=sizes, sampling=sampling)
+    measured = _measure(models, tables, datasets, params, classes=classes)
     export_models(models, novelty, params, root)
     portable = measure_portable(tables, params, root)
     for name, values in {**measured, "errors": analysis.summary, "onnx": portable}.items():
         write_json(values, root / f"metrics/{name}.json")
     write_json({name: _headline(measured[name]) for name in MODELS}, root / "metrics.json")
-    _write_plots(tables, images["test"], classes, root / "plots")
+    _write_plots(tables, datasets["test"].index, classes, root / "plots")
     for name in MODELS:
         print(f"{name}: {_sentence(measured[name]['test'])}")
     print(_refused_sentence(analysis.summary["refused"]["test"]))
@@ -82,7 +77,7 @@ def _predict(
     models: Mapping[str, Any], datasets: dict[str, Dataset], params: Params, root: Path
 ) -> dict[str, pd.DataFrame]:
     """Return the table of predictions of each model."""
-    from tissue.metrics.classification import prediction_tables
+    from tissue.metrics.predictions import prediction_tables
     from tissue.training.cross_fitting import read_held_out
     from tissue.training.inference import predict_embedded_splits, predict_splits
 
@@ -96,12 +91,29 @@ def _predict(
     }
 
 
+def _measure(
+    models: Mapping[str, Any],
+    tables: Mapping[str, pd.DataFrame],
+    datasets: Mapping[str, Dataset],
+    params: Params,
+    *,
+    classes: Sequence[str],
+) -> dict[str, dict[str, Any]]:
+    from tissue.metrics.classification import measure_models
+    from tissue.metrics.intervals import Sampling
+
+    images = {name: dataset.index for name, dataset in datasets.items()}
+    sizes = {name: model.count_params() for name, model in models.items()}
+    sampling = Sampling(params.evaluate.bootstrap, params.seed)
+    return measure_models(tables, images, classes=classes, parameters=sizes, sampling=sampling)
+
+
 def _write_plots(
     tables: dict[str, pd.DataFrame], images: pd.DataFrame, classes: Sequence[str], plots: Path
 ) -> None:
     from tissue.figures.confusion import save_confusion
-    from tissue.metrics.classification import confusions
     from tissue.metrics.confidence import reliability, risk_coverage
+    from tissue.metrics.predictions import confusions
     from tissue.metrics.ranking import ranking_curves
 
     tests = {name: table[table["split"] == "test"] for name, table in tables.items()}

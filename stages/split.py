@@ -65,8 +65,8 @@ def run(params: Params, root: Path = Path(), *, workers: int | None = None) -> N
         stored = StoredRows([folder / chunk.name for chunk in work.chunks])
         index, usable, rejected = select_usable(manifest, stored.table(), settings)
         check_scales(index, settings)
-        images, points = StoredImages(stored, usable), stored_key_points(stored, usable)
-        pairs = find_copies(images, points, settings)
+        images = StoredImages(stored, usable)
+        pairs = find_copies(images, stored_key_points(stored, usable), settings)
         division = assign_splits(index, pairs, settings, seed=params.seed)
         partial.mkdir()
         write_division(division, stored, usable, out=partial, settings=settings)
@@ -78,9 +78,9 @@ def run(params: Params, root: Path = Path(), *, workers: int | None = None) -> N
     for name in ("train", "test"):
         sheet = sample_sheet(*read_split(out, name)[:2], per_class=6, seed=params.seed)
         save_sheet(sheet, root / f"plots/samples_{name}.png")
-    for line in describe_division(division, len(rejected), settings):
+    about = describe_division(division, len(rejected), settings)
+    for line in [*about, describe_scales(manifest["mpp"])]:
         print(f"split: {line}")
-    print(f"split: {describe_scales(manifest['mpp'])}")
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from tissue.common.names import SPLITS
 from tissue.data.index import Dataset
-from tissue.metrics.classification import prediction_tables
+from tissue.metrics.predictions import prediction_tables
 from tissue.training.novelty import Novelty, fit_novelty_of
 
 CLASSES = ["colon", "kidney", "lung", "skin_1", "skin_2"]

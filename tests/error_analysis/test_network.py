@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from tissue.error_analysis.network import measure_network, observe
-from tissue.metrics.classification import prediction_table, views_dissent
+from tissue.metrics.predictions import prediction_table, views_dissent
 
 CLASSES = ["colon", "kidney"]
 

@@ -13,14 +13,13 @@ from tissue.common.names import SYSTEMS, TISSUES, is_atlas
 from tissue.metrics.classification import (
     balanced_accuracy,
     class_counts,
-    confusions,
     kappa,
     macro_f1,
     measure_models,
-    prediction_table,
     split_metrics,
 )
 from tissue.metrics.intervals import Sampling
+from tissue.metrics.predictions import confusions, prediction_table
 
 CLASSES = ["a", "b", "c", "d", "e"]
 

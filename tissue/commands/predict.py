@@ -32,7 +32,8 @@ from tissue.config.loading import load_params
 from tissue.config.schema import Params
 from tissue.prediction.answers import answer_json, answer_line, append_answers, check_answers
 from tissue.prediction.inputs import arrivals, cases_of, list_pictures, read_picture_batches
-from tissue.prediction.predictor import load_predictor
+from tissue.prediction.predictor import Predictor, load_predictor
+from tissue.sources.archives import Member
 
 
 def run(
@@ -70,17 +71,28 @@ def run(
         if watch:
             print(f"watching {sources[0]}; Ctrl-C ends it", file=sys.stderr)
         for members in groups:
-            with tqdm(total=len(members), desc="predict", unit="image", disable=None) as progress:
-                if by_folder:
-                    for name, inside in cases_of(members, sources[0]):
-                        batches = read_picture_batches(inside, params)
-                        yield [predictor.answer_case(name, chain.from_iterable(batches))]
-                        progress.update(len(inside))
-                    continue
-                for batch in read_picture_batches(members, params):
-                    yield predictor.answer(batch)
-                    progress.update(len(batch))
-                    batch.clear()  # before the next pictures are read
+            if by_folder:
+                yield from _answer_cases(predictor, cases_of(members, sources[0]), params)
+            else:
+                yield from _answer_pictures(predictor, members, params)
+
+
+def _answer_pictures(
+    predictor: Predictor, members: Sequence[Member], params: Params
+) -> Iterator[list[dict[str, Any]]]:
+    with tqdm(total=len(members), desc="predict", unit="image", disable=None) as progress:
+        for batch in read_picture_batches(members, params):
+            yield predictor.answer(batch)
+            progress.update(len(batch))
+            batch.clear()  # before the next pictures are read
+
+
+def _answer_cases(
+    predictor: Predictor, cases: Iterator[tuple[str, list[Member]]], params: Params
+) -> Iterator[list[dict[str, Any]]]:
+    for name, members in tqdm(cases, desc="predict", unit="case", disable=None):
+        batches = read_picture_batches(members, params)
+        yield [predictor.answer_case(name, chain.from_iterable(batches))]
 
 
 def _folder_of(sources: Sequence[str]) -> Path:

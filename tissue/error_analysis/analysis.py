@@ -76,11 +76,10 @@ def analyse(
         )
     train = images[images["split"] == "train"]
     quality, errors, summary = fit_quality(train), [], dict[str, Any]()
-    tests = dict[str, pd.DataFrame]()
-    by_split = images.drop(train.index).groupby("split")
-    summary["refused"] = {str(name): count_refused(table) for name, table in by_split}
+    others, tests = images.drop(train.index), dict[str, pd.DataFrame]()
+    summary["refused"] = {str(name): count_refused(each) for name, each in others.groupby("split")}
     for model, table in sorted(predictions.items()):
-        observed = images.drop(train.index).join(observe(images, points, table, classes))
+        observed = others.join(observe(images, points, table, classes))
         explained = explain(observed, table, quality, classes)
         tested = tests[model] = explained[explained["split"] == "test"]
         summary[model] = summarise_causes(tested, classes)
@@ -89,8 +88,7 @@ def analyse(
         errors.append(describe(wrong, near, train, unfounded=_unfounded(summary[model])))
     summary["suspects"] = _count_suspects(suspects, datasets)
     every = pd.concat(errors).sort_values(["model", "class", "id"], ignore_index=True)
-    confused = describe_confusions(tests)
-    return Analysis(every[list(ERROR_COLUMNS)], suspects, confused, summary)
+    return Analysis(every[list(ERROR_COLUMNS)], suspects, describe_confusions(tests), summary)
 
 
 def _join(datasets: Mapping[str, Dataset]) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tissue.error_analysis.suspects import fit_predict, out_of_fold_probabilities
-from tissue.metrics.classification import SMALLEST
+from tissue.metrics.predictions import SMALLEST
 from tissue.metrics.projection import Points
 
 # By column: fitted on training alone; or cross-validated by donor over all splits, on all features

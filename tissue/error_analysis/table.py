@@ -106,6 +106,12 @@ def error_sentence(error: dict[str, Any]) -> str:
             whether both classes belong to one organ system, missing where systems are not known.
     """
     own, predicted = (error[key].replace("_", " ") for key in ("class", "predicted"))
+    opening = f"Taken for {predicted} instead of {own} ({error['confidence']:.1%} sure)"
+    return f"{opening}. {_reasons(error, own)[error['cause']]}."
+
+
+def _reasons(error: dict[str, Any], own: str) -> dict[str, str]:
+    """Return the sentence on each cause, without its full stop."""
     rare = rarity(error["exceeding"], error["correct"])
     count = error["agreeing"]
     agreeing = ("None", "One", "Two", "Three", "Four", "Five")[count]
@@ -114,7 +120,7 @@ def error_sentence(error: dict[str, Any]) -> str:
     pair = "Both belong to one organ system. " if within else ""
     seen, unseen = _scales(error)
     tissue, far = FORMS["tissue_fraction"], FORMS["distance"].format(error["distance"])
-    reasons = {
+    return {
         "little_tissue": f"Only {tissue.format(error['tissue_fraction'])} of the picture is "
         f"tissue, where {own} usually shows {tissue.format(error['typical_tissue'])}. {rare}",
         "blur": f"The picture is blurred. {rare}",
@@ -136,5 +142,3 @@ def error_sentence(error: dict[str, Any]) -> str:
         "images",
         NONE_FOUND: f"Nothing that was measured stands out. {pair}{agreeing}",
     }
-    opening = f"Taken for {predicted} instead of {own} ({error['confidence']:.1%} sure)"
-    return f"{opening}. {reasons[error['cause']]}."

@@ -5,6 +5,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tissue.metrics.intervals import Clusters, share_interval
+from tissue.metrics.predictions import class_shares
 
 
 def pool_cases(
@@ -48,10 +49,3 @@ def measure_cases(table: pd.DataFrame, clusters: Clusters) -> dict[str, float]:
     bounds = share_interval(hits, Clusters(clusters.donors[first], clusters.classes[first]))
     values = {"case_accuracy": float(hits.mean()), "cases": len(first)}
     return values | {"case_accuracy_low": bounds.low, "case_accuracy_high": bounds.high}
-
-
-def class_shares(table: pd.DataFrame) -> tuple[NDArray[np.str_], NDArray[np.float64]]:
-    """Return the classes (C,) of a table of predictions, and their probabilities (N, C)."""
-    columns = [column for column in table if column.startswith("p_")]
-    names = np.array([column.removeprefix("p_") for column in columns])
-    return names, table[columns].to_numpy()
