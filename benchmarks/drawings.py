@@ -1,12 +1,12 @@
 """Does a model that has seen drawings alone know real organs? `python -m benchmarks.drawings`.
 
-Has a model of `data/models` answer pictures `<organ or class>/<picture>` of a folder or archive,
+Has a model below `data` answer pictures `<organ or class>/<picture>` of a folder or archive,
 and prints a table by organ: classes that the atlas numbers count as one organ. *Right* is the share
 of all pictures whose most probable class is of their organ, and *right of answered* that of the
 pictures that are not refused. The table with `--groups` (columns path and group, such as the
 antibody) gives the intervals; without it each picture counts by itself.
 
-Then, from `data/predictions`, how well the order of difficulty of the drawn classes agrees with
+Then, from the predictions there, how well the order of difficulty of the drawn classes agrees with
 that of the atlas: Spearman's rank correlation of their test recalls with the published ones, with
 an interval (Bonett and Wright 2000).
 
@@ -41,12 +41,12 @@ PUBLISHED = {
 }  # fmt: skip
 
 
-def ask(source: str, params: Params, *, model: str) -> pd.DataFrame:
+def ask(source: str, params: Params, *, model: str, data: Path) -> pd.DataFrame:
     """Return id, organ, answer and whether it is refused, of all pictures that can be read."""
     rows = []
     with ExitStack() as closing:
         members = list_pictures([source], limits=params.fetch.limits, closing=closing)
-        predictor = load_predictor(params, model=model)
+        predictor = load_predictor(params, model=model, data=data)
         for batch in read_picture_batches(members, params):
             for picture in batch:
                 if picture.problem:
@@ -110,15 +110,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("source", help="folder or archive with <organ or class>/<picture>")
     parser.add_argument("--groups", type=Path, help="CSV with path and group")
     parser.add_argument("--model", choices=MODELS, default="pretrained")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="(%(default)s)")
     chosen = parser.parse_args(arguments)
-    answers = ask(chosen.source, load_params(), model=chosen.model)
+    answers = ask(chosen.source, load_params(), model=chosen.model, data=chosen.data)
     groups = answers["id"]
     if chosen.groups:
         table = pd.read_csv(chosen.groups, dtype=str).set_index("path")["group"]
         groups = answers["id"].map(table)
     found = by_organ(answers.assign(group=groups))
     print(markdown([list(found.columns), *found.to_numpy(str).tolist()]))
-    order = order_of_difficulty(Path(f"data/predictions/{chosen.model}.csv"))
+    order = order_of_difficulty(chosen.data / f"predictions/{chosen.model}.csv")
     print(f"rank correlation of test recalls on drawings with the published ones: {order}")
 
 
