@@ -28,7 +28,7 @@ def lymphoid(tissue: Tissue, donor: Generator, *, red_pulp: Latent) -> None:
 
 def _pulp(tissue: Tissue, red: Field, donor: Generator) -> None:
     """Fill the tissue with lymphocytes, in red pulp with sinuses between cords of cells."""
-    # Cords and sinuses wind through the section: clumps of nuclei on a pale ground, at no scale.
+    # Cords and sinuses wind through the section: uneven clumps of nuclei on a pale ground.
     cords = 0.75 * tissue.noise(donor.uniform(1.8, 3.0)) + 0.35 * tissue.noise(4.5)
     sinus = np.clip(0.3 - cords - donor.uniform(0.0, 0.7), 0, 1.2)
     blood = np.clip(0.7 * tissue.noise(3) + 0.4 * tissue.noise(30) - 0.5, 0, 1)
