@@ -1,16 +1,15 @@
-"""Which pictures `predict` refuses: `python -m benchmarks.refusal [name=folder or archive ...]`.
+"""Does `predict` refuse pictures that show no tissue? `python -m benchmarks.refusal [name=source]`.
 
-Draws pictures that show no tissue, 20 of each kind, and organs that no class holds. Has the
-pretrained model of `data/models` classify them, the test images of the pipeline and the given
-sources, and prints how many of each are refused. About three minutes on two cores.
-`benchmarks.novelty` compares scores.
+Draws pictures of noise, colour gradients, pages of text, single colours and empty slides, 20 of
+each. Has the pretrained model of `data/models` classify them and the given folders or archives, and
+prints how many of each are refused. Half a minute on two cores. `benchmarks.novelty` asks about
+organs that no class holds, `benchmarks.drawings` about real organs.
 """
 
 import contextlib
 import io
 import sys
 import tempfile
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,10 +18,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from benchmarks.foreign_organs import draw_foreign
 from tissue.commands import predict
 from tissue.config.loading import load_params
-from tissue.data.index import read_index
 
 COUNT = 20
 SIDE = 448
@@ -80,7 +77,7 @@ KINDS: tuple[Draw, ...] = (noise, gradient, text, blank, white)
 
 
 def draw_all(folder: Path) -> dict[str, Path]:
-    """Write the drawn pictures and the test images of `data/raw`; return a source for each kind."""
+    """Write the drawn pictures to a folder; return a source for each kind."""
     sources = {}
     rng = np.random.default_rng(0)
     for draw in KINDS:
@@ -89,16 +86,6 @@ def draw_all(folder: Path) -> dict[str, Path]:
         for number in range(COUNT):
             draw(rng).save(kind / f"{number:02d}.png")
         sources[draw.__name__] = kind
-    for core, content in draw_foreign(SIDE, seed=0):
-        organ = sources[core.class_name] = folder / core.class_name
-        organ.mkdir(exist_ok=True)
-        (organ / Path(core.id).name).write_bytes(content)
-    manifest = read_index(Path("data/raw/manifest.csv")).set_index("id")["file"]
-    sources["test images"] = folder / "test.zip"
-    with zipfile.ZipFile(folder / "test.zip", "w") as archive:
-        for name in read_index(Path("data/split/test.csv"))["id"]:
-            with zipfile.ZipFile(Path("data/raw", manifest[name])) as shard:
-                archive.writestr(name, shard.read(name))
     return sources
 
 

@@ -15,6 +15,7 @@ from tissue.images.quality import BLANK, measure_quality
 from tissue.phantom.core import SMALLEST, draw_core, draw_jpeg, drawn_latent
 from tissue.phantom.latents import LATENTS, Latent, best_accuracy, best_recall, is_beyond
 from tissue.phantom.plan import CLASSES, Core, plan_cores
+from tissue.phantom.staining import Slide
 
 DEFAULT = plan_cores(train_per_class=60, test_per_class=30, size=448, seed=17)
 
@@ -97,6 +98,25 @@ def test_a_core_that_would_be_blank_is_cut_again(monkeypatch: pytest.MonkeyPatch
     image = draw_core(one_per_class(plan_of(size=SMALLEST))[0])
     assert measure_quality(image)["tissue_fraction"] > 0.3
     assert next(outlines, None) is None
+
+
+def test_a_slide_of_low_resolution_has_as_many_pixels_and_fewer_details(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    core, details, prepare = DEFAULT[0], list[float](), Slide.__init__
+    for resolution in (0.5, 1.0):
+
+        def limited(slide: Slide, rng: np.random.Generator, share: float = resolution) -> None:
+            prepare(slide, rng)
+            slide.resolution = share
+
+        monkeypatch.setattr(Slide, "__init__", limited)
+        image = draw_core(core)
+        assert image.shape == (448, 448, 3)
+        power = np.abs(np.fft.fft2(image[..., 0] - image[..., 0].mean())) ** 2
+        frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(448), np.fft.fftfreq(448)))
+        details.append(float(power[frequency > 0.36].sum()))
+    assert details[0] < 0.2 * details[1]
 
 
 def test_bytes_are_the_same_in_other_processes_and_orders() -> None:

@@ -49,9 +49,9 @@ def draw_jpeg(core: Core) -> bytes:
 
 def draw_core(core: Core) -> NDArray[np.uint8]:
     """Return the picture of `core`, uint8 (size, size, 3)."""
-    size = max(core.size, SMALLEST)
     rng = np.random.default_rng(core.core_seed)
     slide = Slide(np.random.default_rng(core.slide_seed))
+    size = max(round(slide.resolution * core.size), SMALLEST)
     antibody = Antibody(np.random.default_rng(core.antibody_seed))
 
     side = round(_draw_share(rng) * size)

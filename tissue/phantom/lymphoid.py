@@ -28,17 +28,18 @@ def lymphoid(tissue: Tissue, donor: Generator, *, red_pulp: Latent) -> None:
 
 def _pulp(tissue: Tissue, red: Field, donor: Generator) -> None:
     """Fill the tissue with lymphocytes, in red pulp with sinuses between cords of cells."""
-    fine = tissue.labyrinth(donor.uniform(3.0, 4.6))
-    sinus = np.clip(0.85 * fine + 0.4 * tissue.noise(2) - donor.uniform(0.0, 0.6), 0, 1)
+    # Cords and sinuses wind through the section: uneven clumps of nuclei on a pale ground.
+    cords = 0.75 * tissue.noise(donor.uniform(1.8, 3.0)) + 0.35 * tissue.noise(4.5)
+    sinus = np.clip(0.3 - cords - donor.uniform(0.0, 0.7), 0, 1.2)
     blood = np.clip(0.7 * tissue.noise(3) + 0.4 * tissue.noise(30) - 0.5, 0, 1)
     # Antibodies tell the cells of red pulp from lymphocytes.
-    body = 1.3 - 1.0 * red * sinus + 0.08 * tissue.noise(45)
+    body = 1.2 - 0.75 * red * sinus + 0.08 * tissue.noise(45)
     tissue.epithelium += 0.85 * red * body
     tissue.stroma += (1 - 0.85 * red) * body
     pale = np.clip(0.8 * tissue.noise(5) + tissue.noise(38) - 0.3, 0, 1) * (1 - red)
     tissue.stroma *= 1 - 0.35 * pale  # paracortex
     tissue.content += 0.5 * red * blood
-    clumped = np.clip(1 - 0.45 * red - 0.25 * red * fine, 0, 1)
+    clumped = np.clip(1 - red * np.clip(0.5 - 0.55 * cords, 0, 0.95), 0, 1)
     mottled = np.clip(1 - 0.4 * pale + 0.12 * tissue.noise(9), 0, 1)
     tissue.add_nuclei(clumped * mottled, spacing=donor.uniform(2.6, 3.1), dark=1.05)
 

@@ -20,17 +20,18 @@ def liver(tissue: Tissue, donor: Generator) -> None:
     rng = tissue.rng
     spacing = donor.uniform(7.4, 10.7)
     # Sinusoids are open and pale in one donor, and closed in the next.
-    closed = donor.uniform(0.2, 1.5) + rng.normal(0, 0.15)
+    closed = donor.uniform(0.5, 1.7) + rng.normal(0, 0.15)
     fat = donor.uniform(0.02, 0.25) if donor.random() < 0.25 else 0.0
     tissue.turn_axes(bend=22, grain=75)
     plates = tissue.labyrinth(spacing, stretch=donor.uniform(1.0, 1.35))
     zones = tissue.noise(70)
-    sinus = np.clip(2.2 * (plates - closed - 0.2 * zones), 0, 1)
+    # A section follows a sinusoid only for a few cells.
+    sinus = np.clip(2.2 * (plates - closed - 0.2 * zones - 0.35 * tissue.noise(14)), 0, 1)
     body = 1 - 0.85 * sinus
-    tissue.epithelium += 0.95 * body * (1 + 0.06 * zones) * (1 + 0.05 * plates)
-    dark = donor.uniform(1.0, 1.35)
-    tissue.add_nuclei(donor.uniform(0.55, 0.85) * (body > 0.6), spacing=6.8, dark=dark)
-    tissue.add_nuclei(0.35 * np.clip(plates - 0.8, 0, 1), spacing=3.8, dark=0.7)
+    tissue.epithelium += 0.85 * body * (1 + 0.06 * zones) * (1 + 0.05 * plates)
+    dark = donor.uniform(1.1, 1.7)
+    tissue.add_nuclei(donor.uniform(0.6, 0.95) * (body > 0.6), spacing=6.4, dark=dark)
+    tissue.add_nuclei(0.5 * np.clip(plates - 0.6, 0, 1), spacing=3.8, dark=0.9)
     if fat:
         _droplets(tissue, fat * np.clip(0.7 + zones, 0, 2))
     for _ in range(rng.poisson(0.8)):

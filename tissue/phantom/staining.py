@@ -47,6 +47,8 @@ class Slide:
         self.tint = rng.normal(0, 0.6, 3)
         self.focus = rng.uniform(0.05, 0.5)  # deviation of the blur, reference pixels
         self.grit = rng.uniform(0.4, 1.0)  # of the texture inside cells and fibres
+        # Files hold fewer details than pixels where a scan was saved smaller and enlarged again.
+        self.resolution = rng.uniform(0.5, 1.0)
 
 
 def stain(tissue: Tissue, slide: Slide, antibody: Antibody) -> tuple[Field, Field]:

@@ -1,7 +1,7 @@
 """How unlike the training images an image is: the out-of-distribution distance.
 
 `predict` refuses images by it, `evaluate` counts them, and the error analysis names it as a cause.
-`benchmarks/refusal.py` compares it with other scores.
+`benchmarks/novelty.py` compares it with other scores.
 """
 
 from collections.abc import Iterator
