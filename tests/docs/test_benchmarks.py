@@ -17,6 +17,7 @@ from benchmarks import (
     ceiling,
     embed,
     features,
+    finetune,
     gradcam,
     novelty,
     novelty_scores,
@@ -274,6 +275,35 @@ class TestFeatures:
         assert loss > 0.5
         known, _ = features.fit_best_penalty(one_hot, labels, pd.Series(range(48)), folds=4, seed=0)
         assert known.all()
+
+
+class TestFinetune:
+    def test_recipes_are_compared_with_the_frozen_model_and_a_run_is_continued(
+        self, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        monkeypatch.setattr(finetune, "FOLDS", 2)
+        monkeypatch.setattr(finetune, "STEPS", 4)
+        for name in ("train", "val", "test"):
+            images = np.load(data / f"{name}.npy")
+            np.save(data / f"{name}_crops.npy", np.repeat(images[:, None], 4, axis=1))
+        recipe = "biases of two blocks, rate 0.001"
+        where = ["--data", str(data), "--cache", str(tmp_path / "cache"), "--whole"]
+        finetune.main([*where, "--only", recipe])
+        answers = pd.read_csv(tmp_path / "cache/answers.csv")
+        methods = ["frozen", *(recipe + way for way in ("", ", head solved", ", mean"))]
+        assert list(answers["method"].unique()) == methods
+        printed = capsys.readouterr().out
+        monkeypatch.setattr(finetune, "run_fold", None)  # nothing is left to be run
+        finetune.main([*where, "--only", recipe])
+        assert capsys.readouterr().out == printed
+        # Each image is asked once, in the fold without its group.
+        assert (answers.groupby("method")["id"].nunique() == 44).all()
+        assert (answers.groupby("group")["fold"].nunique() == 1).all()
+        # Other weights give other losses; four colours are easy for all.
+        losses = answers.groupby("method")["loss"].mean()
+        assert losses.nunique() == len(methods)
+        assert (answers.groupby("method")["right"].mean() > 0.9).all()
 
 
 class TestNovelty:
