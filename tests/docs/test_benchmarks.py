@@ -25,7 +25,7 @@ from benchmarks import (
 )
 from benchmarks.foreign_organs import CORES, ORGANS, draw_foreign
 from tests.conftest import update_params
-from tests.networks import SIDE, dataset, write_split
+from tests.networks import SIDE, dataset, mobilenet, write_split
 from tests.pipeline import ROOT
 from tissue.config.loading import load_params
 from tissue.config.schema import Params
@@ -102,6 +102,19 @@ class TestAccuracy:
         with pytest.raises(SystemExit):
             accuracy.parse(["--set", "lr=1,2"])
         assert "expected one value per key. Received: lr=1,2" in capsys.readouterr().err
+
+    @pytest.mark.usefixtures("small_mobilenet")
+    def test_the_guide_trains_the_backbone_in_its_second_phase(self) -> None:
+        backbone, train = mobilenet(), dataset(8)
+        before = backbone.get_weights()
+        epochs = {"epochs": 1, "fine_tune_epochs": 1}
+        baselines.guide(train, np.asarray(train.images), network=lambda: backbone, seed=1, **epochs)
+        kernels = [old.ndim > 1 for old in before]
+        changed = [
+            (old != new).any() for old, new in zip(before, backbone.get_weights(), strict=True)
+        ]
+        assert any(kernels)
+        assert all(change for change, kernel in zip(changed, kernels, strict=True) if kernel)
 
     def test_histograms_sum_to_one_and_distinguish_colours(self) -> None:
         images, index, _ = dataset(8)
