@@ -61,7 +61,7 @@ def pool(data: Path, *, groups: str) -> Dataset:
     images = np.concatenate([np.asarray(dataset.images) for dataset in datasets])
     index = pd.concat([dataset.index for dataset in datasets], ignore_index=True)
     if groups == "colour":
-        index["group"] = _cluster_colours(images, index["label"].to_numpy())
+        index["group"] = cluster_colours(images, index["label"].to_numpy())
     return Dataset(images, index)
 
 
@@ -118,7 +118,8 @@ def summarise(name: str, table: pd.DataFrame, default: pd.DataFrame) -> tuple:
     )  # fmt: skip
 
 
-def _cluster_colours(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> NDArray[np.str_]:
+def cluster_colours(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> NDArray[np.str_]:
+    """Return for each of the images (N, S, S, 3) the name of a cluster of its class by colour."""
     pixels = images[:, ::4, ::4].reshape(len(images), -1, 3)
     colours = np.concatenate([pixels.mean(axis=1), pixels.std(axis=1)], axis=1)
     groups = np.empty(len(labels), dtype="U16")

@@ -110,7 +110,10 @@ def guide(
     model.compile(keras.optimizers.Adam(), loss)
     model.fit(**data, epochs=epochs)
     frozen = _answer(model, test, start)
-    backbone.trainable = True
+    for layer in backbone.layers:
+        # Not of the backbone itself: it counts as trainable, so Keras would leave the network in it
+        # frozen.
+        layer.trainable = True
     model.compile(keras.optimizers.Adam(1e-5), loss)
     model.fit(**data, epochs=fine_tune_epochs)
     return {"guide_frozen": frozen, "guide_fine_tuned": _answer(model, test, start)}

@@ -17,6 +17,7 @@ from benchmarks import (
     ceiling,
     embed,
     features,
+    finetune,
     gradcam,
     novelty,
     novelty_scores,
@@ -24,7 +25,7 @@ from benchmarks import (
 )
 from benchmarks.foreign_organs import CORES, ORGANS, draw_foreign
 from tests.conftest import update_params
-from tests.networks import SIDE, dataset, write_split
+from tests.networks import SIDE, dataset, mobilenet, write_split
 from tests.pipeline import ROOT
 from tissue.config.loading import load_params
 from tissue.config.schema import Params
@@ -101,6 +102,19 @@ class TestAccuracy:
         with pytest.raises(SystemExit):
             accuracy.parse(["--set", "lr=1,2"])
         assert "expected one value per key. Received: lr=1,2" in capsys.readouterr().err
+
+    @pytest.mark.usefixtures("small_mobilenet")
+    def test_the_guide_trains_the_backbone_in_its_second_phase(self) -> None:
+        backbone, train = mobilenet(), dataset(8)
+        before = backbone.get_weights()
+        epochs = {"epochs": 1, "fine_tune_epochs": 1}
+        baselines.guide(train, np.asarray(train.images), network=lambda: backbone, seed=1, **epochs)
+        kernels = [old.ndim > 1 for old in before]
+        changed = [
+            (old != new).any() for old, new in zip(before, backbone.get_weights(), strict=True)
+        ]
+        assert any(kernels)
+        assert all(change for change, kernel in zip(changed, kernels, strict=True) if kernel)
 
     def test_histograms_sum_to_one_and_distinguish_colours(self) -> None:
         images, index, _ = dataset(8)
@@ -274,6 +288,35 @@ class TestFeatures:
         assert loss > 0.5
         known, _ = features.fit_best_penalty(one_hot, labels, pd.Series(range(48)), folds=4, seed=0)
         assert known.all()
+
+
+class TestFinetune:
+    def test_recipes_are_compared_with_the_frozen_model_and_a_run_is_continued(
+        self, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        monkeypatch.setattr(finetune, "FOLDS", 2)
+        monkeypatch.setattr(finetune, "STEPS", 4)
+        for name in ("train", "val", "test"):
+            images = np.load(data / f"{name}.npy")
+            np.save(data / f"{name}_crops.npy", np.repeat(images[:, None], 4, axis=1))
+        recipe = "biases of two blocks, rate 0.001"
+        where = ["--data", str(data), "--cache", str(tmp_path / "cache"), "--whole"]
+        finetune.main([*where, "--only", recipe])
+        answers = pd.read_csv(tmp_path / "cache/answers.csv")
+        methods = ["frozen", *(recipe + way for way in ("", ", head solved", ", mean"))]
+        assert list(answers["method"].unique()) == methods
+        printed = capsys.readouterr().out
+        monkeypatch.setattr(finetune, "run_fold", None)  # nothing is left to be run
+        finetune.main([*where, "--only", recipe])
+        assert capsys.readouterr().out == printed
+        # Each image is asked once, in the fold without its group.
+        assert (answers.groupby("method")["id"].nunique() == 44).all()
+        assert (answers.groupby("group")["fold"].nunique() == 1).all()
+        # Other weights give other losses; four colours are easy for all.
+        losses = answers.groupby("method")["loss"].mean()
+        assert losses.nunique() == len(methods)
+        assert (answers.groupby("method")["right"].mean() > 0.9).all()
 
 
 class TestNovelty:
