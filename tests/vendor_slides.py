@@ -73,8 +73,8 @@ def write_bif(path: Path, picture: Picture) -> Path:
         1: (
             '<EncodeInfo Ver="2"><SlideStitchInfo><ImageInfo AOIScanned="1" AOIIndex="0" Pos-X="0" '
             f'Pos-Y="0" NumRows="{rows}" NumCols="{columns}" Width="{TILE}" Height="{TILE}">'
-            f'{joints}</ImageInfo></SlideStitchInfo><AoiOrigin><AOI0 OriginX="0" OriginY="0"/></AoiOrigin>'
-            "</EncodeInfo>"
+            f'{joints}</ImageInfo></SlideStitchInfo><AoiOrigin><AOI0 OriginX="0" OriginY="0"/>'
+            "</AoiOrigin></EncodeInfo>"
         ),
     }
     descriptions = ("Label_Image", "level=0 mag=20 quality=90", "level=1 mag=5 quality=90")
