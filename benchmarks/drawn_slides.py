@@ -19,6 +19,7 @@ TILE = 256  # pixels
 JPEG, RGB, YCBCR = 7, 2, 6
 GLASS = 243  # grey level
 SHORT, LONG, TEXT, RATIONAL = 3, 4, 2, 5
+Tags = dict[int, tuple[int, list[int] | bytes]]  # type and values by number
 ReadTile = Callable[[int, int, int], NDArray[np.uint8]]  # level, left, top in pixels of the level
 
 
@@ -30,6 +31,7 @@ def write_pyramid(
     downsamples: tuple[int, ...] = (1, 4, 16),
     mpp: float | None = 0.5,
     description: str = "",
+    more: Callable[[int], Tags] = lambda _: {},
 ) -> Path:
     """Write a tiled TIFF file with JPEG tiles and a directory for each level.
 
@@ -40,17 +42,16 @@ def write_pyramid(
         downsamples: of the levels.
         mpp: micrometres per pixel, written as resolution; None writes none.
         description: as scanners write it, such as "Aperio Image Library|AppMag = 20|MPP = 0.5".
+        more: returns further tags of a level.
     """
     with path.open("wb") as file:
         file.write(b"II*\0" + bytes(4))
         link = 4
         for level, downsample in enumerate(downsamples):
             shape = (-(-size[0] // downsample), -(-size[1] // downsample))
-            places = [_write(file, tile) for tile in _tiles(read, level, shape)]
+            places = [write_bytes(file, tile) for tile in _tiles(read, level, shape)]
             tags = _tags(level, shape, places, mpp and mpp * downsample, description)
-            at = file.seek(0, io.SEEK_END)
-            file.write(bytes(at % 2))  # directories begin at even positions
-            link = _write_directory(file, tags, link)
+            link = write_directory(file, tags | more(level), link)
     return path
 
 
@@ -82,7 +83,8 @@ def _tiles(read: ReadTile, level: int, shape: tuple[int, int]) -> Iterator[bytes
             yield known[key]
 
 
-def _write(file: io.BufferedWriter, content: bytes) -> tuple[int, int]:
+def write_bytes(file: io.BufferedWriter, content: bytes) -> tuple[int, int]:
+    """Write bytes at the end of a file; return where they are, and how many."""
     at = file.seek(0, io.SEEK_END)
     file.write(content)
     return at, len(content)
@@ -94,8 +96,8 @@ def _tags(
     places: list[tuple[int, int]],
     mpp: float | None,
     description: str,
-) -> dict[int, tuple[int, list[int] | bytes]]:
-    tags: dict[int, tuple[int, list[int] | bytes]] = {
+) -> Tags:
+    tags: Tags = {
         254: (LONG, [int(level > 0)]),
         256: (LONG, [shape[0]]),
         257: (LONG, [shape[1]]),
@@ -118,10 +120,11 @@ def _tags(
     return tags
 
 
-def _write_directory(
-    file: io.BufferedWriter, tags: dict[int, tuple[int, list[int] | bytes]], link: int
-) -> int:
-    """Write a directory at the end, enter it at the place `link`, return that of the next."""
+def write_directory(file: io.BufferedWriter, tags: Tags, link: int, *, pointer: int = 4) -> int:
+    """Write a directory at the end, enter it at the place `link`, return that of the next.
+
+    A `pointer` to the next directory has 4 bytes, or 8 in NDPI.
+    """
     entries = []
     for tag, (kind, values) in sorted(tags.items()):
         if isinstance(values, bytes):
@@ -130,10 +133,11 @@ def _write_directory(
             packed = struct.pack(f"<{len(values)}{'H' if kind == SHORT else 'I'}", *values)
             count = len(values) // 2 if kind == RATIONAL else len(values)
         if len(packed) > 4:
-            packed = struct.pack("<I", _write(file, packed + bytes(len(packed) % 2))[0])
+            packed = struct.pack("<I", write_bytes(file, packed + bytes(len(packed) % 2))[0])
         entries.append(struct.pack("<HHI", tag, kind, count) + packed.ljust(4, b"\0"))
     at = file.seek(0, io.SEEK_END)
-    file.write(struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4))
+    at += file.write(bytes(at % 2))  # directories begin at even positions
+    file.write(struct.pack("<H", len(entries)) + b"".join(entries) + bytes(pointer))
     file.seek(link)
     file.write(struct.pack("<I", at))
     return at + 2 + 12 * len(entries)

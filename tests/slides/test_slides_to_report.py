@@ -21,7 +21,7 @@ CLASSES = ("colon", "liver")
 TILES = {"mpp": 2 * MPP, "size": 64, "most": 4}
 CHANGES = {
     "split": {"min_per_class": 4},
-    "scratch": {"progressive": [], "epochs": 1},
+    "scratch": {"progressive": [1.0], "epochs": 1},
     "evaluate": {"heat_maps": 2},
     "tsne": {"perplexity": 5},
 }
