@@ -34,22 +34,33 @@ def make_zips(folder: Path, count: int, size: int) -> None:
                 archive.writestr(name, rng.randbytes(IMAGE))
 
 
-def measure(source: Path, root: Path, *, copy: bool) -> tuple[float, int, float]:
+def clock() -> tuple[float, float]:
+    """Return the seconds of the clock and of the processor."""
+    return time.perf_counter(), time.process_time()
+
+
+def spent(since: tuple[float, float]) -> str:
+    """Return the seconds since then, and those of the processor, as text."""
+    passed, worked = (now - then for now, then in zip(clock(), since, strict=True))
+    return f"{passed:.1f} ({worked:.1f})"
+
+
+def measure(source: Path, root: Path, *, copy: bool) -> tuple[str, int, str]:
     """Return the seconds of `fetch`, the bytes that it writes, and the seconds to read them."""
     params = load_params()
     settings = params.fetch.model_copy(update={"source": str(source), "copy_images": copy})
-    start = time.perf_counter()
+    start = clock()
     with contextlib.redirect_stdout(io.StringIO()):
         fetch.run(params.model_copy(update={"fetch": settings}), root)
-    fetched = time.perf_counter() - start
+    fetched = spent(start)
     raw = root / "data/raw"
     written = sum(path.stat().st_size for path in raw.iterdir())
-    start = time.perf_counter()
+    start = clock()
     manifest = read_manifest(raw)
     places = {name: open_place(path) for name, path in find_places(manifest, raw).items()}
     for one in list_originals(manifest):
         read_original(one, places[one.file])
-    return fetched, written, time.perf_counter() - start
+    return fetched, written, spent(start)
 
 
 def main() -> None:
@@ -58,14 +69,14 @@ def main() -> None:
     parser.add_argument("--zips", type=int, default=20, help="number (%(default)s)")
     parser.add_argument("--megabytes", type=int, default=200, help="of each (%(default)s)")
     options = parser.parse_args()
-    print("| fetch.copy | fetch, s | written, MB | read all, s |")
+    print("| fetch.copy | fetch, s (processor) | written, MB | read all, s (processor) |")
     print("|---|---:|---:|---:|")
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "source")
         make_zips(source, options.zips, options.megabytes * 1_000_000)
         for copy in (False, True):
             fetched, written, read = measure(source, Path(folder, str(copy)), copy=copy)
-            row = (str(copy).lower(), f"{fetched:.1f}", f"{written / 1e6:,.1f}", f"{read:.1f}")
+            row = (str(copy).lower(), fetched, f"{written / 1e6:,.1f}", read)
             print(f"| {' | '.join(row)} |")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(f"\nAt most {peak} MB of memory")

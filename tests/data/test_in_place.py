@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks import in_place as in_place_or_not
 from stages import split
 from tests.source_examples import (
     FORMS,
@@ -149,3 +150,15 @@ def test_machines_of_a_cluster_need_the_same_files(tmp_path: Path) -> None:
 def test_what_dvc_shares_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     in_place(as_folder(files(), tmp_path / "images"), tmp_path)
     assert "which is all that `dvc push` shares" in capsys.readouterr().out
+
+
+def test_what_the_benchmark_compares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy writes at least the bytes of the images, the list of them a small share."""
+    monkeypatch.setattr(in_place_or_not, "IMAGE", 50_000)
+    in_place_or_not.make_zips(tmp_path / "source", 2, 500_000)
+    listed, copied = (
+        in_place_or_not.measure(tmp_path / "source", tmp_path / str(copy), copy=copy)[1]
+        for copy in (False, True)
+    )
+    assert copied > 2 * 500_000
+    assert 0 < listed < 10_000

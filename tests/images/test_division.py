@@ -59,6 +59,14 @@ def test_leaks_are_reported_and_stay_where_they_are():
     assert table["test_id"] == ["test/08.jpg", "test/09.jpg"]
 
 
+def test_look_alikes_that_leave_one_group_are_named_with_the_way_out():
+    rows = [("", "a", "", "A"), ("", "b", "", "B"), ("", "a", "", "C"), ("", "b", "", "D")]
+    pairs = [(0, 1), (1, 2), (2, 3)]
+    message = r"made of 3 pairs of copies, e\.g\. /00\.jpg = /01\.jpg; .*split\.copies to report"
+    with pytest.raises(InputError, match=message):
+        divide(rows, pairs)
+
+
 def test_leaks_are_dropped_from_training_and_never_from_the_test_set():
     division = divide(ROWS, on_leak="drop")
     metrics = division_metrics(division, 0)

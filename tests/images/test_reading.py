@@ -12,6 +12,7 @@ from tests.pipeline import ROOT
 from tissue.chunks.files import Files
 from tissue.config.loading import load_params
 from tissue.data.index import QUALITY
+from tissue.data.raw import Original
 from tissue.images.decoding import content_box
 from tissue.images.duplicates import exact_digest
 from tissue.images.keypoints import find_keypoints
@@ -44,8 +45,8 @@ def stored(archive: Path) -> StoredRows:
     ids = [f"{name}.png" for name in [*NAMES, "damaged"]]
     out = archive.with_name("out.npy")
     read_chunk(
-        out, Files({"raw.zip": str(archive)}, {}), ids=ids, files=["raw.zip"] * len(ids),
-        size=SIDE, settings=SETTINGS,
+        out, Files({"raw.zip": str(archive)}, {}), size=SIDE, settings=SETTINGS,
+        originals=[Original(id_, "raw.zip") for id_ in ids],
     )  # fmt: skip
     return StoredRows([out])
 

@@ -12,14 +12,19 @@ from numpy.typing import NDArray
 from tissue.common.errors import InputError
 from tissue.common.files import write_json, write_table
 from tissue.common.holdout import missing_classes
-from tissue.common.names import POSITIONS, SPLITS, TILE, donor_status
+from tissue.common.names import CLUSTERS, POSITIONS, SPLITS, TILE, donor_status
 from tissue.config.schema import Split
 from tissue.data.index import QUALITY, unequal_classes
 from tissue.images.checks import check_counts, check_leaks, check_training
 from tissue.images.duplicates import join_pairs
 from tissue.images.given_splits import choose_splits, leaks_of_given_sets
 from tissue.images.groups import assign_groups, name_groups
-from tissue.images.listing import describe_joined, joining_pairs, list_duplicates
+from tissue.images.listing import (
+    describe_joined,
+    describe_linked,
+    joining_pairs,
+    list_duplicates,
+)
 from tissue.images.positions import describe_positions
 from tissue.images.quality import BLANK
 from tissue.images.stored import StoredImages, StoredRows, write_shards
@@ -102,7 +107,9 @@ def assign_splits(
     try:
         chosen = choose_splits(index[kept].reset_index(drop=True), settings, seed)
     except InputError as error:
-        raise InputError(f"{error} {describe_joined(joined)}".rstrip()) from None
+        linked_by = describe_linked(index["id"], links) if rule == CLUSTERS else ""
+        hint = describe_joined(joined) or linked_by
+        raise InputError(f"{error} {hint}".rstrip()) from None
     index.loc[kept, "assigned"] = chosen
     index["label"], labels = pd.factorize(index["class"], sort=True)
     leaks["dropped"] = len(dropped)

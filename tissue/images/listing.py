@@ -41,3 +41,14 @@ def describe_joined(joined: Sequence[str]) -> str:
         f"Groups were joined by {len(joined)} pairs of copies, e.g. {examples}. All copies are in "
         "duplicates.csv; if these are none, set split.copies to report in params.yaml."
     )
+
+
+def describe_linked(ids: pd.Series, links: NDArray[np.int64]) -> str:
+    """Return which copies (P, 2) made the groups, and how to undo that; nothing without any."""
+    if not len(links):
+        return ""
+    first, second = sorted(ids[links[0]])
+    return (
+        f"The groups are made of {len(links)} pairs of copies, e.g. {first} = {second}; if these "
+        "are none, set split.copies to report in params.yaml."
+    )
