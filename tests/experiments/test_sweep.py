@@ -150,6 +150,9 @@ def test_columns_are_metrics_and_what_was_swept() -> None:
         "tall-oak,abc1234,branch_base,2026-01-31T12:35:56,0.6,,1e-05,17,4567def,0.3\n"
     )
     table = readable(pd.read_csv(io.StringIO(csv), dtype=str, keep_default_na=False))
-    assert list(table) == ["Created", "scratch.test", "pretrained.ece", "lr", "penalty"]
+    assert list(table) == [
+        ("", "Created"), ("scratch", "test"), ("pretrained", "ece"), ("", "lr"), ("", "penalty"),
+    ]  # fmt: skip
+    assert table[("", "Created")].tolist() == ["01-31T12:34", "01-31T12:35"]
     assert list(table.index) == ["main", "  tall-oak"]
-    assert table.loc["  tall-oak", "pretrained.ece"] == "-"
+    assert table.loc["  tall-oak", ("pretrained", "ece")] == "-"

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tissue.figures.curves import history_figure
+from tissue.figures.curves import history_figure, penalty_figure
 from tissue.figures.theme import png_bytes, save_png
 
 
@@ -41,6 +41,15 @@ def test_the_marked_epoch_is_of_the_last_phase() -> None:
         "pretrained net (n = 9 epochs in 2 phases; "
         "dotted: lowest validation loss of the last, epoch 7)"
     )
+
+
+def test_penalties_are_written_as_numbers() -> None:
+    frame = history(4).rename(columns={"epoch": "penalty"})
+    figure = penalty_figure(frame.assign(penalty=[1.0, 0.1, 0.01, 0.001]))
+    figure.draw_without_rendering()
+    labels = [text.get_text() for text in figure.axes[0].get_xticklabels()]
+    assert {"0.001", "0.01", "0.1", "1"} <= set(labels)
+    assert not any("$" in label for label in labels)
 
 
 def test_the_same_history_gives_the_same_file(tmp_path: Path) -> None:

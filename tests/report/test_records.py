@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 
-import numpy as np
+import pandas as pd
 import pytest
 
 from tests.report_examples import VIEWS
@@ -68,10 +68,14 @@ def test_a_new_donor_is_a_cause_only_where_some_are_new(inputs: Inputs) -> None:
     assert "donor_unseen" not in cause_names(inputs)
 
 
-def test_thumbnails_of_errors_are_large_and_all_shrink_where_there_are_many() -> None:
-    sides = [thumbnail_sides(np.arange(n) < n // 6) for n in (12, 1_080, 3_000, 6_000, 100_000)]
-    assert [(one[0], one[-1]) for one in sides] == [
-        (224, 96), (224, 96), (80, 80), (48, 48), (32, 32),
+def test_thumbnails_that_are_judged_are_large_and_all_shrink_where_there_are_many() -> None:
+    found = []
+    for n in (12, 900, 1_080, 3_000, 6_000, 100_000):
+        place = pd.Series(range(n))
+        sides = thumbnail_sides(place < 3 * n // 4, place < n // 6)
+        found.append((sides[0], sides[n // 2], sides[-1]))
+    assert found == [
+        (224, 224, 96), (224, 224, 96), (224, 96, 96), (96,) * 3, (80,) * 3, (32,) * 3,
     ]  # fmt: skip
 
 

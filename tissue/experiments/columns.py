@@ -24,17 +24,23 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     kept += [name for name in table.columns.difference([*NAMES, *kept, *SHOWN], sort=False)
              if _is_swept(table[name])]  # fmt: skip
     values = table[kept].replace("", "-")
-    if "Created" in values:
-        values["Created"] = values["Created"].str.slice(0, len("2026-01-31T12:34"))
-    return values.rename(columns=_short).set_axis(indented.rename(None), axis="index")
+    if "Created" in values:  # month, day and time
+        created = values["Created"]
+        shown = created.str.slice(len("2026-"), len("2026-01-31T12:34"))
+        values["Created"] = created.where(created == "-", shown)
+    # Two lines of headings, since sections repeat: the table then fits a screen.
+    heads = pd.MultiIndex.from_tuples([_head(column) for column in kept])
+    return values.set_axis(heads, axis="columns").set_axis(indented.rename(None), axis="index")
 
 
 def _is_swept(values: pd.Series) -> bool:
     return values.nunique() > 1 and not all(DIGEST.fullmatch(value) for value in values)
 
 
-def _short(column: str) -> str:
-    return re.sub(r"^(metrics\.json|params\.yaml):", "", column)
+def _head(column: str) -> tuple[str, str]:
+    """Return the section of a metric or a parameter, and its name there."""
+    section, _, name = re.sub(r"^(metrics\.json|params\.yaml):", "", column).rpartition(".")
+    return section, name
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter
 
 from tissue.common.names import MODEL_NAMES
 from tissue.figures.theme import GRID, INK, MODEL_COLOURS, MUTED, house_style, new_figure
@@ -60,6 +60,8 @@ def penalty_figure(frame: pd.DataFrame) -> Figure:
         figure = _curves(frame, "penalty", best, title, MODEL_COLOURS["pretrained"])
         for axes in figure.axes:
             axes.set_xscale("log")
+            axes.xaxis.set_major_formatter("{x:g}")  # matplotlib's own needs math in texts
+            axes.xaxis.set_minor_formatter(NullFormatter())
             axes.set_xlabel("L2 penalty")
     return figure
 
@@ -86,7 +88,7 @@ def _curves(frame: pd.DataFrame, x: str, best: float, title: str, colour: str) -
     accuracy.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     accuracy.set_ylim(0.0, 1.02)
     loss.set_ylim(bottom=0.0)
-    loss.legend(loc="upper right", frameon=True, edgecolor="white", framealpha=1.0)
+    loss.legend(loc="best", frameon=True, edgecolor="white", framealpha=1.0)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     return figure
 

@@ -38,10 +38,10 @@ MARKERS = {
     "o": "circle", "s": "square", "^": "triangle", "D": "diamond", "v": "inverted_triangle",
     "P": "plus", "X": "star",
 }  # fmt: skip
-# Pixels of all thumbnails together; tissue takes about 0.2 bytes per pixel.
-PIXEL_BUDGET = 24_000_000
+# Pixels of all thumbnails together; tissue takes 0.1 to 0.2 bytes per pixel.
+PIXEL_BUDGET = 40_000_000
 SIDES = (96, 80, 64, 48, 32)
-LARGE = 224  # side of those of errors, if half of the budget is enough for them
+LARGE = 224  # side of those whose tissue is judged
 
 
 def cause_names(inputs: Inputs) -> dict[str, str]:
@@ -59,7 +59,9 @@ def cause_names(inputs: Inputs) -> dict[str, str]:
 def records(inputs: Inputs) -> dict[str, Any]:
     """Return everything that can be selected: images as columns, errors as rows, their names."""
     images = shown_images(inputs)
-    sides = thumbnail_sides(images["id"].isin(inputs.errors["id"]).to_numpy())
+    wrong = images["id"].isin(inputs.errors["id"])
+    near = images["id"].isin(inputs.errors[list(NEIGHBOUR_COLUMNS)].to_numpy().ravel())
+    sides = thumbnail_sides(wrong | near | (images["split"] == "test"), wrong)
     styles = [class_style(position) for position in range(len(inputs.classes))]
     return {
         "classes": inputs.classes,
@@ -177,17 +179,18 @@ def as_json(value: Any) -> str:
     return text.replace("<", "\\u003c")
 
 
-def thumbnail_sides(wrong: NDArray[np.bool_]) -> list[int]:
-    """Return the side in pixels of each thumbnail: those of errors are larger if there is room.
+def thumbnail_sides(judged: pd.Series, wrong: pd.Series) -> list[int]:
+    """Return the side in pixels of each thumbnail, given which images are judged by eye.
 
-    All others have the largest side that stays within the budget.
+    Those that are judged are large, or of too many those of errors alone, if all others can have
+    the usual side; else all have the largest side that stays within the budget.
     """
-    errors = int(wrong.sum())
-    large = LARGE if errors * LARGE**2 <= PIXEL_BUDGET / 2 else 0
-    rest = PIXEL_BUDGET - errors * large**2
-    fitting = [side for side in SIDES if (len(wrong) - errors * bool(large)) * side**2 <= rest]
-    small = fitting[0] if fitting else SIDES[-1]
-    return [large if one and large else small for one in wrong.tolist()]
+    for large in (judged, wrong):
+        sides = np.where(large, LARGE, SIDES[0])
+        if np.square(sides).sum() <= PIXEL_BUDGET:
+            return sides.tolist()
+    fitting = [side for side in SIDES if len(wrong) * side**2 <= PIXEL_BUDGET]
+    return [fitting[0] if fitting else SIDES[-1]] * len(wrong)
 
 
 def thumbnail(image: NDArray[np.uint8], side: int) -> str:

@@ -147,15 +147,14 @@ def causes_table(inputs: Inputs) -> Table:
         errors = inputs.metrics["errors"][model]["errors"]
         correct = inputs.metrics["errors"][model]["images"] - errors
         head += [
-            MODEL_NAMES[model], f"of {count(errors)} errors (95% interval)",
-            f"of {count(correct)} correct predictions", "difference, points",
+            f"{MODEL_NAMES[model]}, of {count(errors)} errors (95% interval)",
+            f"of {count(correct)} correct", "difference, points",
         ]  # fmt: skip
     for cause, name in cause_names(inputs).items():
         row = [name]
         for model in MODELS:
             one = inputs.metrics["errors"][model]["causes"][cause]
-            row.append(count(one["errors"]))
-            row += [
+            shares = [
                 f"{write(one[key])} ({interval(one[f'{prefix}low'], one[f'{prefix}high'], write)})"
                 for key, prefix, write in (
                     ("share", "", percent),
@@ -163,6 +162,7 @@ def causes_table(inputs: Inputs) -> Table:
                     ("difference", "difference_", percentage_points),
                 )
             ]
+            row += [f"{count(one['errors'])}: {shares[0]}", *shares[1:]]
         rows.append(row)
     caption = (
         "The cause named for each error, one each, and how often it would be named for images that "
