@@ -102,7 +102,7 @@ def _only_run(name: str) -> Iterator[None]:
             f"work, process {process}. Wait for it, or end it with `kill {process}`."
         ) from None
     try:
-        owner.write_text(str(os.getpid()), encoding="utf-8")
+        owner.write_text(str(os.getpid()), encoding="utf-8", newline="\n")
         yield
     finally:
         owner.unlink(missing_ok=True)
