@@ -246,5 +246,5 @@ def test_names_of_archives_that_the_manifest_cannot_hold(name: bytes, tmp_path: 
     folder.mkdir()
     archive = as_zip(tree(), tmp_path / "a.zip")
     os.rename(os.fsencode(archive), os.fsencode(folder) + b"/" + name)  # noqa: PTH104  bytes
-    with pytest.raises(InputError, match=r"folder: expected names .*Received: .*Rename it"):
+    with pytest.raises(InputError, match=r"fetch\.source: expected names .*Received: .*Rename"):
         read(folder)

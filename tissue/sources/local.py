@@ -46,9 +46,6 @@ def list_images(
     """
     table = None if labels is None else LabelTable(labels)  # read before large archives
     paths = [path for source in sources for path in _folder_or_archives(source)]
-    for path in paths:
-        if path.name:  # the manifest names it
-            check_text(path.name, source=str(path.parent))
     _check_digests_of(paths, sha256)
     label = " + ".join(map(str, paths))
     listing, left_out = Listing(closing), LeftOut()
