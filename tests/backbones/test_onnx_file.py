@@ -174,8 +174,8 @@ def test_weights_that_dvc_links_from_its_cache(kind: str, tmp_path: Path) -> Non
     assert np.allclose(backbone.predict_on_batch(IMAGES), expected, atol=1e-6)
 
 
-def test_a_network_that_does_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_file, "SECONDS", 0.3)
+def add_loop(model: onnx.ModelProto, name: str = "looped") -> None:
+    """Let the first output of a network go through a loop that does not end, and name it."""
     value = helper.make_tensor_value_info
     flag, number = value("again", TensorProto.BOOL, []), value("turn", TensorProto.INT64, [])
     kept, summed = value("kept", TensorProto.BOOL, []), value("sum", TensorProto.FLOAT, None)
@@ -186,15 +186,20 @@ def test_a_network_that_does_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyP
     body = helper.make_graph(
         nodes, "body", [number, flag, value("before", TensorProto.FLOAT, None)], [kept, summed]
     )
-    model = onnx.load(network(tmp_path / "a.onnx"))
     turns = helper.make_tensor("turns", TensorProto.INT64, [], [2**62])
     on = helper.make_tensor("on", TensorProto.BOOL, [], [True])
     model.graph.initializer.extend([turns, on])
     output = model.graph.output[0]
     model.graph.node.append(
-        helper.make_node("Loop", ["turns", "on", output.name], ["looped"], body=body)
+        helper.make_node("Loop", ["turns", "on", output.name], [name], body=body)
     )
-    output.name = "looped"
+    output.name = name
+
+
+def test_a_network_that_does_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_file, "SECONDS", 0.3)
+    model = onnx.load(network(tmp_path / "a.onnx"))
+    add_loop(model)
     (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(InputError, match=r"Received: it did not end within 0 s\. "):
         opened(tmp_path / "a.onnx")

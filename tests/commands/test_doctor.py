@@ -1,11 +1,13 @@
 """The command `doctor`: what it finds in a clone, and what it advises."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import run
 from tests.invoke import invoke
+from tests.pipeline import ROOT
 from tissue.commands import doctor
 
 
@@ -52,3 +54,9 @@ def test_what_is_missing_is_named_with_its_remedy(
 def test_outside_of_a_clone(tmp_path: Path) -> None:
     found = next(iter(doctor._git(tmp_path)))
     assert (found.state, found.found) == ("MISSING", f"{tmp_path} is no clone")
+
+
+def test_a_system_that_does_not_tell_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows, whose Python has no `sysconf`."""
+    monkeypatch.delattr(os, "sysconf")
+    assert [one.what for one in doctor._machine(ROOT)] == ["disk", "threads"]

@@ -4,11 +4,13 @@ import errno
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -193,6 +195,14 @@ class TestCommand:
         message = "^split: expected space for what it writes. Received: .*temporary directory"
         with pytest.raises(SystemExit, match=message), command("split"), quiet_import():
             pytest.fail("has no room for what is hidden")
+
+    def test_no_space_for_tables_among_the_temporary_files(self) -> None:
+        with closing(sqlite3.connect("")) as tables:
+            tables.execute("PRAGMA max_page_count = 2")
+            tables.execute("CREATE TABLE names (name TEXT)")
+            message = "^split: expected space for what it writes. Received: .* is full"
+            with pytest.raises(SystemExit, match=message), command("split"):
+                tables.execute("INSERT INTO names VALUES (?)", ["x" * 100_000])
 
     def test_memory_of_a_gpu(self) -> None:
         error = tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")

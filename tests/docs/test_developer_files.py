@@ -1,5 +1,6 @@
 """Files for developers: hooks, editor, container, make targets, requirements and their lock."""
 
+import ast
 import json
 import re
 from collections.abc import Iterator
@@ -26,6 +27,22 @@ MODULES = {
     module: set(map(canonicalize_name, names)) for module, names in packages_distributions().items()
 }
 PACKAGES = {backbone.package for backbone in BACKBONES.values()}
+
+
+def test_texts_are_the_same_bytes_on_windows() -> None:
+    """By default Windows has another encoding, and writes other line ends."""
+    wanted = {"read_text": {"encoding"}, "write_text": {"encoding", "newline"}}
+    calls = [
+        (node, node.func.attr, f"{path}:{node.lineno}")
+        for path in CODE
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    ]
+    assert [
+        place
+        for node, name, place in calls
+        if not wanted.get(name, set()) <= {word.arg for word in node.keywords}
+    ] == []
 
 
 def test_hooks_run_in_the_environment(quick: Path, tmp_path: Path) -> None:

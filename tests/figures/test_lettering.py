@@ -22,6 +22,18 @@ def test_names_are_short_and_differ() -> None:
     assert labels["liver"] == "liver"
 
 
+def test_names_that_differ_in_what_is_left_out_are_numbered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The middle of long names, and sounds that two scripts write alike."""
+    monkeypatch.setattr("tissue.figures.lettering.fallback", lambda letters: None)
+    names = [*("a" * 30 + f"{one}" + "b" * 30 for one in range(12)), "か", "カ", "ka"]
+    labels = label_names(names)
+    assert len(set(labels.values())) == len(names)
+    assert max(map(len, labels.values())) <= LONGEST
+    assert [labels[name] for name in names[-3:]] == ["ka (1)", "ka (2)", "ka (3)"]
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [("liver", "liver"), ("Ärger é ß Жук αβ", "Ärger é ß Жук αβ"), ("\U00013000x", "U+13000 x")],

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from PIL import Image
 
-from tests.backbones.test_onnx_file import network, opened
+from tests.backbones.test_onnx_file import add_loop, network, opened
 from tests.networks import PARAMS, SIDE, head_for, joined, mobilenet, scratch
+from tissue.backbones import onnx_file
 from tissue.backbones.build import build_backbone
 from tissue.backbones.embedding import embed_batch
 from tissue.common.errors import InputError
@@ -189,3 +190,31 @@ def test_a_file_that_is_no_model(tmp_path: Path) -> None:
         Portable(tmp_path / "a.onnx")
     with pytest.raises(InputError, match="a file without the names of classes"):
         Portable(network(tmp_path / "other.onnx"))
+
+
+@pytest.mark.parametrize(
+    ("output", "size", "received"),
+    [
+        ("probabilities", 3, r"\(3,\) instead of probabilities"),
+        ("logits", 2, "'probabilities'"),
+        ("endless", 2, "it did not end within 0 s"),
+    ],
+)
+def test_files_of_other_networks_are_named(
+    output: str, size: int, received: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_file, "SECONDS", 0.3)
+    numbers = helper.make_tensor("numbers", TensorProto.FLOAT, [size], [0.0] * size)
+    graph = helper.make_graph(
+        [helper.make_node("Constant", [], [output], value=numbers)], "other",
+        [helper.make_tensor_value_info("picture", TensorProto.UINT8, ["h", "w", 3])],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    if output == "endless":
+        add_loop(model, "probabilities")
+    helper.set_model_props(model, {"classes": '["a", "b"]'})
+    (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
+    opened = Portable(tmp_path / "a.onnx", threads=1)
+    with pytest.raises(InputError, match=rf"a\.onnx: expected a model .*Received: .*{received}"):
+        opened(np.zeros((4, 4, 3), np.uint8))

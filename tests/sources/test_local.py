@@ -238,3 +238,13 @@ def test_real_tiles_in_several_zips() -> None:
         assert len({image.class_name for image in images}) > 2
         with Image.open(io.BytesIO(next(iter(images)).read())) as image:
             image.verify()
+
+
+@pytest.mark.parametrize("name", [b"no \xff text.zip", b"a\rb.zip", b"a\nb.zip", b"=1+1.zip"])
+def test_names_of_archives_that_the_manifest_cannot_hold(name: bytes, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    archive = as_zip(tree(), tmp_path / "a.zip")
+    os.rename(os.fsencode(archive), os.fsencode(folder) + b"/" + name)  # noqa: PTH104  bytes
+    with pytest.raises(InputError, match=r"fetch\.source: expected names .*Received: .*Rename"):
+        read(folder)

@@ -80,22 +80,13 @@ class OnnxBackbone:
         return model
 
     def _run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        import onnxruntime
-
-        options = onnxruntime.RunOptions()
-        timer = Timer(SECONDS, setattr, (options, "terminate", True))
-        timer.daemon = True
-        timer.start()
         try:
-            (output,) = self._session.run([self.output], {self.input.name: batch}, options)
-        except Exception as error:  # noqa: BLE001  onnxruntime's errors have no class in common
-            late = f"it did not end within {SECONDS:.0f} s. " if options.terminate else ""
+            (output,) = run_within(self._session, [self.output], {self.input.name: batch})
+        except ValueError as error:
             raise InputError(
                 f"{self.path}: expected a network that takes images of shape {batch.shape}. "
-                f"Received: {late}{error}. Export it for this size and any number of images."
+                f"Received: {error}. Export it for this size and any number of images."
             ) from None
-        finally:
-            timer.cancel()
         if not 2 <= output.ndim <= 4 or len(output) != len(batch):
             raise InputError(
                 f"{self.path}: expected the output {self.output} of shape ({len(batch)}, D), "
@@ -118,6 +109,29 @@ class OnnxBackbone:
         if output.ndim == 3:
             return output[:, 0] if self.settings.tokens == "class" else output.mean(axis=1)
         return output
+
+
+def run_within(
+    session: Any, outputs: list[str] | None, inputs: dict[str, NDArray[Any]]
+) -> list[NDArray[Any]]:
+    """Run a network for 600 seconds at most, and return these outputs of it, or all.
+
+    Raises:
+        ValueError: if it does not end, or onnxruntime cannot run it on these inputs.
+    """
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    timer = Timer(SECONDS, setattr, (options, "terminate", True))
+    timer.daemon = True
+    timer.start()
+    try:
+        return session.run(outputs, inputs, options)
+    except Exception as error:  # noqa: BLE001  onnxruntime's errors have no class in common
+        late = f"it did not end within {SECONDS:.0f} s. " if options.terminate else ""
+        raise ValueError(f"{late}{error}") from None
+    finally:
+        timer.cancel()
 
 
 def _open(path: Path, threads: int) -> Any:

@@ -114,17 +114,19 @@ def run_chunks(
 def _storage_folder(here: Path, prefix: str, engine: Engine) -> Folder:
     """Return the folder of the run that was stopped here, else a new one with a unique name."""
     record = here / RECORD
-    if not record.is_file() or not re.fullmatch(re.escape(prefix) + UNIQUE, record.read_text()):
+    if not record.is_file() or not re.fullmatch(
+        re.escape(prefix) + UNIQUE, record.read_text(encoding="ascii")
+    ):
         _empty_storage(here, engine)
         with local_folder(here).atomic_write(RECORD) as partial:
-            partial.write_text(prefix + uuid.uuid4().hex)
-    return Folder(record.read_text(), engine.storage_options)
+            partial.write_text(prefix + uuid.uuid4().hex, encoding="ascii", newline="\n")
+    return Folder(record.read_text(encoding="ascii"), engine.storage_options)
 
 
 def _empty_storage(here: Path, engine: Engine) -> None:
     """Delete the folder in a storage that this run, or one that was stopped, has made."""
     record = here / RECORD
-    url = record.read_text() if record.is_file() else ""
+    url = record.read_text(encoding="ascii") if record.is_file() else ""
     # A damaged record must not delete anything else.
     if not re.fullmatch(r"[a-z0-9]+://.+-" + UNIQUE, url):
         return

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tissue.common.errors import InputError
-from tissue.common.files import atomic_write
+from tissue.common.files import write_text
 from tissue.common.names import MODELS
 from tissue.config.command import check_output_file, command, parser_of
 from tissue.config.loading import load_params
@@ -132,8 +132,7 @@ def main(arguments: list[str] | None = None) -> None:
         _check_options(options.base, options.output)
         report, failed = run(load_params(), base=options.base, pictures=options.pictures)
         if options.output:
-            with atomic_write(options.output) as partial:
-                partial.write_text(report, encoding="utf-8")
+            write_text(report, options.output)
         else:
             print(markdown.plain(report), end="")
     if options.gate and failed:

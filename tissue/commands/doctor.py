@@ -111,7 +111,7 @@ def _machine(root: Path) -> Iterator[Finding]:
     free = shutil.disk_usage(root).free / GIGABYTE
     state: State = "ok" if free > DISK else "MISSING"
     yield Finding("disk", state, f"{free:.0f} GB free", "" if free > DISK else f"free {DISK} GB")
-    with suppress(ValueError, OSError):  # not on all systems
+    with suppress(AttributeError, ValueError, OSError):  # not on all systems
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIGABYTE
         advice = "" if total > MEMORY else f"{MEMORY} GB are needed; smaller: docs/scale.md"
         yield Finding("memory", "ok" if total > MEMORY else "MISSING", f"{total:.0f} GB", advice)

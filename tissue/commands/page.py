@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 from tissue.common.errors import InputError
-from tissue.common.files import atomic_write
+from tissue.common.files import atomic_write, write_text
 from tissue.config.command import command, parser_of
 from tissue.images.quality import BLANK
 from tissue.portable.running import Portable
@@ -43,7 +43,7 @@ def run(model: Path, *, pages: Path = Path("page"), out: Path = Path("page/site"
         ):
             shutil.copyfile(path, partial / path.name)
         shutil.copyfile(model, partial / "model.onnx")
-        (partial / "model.json").write_text(json.dumps(about), encoding="utf-8")
+        write_text(json.dumps(about), partial / "model.json")
     print(f"page: {out} is ready for a web server; python -m http.server --directory {out}")
 
 

@@ -73,8 +73,13 @@ def write_json(value: Any, path: Path) -> None:
         ValueError: if a number is not finite.
     """
     text = json.dumps(_rounded(value), indent=2, sort_keys=True, allow_nan=False)
+    write_text(text + "\n", path)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a text in UTF-8 with Unix line ends: the same bytes on Windows."""
     with atomic_write(path) as partial:
-        partial.write_text(text + "\n", encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _rounded(value: Any) -> Any:

@@ -4,7 +4,7 @@ import argparse
 import errno
 import io
 import os
-import signal
+import sqlite3
 import sys
 import textwrap
 import traceback
@@ -22,6 +22,10 @@ from tissue.config.inputs import IN_DVC, check_inputs, is_by_hand, note_run
 from tissue.config.processor import note_processor
 
 CODE = Path(__file__).parents[2]
+SPACE = (
+    "expected space for what it writes. Received: {}. Free some and run it again; no file was left "
+    "half-written."
+)
 FIRST = "fetch"  # the stage that reads nothing of another one
 # Of disks and network drives, by their names, since not every system has all
 FAILING = {
@@ -102,7 +106,7 @@ def _only_run(name: str) -> Iterator[None]:
             f"work, process {process}. Wait for it, or end it with `kill {process}`."
         ) from None
     try:
-        owner.write_text(str(os.getpid()), encoding="utf-8")
+        owner.write_text(str(os.getpid()), encoding="utf-8", newline="\n")
         yield
     finally:
         owner.unlink(missing_ok=True)
@@ -140,7 +144,7 @@ def command(name: str) -> Iterator[None]:
     except BrokenPipeError:
         # Otherwise Python would report the closed pipe once more at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(128 + signal.SIGPIPE)
+        sys.exit(141)  # as shells report SIGPIPE, which Windows does not have
     except Exception as error:
         if (message := _describe(error)) is None:
             raise
@@ -158,6 +162,8 @@ def _describe(error: Exception) -> str | None:
     """Return the message for an error of the system, or None if it is a bug."""
     if isinstance(error, OSError):
         return _describe_system(error)
+    if isinstance(error, sqlite3.OperationalError):  # of tables among the temporary files
+        return SPACE.format(error)
     # The memory that is short may have ended another process of this stage.
     short = isinstance(error, MemoryError | BrokenProcessPool)
     if short or type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's
@@ -191,10 +197,7 @@ def _describe_system(error: OSError) -> str | None:
             "and run it again; no file was left half-written."
         )
     if is_disk_full(error) or _is_without_temporary(error):
-        return (
-            f"expected space for what it writes. Received: {error}. Free some and run it again; no "
-            "file was left half-written."
-        )
+        return SPACE.format(error)
     return None
 
 

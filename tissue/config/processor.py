@@ -9,7 +9,7 @@ import platform
 import re
 from pathlib import Path
 
-from tissue.common.files import atomic_write
+from tissue.common.files import write_text
 
 FILE = "processors.txt"
 CPU = Path("/proc/cpuinfo")  # of Linux
@@ -38,9 +38,7 @@ def note_processor(stage: str) -> None:
     path = Path(FILE)
     noted = parse(path.read_text(encoding="utf-8")) if path.is_file() else {}
     noted[stage] = this_processor()
-    with atomic_write(path) as partial:
-        text = "".join(f"{name}: {where}\n" for name, where in sorted(noted.items()))
-        partial.write_text(text, encoding="utf-8", newline="\n")
+    write_text("".join(f"{name}: {where}\n" for name, where in sorted(noted.items())), path)
 
 
 def parse(text: str) -> dict[str, str]:

@@ -96,7 +96,9 @@ def all_metrics(base: str) -> list[Change]:
     """
     paths = call("git", "ls-tree", "--name-only", base, "metrics/").splitlines()
     there = {path: call("git", "show", f"{base}:./{path}") for path in paths}
-    here = {path.as_posix(): path.read_text() for path in Path("metrics").glob("*.json")}
+    here = {
+        path.as_posix(): path.read_text(encoding="utf-8") for path in Path("metrics").glob("*.json")
+    }
     old, new = _numbers(there, f"the revision {base}"), _numbers(here, "the workspace")
     return [Change(key, old.get(key), new.get(key)) for key in sorted(old | new)]
 

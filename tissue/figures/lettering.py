@@ -4,6 +4,7 @@ DejaVu Sans comes with matplotlib and has Latin, Greek, Cyrillic and more. For o
 installed font is looked for; where none has them, they are written by their sounds or numbers.
 """
 
+import itertools
 import re
 import unicodedata
 from collections import Counter
@@ -23,14 +24,21 @@ SOUND = re.compile(r"(?:LETTER|SYLLABLE) (?:SMALL )?([A-Z]+)")
 def label_names(names: Iterable[str]) -> dict[str, str]:
     """Return how each name is written: with letters that can be drawn, and at most 24 of them.
 
-    A long name loses its end, or its middle where two would be the same.
+    A long name loses its end, or its middle where two would be the same. What is the same even so,
+    as two names that sound alike in letters without a font, is numbered.
     """
     drawn = {name: drawable(name) for name in names}
     cut = {name: _cut(text) for name, text in drawn.items()}
     often = Counter(cut.values())
-    return {
+    short = {
         name: text if often[text] == 1 else _cut(drawn[name], keep=LONGEST // 2)
         for name, text in cut.items()
+    }
+    taken = Counter(short.values())
+    numbers = {text: itertools.count(1) for text in taken}
+    return {
+        name: text if taken[text] == 1 else f"{text[: LONGEST - 5]} ({next(numbers[text])})"
+        for name, text in short.items()
     }
 
 

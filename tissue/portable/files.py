@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tissue.backbones.loading import is_onnx, load_embedder
+from tissue.common.files import read_json
 from tissue.config.schema import Params, Pretrained
 from tissue.data.features import NETWORK_FILE
 from tissue.data.index import PREPARATION_FILE, read_classes, read_index, stratified_sample
@@ -43,8 +44,8 @@ def export_models(
         params: those that both were trained with.
         root: the folder that contains `data`.
     """
-    prepared = json.loads((root / "data/split" / PREPARATION_FILE).read_text())
-    recorded = json.loads((root / "data/embed" / NETWORK_FILE).read_text())
+    prepared = read_json(root / "data/split" / PREPARATION_FILE)
+    recorded = read_json(root / "data/embed" / NETWORK_FILE)
     settings = Pretrained.model_validate(params.pretrained.model_dump(mode="json") | recorded)
     how = Prepared.of(prepared)
     path, views = root / "data/models/scratch.onnx", params.scratch.views
@@ -71,7 +72,7 @@ def _metadata(path: Path, root: Path, *, views: int) -> dict[str, str]:
     return {
         "classes": json.dumps(read_classes(split)),
         "preprocessing": PREPROCESSING,
-        "prepared": (split / PREPARATION_FILE).read_text(),
+        "prepared": (split / PREPARATION_FILE).read_text(encoding="utf-8"),
         "views": str(views),
         "temperature": f"{temperature:.6g}, applied",
         "field": json.dumps(field),

@@ -8,6 +8,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from tissue.backbones.onnx_file import run_within
 from tissue.common.errors import InputError
 
 
@@ -36,6 +37,7 @@ class Portable:
         Raises:
             InputError: if it is no such file.
         """
+        self.path = path
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3  # errors; they are raised, too
@@ -56,7 +58,21 @@ class Portable:
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def __call__(self, picture: NDArray[np.uint8]) -> Answer:
-        """Return the answer to a picture, RGB uint8 (H, W, 3) of any size."""
-        found = dict(zip(self._outputs, self._session.run(None, {"picture": picture}), strict=True))
+        """Return the answer to a picture, RGB uint8 (H, W, 3) of any size.
+
+        Raises:
+            InputError: if the file holds another network, or one that does not end.
+        """
+        try:
+            values = run_within(self._session, None, {"picture": picture})
+            found = dict(zip(self._outputs, values, strict=True))
+            if found["probabilities"].shape != (len(self.classes),):
+                raise ValueError(f"{found['probabilities'].shape} instead of probabilities")
+        except (ValueError, KeyError) as error:
+            raise InputError(
+                f"{self.path}: expected a model that answers a picture {picture.shape} with "
+                f"probabilities of {len(self.classes)} classes. Received: {error}. Run `dvc pull "
+                f"{self.path}`, or `dvc repro`."
+            ) from None
         numbers = {name: float(found[name]) for name in ("tissue", "distance") if name in found}
         return Answer(found["probabilities"], features=found.get("features"), **numbers)

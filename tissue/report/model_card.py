@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from tissue.common.files import atomic_write, file_digest
+from tissue.common.files import file_digest, write_text
 from tissue.common.names import SPLITS
 from tissue.data.index import read_index
 from tissue.report.formatting import measure_interval, measures_of, render_template
@@ -50,8 +50,7 @@ def write_card(inputs: Inputs, params: Mapping[str, Any], root: Path) -> None:
         params=params,
         digest=file_digest(model),
     )
-    with atomic_write(model.with_suffix(".md")) as partial:
-        partial.write_text(model_card(facts), encoding="utf-8")
+    write_text(model_card(facts), model.with_suffix(".md"))
 
 
 def model_card(facts: Facts) -> str:

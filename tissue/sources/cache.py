@@ -65,7 +65,7 @@ class CachedFile:
         """Forget what has arrived; what comes next is of this version, empty if unknown."""
         self.state.parent.mkdir(parents=True, exist_ok=True)
         self._partial.unlink(missing_ok=True)
-        self.state.with_suffix(".version").write_text(version, encoding="utf-8")
+        self.state.with_suffix(".version").write_text(version, encoding="utf-8", newline="\n")
 
     def write(self, chunks: Iterable[bytes], *, version: str, size: int | None) -> None:
         """Append chunks to what has arrived, with a progress bar, and give the file its name.
@@ -101,7 +101,7 @@ class CachedFile:
         # In this order a kill between two lines leads to one more download, never to a wrong file.
         self.state.with_suffix(".whole").unlink(missing_ok=True)
         self._partial.replace(self.path)
-        self.state.with_suffix(".whole").write_text(version, encoding="utf-8")
+        self.state.with_suffix(".whole").write_text(version, encoding="utf-8", newline="\n")
         self.state.with_suffix(".version").unlink(missing_ok=True)
 
     def _check_size(self, size: int) -> None:

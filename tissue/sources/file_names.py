@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from tissue.common.errors import InputError
-from tissue.common.names import printable
+from tissue.common.names import one_line
 from tissue.slides.opening import is_slide
 
 IMAGE_SUFFIXES = frozenset({
@@ -44,13 +44,23 @@ def check_inside(name: str, *, source: str) -> None:
 
 def check_text(name: str, *, source: str) -> None:
     """Raise an `InputError` if a name cannot be written to a table and read back."""
-    if printable(name) != name or "\n" in name or len(name) > MAX_LENGTH:
-        raise InputError(
-            f"{source}: expected names of images in UTF-8, without control characters, of at most "
-            f"{MAX_LENGTH} characters. Received: {name[:80]!r}. Rename it."
-        )
+    _check_letters(name, source)
     *folders, file = PurePosixPath(name).parts
     check_cells((*folders, file[:1]), source=source)
+
+
+def check_source(name: str) -> None:
+    """Raise an `InputError` if a table cannot hold the name of an archive or folder."""
+    _check_letters(name, "fetch.source")
+    check_cells([name], source="fetch.source")
+
+
+def _check_letters(name: str, source: str) -> None:
+    if one_line(name) != name or len(name) > MAX_LENGTH:
+        raise InputError(
+            f"{source}: expected names in UTF-8, without control characters, of at most "
+            f"{MAX_LENGTH} characters. Received: {name[-80:]!r}. Rename it."
+        )
 
 
 def check_cells(parts: Iterable[str], *, source: str) -> None:

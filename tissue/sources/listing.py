@@ -8,6 +8,7 @@ from typing import NamedTuple, NoReturn
 
 from tissue.common.errors import InputError
 from tissue.sources.archives import Member
+from tissue.sources.file_names import check_source
 from tissue.sources.layout import ImagePath
 
 # `number` counts the files of a source. SQLite compares names by their UTF-8 bytes and Python by
@@ -53,7 +54,12 @@ class Listing:
         self._parse: Parse = _not_yet
 
     def add(self, origin: Path, files: Iterable[tuple[int, str]], find: Find) -> None:
-        """Add the images of a folder or of an archive, by number and name."""
+        """Add the images of a folder or of an archive, by number and name.
+
+        Raises:
+            InputError: if the manifest cannot name it.
+        """
+        check_source(origin.name)
         rows = ((len(self._sources), file, number) for number, file in files)
         self._tables.executemany("INSERT INTO files VALUES (?, ?, ?)", rows)
         self._sources.append((origin, find))

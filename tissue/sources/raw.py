@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from tissue.common.names import MANIFEST
+from tissue.common.names import MANIFEST, one_line
 
 PROVENANCE = ("url", "licence", "release", "credit")  # where the source knows it
 SHARD_BYTES = 1_000_000_000
@@ -70,6 +70,9 @@ def _with_progress(source: Source) -> Iterator[tuple[Row, bytes]]:
 
 def _with_digest(row: Row, file: str, content: bytes) -> Row:
     digest = hashlib.sha256(content).hexdigest()
+    row = {
+        name: one_line(value) if isinstance(value, str) else value for name, value in row.items()
+    }
     return {**row, "file": file, "sha256": digest, "bytes": len(content)}
 
 
