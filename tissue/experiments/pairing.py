@@ -8,10 +8,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tissue.common.names import SYSTEMS, TISSUES, is_atlas
-from tissue.metrics.classification import TOP, class_counts, macro_f1
+from tissue.metrics.classification import class_counts, macro_f1
 from tissue.metrics.intervals import Clusters, Sampling, clusters_of, statistic_interval
 from tissue.metrics.paired import is_beyond_chance, paired_comparison, sign_flip_test
-from tissue.metrics.predictions import is_in_top
+from tissue.metrics.predictions import TOP, is_in_top
 
 
 class Pairs(NamedTuple):
