@@ -29,6 +29,7 @@ from tissue.sources.opening import ALONE
 from tissue.sources.remote import GDRIVE
 
 DETAILS = {
+    "cases",
     "n",
     "recall",
     "ece_chance",
