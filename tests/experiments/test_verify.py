@@ -58,8 +58,9 @@ def test_on_one_architecture_the_bytes_have_to_be_the_same(clone: Path) -> None:
         printed
     )
     assert "expected the same bytes" in printed
-    (clone / "processors.txt").unlink()
-    commit(clone, "no note")
+    author = ("-c", "user.name=Tester", "-c", "user.email=tester@example.org")
+    run("git", "rm", "--quiet", "processors.txt", cwd=clone)
+    run("git", *author, "commit", "--quiet", "-m", "x", "--", "processors.txt", cwd=clone)
     assert "ran on an unknown processor; here" in invoke("verify", cwd=clone, expect=1)
 
 
