@@ -55,7 +55,6 @@ class Recipe(NamedTuple):
 
 RECIPES = {
     "two blocks, rate 0.0001": Recipe(1e-4),
-    "two blocks, rate 0.0005": Recipe(5e-4),
     # As batch normalisation is folded into the convolutions, these are its shifts.
     "biases of two blocks, rate 0.001": Recipe(1e-3, kernels=False),
 }
