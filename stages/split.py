@@ -53,10 +53,9 @@ def run(params: Params, root: Path = Path(), *, workers: int | None = None) -> N
     manifest = read_manifest(raw)
     check_reachable(manifest, params.engine)
     work = reading_work(manifest, settings, raw=raw, size=params.image_size)
-    manifest = manifest[MANIFEST]
     check_counts(manifest, settings.min_per_class, set(manifest["class"]))
     check_known(manifest["mpp"], settings)
-    manifest = add_known_groups(manifest, settings)
+    manifest = add_known_groups(manifest[MANIFEST], settings)
     workers = os.cpu_count() or 1 if workers is None else workers
     with (
         run_chunks(work, out, params.engine, workers=workers) as folder,
@@ -75,12 +74,16 @@ def run(params: Params, root: Path = Path(), *, workers: int | None = None) -> N
         write_json(preparation(params), partial / PREPARATION_FILE)
         save_sheet(data_checks_sheet(images, division.index), root / "plots/data_checks.png")
     write_json(division_metrics(division, len(rejected)), root / "metrics/split.json")
-    for name in ("train", "test"):
-        sheet = sample_sheet(*read_split(out, name)[:2], per_class=6, seed=params.seed)
-        save_sheet(sheet, root / f"plots/samples_{name}.png")
+    _save_samples(out, root / "plots", params.seed)
     about = describe_division(division, len(rejected), settings)
     for line in [*about, describe_scales(manifest["mpp"])]:
         print(f"split: {line}")
+
+
+def _save_samples(split: Path, plots: Path, seed: int) -> None:
+    for name in ("train", "test"):
+        sheet = sample_sheet(*read_split(split, name)[:2], per_class=6, seed=seed)
+        save_sheet(sheet, plots / f"samples_{name}.png")
 
 
 def main() -> None:

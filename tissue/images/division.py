@@ -99,20 +99,18 @@ def assign_splits(
     names, rule = name_groups(index, linked, settings)
     leaked, leaks = leaks_of_given_sets(index.assign(copies=linked), names, rule)
     check_leaks(leaked, settings)
-    dropped = leaked.index if settings.on_leak == "drop" else leaked.index[:0]
-    kept = ~index.index.isin(dropped)
+    kept = ~index.index.isin(leaked.index) | (settings.on_leak != "drop")
     index["group"] = names
     index.loc[kept, "group"] = assign_groups(names[kept], linked[kept])
     joined = joining_pairs(index["id"], names, links[kept[links].all(axis=1)])
     try:
         chosen = choose_splits(index[kept].reset_index(drop=True), settings, seed)
     except InputError as error:
-        linked_by = describe_linked(index["id"], links) if rule == CLUSTERS else ""
-        hint = describe_joined(joined) or linked_by
-        raise InputError(f"{error} {hint}".rstrip()) from None
+        linked_by = rule == CLUSTERS and describe_linked(index["id"], links)
+        raise InputError(f"{error} {describe_joined(joined) or linked_by or ''}".rstrip()) from None
     index.loc[kept, "assigned"] = chosen
     index["label"], labels = pd.factorize(index["class"], sort=True)
-    leaks["dropped"] = len(dropped)
+    leaks["dropped"] = int((~kept).sum())
     division = Division(index, rule, leaks, leaked, settings.copies, joined)
     check_counts(division.kept, settings.min_per_class, labels)
     check_training(division.missing["train"])

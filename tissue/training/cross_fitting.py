@@ -71,14 +71,13 @@ def choose_penalty(
     penalties = (params.pretrained.penalty,) if params.pretrained.penalty else PENALTIES
     means = [mean_of_views(features) for features, _ in (train[0], val, *train[1:])]
     plain, restained = np.concatenate(means[:2]), means[2:]
-    labels = np.concatenate([train[0][1], val[1]])
-    donors = np.concatenate([names.to_numpy(str) for names in groups])
+    labels, donors = np.concatenate([train[0][1], val[1]]), np.concatenate(groups).astype(str)
 
     def fit_fold(seen: Rows, unseen: Rows) -> tuple[Scores, Features]:
         values, answers = _rows_to_fit(seen, plain, restained, labels)
         balance = balance_classes(labels[seen], params.class_weights, classes=classes)
         fits = fit_path(values, answers, penalties, balance=balance, classes=classes)
-        scores = [_score(fit.predict(values), answers, balance) for fit in fits]
+        scores = [_score(one.predict(values), answers, balance) for one in fits]
         return scores, _predict_views(fits, (train[0], val), unseen)
 
     folds = list(_folds(params, labels, donors))
