@@ -77,11 +77,12 @@ def _check_perplexity(perplexity: float, images: int) -> None:
 
 
 def _sentence(measured: dict[str, Any]) -> str:
-    from tissue.metrics.overlap import STATISTICS
+    from tissue.metrics.overlap import STATISTICS, two_sided_p_value
 
     text = "{} {real:.2f} (random splits {random_low:.2f} to {random_high:.2f})"
     compared = [text.format(name, **measured[name]["features"]) for name in STATISTICS]
-    p = measured["p_value"]["features"]
+    # Of either direction, as in the report
+    p = two_sided_p_value({name: measured[name]["features"] for name in STATISTICS})
     return (
         f"training and test compared with random splits by group, p = {p:.3f}: "
         f"{', '.join(compared)}"
