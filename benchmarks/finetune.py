@@ -110,7 +110,7 @@ class Cut:
             maps = [run(lower, each).astype(np.float16) for each in arrays]
             spent = (time.process_time() - start) / sum(len(m) * m.shape[1] for m in maps)
             np.savez(cache, *maps, spent=spent)
-        with np.load(cache) as saved:
+        with np.load(cache, allow_pickle=False) as saved:
             views, crops, *restained, self.seconds_below = (saved[k] for k in sorted(saved.files))
         self.copies = [(views, crops), tuple(restained)]
 

@@ -62,7 +62,8 @@ def dataset(n: int, seed: int = 0, *, split: str = "train") -> Dataset:
         "group": [f"{split}{row // 4}" for row in range(n)],
         "source": "drawn",
         "sha256": [f"{split}{row}" for row in range(n)],
-        **dict.fromkeys(("antibody", "slide"), ""),
+        **dict.fromkeys(("antibody", "slide", "mpp"), ""),
+        **dict.fromkeys(("width", "height"), SIDE),
         **dict.fromkeys(("tissue_fraction", "blur", "haematoxylin", "dab"), 0.5),
     })  # fmt: skip
     return Dataset(images, index)

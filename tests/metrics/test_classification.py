@@ -49,9 +49,9 @@ class TestTable:
         probabilities = np.array([[0.75, 0.25], [0.0, 1.0]], np.float32)
         table = prediction_table(index, probabilities, split="val", classes=["a", "b"])
         assert table.to_csv(index=False, lineterminator=" ").split() == [
-            "id,split,class,predicted,confidence,p_a,p_b",
-            "x,val,b,a,0.75,0.75,0.25",
-            "y,val,b,b,1.0,0.0,1.0",
+            "id,split,class,predicted,confidence,dissent,p_a,p_b",
+            "x,val,b,a,0.75,0.0,0.75,0.25",
+            "y,val,b,b,1.0,0.0,0.0,1.0",
         ]
 
     def test_each_split_is_measured_on_its_own_rows(self) -> None:
