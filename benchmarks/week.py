@@ -44,7 +44,7 @@ INTEGERS = {
 EXPONENTS = {"lr": (-4.0, -2.0), "advanced.pretrained.penalty": (-3.0, 0.0)}
 ACTIONS = {"keep": 4, "gc": 2, "pull": 3, "back": 2}  # and how often
 # `gc` and commands in the clones that it spares refuse to work at the same time.
-BUSY, TRIES, WAIT = "Unable to acquire lock", 40, 3.0  # seconds
+BUSY, TRIES, WAIT = "Unable to acquire lock", 100, 3.0  # seconds
 
 
 def experiment(person: Person, number: int, rng: random.Random) -> None:
