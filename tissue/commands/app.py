@@ -57,7 +57,7 @@ def opened(
             page.launch(
                 server_name=HOST, server_port=port, inbrowser=browser, share=False, quiet=True,
                 prevent_thread_lock=True, footer_links=[], ssr_mode=False, mcp_server=False,
-                show_error=True,                 max_file_size=params.fetch.limits.archive_bytes,
+                show_error=True, max_file_size=params.fetch.limits.archive_bytes,
             )  # fmt: skip
         except OSError as error:
             raise InputError(

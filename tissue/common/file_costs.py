@@ -1,4 +1,4 @@
-"""What it would cost to open an image file, by a walk over its parts that reads none of them.
+"""What opening an image file costs, by a walk over its parts that reads none, and may raise.
 
 A small or sound file can take minutes and gigabytes before its first pixel is known: by EXIF data
 of which every number becomes an object, by a million empty parts, or by thousands of scans of a
@@ -6,8 +6,16 @@ progressive JPEG, each of which goes over all pixels. The limits are far from wh
 """
 
 import struct
+import zlib
 from collections.abc import Callable, Iterator
 
+from PIL import Image
+
+# What Pillow raises for damaged files; the rarer ones come from broken headers of TIFF files.
+DAMAGED = (
+    OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError,
+    struct.error, zlib.error, Image.DecompressionBombError,
+)  # fmt: skip
 MOST_EXIF = 1_000_000  # bytes; cameras write up to 64 kB, since a segment of JPEG holds no more
 MOST_PARTS = 200_000  # segments of JPEG, chunks of PNG and WebP, bytes of rubbish between them
 MOST_SCANS = 64  # of a JPEG file; libjpeg makes 10, optimisers up to 20

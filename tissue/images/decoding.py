@@ -6,8 +6,6 @@ another data set.
 
 import io
 import math
-import struct
-import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
@@ -17,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
-from tissue.common.file_costs import describe_exif, find_cost
+from tissue.common.file_costs import DAMAGED, describe_exif, find_cost
 from tissue.config.schema import Split
 from tissue.images.colours import flatten, to_srgb
 from tissue.images.grey_levels import (
@@ -37,11 +35,6 @@ from tissue.images.scales import field_pixels, to_field
 
 # JPEG includes files with further pictures (MPO).
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "JPEG2000", "AVIF")
-# What Pillow raises for damaged files; the rarer ones come from broken headers of TIFF files.
-DAMAGED = (
-    OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError,
-    struct.error, zlib.error,
-)  # fmt: skip
 # Bytes that one text or profile of a PNG file may unpack to; of a larger one, only the picture is
 # read.
 PngImagePlugin.MAX_TEXT_CHUNK = 8_000_000

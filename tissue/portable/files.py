@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import keras
@@ -115,7 +116,7 @@ def measure_portable(
     """
     manifest = read_index(root / "data/raw/manifest.csv")
     originals = {one.id: one for one in list_originals(manifest)}
-    places = find_places(manifest, root / "data/raw")
+    places, opened = find_places(manifest, root / "data/raw"), cache(open_place)
     measured = {}
     for name, table in tables.items():
         tests = table[table["split"] == "test"].reset_index(drop=True)
@@ -125,7 +126,7 @@ def measure_portable(
         changes, others = [], 0
         for _, row in tests.iloc[rows].iterrows():
             one = originals[row["id"]]
-            content = read_original(one, open_place(places[one.file]))
+            content = read_original(one, opened(places[one.file]))
             expected = row[columns].to_numpy(np.float64)
             rgb, _, _ = decode_rgb(content, params.split, mpp=one.scale)
             found = model(np.asarray(rgb)).probabilities

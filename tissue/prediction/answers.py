@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tissue.common.errors import InputError
 from tissue.images.quality import BLANK
+from tissue.images.scales import SAME
 from tissue.portable.running import Answer
 
 RANKS = {"predicted": "confidence", "second": "second_confidence", "third": "third_confidence"}
@@ -19,7 +20,6 @@ COLUMNS = [
     "id", "pictures", *(column for pair in RANKS.items() for column in pair), "distance", "refused",
     "warning",
 ]  # fmt: skip
-SAME_FIELD = 1.1  # what a picture may show less, or more, than those of training
 
 
 def answer_row(name: str, answer: Answer, classes: Sequence[str]) -> dict[str, Any]:
@@ -57,9 +57,9 @@ def scale_warning(field: float | None, trained: Sequence[float] | None) -> str:
         return ""
     fewest, most = trained
     shown = f"shows {field:,.0f} micrometres, training images {fewest:,.0f} to {most:,.0f}"
-    if field * SAME_FIELD < fewest:
+    if field * SAME < fewest:
         return f"{shown}: everything looks {fewest / field:.1f} times as large"
-    if field > SAME_FIELD * most:
+    if field > SAME * most:
         return f"{shown}: everything looks {field / most:.1f} times as small"
     return ""
 

@@ -29,32 +29,23 @@ class Predictor:
 
     def answer(self, pictures: list[Picture]) -> list[dict[str, Any]]:
         """Return one row per picture, in their order, and draw the heat of those answered."""
-        rows, answered, shares = [], [], []
-        for picture in pictures:
-            row, probabilities = self._answer(picture)
-            rows.append(row)
-            if probabilities is not None:
-                answered.append(picture)
-                shares.append(probabilities)
-        if self.draw_heat and answered:
-            self.draw_heat(answered, np.stack(shares))
-        return rows
+        found = [self._answer(picture) for picture in pictures]
+        shares = {row: each for row, (_, each) in enumerate(found) if each is not None}
+        if self.draw_heat and shares:
+            self.draw_heat([pictures[row] for row in shares], np.stack([*shares.values()]))
+        return [row for row, _ in found]
 
     def answer_case(self, name: str, pictures: Iterable[Picture]) -> dict[str, Any]:
         """Return one row for all pictures of a case, by the mean of their log-probabilities."""
         from tissue.metrics.cases import pool_cases  # scipy.stats takes half a second
 
-        rows, shares = [], []
-        for picture in pictures:
-            row, probabilities = self._answer(picture)
-            rows.append(row)
-            if probabilities is not None:
-                shares.append(probabilities)
+        found = [self._answer(picture) for picture in pictures]
+        shares = [each for _, each in found if each is not None]
         answer = {}
         if shares:
             (pooled,) = pool_cases(np.stack(shares), np.zeros(len(shares), int))
             answer = ranked(pooled, self.model.classes)
-        return case_row(name, rows, answer)
+        return case_row(name, [row for row, _ in found], answer)
 
     def _answer(self, picture: Picture) -> tuple[dict[str, Any], NDArray[np.float32] | None]:
         """Return the row of a picture, and the probabilities (C,) unless it is refused."""

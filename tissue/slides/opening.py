@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, TiffImagePlugin
 
 from tissue.common.errors import InputError
-from tissue.slides.scale import DAMAGED, MPP_RANGE, ome_scale
+from tissue.common.file_costs import DAMAGED
+from tissue.slides.scale import MPP_RANGE, ome_scale
 
 if TYPE_CHECKING:
     import openslide

@@ -9,7 +9,6 @@ import html
 import io
 import math
 import re
-import struct
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,7 +16,7 @@ from typing import Any
 
 from PIL import ExifTags, Image
 
-from tissue.common.file_costs import find_cost
+from tissue.common.file_costs import DAMAGED, find_cost
 
 # Micrometres per pixel of light microscopes
 MPP_RANGE = (0.05, 20.0)
@@ -31,11 +30,6 @@ IMAGEJ_UNIT = re.compile(r"^unit=(\S+)", re.MULTILINE)
 APERIO_SCALE = re.compile(r"\|\s*MPP\s*=\s*([\d.]+)")
 MICRO = ("µm", "μm", "um", "micron", "microns", r"\u00B5m")
 UNITS = {**dict.fromkeys(MICRO, 1.0), "nm": 1e-3, "mm": 1e3, "cm": 1e4}  # micrometres
-# What Pillow raises for damaged files
-DAMAGED = (
-    OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError,
-    struct.error, Image.DecompressionBombError,
-)  # fmt: skip
 
 
 def read_scale(content: bytes) -> float | None:
@@ -79,11 +73,8 @@ def _resolution(image: Image.Image) -> float | None:
     in_exif = image.format in ("JPEG", "MPO") and not image.info.get("jfif_unit")
     if "dpi" in image.info and not in_exif:  # also of PNG, BMP, JPEG 2000, and TIFF with a unit
         found = _mean(*(PER_UNIT[INCH] / float(dots) for dots in image.info["dpi"]))
-    elif image.format in (
-        "PNG",
-        "TIFF",
-    ):  # to find the EXIF data of a PNG file, Pillow reads it all
-        return None
+    elif image.format in ("PNG", "TIFF"):
+        return None  # to find the EXIF data of a PNG file, Pillow reads it all
     else:
         tags = image.getexif()
         found = _pixel(tags, PER_UNIT.get(tags.get(ExifTags.Base.ResolutionUnit, 0), math.nan))
