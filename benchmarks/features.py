@@ -87,8 +87,8 @@ def fit_best_penalty(
     """Return which of N images are right, and the mean loss, of the penalty with the most right."""
     with quiet_import():
         from tissue.training.cross_fitting import PENALTIES
+        from tissue.training.head import fit_path
         from tissue.training.imbalance import Balance
-        from tissue.training.softmax_regression import fit_path
 
     classes = int(labels.max()) + 1
     probabilities = np.zeros((len(PENALTIES), len(labels), classes))

@@ -35,9 +35,9 @@ from tissue.data.index import Dataset, read_classes, read_split
 from tissue.error_analysis.analysis import analyse
 from tissue.metrics.predictions import prediction_tables
 from tissue.metrics.projection import fit_pca
+from tissue.training.head import Coefficients, fit_path
 from tissue.training.imbalance import Balance, balance_classes
 from tissue.training.novelty import read_novelty
-from tissue.training.softmax_regression import Coefficients, fit_path
 
 SPLIT, EMBED, MODEL = Path("data/split"), Path("data/embed"), Path("data/models/pretrained.keras")
 DRAWINGS = 10

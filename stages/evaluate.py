@@ -112,7 +112,7 @@ def _write_plots(
     tables: dict[str, pd.DataFrame], images: pd.DataFrame, classes: Sequence[str], plots: Path
 ) -> None:
     from tissue.figures.confusion import save_confusion
-    from tissue.metrics.confidence import reliability, risk_coverage
+    from tissue.metrics.calibration import reliability, risk_coverage
     from tissue.metrics.predictions import confusions
     from tissue.metrics.ranking import ranking_curves
 

@@ -45,8 +45,7 @@ def run(params: Params, root: Path = Path()) -> None:
     from tissue.training.loop import live_log, log_rows
     from tissue.training.model_file import HELD_OUT, NOVELTY
     from tissue.training.novelty import fit_novelty_of
-    from tissue.training.pictures import of_pictures
-    from tissue.training.saving import save_model
+    from tissue.training.saving import of_pictures, save_model
 
     train_on_all_gpus()
     split, embed = root / "data/split", root / "data/embed"

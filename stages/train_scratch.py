@@ -30,8 +30,7 @@ def run(params: Params, root: Path = Path()) -> None:
     # These need TensorFlow, which takes seconds to import; wrong parameters are reported before.
     from tissue.training.calibration import calibrate, predict_stainings
     from tissue.training.loop import live_log
-    from tissue.training.pictures import of_pictures
-    from tissue.training.saving import save_model
+    from tissue.training.saving import of_pictures, save_model
     from tissue.training.scratch import train_network
 
     settings, split = params.scratch, root / "data/split"

@@ -18,9 +18,8 @@ from tissue.common.files import write_json, write_table
 from tissue.config.loading import load_params
 from tissue.config.schema import Params
 from tissue.data.index import Dataset
-from tissue.training.head import build_head, join_backbone
+from tissue.training.head import Coefficients, build_head, join_backbone
 from tissue.training.scratch import build_scratch
-from tissue.training.softmax_regression import Coefficients
 
 _DEFAULT = load_params(ROOT / "params.yaml")
 # With a backbone that the fixture `small_mobilenet` makes small.

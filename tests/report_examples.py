@@ -14,8 +14,8 @@ from tissue.audit.cross_validation import score_table
 from tissue.common.files import write_json, write_table
 from tissue.common.names import MODELS
 from tissue.config.loading import load_params
+from tissue.metrics.calibration import reliability, risk_coverage
 from tissue.metrics.classification import measure_models
-from tissue.metrics.confidence import reliability, risk_coverage
 from tissue.metrics.intervals import Sampling
 from tissue.metrics.predictions import confusions, prediction_table
 from tissue.metrics.ranking import ranking_curves

@@ -94,5 +94,5 @@ def test_only_the_runtime_and_the_gradients_name_tensorflow() -> None:
         "tissue/common/runtime.py",
         "tissue/error_analysis/gradcam.py",
         "tissue/error_analysis/last_maps.py",
-        "tissue/portable/conversion.py",
+        "tissue/portable/export.py",
     ]

@@ -18,8 +18,7 @@ from tissue.error_analysis.causes import (
     measure_images,
     name_cause,
 )
-from tissue.error_analysis.network import OBSERVED
-from tissue.error_analysis.recognition import WAYS
+from tissue.error_analysis.recognition import OBSERVED, WAYS
 from tissue.error_analysis.table import CAUSES, NONE_FOUND, error_sentence
 from tissue.metrics.classification import split_metrics
 from tissue.metrics.intervals import Sampling

@@ -26,10 +26,9 @@ from tissue.error_analysis.last_maps import empty_slides, places_of, split_at_ma
 from tissue.error_analysis.places import locate_crops, resize_maps, tile_slices
 from tissue.error_analysis.table import HEAT_SIDE, branch_sentence
 from tissue.training.fine_tuning import unfreeze
-from tissue.training.head import build_head, join_backbone
+from tissue.training.head import Coefficients, build_head, join_backbone
 from tissue.training.inference import predict_batch
 from tissue.training.scratch import build_scratch
-from tissue.training.softmax_regression import Coefficients
 
 CLASSES = ["blue", "red"]
 PARAMS = load_params(ROOT / "params.yaml")

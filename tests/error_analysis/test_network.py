@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tissue.error_analysis.network import measure_network, observe
+from tissue.error_analysis.recognition import measure_network, observe
 from tissue.metrics.predictions import prediction_table, views_dissent
 
 CLASSES = ["colon", "kidney"]

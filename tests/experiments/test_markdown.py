@@ -4,9 +4,8 @@ import pytest
 
 from tissue.common.errors import InputError
 from tissue.experiments import markdown
-from tissue.experiments.gates import check_gates
 from tissue.experiments.pairing import Difference
-from tissue.experiments.revisions import Change
+from tissue.experiments.revisions import Change, check_gates
 
 
 class TestGate:

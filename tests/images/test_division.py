@@ -16,7 +16,7 @@ from tissue.images.division import (
     describe_division,
     division_metrics,
 )
-from tissue.images.listing import list_duplicates
+from tissue.images.duplicates import list_duplicates
 from tissue.phantom.plan import plan_cores
 
 Pairs = Sequence[tuple[int, int]]

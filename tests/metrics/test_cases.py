@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tissue.metrics.cases import measure_cases, pool_cases
 from tissue.metrics.intervals import clusters_of
+from tissue.metrics.predictions import measure_cases, pool_cases
 
 
 def table_of(rows: list[tuple[str, str, float]]) -> tuple[pd.DataFrame, pd.DataFrame]:

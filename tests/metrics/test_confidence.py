@@ -6,8 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tissue.metrics.calibration import calibration_error
-from tissue.metrics.confidence import reliability, risk_coverage, selective_error
+from tissue.metrics.calibration import (
+    calibration_error,
+    reliability,
+    risk_coverage,
+    selective_error,
+)
 from tissue.metrics.intervals import share_interval
 
 

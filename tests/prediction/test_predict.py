@@ -25,8 +25,7 @@ from tissue.commands import predict
 from tissue.common.errors import InputError
 from tissue.config.loading import load_params
 from tissue.config.schema import Params
-from tissue.metrics.cases import pool_cases
-from tissue.metrics.predictions import class_shares
+from tissue.metrics.predictions import class_shares, pool_cases
 from tissue.portable.running import Answer
 from tissue.prediction.answers import answer_row
 from tissue.prediction.inputs import Picture, read_picture_batches

@@ -10,7 +10,7 @@ import pytest
 
 from tests.source_examples import as_folder, as_zip, fetched, tree
 from tissue.common.errors import InputError
-from tissue.sources import storage
+from tissue.sources import remote
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_interrupted_download_is_resumed(
 ) -> None:
     archive = as_zip(tree(), tmp_path / "made/a.zip")
     bucket.put(str(archive), "/a.zip")
-    monkeypatch.setattr(storage, "CHUNK", 100)
+    monkeypatch.setattr(remote, "CHUNK", 100)
     sizes, whole = [], fsspec.implementations.memory.MemoryFile.read
 
     def read(self: Any, size: int = -1) -> bytes:

@@ -18,8 +18,8 @@ from tissue.training.cross_fitting import (
     held_out_arrays,
     read_held_out,
 )
+from tissue.training.head import Examples
 from tissue.training.model_file import HELD_OUT, members
-from tissue.training.softmax_regression import Examples
 
 DONORS, IMAGES, CLASSES = 12, 3, 3
 OF_DONOR = np.repeat(np.arange(DONORS), IMAGES)

@@ -17,8 +17,7 @@ from tissue.config.schema import Params
 from tissue.data.index import PREPARATION_FILE, preparation
 from tissue.images.reading import ReadImage, read_image
 from tissue.training.inference import predict_batch
-from tissue.training.pictures import _view, of_pictures
-from tissue.training.saving import load_model, save_model
+from tissue.training.saving import _view, load_model, of_pictures, save_model
 
 
 def settings(folder: Path, *, count: int = 4, padding: str = "white") -> Params:

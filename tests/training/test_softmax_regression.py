@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
+from tissue.training.head import fit_path
 from tissue.training.imbalance import Balance, balance_classes
-from tissue.training.softmax_regression import fit_path
 
 UNEQUAL = np.repeat([0, 1, 2], [24, 6, 3])
 

@@ -25,10 +25,9 @@ from tissue.config.loading import load_params
 from tissue.config.schema import Params
 from tissue.data.index import read_index
 from tissue.experiments import markdown, revisions
-from tissue.experiments.gates import check_gates
 from tissue.experiments.lock import lock_at, lock_here
 from tissue.experiments.pairing import Pairs, find_flips, pair_predictions, paired_metrics
-from tissue.experiments.revisions import NoPredictionsError
+from tissue.experiments.revisions import NoPredictionsError, check_gates
 from tissue.metrics.intervals import Sampling
 
 TEST_TABLE = Path("data/split/test.csv")

@@ -29,7 +29,6 @@ from tissue.config.command import command, parser_of
 from tissue.config.loading import load_params
 from tissue.config.processor import FILE, architecture, parse, this_processor
 from tissue.experiments.dvc import call
-from tissue.experiments.gates import check_gates
 from tissue.experiments.lock import (
     LOCK,
     StageChange,
@@ -38,7 +37,7 @@ from tissue.experiments.lock import (
     lock_at,
     lock_here,
 )
-from tissue.experiments.revisions import all_metrics, changed_since_run
+from tissue.experiments.revisions import all_metrics, changed_since_run, check_gates
 
 UNKNOWN = "an unknown processor"
 

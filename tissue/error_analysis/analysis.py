@@ -20,8 +20,7 @@ from tissue.error_analysis.causes import (
     name_cause,
 )
 from tissue.error_analysis.confused import Confused, describe_confusions
-from tissue.error_analysis.network import observe
-from tissue.error_analysis.recognition import recognise
+from tissue.error_analysis.recognition import observe, recognise
 from tissue.error_analysis.space import SMALLEST, fit_space, nearest_images
 from tissue.error_analysis.summary import count_refused, summarise_causes
 from tissue.error_analysis.suspects import out_of_fold_probabilities, suspect_labels

@@ -14,8 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.covariance import LedoitWolf
 
 from tissue.data.index import QUALITY
-from tissue.error_analysis.network import measure_network
-from tissue.error_analysis.recognition import measure_recognition
+from tissue.error_analysis.recognition import measure_network, measure_recognition
 from tissue.error_analysis.space import log_quality
 from tissue.error_analysis.table import CAUSES, NONE_FOUND
 

@@ -15,8 +15,8 @@ from tissue.common.names import MODELS, SPLITS
 from tissue.config.schema import Params
 from tissue.data.index import read_classes, read_index
 from tissue.experiments.lock import DIGESTS, LOCK
+from tissue.metrics.calibration import reliability, risk_coverage
 from tissue.metrics.classification import measure_models
-from tissue.metrics.confidence import reliability, risk_coverage
 from tissue.metrics.intervals import Sampling
 from tissue.metrics.predictions import confusions
 

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tissue.experiments.gates import Check
 from tissue.experiments.pairing import Difference, Flip, Pairs
-from tissue.experiments.revisions import Change
+from tissue.experiments.revisions import Change, Check
 
 IMAGES_SHOWN = 15  # of each model and direction
 FIGURES = ("confusion_scratch", "confusion_pretrained")

@@ -97,7 +97,7 @@ def reliability_figure(curves: Mapping[str, pd.DataFrame]) -> Figure:
     """Draw accuracy against confidence; a calibrated model lies on the diagonal.
 
     Args:
-        curves: by model, from `tissue.metrics.confidence.reliability`.
+        curves: by model, from `tissue.metrics.calibration.reliability`.
     """
     with house_style():
         figure, axes = _square("confidence", "accuracy")
@@ -122,7 +122,7 @@ def risk_coverage_figure(curves: Mapping[str, pd.DataFrame]) -> Figure:
     """Draw the error rate among the images that are kept, with its interval, by the share kept.
 
     Args:
-        curves: by model, from `tissue.metrics.confidence.risk_coverage`.
+        curves: by model, from `tissue.metrics.calibration.risk_coverage`.
     """
     with house_style():
         figure, axes = _square("share of images answered, surest first", "errors among them")

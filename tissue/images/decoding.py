@@ -17,12 +17,13 @@ from PIL import ExifTags, Image, ImageOps, PngImagePlugin, UnidentifiedImageErro
 
 from tissue.common.file_costs import DAMAGED, describe_exif, find_cost
 from tissue.config.schema import Split
-from tissue.images.colours import flatten, to_srgb
-from tissue.images.grey_levels import (
+from tissue.images.colours import (
     check_depth,
     check_levels,
     deep_grey_to_rgb,
+    flatten,
     float_to_rgb,
+    to_srgb,
 )
 from tissue.images.kinds import (
     UnreadableImageError,

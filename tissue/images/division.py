@@ -16,15 +16,15 @@ from tissue.common.names import CLUSTERS, POSITIONS, SPLITS, TILE, donor_status
 from tissue.config.schema import Split
 from tissue.data.index import QUALITY, unequal_classes
 from tissue.images.checks import check_counts, check_leaks, check_training
-from tissue.images.duplicates import join_pairs
-from tissue.images.given_splits import choose_splits, leaks_of_given_sets
-from tissue.images.groups import assign_groups, name_groups
-from tissue.images.listing import (
+from tissue.images.duplicates import (
     describe_joined,
     describe_linked,
+    join_pairs,
     joining_pairs,
     list_duplicates,
 )
+from tissue.images.given_splits import choose_splits, leaks_of_given_sets
+from tissue.images.groups import assign_groups, name_groups
 from tissue.images.positions import describe_positions
 from tissue.images.quality import BLANK
 from tissue.images.stored import StoredImages, StoredRows, write_shards

@@ -8,9 +8,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from tissue.common.names import SYSTEMS, TISSUES, is_atlas
-from tissue.metrics.calibration import calibration_metrics
-from tissue.metrics.cases import measure_cases
-from tissue.metrics.confidence import selective_error
+from tissue.metrics.calibration import calibration_metrics, selective_error
 from tissue.metrics.intervals import (
     Clusters,
     Sampling,
@@ -20,7 +18,7 @@ from tissue.metrics.intervals import (
     statistic_interval,
 )
 from tissue.metrics.paired import paired_comparison
-from tissue.metrics.predictions import TOP, is_in_top
+from tissue.metrics.predictions import TOP, is_in_top, measure_cases
 from tissue.metrics.ranking import ranking_metrics
 
 

@@ -1,18 +1,22 @@
 """A trained model as one ONNX file: a picture in, calibrated probabilities out."""
 
+import logging
+import tempfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import onnx
+import tensorflow as tf
 from onnx import TensorProto, helper
+from tf2onnx.handler import tf_op  # type: ignore[import-untyped]
 
 from tissue.backbones.loading import Embedder
 from tissue.backbones.onnx_file import OnnxBackbone
 from tissue.common.files import atomic_write
-from tissue.portable.conversion import convert
 from tissue.portable.graph import OPSET, Graph
 from tissue.portable.picture import Prepared, prepare, views
 from tissue.training.inference import head_of, is_fine_tuned
@@ -183,3 +187,42 @@ def _save(
                         metadata)  # fmt: skip
     with atomic_write(path) as partial:
         partial.write_bytes(model.SerializeToString(deterministic=True))
+
+
+@tf_op("Erfc")
+class Complement:
+    """The complementary error function, in the GELU of ConvNeXt."""
+
+    @classmethod
+    def version_9(cls, ctx: Any, node: Any, **_: Any) -> None:
+        """Replace it by 1 - erf(x)."""
+        shape, kind = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
+        inputs, outputs = node.input, node.output
+        ctx.remove_node(node.name)
+        erf = ctx.make_node("Erf", inputs)
+        one = ctx.make_const(f"{erf.name}_one", _one(kind))
+        ctx.make_node(
+            "Sub", [one.output[0], erf.output[0]], outputs=outputs, shapes=[shape], dtypes=[kind]
+        )
+
+
+def _one(kind: int) -> Any:
+    return onnx.helper.tensor_dtype_to_np_dtype(kind).type(1)
+
+
+def convert(model: keras.Model) -> onnx.ModelProto:
+    """Return a model with one input and one output as ONNX, with names that differ each time."""
+    signature = [keras.InputSpec(shape=model.input_shape, dtype="float32", name="x")]
+    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # it reports what it leaves unoptimised
+    # Else the convolutions of ConvNeXt would stay calls of compiled functions.
+    tf.config.run_functions_eagerly(True)
+    try:
+        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # Keras asks if NumPy has np.object
+            path = Path(folder, "model.onnx")
+            model.export(
+                path, format="onnx", verbose=False, input_signature=signature, opset_version=OPSET
+            )
+            return onnx.load(path)
+    finally:
+        tf.config.run_functions_eagerly(False)

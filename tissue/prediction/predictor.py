@@ -37,7 +37,7 @@ class Predictor:
 
     def answer_case(self, name: str, pictures: Iterable[Picture]) -> dict[str, Any]:
         """Return one row for all pictures of a case, by the mean of their log-probabilities."""
-        from tissue.metrics.cases import pool_cases  # scipy.stats takes half a second
+        from tissue.metrics.predictions import pool_cases  # scipy.stats takes half a second
 
         found = [self._answer(picture) for picture in pictures]
         shares = [each for _, each in found if each is not None]

@@ -6,8 +6,7 @@ from typing import Any
 import pandas as pd
 
 from tissue.common.names import MODEL_NAMES, MODELS, donor_status
-from tissue.metrics.calibration import is_calibrated
-from tissue.metrics.confidence import KEPT
+from tissue.metrics.calibration import KEPT, is_calibrated
 from tissue.metrics.overlap import STATISTICS, overlap_direction, two_sided_p_value
 from tissue.metrics.paired import is_beyond_chance
 from tissue.report.data_sentences import group_word, groups_sentence

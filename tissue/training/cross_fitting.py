@@ -14,9 +14,7 @@ from tqdm import tqdm
 from tissue.common.errors import InputError
 from tissue.config.schema import Params
 from tissue.training.calibration import divide_logits
-from tissue.training.imbalance import Balance, balance_classes
-from tissue.training.model_file import HELD_OUT, read_arrays
-from tissue.training.softmax_regression import (
+from tissue.training.head import (
     BLOCK,
     Coefficients,
     Examples,
@@ -24,6 +22,8 @@ from tissue.training.softmax_regression import (
     fit_path,
     mean_of_views,
 )
+from tissue.training.imbalance import Balance, balance_classes
+from tissue.training.model_file import HELD_OUT, read_arrays
 
 # On half the squared coefficients of standardised features, beside the mean loss; strong to weak.
 PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
