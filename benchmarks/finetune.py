@@ -122,6 +122,8 @@ class Cut:
 
     def train(self, head: Any, rows: Rows, labels: Rows, recipe: Recipe, params: Params) -> None:
         """Train it and the head on random views and crops of the rows, whose labels are (n,)."""
+        import keras
+
         from tissue.training.batches import Batches
         from tissue.training.head import join_backbone
         from tissue.training.imbalance import balance_classes
@@ -131,8 +133,9 @@ class Cut:
             if layer.trainable and layer.weights:
                 layer.weights[0].trainable = recipe.kernels
         classes = head.output_shape[-1]
-        how: dict[str, Any] = {"classes": classes, "batch_size": BATCH, "seed": params.seed}
-        batches = Batches(rows, labels, **how, transform=self._draw)
+        targets = keras.utils.to_categorical(labels, classes)
+        how: dict[str, Any] = {"batch_size": BATCH, "seed": params.seed}
+        batches = Batches(rows, targets, **how, transform=self._draw)
         balance = balance_classes(labels, params.class_weights, classes=classes)
         settings = FitSettings(recipe.rate, average=AVERAGE, warm_up=1, balance=balance)
         phase = Phase(max(4, round(STEPS / len(batches))), batches)

@@ -34,7 +34,7 @@ from tissue.common.runtime import quiet_import
 from tissue.config.loading import load_params
 from tissue.data.features import read_features
 from tissue.data.index import Dataset, locate_rows, read_split
-from tissue.error_analysis.places import tile_slices
+from tissue.error_analysis.last_maps import tile_slices
 from tissue.error_analysis.table import HEAT_SIDE
 from tissue.metrics.intervals import mean_interval
 

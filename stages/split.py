@@ -25,17 +25,13 @@ from tissue.data.index import PREPARATION_FILE, preparation, read_split
 from tissue.data.raw import check_reachable, read_manifest
 from tissue.figures.sheets import data_checks_sheet, sample_sheet, save_sheet
 from tissue.images.checks import check_counts, select_usable
-from tissue.images.division import (
-    assign_splits,
-    describe_division,
-    division_metrics,
-    write_division,
-)
+from tissue.images.division import assign_splits, write_division
 from tissue.images.duplicates import find_copies
 from tissue.images.groups import add_known_groups
 from tissue.images.reading import reading_work
 from tissue.images.scales import check_known, check_scales, describe_scales
 from tissue.images.stored import StoredImages, StoredRows, stored_key_points
+from tissue.images.summary import describe_division, division_metrics
 
 
 def run(params: Params, root: Path = Path(), *, workers: int | None = None) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from tissue.common.files import write_json, write_table
-from tissue.error_analysis.confused import MEASURES, describe_confusions
+from tissue.error_analysis.summary import MEASURES, describe_confusions
 from tissue.error_analysis.table import (
     CAUSES,
     ERROR_COLUMNS,

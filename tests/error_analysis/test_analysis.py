@@ -10,9 +10,8 @@ import pytest
 from tests.error_analysis.planted import CLASSES, PLANTED, fitted, planted_datasets, predictions
 from tissue.data.index import Dataset
 from tissue.error_analysis.analysis import Analysis, analyse
-from tissue.error_analysis.confused import LEAST, MEASURES
 from tissue.error_analysis.gradcam import Decisions
-from tissue.error_analysis.summary import summarise_causes
+from tissue.error_analysis.summary import LEAST, MEASURES, summarise_causes
 from tissue.error_analysis.table import (
     CAUSES,
     ERROR_COLUMNS,

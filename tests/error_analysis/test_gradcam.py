@@ -22,8 +22,15 @@ from tissue.error_analysis.gradcam import (
     explain_errors,
     views_of,
 )
-from tissue.error_analysis.last_maps import empty_slides, places_of, split_at_maps, split_each
-from tissue.error_analysis.places import locate_crops, resize_maps, tile_slices
+from tissue.error_analysis.last_maps import (
+    cut_network,
+    empty_slides,
+    locate_crops,
+    resize_maps,
+    split_at_maps,
+    split_each,
+    tile_slices,
+)
 from tissue.error_analysis.table import HEAT_SIDE, branch_sentence
 from tissue.training.fine_tuning import unfreeze
 from tissue.training.head import Coefficients, build_head, join_backbone
@@ -292,10 +299,8 @@ def test_heat_of_two_backbones_is_the_sum_of_what_each_adds() -> None:
         head = build_head(fitted._replace(kernel=fitted.kernel * factor), penalty=0.1)
         network = join_backbone(backbone, head, crops=2)
         slides = empty_slides(images)
-        places = [places_of(parts, slides) for parts in split_each(backbone)]
-        return gradcam._both_scales(
-            places, network.get_layer("head"), images, crops, pairs, views=ONE
-        )
+        cut = [cut_network(parts, slides) for parts in split_each(backbone)]
+        return gradcam._both_scales(cut, network.get_layer("head"), images, crops, pairs, views=ONE)
 
     maps, branches = explain((1.0, 1.0))
     one, two = explain((1.0, 0.0)), explain((0.0, 1.0))

@@ -10,13 +10,9 @@ import pytest
 from tests.pipeline import ROOT
 from tissue.common.errors import InputError
 from tissue.config.loading import load_params
-from tissue.images.division import (
-    Division,
-    assign_splits,
-    describe_division,
-    division_metrics,
-)
+from tissue.images.division import Division, assign_splits
 from tissue.images.duplicates import list_duplicates
+from tissue.images.summary import describe_division, division_metrics
 from tissue.phantom.plan import plan_cores
 
 Pairs = Sequence[tuple[int, int]]

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from keras.utils import to_categorical
 from numpy.typing import NDArray
 
 from tissue.training.averaging import update_bn
@@ -13,7 +14,7 @@ from tissue.training.loop import FitSettings, Phase, fit, validation_loss
 
 def test_averaged_weights_are_the_mean_over_the_steps_of_the_last_epochs() -> None:
     rows = np.random.default_rng(0).normal(size=(16, 5)).astype(np.float32)
-    train = Batches(rows, np.arange(16) % 4, classes=4, batch_size=8, seed=1)
+    train = Batches(rows, to_categorical(np.arange(16) % 4, 4), batch_size=8, seed=1)
     model = keras.Sequential([keras.Input((5,)), layers.Dense(4, "softmax")])
     steps: list[list[NDArray[np.float32]]] = []
     note = keras.callbacks.LambdaCallback(
@@ -37,7 +38,7 @@ def test_statistics_of_batch_normalisation_fit_the_weights() -> None:
     model = keras.Sequential([keras.Input((3,)), frozen, layers.Rescaling(1.0), norm])
     values = np.random.default_rng(1).normal(5, 2, (20, 3)).astype(np.float32)
     before = frozen.get_weights()
-    update_bn(model, Batches(values, np.zeros(20, np.int64), classes=2, batch_size=8))
+    update_bn(model, Batches(values, to_categorical(np.zeros(20), 2), batch_size=8))
     inputs = values / np.sqrt(1 + frozen.epsilon)
     batches = [inputs[at : at + 8] for at in (0, 8, 16)]
     expected = [np.mean([f(rows, axis=0) for rows in batches], axis=0) for f in (np.mean, np.var)]

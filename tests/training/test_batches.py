@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from keras.utils import to_categorical
 
 from tissue.training.batches import Batches
 from tissue.training.loop import FitSettings, Phase, fit
@@ -16,8 +17,8 @@ LABELS = np.arange(23) % 3
 def batches_of(rows: np.ndarray | None = None, **changes: object) -> Batches:
     if rows is None:
         rows = np.arange(23, dtype=np.float32)[:, None]
-    settings = {"classes": 3, "batch_size": 5, "seed": 4, **changes}
-    return Batches(rows, LABELS, **settings)  # type: ignore[arg-type]
+    settings = {"batch_size": 5, "seed": 4, **changes}
+    return Batches(rows, to_categorical(LABELS, 3), **settings)  # type: ignore[arg-type]
 
 
 def epoch(batches: Batches) -> list[int]:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from keras import layers
+from keras.utils import to_categorical
 
 from tests.networks import changed_params, dataset, joined, mobilenet, same_weights
 from tissue.backbones.build import build_backbone
@@ -45,7 +46,7 @@ def test_unfrozen_layers_learn_and_batch_normalisation_does_not(count: int, tmp_
     norms = [layer for layer in network if isinstance(layer, layers.BatchNormalization)]
     assert not any(layer.trainable for layer in norms)
     before = [layer.get_weights() for layer in network]
-    batches = Batches(WHOLE.images, WHOLE.labels, classes=4, batch_size=4, seed=1)
+    batches = Batches(WHOLE.images, to_categorical(WHOLE.labels, 4), batch_size=4, seed=1)
     fit(model, [Phase(1, batches, batches)], FitSettings(0.01, average=1.0))
     learnt = {
         layer
@@ -113,7 +114,8 @@ def test_with_copies_the_model_of_images_is_trained_above_the_cut() -> None:
     changes = {"fine_tune_epochs": 6, "fine_tune_layers": 4, "fine_tune_copies": 3}
     table = tune(model, WITH_CROPS, lr=0.003, **changes)
     # The trained layers are in the model that takes images.
-    val = Batches(both_scales(WITH_CROPS), WITH_CROPS.labels, classes=4, batch_size=4)
+    targets = to_categorical(WITH_CROPS.labels, 4)
+    val = Batches(both_scales(WITH_CROPS), targets, batch_size=4)
     assert validation_loss(model, val, keras.losses.CategoricalCrossentropy()) == pytest.approx(
         table["val_loss"].iloc[-1], rel=0.01
     )

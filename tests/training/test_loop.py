@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from keras.utils import to_categorical
 
 from tissue.common.errors import InputError
 from tissue.training.batches import Batches
@@ -21,8 +22,9 @@ def linear() -> keras.Model:
 
 
 def phase(epochs: int, val_labels: np.ndarray = LABELS) -> Phase:
-    train = Batches(ROWS, LABELS, classes=3, batch_size=10, seed=2)
-    return Phase(epochs, train, Batches(ROWS, val_labels, classes=3, batch_size=10))
+    train = Batches(ROWS, to_categorical(LABELS, 3), batch_size=10, seed=2)
+    val = Batches(ROWS, to_categorical(val_labels, 3), batch_size=10)
+    return Phase(epochs, train, val)
 
 
 def train(log: Path, *epochs: int) -> pd.DataFrame:

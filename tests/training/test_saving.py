@@ -11,6 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from keras.utils import to_categorical
 
 from tests.hostile import memory
 from tests.networks import PARAMS, four_classes, head_for, joined, mobilenet, scratch
@@ -53,7 +54,7 @@ def test_another_process_writes_the_same_bytes(tmp_path: Path) -> None:
 def test_a_trained_model_survives_saving(tmp_path: Path) -> None:
     rows, labels = np.random.default_rng(1).normal(size=(16, 8)), np.arange(16) % 4
     model = head_for(8)
-    batches = Batches(rows, labels, classes=4, batch_size=8, seed=1)
+    batches = Batches(rows, to_categorical(labels, 4), batch_size=8, seed=1)
     fit(model, [Phase(1, batches, batches)], FitSettings(0.01, average=1.0))
     save_model(model, tmp_path / "a.keras", classes=["b", "a"])
     loaded = load_model(tmp_path / "a.keras")

@@ -19,10 +19,14 @@ from tissue.error_analysis.causes import (
     measure_images,
     name_cause,
 )
-from tissue.error_analysis.confused import Confused, describe_confusions
 from tissue.error_analysis.recognition import observe, recognise
 from tissue.error_analysis.space import SMALLEST, fit_space, nearest_images
-from tissue.error_analysis.summary import count_refused, summarise_causes
+from tissue.error_analysis.summary import (
+    Confused,
+    count_refused,
+    describe_confusions,
+    summarise_causes,
+)
 from tissue.error_analysis.suspects import out_of_fold_probabilities, suspect_labels
 from tissue.error_analysis.table import (
     CAUSES,

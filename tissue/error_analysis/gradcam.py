@@ -25,14 +25,16 @@ from tissue.data.features import NETWORK_FILE, read_features
 from tissue.data.index import PREPARATION_FILE, Dataset, locate_rows
 from tissue.data.shards import RowSelection
 from tissue.error_analysis.last_maps import (
+    CutNetwork,
     Maps,
-    Places,
+    cut_network,
     empty_slides,
-    places_of,
+    locate_crops,
+    resize_maps,
     split_at_maps,
     split_each,
+    tile_slices,
 )
-from tissue.error_analysis.places import locate_crops, resize_maps, tile_slices
 from tissue.error_analysis.table import HEAT_SIDE
 
 BATCH = 8  # another batch size changes the last bits
@@ -136,7 +138,7 @@ def explain_decisions(
         rows = slice(first, first + BATCH)
         whole, labels = np.asarray(images[rows]), pairs[rows]
         slides = empty_slides(whole)
-        each = [places_of(parts, slides) for parts in cut]
+        each = [cut_network(parts, slides) for parts in cut]
         if has_backbone:
             magnified = None if crops is None else np.asarray(crops[rows])
             head = network.get_layer("head")
@@ -154,7 +156,7 @@ def explain_decisions(
 
 
 def _both_scales(
-    each: Sequence[Places],
+    each: Sequence[CutNetwork],
     head: keras.Model,
     images: NDArray[np.uint8],
     crops: NDArray[np.uint8] | None,
@@ -168,16 +170,16 @@ def _both_scales(
     canvas = np.zeros((len(images), HEAT_SIDE, HEAT_SIDE), np.float32)
     branches, start = np.zeros((len(images), 2), np.float32), 0
     tiles = None if crops is None else locate_crops(images, crops, zoom=views.zoom)
-    for places in each:
-        columns = slice(start, start + places.width)
+    for network in each:
+        columns = slice(start, start + network.width)
         maps, scores = _over_views(
-            places, images, _weighted(weights[:, :width][:, columns]), count=views.number
+            network, images, _weighted(weights[:, :width][:, columns]), count=views.number
         )
         canvas, branches[:, 0] = canvas + maps, branches[:, 0] + scores
         if crops is not None:
             score = _weighted(weights[:, width:][:, columns])
-            branches[:, 1] += _add_crops(canvas, places, crops, tiles, score, zoom=views.zoom)
-        start += places.width
+            branches[:, 1] += _add_crops(canvas, network, crops, tiles, score, zoom=views.zoom)
+        start += network.width
     average = weights * mean
     usual = [average[:, :width].sum(axis=1), average[:, width:].sum(axis=1)]
     return canvas, branches - np.stack(usual, axis=1)
@@ -185,7 +187,7 @@ def _both_scales(
 
 def _add_crops(
     canvas: Maps,
-    places: Places,
+    network: CutNetwork,
     crops: NDArray[np.uint8],
     tiles: Any,
     score: Callable[[Any], Any],
@@ -195,7 +197,7 @@ def _add_crops(
     """Add what crops (N, C, S, S, 3) say to a canvas; return the mean of their scores (N,)."""
     total, count = np.zeros(len(crops), np.float32), crops.shape[1]
     for crop in range(count):
-        maps, scores = places.of(crops[:, crop], score)
+        maps, scores = network.contributions(crops[:, crop], score)
         total += scores / count
         for row, tile in enumerate(tiles[:, crop]):
             at = tile_slices(int(tile), zoom, HEAT_SIDE)
@@ -237,13 +239,13 @@ def _weighted(weights: Maps) -> Callable[[Any], Any]:
 
 
 def _over_views(
-    places: Places, images: NDArray[np.uint8], score: Callable[[Any], Any], *, count: int
+    network: CutNetwork, images: NDArray[np.uint8], score: Callable[[Any], Any], *, count: int
 ) -> tuple[Maps, Maps]:
     """Return the mean map (N, 28, 28) of `count` views, each turned back, and the mean score."""
     total = np.zeros((len(images), HEAT_SIDE, HEAT_SIDE), np.float32)
     scores = np.zeros(len(images), np.float32)
     for view in range(count):
-        maps, of_view = places.of(dihedral(images, view), score)
+        maps, of_view = network.contributions(dihedral(images, view), score)
         turned = undo_dihedral(maps[..., None], view)[..., 0]
         total += np.stack([resize_maps(each, total.shape[1:]) for each in turned])
         scores += of_view

@@ -1,4 +1,4 @@
-"""A network cut at its last maps, where Grad-CAM looks."""
+"""A network cut at its last maps, where Grad-CAM looks, and the tiles that crops show."""
 
 import re
 from collections.abc import Callable
@@ -8,15 +8,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
+from PIL import Image
+from scipy.optimize import linear_sum_assignment
 
 BRIGHT_SHARE, DARKEST_SLIDE = 0.99, 190  # of the light of the slide, as where quality is measured
 LEAST_SIDE = 14  # cells of maps that are fine enough; benchmarks/results/gradcam.md compares
 BLOCK = r"block\d+_relu"  # the output of a block of `build_scratch`
 Parts = tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]
 Maps = NDArray[np.float32]
+THUMBNAIL = 16  # pixels of a tile by which crops are located
 
 
-class Places(NamedTuple):
+class CutNetwork(NamedTuple):
     """A network cut at its last maps, and the maps (N, h, w, C) of the empty slide of each image.
 
     An empty slide looks the same in each view and crop. The network has `width` outputs.
@@ -27,7 +30,9 @@ class Places(NamedTuple):
     empty: Any
     width: int
 
-    def of(self, images: NDArray[np.uint8], score: Callable[[Any], Any]) -> tuple[Maps, Maps]:
+    def contributions(
+        self, images: NDArray[np.uint8], score: Callable[[Any], Any]
+    ) -> tuple[Maps, Maps]:
         """Return what each place adds to a score, (N, h, w), in the mean, and the score (N,)."""
         batch = tf.constant(np.ascontiguousarray(images), tf.float32)
         maps = self.to_maps(batch)
@@ -45,11 +50,11 @@ def empty_slides(images: NDArray[np.uint8]) -> Any:
     return tf.constant(np.broadcast_to(np.maximum(light, DARKEST_SLIDE), images.shape), tf.float32)
 
 
-def places_of(parts: Parts, slides: Any) -> Places:
+def cut_network(parts: Parts, slides: Any) -> CutNetwork:
     """Return a network that is cut in two, with its maps of empty slides (N, S, S, 3)."""
     to_maps, to_output = parts
     empty = to_maps(slides)
-    return Places(to_maps, to_output, empty, to_output(slides, empty).shape[-1])
+    return CutNetwork(to_maps, to_output, empty, to_output(slides, empty).shape[-1])
 
 
 def split_each(network: keras.Model) -> list[Parts]:
@@ -121,3 +126,50 @@ def _chain(layers: list[Any], values: Any) -> Any:
     for layer in layers:
         values = layer(values, training=False)
     return values
+
+
+def locate_crops(
+    images: NDArray[np.uint8], crops: NDArray[np.uint8], *, zoom: int
+) -> NDArray[np.int64]:
+    """Return which of the zoom x zoom tiles of its image each crop shows, in reading order.
+
+    `split` keeps the crops with the most tissue, and not their places. So crops are assigned to the
+    tiles that they differ least from, each to another one.
+
+    Args:
+        images: uint8 (N, S, S, 3).
+        crops: uint8 (N, C, S, S, 3).
+        zoom: magnification of the crops.
+
+    Returns:
+        Numbers of tiles, int64 (N, C).
+    """
+    if crops.shape[1] == zoom**2:  # there is no choice
+        return np.tile(np.arange(zoom**2), (len(images), 1))
+    places = np.zeros(crops.shape[:2], np.int64)
+    for row, (image, some) in enumerate(zip(images, crops, strict=True)):
+        small = _shrink(image, zoom * THUMBNAIL)
+        tiles = small.reshape(zoom, THUMBNAIL, zoom, THUMBNAIL, 3).swapaxes(1, 2)
+        shown = np.stack([_shrink(crop, THUMBNAIL).ravel() for crop in some])
+        differences = shown[:, None] - tiles.reshape(1, zoom**2, -1)
+        places[row] = linear_sum_assignment((differences**2).sum(axis=2))[1]
+    return places
+
+
+def _shrink(image: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
+    picture = Image.fromarray(image).resize((side, side), Image.Resampling.BOX)
+    return np.asarray(picture, np.float32)
+
+
+def tile_slices(place: int, zoom: int, side: int) -> tuple[slice, slice]:
+    """Return the rows and columns of a tile in a map of `side` cells."""
+    edges = np.rint(np.linspace(0, side, zoom + 1)).astype(int)
+    row, column = divmod(place, zoom)
+    return slice(edges[row], edges[row + 1]), slice(edges[column], edges[column + 1])
+
+
+def resize_maps(values: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return a map float32 (h, w) at another size, smoothly, with the same mean."""
+    picture = Image.fromarray(np.ascontiguousarray(values, np.float32))
+    resized = np.asarray(picture.resize((shape[1], shape[0]), Image.Resampling.BILINEAR))
+    return resized + (values.mean() - resized.mean())

@@ -1,9 +1,8 @@
 """The split (train, val or test) of each image, by whole groups, and its tables and metrics."""
 
-from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,10 +10,10 @@ from numpy.typing import NDArray
 
 from tissue.common.errors import InputError
 from tissue.common.files import write_json, write_table
-from tissue.common.holdout import missing_classes
-from tissue.common.names import CLUSTERS, POSITIONS, SPLITS, TILE, donor_status
+from tissue.common.holdout import group_holdout, missing_classes
+from tissue.common.names import CLUSTERS, POSITIONS, SPLITS, TILE
 from tissue.config.schema import Split
-from tissue.data.index import QUALITY, unequal_classes
+from tissue.data.index import QUALITY
 from tissue.images.checks import check_counts, check_leaks, check_training
 from tissue.images.duplicates import (
     describe_joined,
@@ -23,10 +22,7 @@ from tissue.images.duplicates import (
     joining_pairs,
     list_duplicates,
 )
-from tissue.images.given_splits import choose_splits, leaks_of_given_sets
-from tissue.images.groups import assign_groups, name_groups
-from tissue.images.positions import describe_positions
-from tissue.images.quality import BLANK
+from tissue.images.groups import assign_groups, find_leaks, name_groups, on_both_sides
 from tissue.images.stored import StoredImages, StoredRows, write_shards
 
 DROPPED = "dropped"
@@ -94,7 +90,7 @@ def assign_splits(
     """
     same = np.concatenate([pairs, _same_pixels(index["sha256"])])
     index = index.assign(copies=join_pairs(len(index), same), assigned=DROPPED)
-    links = same[_has_detail(index)[same].all(axis=1) & (settings.copies == "link")]
+    links = same[has_detail(index)[same].all(axis=1) & (settings.copies == "link")]
     linked = join_pairs(len(index), links)
     names, rule = name_groups(index, linked, settings)
     leaked, leaks = leaks_of_given_sets(index.assign(copies=linked), names, rule)
@@ -117,8 +113,8 @@ def assign_splits(
     return division
 
 
-def _has_detail(index: pd.DataFrame) -> NDArray[np.bool_]:
-    # White tiles are alike, even of different donors.
+def has_detail(index: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return which images (N,) are more than white: white tiles of different donors are alike."""
     return (index["blur"] < 1).to_numpy()
 
 
@@ -126,6 +122,72 @@ def _same_pixels(digests: pd.Series) -> NDArray[np.int64]:
     # Blank images have no key points, so only their digests can be compared.
     rows = [rows for rows in digests.groupby(digests).indices.values() if len(rows) > 1]
     return np.array([pair for same in rows for pair in pairwise(same)], np.int64).reshape(-1, 2)
+
+
+def leaks_of_given_sets(
+    index: pd.DataFrame, names: NDArray[np.object_], rule: str
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Return leaks as from `find_leaks`; a shared position is a possible one, not a fact.
+
+    A validation set that the source gives is held to the same as a test set: leaks of its images in
+    training are added to the table and the counts.
+    """
+    test, val = ((index["split"] == name).to_numpy() for name in ("test", "val"))
+    by_position = rule == POSITIONS
+    groups = None if by_position else names
+    leaked, leaks = find_leaks(index, groups, test)
+    if val.any():
+        others = ~test & ~index.index.isin(leaked.index)
+        of_rest = None if groups is None else groups[others]
+        more, counts = find_leaks(index[others], of_rest, val[others])
+        leaked = pd.concat([leaked, more]).sort_values("id")
+        leaks = {name: number + counts[name] for name, number in leaks.items()}
+    leaks["possible"] = 0
+    if by_position:
+        shared, _ = on_both_sides(names, test)
+        leaks["possible"] = int((shared & ~test).sum()) - int(shared[leaked.index].sum())
+    return leaked, leaks
+
+
+def choose_splits(index: pd.DataFrame, settings: Split, seed: int) -> NDArray[np.object_]:
+    """Return the split of each image: the given one, or one of whole groups.
+
+    Args:
+        index: one row per image, with `class`, `group` and `split`, the given one or empty.
+        settings: the fractions are used.
+        seed: of the choice.
+
+    Raises:
+        InputError: if there are no training images, or no group can be held out.
+    """
+    given = index["split"].to_numpy()
+    test, val = given == "test", given == "val"
+    if (test | val).all():
+        raise InputError(
+            f"split: expected training images. Received: {len(index)} images, all of them in test/"
+            f"{' or val/' if val.any() else ''}. Name the folder or archive that holds train/, too,"
+            " in fetch.source."
+        )
+    if not test.any():
+        # Groups of a given validation set stay out of the test set.
+        free = np.flatnonzero(~val & ~index["group"].isin(index["group"][val]))
+        test[free[_hold_out(index, free, settings.test_fraction, seed)]] = True
+    if not val.any():
+        rest = np.flatnonzero(~test)
+        val[rest[_hold_out(index, rest, settings.val_fraction, seed)]] = True
+    return np.select([test, val], ["test", "val"], "train").astype(object)
+
+
+def _hold_out(
+    index: pd.DataFrame, rows: NDArray[np.int64], fraction: float, seed: int
+) -> NDArray[np.bool_]:
+    if not len(rows):
+        raise InputError(
+            "split: expected training images of donors that are not in the given validation set, "
+            "to take a test set from. Received: none. Give a test set, or take out the validation "
+            "set."
+        )
+    return group_holdout(index.iloc[rows].reset_index(drop=True), fraction, seed)
 
 
 def write_division(
@@ -149,78 +211,3 @@ def write_division(
         for suffix, field in fields.items():
             images = StoredImages(stored, usable[rows.index], field=field)
             write_shards(out / f"{name}{suffix}.npy", images, shard_size=settings.shard_size)
-
-
-def describe_division(division: Division, rejected: int, settings: Split) -> list[str]:
-    """Return lines to print: sizes and rule, missing and unequal classes, leaks, blank images."""
-    sizes = ", ".join(f"{len(rows)} {name}" for name, rows in division.splits.items())
-    known = donor_status(division.rule) != "not known"
-    rule = division.rule if known else f"{division.rule}, donors are not known"
-    lines = [f"{sizes}; groups by {rule}; {rejected} rejected"]
-    for name, missing in division.missing.items():
-        if missing:
-            lines.append(f"no {name} image of {', '.join(missing)}")
-    classes = division.kept["class"].unique()
-    if unequal := unequal_classes(_balance(division.splits["train"], classes)):
-        lines.append(unequal)
-    if leaking := division.leaks["images"]:
-        outcome = "dropped" if division.leaks["dropped"] else "kept (split.on_leak: report)"
-        held_out = "test or validation set" if division.has_given_val else "test set"
-        shared = f"training images share a copy or a donor with the {held_out}"
-        lines.append(f"{leaking} {shared}; {outcome}")
-    if blank := _count_blank(division.kept):
-        lines.append(f"{blank} images show nearly no tissue; `predict` would refuse them")
-    if division.rule == POSITIONS:
-        lines += describe_positions(division.kept, division.leaks["possible"], settings)
-    if division.joined:
-        lines.append(describe_joined(division.joined))
-    return lines
-
-
-def division_metrics(division: Division, rejected: int) -> dict[str, Any]:
-    """Return `metrics/split.json`: counts of the rows that are kept, and the leaks that were found.
-
-    Duplicates are counted as the images that repeat an earlier one, exactly or transformed, and as
-    the sets of copies that are in several splits or classes.
-    """
-    index, splits = division.kept, division.splits
-    exact = len(index) - index["sha256"].nunique()
-    sources, classes = index["source"].unique(), index["class"].unique()
-    return {
-        "source": sources[0] if len(sources) == 1 else f"{len(sources)} archives or folders",
-        "group_rule": division.rule,
-        "donors": donor_status(division.rule),
-        "images": {name: len(rows) for name, rows in splits.items()},
-        "images_per_class": {name: _balance(rows, classes) for name, rows in splits.items()},
-        "classes": len(classes),
-        "classes_missing": {name: len(missing) for name, missing in division.missing.items()},
-        "blank": _count_blank(index),
-        "copies": division.copies,
-        "duplicates": {
-            "exact": exact,
-            "near": len(index) - index["copies"].nunique() - exact,
-            "across_splits": _sets_with_several(index[_has_detail(index)], "copies", "assigned"),
-            "relabelled": _sets_with_several(index, "copies", "class"),
-        },
-        "leaks": division.leaks,
-        "groups": {
-            **{name: rows["group"].nunique() for name, rows in splits.items()},
-            "joined_by_copies": len(division.joined),
-            "shared": _sets_with_several(index, "group", "assigned"),
-            "largest": int(index["group"].value_counts().max()),
-        },
-        "rejected": rejected,
-    }
-
-
-def _count_blank(index: pd.DataFrame) -> int:
-    return int((index["tissue_fraction"] < BLANK).sum())
-
-
-def _sets_with_several(index: pd.DataFrame, key: str, column: str) -> int:
-    return int((index.groupby(key)[column].nunique() > 1).sum())
-
-
-def _balance(rows: pd.DataFrame, classes: Iterable[str]) -> dict[str, int]:
-    counts = rows["class"].value_counts().reindex(classes, fill_value=0)
-    return {"fewest": int(counts.min()), "most": int(counts.max())}

@@ -12,7 +12,7 @@ Transform = Callable[[Any, np.random.Generator], Any]
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches of inputs and one-hot labels.
+    """Batches of inputs and one-hot targets.
 
     A batch depends only on the seed, the epoch and its number, so it can be prepared ahead.
     """
@@ -20,21 +20,19 @@ class Batches(keras.utils.PyDataset):
     def __init__(
         self,
         inputs: Any,
-        labels: NDArray[np.int64],
+        targets: NDArray[np.floating],
         *,
-        classes: int,
         batch_size: int,
         seed: int | None = None,
         transform: Transform | None = None,
         epoch: int = 0,
         least: int = 0,
     ) -> None:
-        """Serve inputs and labels, shuffled if a seed is given.
+        """Serve inputs and targets, shuffled if a seed is given.
 
         Args:
             inputs: array (N, ...), memory-mapped or not, or several by name of the model's input.
-            labels: class numbers (N,).
-            classes: number of classes.
+            targets: probabilities (N, classes), as from `keras.utils.to_categorical`.
             batch_size: rows in a batch; the last batch of an epoch may have fewer.
             seed: of the order of the rows and of `transform`; None keeps the order.
             transform: maps some rows of `inputs` and a generator to inputs of the model.
@@ -42,9 +40,9 @@ class Batches(keras.utils.PyDataset):
             least: rows in an epoch at least; fewer are served again, in another order.
         """
         super().__init__(workers=1)
-        self.inputs, self.targets = inputs, np.eye(classes, dtype=np.float32)[labels]
+        self.inputs, self.targets = inputs, np.asarray(targets, np.float32)
         self.batch_size, self.seed, self.transform = batch_size, seed, transform
-        self.epoch, self.rows = epoch, max(len(labels), least)
+        self.epoch, self.rows = epoch, max(len(targets), least)
         self._shuffle()
 
     def _shuffle(self) -> None:

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pandas as pd
 from keras import layers
+from keras.utils import to_categorical
 from numpy.typing import NDArray
 
 from tissue.common.augmentation import augment
@@ -77,9 +78,10 @@ def _phase_of_images(
     network: keras.Model, train: Dataset, val: Dataset, params: Params
 ) -> tuple[keras.Model, Phase]:
     """Return the network itself, with batches of images."""
-    batches, transform = _batch_makers(network, params)
-    seen = batches(both_scales(train), train.labels, seed=params.seed, transform=transform)
-    unseen = batches(both_scales(val), val.labels)
+    batches, transform = _batch_makers(params)
+    train_targets, val_targets = _targets(network, train, val)
+    seen = batches(both_scales(train), train_targets, seed=params.seed, transform=transform)
+    unseen = batches(both_scales(val), val_targets)
     return network, Phase(params.pretrained.fine_tune_epochs, seen, unseen)
 
 
@@ -88,26 +90,29 @@ def _phase_of_maps(
 ) -> tuple[keras.Model, Phase]:
     """Return the network above its frozen layers, with batches of the maps that these compute."""
     settings = params.pretrained
-    batches, transform = _batch_makers(network, params)
+    batches, transform = _batch_makers(params)
+    train_targets, val_targets = _targets(network, train, val)
     lower, upper = cut_below_trained(network.get_layer("backbone"))
     augmented = [
-        batches(both_scales(train), train.labels, transform=transform, epoch=copy)
+        batches(both_scales(train), train_targets, transform=transform, epoch=copy)
         for copy in range(settings.fine_tune_copies)
     ]
-    *copies, plain = compute_maps(lower, [*augmented, batches(both_scales(val), val.labels)])
+    *copies, plain = compute_maps(lower, [*augmented, batches(both_scales(val), val_targets)])
     crops = 0 if train.crops is None else train.crops.shape[1]
     # It shares the layers of `network` from the cut upwards.
     above = join_backbone(upper, network.get_layer("head"), crops=crops)
-    train_rows, val_rows = np.arange(len(train.labels)), np.arange(len(val.labels))
-    seen = batches(train_rows, train.labels, seed=params.seed, transform=pick_copy(copies))
-    unseen = batches(val_rows, val.labels, transform=pick_copy([plain]))
+    train_rows, val_rows = np.arange(len(train_targets)), np.arange(len(val_targets))
+    seen = batches(train_rows, train_targets, seed=params.seed, transform=pick_copy(copies))
+    unseen = batches(val_rows, val_targets, transform=pick_copy([plain]))
     return above, Phase(settings.fine_tune_epochs, seen, unseen)
 
 
-def _batch_makers(
-    network: keras.Model, params: Params
-) -> tuple[Callable[..., Batches], Callable[..., Inputs]]:
-    batches = partial(Batches, classes=network.output_shape[-1], batch_size=params.batch_size)
+def _targets(network: keras.Model, *datasets: Dataset) -> list[NDArray[np.float64]]:
+    return [to_categorical(one.labels, network.output_shape[-1]) for one in datasets]
+
+
+def _batch_makers(params: Params) -> tuple[Callable[..., Batches], Callable[..., Inputs]]:
+    batches = partial(Batches, batch_size=params.batch_size)
     zoom, jitter = params.pretrained.fine_tune_zoom, params.pretrained.fine_tune_stain_jitter
     return batches, partial(augment_both_scales, zoom=zoom, stain_jitter=jitter)
 

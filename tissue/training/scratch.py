@@ -6,6 +6,7 @@ from functools import partial
 import keras
 import pandas as pd
 from keras import layers, ops
+from keras.utils import to_categorical
 
 from tissue.common.augmentation import augment, shrink
 from tissue.config.schema import Params, Scratch
@@ -71,7 +72,7 @@ def _progressive_phases(
 
     def phase(side: int, start: int, end: int) -> Phase:
         validation = Batches(
-            val.images, val.labels, classes=classes, batch_size=params.batch_size,
+            val.images, to_categorical(val.labels, classes), batch_size=params.batch_size,
             transform=lambda images, _: shrink(images, side),
         )  # fmt: skip
         training = _augmented(
@@ -96,7 +97,7 @@ def _augmented(
     epoch: int = 0,
 ) -> Batches:
     return Batches(
-        train.images, train.labels, classes=classes, batch_size=params.batch_size,
+        train.images, to_categorical(train.labels, classes), batch_size=params.batch_size,
         seed=params.seed, epoch=epoch, least=params.scratch.epoch_images,
         transform=partial(
             augment, zoom=zoom, stain_jitter=params.scratch.stain_jitter, size=side
