@@ -13,7 +13,7 @@ from sklearn.datasets import load_sample_images
 
 from tests.networks import SIDE
 from tissue.backbones.build import build_backbone, values_digest
-from tissue.backbones.torch_file import read_arrays
+from tissue.backbones.torch_file import read_tensors
 from tissue.common.backbones import BACKBONES, PACKAGED, packaged_file
 from tissue.common.errors import InputError
 from tissue.common.files import file_digest
@@ -44,7 +44,7 @@ def test_values_are_known(key: str) -> None:
 def test_a_convolution_is_folded_with_its_normalisation() -> None:
     """The first layer against the definition, with TensorFlow's padding of one pixel at the end."""
     with packaged_file(KEY).open("rb") as file:
-        values = read_arrays(file)
+        values = read_tensors(file)
     network = build_backbone(KEY, image_size=SIDE, weights="packaged").get_layer(KEY)
     image = np.random.default_rng(1).normal(size=(SIDE, SIDE, 3)).astype(np.float32)
     padded = np.pad(image, [(0, 1), (0, 1), (0, 0)])
@@ -61,7 +61,7 @@ def test_a_convolution_is_folded_with_its_normalisation() -> None:
 
 def test_known_photographs_are_recognised() -> None:
     with packaged_file(KEY).open("rb") as file:
-        values = read_arrays(file)
+        values = read_tensors(file)
     backbone = build_backbone(KEY, image_size=224, weights="packaged")
     photographs = load_sample_images()
     for image, path in zip(photographs.images, photographs.filenames, strict=True):

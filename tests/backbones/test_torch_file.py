@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from tissue.backbones.torch_file import MAGIC, PROTOCOL, read_arrays
+from tissue.backbones.torch_file import MAGIC, PROTOCOL, read_tensors
 from tissue.common.errors import InputError
 
 
@@ -87,7 +87,7 @@ def test_arrays_have_their_shapes_strides_and_types() -> None:
         part=Tensor(FLOATS, 10, (2,), (1,)),
         count=Tensor(COUNTS, 0, (), ()),
     )
-    arrays = read_arrays(saved(tensors, COUNTS, FLOATS))
+    arrays = read_tensors(saved(tensors, COUNTS, FLOATS))
     expected = np.arange(12, dtype="<f4").reshape(3, 4)
     assert np.array_equal(arrays["plain"], expected)
     assert np.array_equal(arrays["turned"], expected.T)
@@ -108,7 +108,7 @@ def test_arrays_have_their_shapes_strides_and_types() -> None:
 )
 def test_no_tensor_reaches_out_of_its_storage(tensor: Tensor) -> None:
     with pytest.raises(InputError, match=r"Received: a tensor of shape .* storage of 12 values"):
-        read_arrays(saved({"a": tensor}, FLOATS))
+        read_tensors(saved({"a": tensor}, FLOATS))
 
 
 class Command:
@@ -124,7 +124,7 @@ class Command:
 def test_code_is_not_run(tmp_path: Path) -> None:
     trace = tmp_path / "ran"
     with pytest.raises(InputError, match=rf"Received: the name {os.system.__module__}\.system"):
-        read_arrays(saved({"a": Command(trace)}))
+        read_tensors(saved({"a": Command(trace)}))
     assert not trace.exists()
     pickle.loads(pickle.dumps(Command(trace)))
     assert trace.exists(), "the file above was harmless anyway"
@@ -135,13 +135,13 @@ def test_other_names_are_refused(module: str) -> None:
     file = saved({})
     named = file.getvalue().replace(pickle.dumps({}, 2), f"c{module}\neval\n.".encode(), 1)
     with pytest.raises(InputError, match=rf"the name {module}\.eval"):
-        read_arrays(io.BytesIO(named))
+        read_tensors(io.BytesIO(named))
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 a zip, as newer versions write", b"\x80"])
 def test_other_files_are_refused(content: bytes) -> None:
     with pytest.raises(InputError, match=r"expected arrays as torch\.save wrote them before"):
-        read_arrays(io.BytesIO(content))
+        read_tensors(io.BytesIO(content))
 
 
 def test_cut_and_foreign_files_are_refused() -> None:
@@ -149,4 +149,4 @@ def test_cut_and_foreign_files_are_refused() -> None:
     whole = saved(tensors, FLOATS).getvalue()
     for file in (io.BytesIO(whole[:-1]), io.BytesIO(whole[:-56]), saved(tensors, FLOATS, magic=3)):
         with pytest.raises(InputError, match=r"expected arrays as torch\.save"):
-            read_arrays(file)
+            read_tensors(file)

@@ -23,13 +23,13 @@ def test_a_file_appears_complete_or_not_at_all(folder: Folder) -> None:
 
     with pytest.raises(OSError, match="full"):
         write_half()
-    assert folder.names() == set()
+    assert folder.finished() == set()
     with folder.atomic_write("a.npy") as path:
         path.write_bytes(b"whole")
-        assert folder.names() == set()
-    assert folder.names() == {"a.npy"}
+        assert folder.finished() == set()
+    assert folder.finished() == {"a.npy"}
     folder.remove()
-    assert folder.names() == set()
+    assert folder.finished() == set()
 
 
 def test_files_are_shared_and_downloaded(folder: Folder, tmp_path: Path) -> None:
@@ -37,11 +37,11 @@ def test_files_are_shared_and_downloaded(folder: Folder, tmp_path: Path) -> None
     files = folder.share({"a.bin": tmp_path / "a.bin", "sub/b.bin": tmp_path / "a.bin"})
     with files.open("a.bin") as file:
         assert file.read() == b"content"
-    with files.download(["a.bin", "sub/b.bin"]) as paths:
+    with files.local_copies(["a.bin", "sub/b.bin"]) as paths:
         assert [path.read_bytes() for path in paths.values()] == [b"content"] * 2
     with folder.atomic_write("c.npy") as path:
         path.write_bytes(b"result")
     here = tmp_path / "a"
     here.mkdir(exist_ok=True)
-    folder.download("c.npy", here)
+    folder.copy_to("c.npy", here)
     assert (here / "c.npy").read_bytes() == b"result"

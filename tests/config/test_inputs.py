@@ -91,7 +91,7 @@ def test_the_processor_of_each_stage_is_noted_beside_the_lock(
     processor.note_processor("fetch")
     assert (repo / "processors.txt").read_text() == "fetch: arm64, B\nsplit: x86_64, A, AVX2\n"
     marks = "<<<<<<< ours\nsplit: x86_64, C\n>>>>>>> theirs\n"
-    assert processor.parse(marks) == {"split": "x86_64, C"}
+    assert processor.parse_processors(marks) == {"split": "x86_64, C"}
     assert processor.architecture("x86_64, A, AVX2") == "x86_64"
 
 

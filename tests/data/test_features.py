@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 
 from tests.data.test_shards import write_shards
-from tissue.data.features import flatten_views, joint_index, mean_features, read_features
+from tissue.data.features import joint_index, mean_features, read_features
 
 VALUES = np.arange(5 * 3 * 4, dtype=np.float32).reshape(5, 3, 4)
 
 
 @pytest.mark.parametrize("shard_size", [2, 9])
-def test_features_are_joined_on_ids_and_views_are_rows(shard_size: int, tmp_path: Path) -> None:
+def test_features_are_joined_on_ids(shard_size: int, tmp_path: Path) -> None:
     for name, values in {"val": VALUES, "more": -VALUES[:, :2]}.items():
         write_shards(tmp_path / f"{name}.npy", values, shard_size)
         pd.DataFrame({"id": list("abcde")}).to_csv(tmp_path / f"{name}.csv", index=False)
@@ -24,12 +24,6 @@ def test_features_are_joined_on_ids_and_views_are_rows(shard_size: int, tmp_path
     assert np.array_equal(
         mean_features(pd.DataFrame({"id": ids}), "val", tmp_path), expected.mean(axis=1)
     )
-    assert np.array_equal(flatten_views(features)[:], expected.reshape(-1, 4))
-    both = flatten_views(features, read_features(pd.Series(["b"]), "more", tmp_path))
-    together = np.concatenate([expected.reshape(-1, 4), -VALUES[1, :2]])
-    assert both.shape == together.shape
-    assert np.array_equal(both[:], together)
-    assert np.array_equal(both[np.array([10, 2, 9])], together[[10, 2, 9]])
 
 
 def test_large_sets_are_sampled_by_class_and_split(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from tissue.data.features import joint_index, read_features
 from tissue.data.index import read_split
 from tissue.images.groups import add_known_groups
 from tissue.sources.local import list_images
-from tissue.training.model_file import classes_of
+from tissue.training.model_file import temperature_of
 from tissue.training.novelty import read_novelty
 from tissue.training.saving import load_model, save_model
 
@@ -138,7 +138,7 @@ def test_models(made: Path, tmp_path: Path, data: st.DataObject) -> None:
     content = (made / "scratch.keras").read_bytes()
     path = tmp_path / "mutated.keras"
     path.write_bytes(data.draw(st.one_of(mutated([content]), with_numbers(content))))
-    for read in (classes_of, read_novelty, load_model):
+    for read in (temperature_of, read_novelty, load_model):
         try:
             read(path)
         except InputError as error:

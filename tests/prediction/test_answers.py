@@ -111,21 +111,21 @@ class TestFigures:
         long = "\N{CJK UNIFIED IDEOGRAPH-809D}" * 80  # three bytes each
         names = [f"a/{long}{i}.jpg" for i in range(2)]
         files = heat.FileNames()
-        short = {files.of(name) for name in names}
+        short = {files.name_for(name) for name in names}
         assert len(short) == 2
         assert all(name.startswith("a/") and len(name.encode()) <= 202 for name in short)
-        assert files.of("a/b.jpg") == "a/b.jpg"
-        assert files.of("/c/../b.jpg") == "c/b.jpg"
-        assert len(files.of(f"{long}/b.jpg").split("/")[0].encode()) <= 200
+        assert files.name_for("a/b.jpg") == "a/b.jpg"
+        assert files.name_for("/c/../b.jpg") == "c/b.jpg"
+        assert len(files.name_for(f"{long}/b.jpg").split("/")[0].encode()) <= 200
 
     def test_pictures_whose_files_would_have_one_name(self) -> None:
         """Two sources of one name in other folders, and names that differ by case alone."""
         files = heat.FileNames()
         names = ["../one/a.jpg", "one/a.jpg", "/one/A.jpg"]
-        made = [files.of(name) for name in names]
+        made = [files.name_for(name) for name in names]
         assert len({name.casefold() for name in made}) == 3
         assert all(name.lower().startswith("one/a.jpg") for name in made)
-        assert [files.of(name) for name in names] == made  # drawn again, when one arrives again
+        assert [files.name_for(name) for name in names] == made  # when one arrives again
 
     def test_a_name_is_drawn_as_it_is_written(self, tmp_path: Path) -> None:
         path = tmp_path / "core$1_$2.png"

@@ -10,7 +10,7 @@ import numpy as np
 from keras import layers
 
 from tissue.backbones.efficientnet_lite import efficientnet_lite, set_packaged_values
-from tissue.backbones.torch_file import read_arrays
+from tissue.backbones.torch_file import read_tensors
 from tissue.common.backbones import BACKBONES, check_packaged_file, packaged_file
 from tissue.common.errors import InputError
 from tissue.common.files import file_digest
@@ -160,7 +160,7 @@ def _load_packaged(network: keras.Model, key: str, weights: str) -> None:
     path = packaged_file(key) if weights == "packaged" else Path(weights)
     check_packaged_file(key, path)
     with path.open("rb") as file:
-        set_packaged_values(network, read_arrays(file))
+        set_packaged_values(network, read_tensors(file))
 
 
 def _check_count(network: keras.Model, path: Path) -> None:

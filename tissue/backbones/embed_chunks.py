@@ -112,7 +112,7 @@ def _load_network(described: str) -> Embedder:
     job_values, inputs = json.loads(described)
     job = EmbedJob.model_validate(job_values)
     set_up(seed=job.seed, threads=job.threads)
-    with Files(**inputs).download(job.files) as paths:
+    with Files(**inputs).local_copies(job.files) as paths:
         settings = job.settings
         if job.files:
             key = "backbone" if is_onnx(settings) else "weights"

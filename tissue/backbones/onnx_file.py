@@ -69,7 +69,7 @@ class OnnxBackbone:
         batches = [self._run(filled[row : row + size]) for row in range(0, len(filled), size)]
         return np.concatenate(batches)[: len(images)]
 
-    def model(self, opset: int) -> Any:
+    def converted(self, opset: int) -> Any:
         """Return the network with its weights, of at least an opset."""
         import onnx
 

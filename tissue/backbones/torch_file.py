@@ -64,7 +64,7 @@ class _Unpickler(pickle.Unpickler):
         return _Storage(dtype, key, size)
 
 
-def read_arrays(file: BinaryIO) -> dict[str, NDArray[Any]]:
+def read_tensors(file: BinaryIO) -> dict[str, NDArray[Any]]:
     """Return the arrays that `torch.save` wrote, by name; nothing in the file is run.
 
     Raises:

@@ -33,7 +33,7 @@ class Files(NamedTuple):
         return fs.open(path, "rb", **more)
 
     @contextmanager
-    def download(self, names: Iterable[str]) -> Iterator[dict[str, Path]]:
+    def local_copies(self, names: Iterable[str]) -> Iterator[dict[str, Path]]:
         """Yield local paths by name; remote files are copied to one temporary folder."""
         with tempfile.TemporaryDirectory() as folder:
             paths = {}
@@ -53,7 +53,7 @@ class Folder(NamedTuple):
     url: str
     options: dict[str, Any]
 
-    def names(self) -> set[str]:
+    def finished(self) -> set[str]:
         """Return the names of the files that are complete."""
         fs, path = connect(self.url, self.options)
         if not fs.exists(path):
@@ -94,7 +94,7 @@ class Folder(NamedTuple):
                 fs.put_file(str(path), target)
         return Files({name: f"{self.url}/inputs/{name}" for name in paths}, self.options)
 
-    def download(self, name: str, to: Path) -> None:
+    def copy_to(self, name: str, to: Path) -> None:
         """Copy a file to a local folder, unless this is a local folder itself."""
         fs, path = connect(self.url, self.options)
         if not isinstance(fs, LocalFileSystem):

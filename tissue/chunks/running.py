@@ -141,8 +141,8 @@ def _finish(
     task: Task, chunks: Sequence[Chunk], here: Path, engine: Engine, workers: int, threads: int
 ) -> Iterator[Chunk]:
     """Do the chunks without a file, and yield every chunk once its file is in the folder `here`."""
-    downloaded = local_folder(here).names()
-    written = downloaded | task.folder.names()
+    downloaded = local_folder(here).finished()
+    written = downloaded | task.folder.finished()
     kept = [chunk for chunk in chunks if chunk.name in written]
     left = [chunk for chunk in chunks if chunk.name not in written]
     if engine.kind == "ray":
@@ -151,7 +151,7 @@ def _finish(
         done = run_locally(task, left, workers=workers)
     for chunk in itertools.chain(kept, done):
         if chunk.name not in downloaded:
-            task.folder.download(chunk.name, here)
+            task.folder.copy_to(chunk.name, here)
         yield chunk
 
 

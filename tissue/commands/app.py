@@ -51,7 +51,7 @@ def opened(
         from tissue.prediction.neighbours import neighbours_in
 
         find = neighbours_in(data, seed=params.seed)
-        app = App(predictor.reading(params), predictor, heat, find)
+        app = App(predictor.reading_params(params), predictor, heat, find)
         page = make_page(app, folder)
         try:
             page.launch(

@@ -67,7 +67,7 @@ def run(
         else:
             groups = iter([list_pictures(sources, limits=limits, closing=closing)])
         predictor = load_predictor(params, model=model, gradcam=gradcam, data=data)
-        params = predictor.reading(params)
+        params = predictor.reading_params(params)
         if watch:
             print(f"watching {sources[0]}; Ctrl-C ends it", file=sys.stderr)
         for members in groups:

@@ -27,7 +27,7 @@ from pathlib import Path
 from tissue.common.errors import InputError
 from tissue.config.command import command, parser_of
 from tissue.config.loading import load_params
-from tissue.config.processor import FILE, architecture, parse, this_processor
+from tissue.config.processor import FILE, architecture, parse_processors, this_processor
 from tissue.experiments.dvc import call
 from tissue.experiments.lock import (
     LOCK,
@@ -95,7 +95,7 @@ def _different(
 def processors_at(base: str) -> dict[str, str]:
     """Return the processor that each stage ran on, empty if none was noted at a revision."""
     try:
-        return parse(call("git", "show", f"{base}:./{FILE}"))
+        return parse_processors(call("git", "show", f"{base}:./{FILE}"))
     except InputError:
         return {}
 
@@ -131,7 +131,7 @@ def claims(place: str) -> tuple[str, bool]:
     from dvc.exceptions import DvcException
 
     from tissue.commands import pull
-    from tissue.experiments.claims import NEEDED, check_digests, derive
+    from tissue.experiments.claims import NEEDED, compare_digests, derive
 
     with clone_of(place) as clone, contextlib.chdir(clone):
         if not all(path.exists() for path in NEEDED) and clone != Path(place):
@@ -142,7 +142,7 @@ def claims(place: str) -> tuple[str, bool]:
                     f"{place}: expected a DVC remote with the predictions. Received: {error}. "
                     "Clone it, run `make pull` there, and give the folder."
                 ) from None
-        digests, numbers = check_digests(lock_here(), Path()), derive(load_params(), Path())
+        digests, numbers = compare_digests(lock_here(), Path()), derive(load_params(), Path())
     lines = [
         f"{len(digests.agree)} outputs have the digests of {LOCK}",
         *(f"derived again from the predictions, {line}" for line in numbers.agree),

@@ -36,12 +36,12 @@ def architecture(processor: str) -> str:
 def note_processor(stage: str) -> None:
     """Write into `processors.txt` that a stage has run here; its other lines stay as they are."""
     path = Path(FILE)
-    noted = parse(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    noted = parse_processors(path.read_text(encoding="utf-8")) if path.is_file() else {}
     noted[stage] = this_processor()
     write_text("".join(f"{name}: {where}\n" for name, where in sorted(noted.items())), path)
 
 
-def parse(text: str) -> dict[str, str]:
+def parse_processors(text: str) -> dict[str, str]:
     """Return the processor of each stage; lines of another form, as after a merge, are ignored."""
     pairs = (line.partition(": ") for line in text.splitlines())
     return {stage: where for stage, colon, where in pairs if colon}

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tissue.common.files import reading
 from tissue.data.index import check_rows, locate_rows, read_index, read_split, stratified_sample
-from tissue.data.shards import Array, RowSelection, Shards, read_array, shards_of
+from tissue.data.shards import RowSelection, read_array
 
 STAINED = "train_stained"  # name of the features of restained training images
 NETWORK_FILE = "network.json"  # beside the features: the parameters of `pretrained` they depend on
@@ -29,20 +29,6 @@ def read_features(ids: pd.Series, name: str, folder: Path) -> RowSelection:
     features = read_array(folder / f"{name}.npy")
     check_rows(features, index, folder / f"{name}.npy", dimensions=3, stage="embed")
     return RowSelection(features, locate_rows(ids, index, what=f"{folder}/{name}"))
-
-
-def flatten_views(*features: RowSelection) -> RowSelection:
-    """Return features (N, views, D) as (N * views, D), with each view as a row.
-
-    Several features are concatenated; N and the number of views may differ.
-    """
-    arrays, rows, start = list[Array](), [], 0
-    for each in features:
-        _, views, width = each.shape
-        rows.append(start + (each.rows[:, None] * views + np.arange(views)).ravel())
-        arrays += shards_of(each.array.reshape(-1, width))
-        start = sum(map(len, arrays))
-    return RowSelection(Shards(arrays) if len(arrays) > 1 else arrays[0], np.concatenate(rows))
 
 
 def mean_features(index: pd.DataFrame, name: str, folder: Path) -> NDArray[np.float32]:

@@ -74,7 +74,7 @@ def analyse(
     images = _join(datasets)
     # One thread: several add in another order, which changes the last digits.
     with threadpool_limits(1):
-        images, points, suspects = examine(
+        images, points, suspects = measure_images_alone(
             images, embed, novelty, classes=classes, seed=seed, crops=_have_crops(datasets)
         )
     train = images[images["split"] == "train"]
@@ -83,12 +83,12 @@ def analyse(
     summary["refused"] = {str(name): count_refused(each) for name, each in others.groupby("split")}
     for model, table in sorted(predictions.items()):
         observed = others.join(observe(images, points, table, classes))
-        explained = explain(observed, table, quality, classes)
+        explained = explain_predictions(observed, table, quality, classes)
         tested = tests[model] = explained[explained["split"] == "test"]
         summary[model] = summarise_causes(tested, classes)
         wrong = tested[tested["class"] != tested["predicted"]].assign(model=model)
         near = nearest_images(points[wrong.index], points[train.index], train)
-        errors.append(describe(wrong, near, train, unfounded=_unfounded(summary[model])))
+        errors.append(describe_errors(wrong, near, train, unfounded=_unfounded(summary[model])))
     summary["suspects"] = _count_suspects(suspects, datasets)
     every = pd.concat(errors).sort_values(["model", "class", "id"], ignore_index=True)
     return Analysis(every[list(ERROR_COLUMNS)], suspects, describe_confusions(tests), summary)
@@ -117,7 +117,7 @@ def _have_crops(datasets: Mapping[str, Dataset]) -> bool:
     return all(dataset.crops is not None for dataset in datasets.values())
 
 
-def examine(
+def measure_images_alone(
     images: pd.DataFrame,
     embed: Path,
     novelty: Novelty,
@@ -150,7 +150,7 @@ def examine(
     return examined.join(recognised), points["both"], suspects
 
 
-def explain(
+def explain_predictions(
     images: pd.DataFrame, predictions: pd.DataFrame, quality: Quality, classes: Sequence[str]
 ) -> pd.DataFrame:
     """Return the images with a model's prediction, what was measured, and the cause to name."""
@@ -199,7 +199,7 @@ def _count_exceeding(
     return counts
 
 
-def describe(
+def describe_errors(
     wrong: pd.DataFrame, near: pd.DataFrame, train: pd.DataFrame, *, unfounded: Sequence[str]
 ) -> pd.DataFrame:
     """Return the errors with their nearest training images, and a sentence on each.

@@ -39,7 +39,6 @@ from tissue.error_analysis.table import HEAT_SIDE
 
 BATCH = 8  # another batch size changes the last bits
 LEAST = 1e-30  # probability whose logarithm is finite
-Heat = NDArray[np.uint8]
 Images = NDArray[np.uint8] | RowSelection
 
 
@@ -52,7 +51,7 @@ class Decisions(NamedTuple):
     network without branches.
     """
 
-    heat: Heat
+    heat: NDArray[np.uint8]
     branches: NDArray[np.float32]
 
 
@@ -172,9 +171,8 @@ def _both_scales(
     tiles = None if crops is None else locate_crops(images, crops, zoom=views.zoom)
     for network in each:
         columns = slice(start, start + network.width)
-        maps, scores = _over_views(
-            network, images, _weighted(weights[:, :width][:, columns]), count=views.number
-        )
+        score = _weighted(weights[:, :width][:, columns])
+        maps, scores = _over_views(network, images, score, count=views.number)
         canvas, branches[:, 0] = canvas + maps, branches[:, 0] + scores
         if crops is not None:
             score = _weighted(weights[:, width:][:, columns])

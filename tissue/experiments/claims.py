@@ -36,7 +36,7 @@ class Claims(NamedTuple):
     differ: list[str]
 
 
-def check_digests(lock: Mapping[str, Any], root: Path) -> Claims:
+def compare_digests(lock: Mapping[str, Any], root: Path) -> Claims:
     """Compare the outputs that lie in `root` with the digests of dvc.lock."""
     agree, differ = [], []
     for stage in lock.values():

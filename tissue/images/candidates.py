@@ -108,7 +108,7 @@ class CandidateIndex:
         words = np.clip(int(np.sqrt(sizes.sum() / PER_WORD)), FEWEST_WORDS, MOST_WORDS)
         return _Vocabulary(root_descriptors(sample), min(int(words), len(sample)))
 
-    def find(self, row: int) -> list[Candidate]:
+    def candidates(self, row: int) -> list[Candidate]:
         """Return the candidates of a row, those with the most votes first."""
         found = [
             Candidate(int(other), mirrored, float(votes))

@@ -98,7 +98,7 @@ class _Comparison:
         """
         overlay = Overlay(self._all_points, len(self._images))
         for row in range(len(self._images)):
-            burned_in, alike = overlay.find(row, self._all_points(row))
+            burned_in, alike = overlay.burned_in(row, self._all_points(row))
             if burned_in.any():
                 self._burned_in[row] = burned_in
                 for other in alike:
@@ -107,13 +107,13 @@ class _Comparison:
 
     def find_turned(self, *, progress: bool) -> None:
         """Compare each row with the candidates that share most descriptors."""
-        index = CandidateIndex(self.points, len(self._images))
+        index = CandidateIndex(self.own_points, len(self._images))
         rows = range(len(self._images))
         for row in tqdm(rows, "copies", unit="image", disable=None if progress else True):
-            for candidate in index.find(row):
+            for candidate in index.candidates(row):
                 self.compare(row, candidate.row, mirrored=candidate.mirrored)
 
-    def points(self, row: int) -> KeyPoints:
+    def own_points(self, row: int) -> KeyPoints:
         """Return the key points of a row that are not burned in."""
         points = self._all_points(row)
         burned_in = self._burned_in.get(row)
@@ -132,7 +132,7 @@ class _Comparison:
         if one == other or pair in self._tried or self._failed[between] >= PATIENCE:
             return
         self._tried.add(pair)
-        alignment = align_keypoints(self.points(i), self.points(j), mirrored=mirrored)
+        alignment = align_keypoints(self.own_points(i), self.own_points(j), mirrored=mirrored)
         enough = alignment.support >= MIN_SUPPORT
         self._note(i, j, enough and self._correlation(i, j, alignment) >= MIN_AGREEMENT)
 

@@ -42,7 +42,7 @@ class Overlay:
         self._tree = cKDTree(np.concatenate([_position(one) for one in found]))
         self._least = max(LEAST, SHARE * len(rows))
 
-    def find(self, row: int, points: KeyPoints) -> Standing:
+    def burned_in(self, row: int, points: KeyPoints) -> Standing:
         """Return which key points of a row are burned in."""
         near = self._tree.query_ball_point(_position(points), 1)
         mine = np.repeat(np.arange(len(near)), [len(one) for one in near])

@@ -73,11 +73,11 @@ def stored_key_points(stored: StoredRows, rows: NDArray[np.int64]) -> Callable[[
     """Return a function that reads the key points of one of `rows`, by its position."""
 
     @lru_cache(CACHED)
-    def read(row: int) -> KeyPoints:
+    def key_points(row: int) -> KeyPoints:
         points = stored.read(int(rows[row]), "key_points")
         return KeyPoints(*(points[name][: points["count"]] for name in KeyPoints._fields))
 
-    return read
+    return key_points
 
 
 def write_shards(path: Path, images: StoredImages, *, shard_size: int) -> None:

@@ -1,7 +1,5 @@
 """Points of many dimensions projected to few: PCA and t-SNE."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
@@ -11,9 +9,9 @@ COMPONENTS = 50
 Points = NDArray[np.float64]
 
 
-def fit_pca(values: Points, components: int, *, svd_solver: str = "full", **options: Any) -> PCA:
-    """Fit at most this many principal components of values (N, D), with options of `PCA`."""
-    return PCA(min(components, *values.shape), svd_solver=svd_solver, **options).fit(values)
+def fit_pca(values: Points, components: int) -> PCA:
+    """Fit at most this many principal components of values (N, D)."""
+    return PCA(min(components, *values.shape), svd_solver="full").fit(values)
 
 
 def principal_components(values: NDArray[np.float32]) -> NDArray[np.float32]:

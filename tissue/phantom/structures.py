@@ -51,12 +51,12 @@ def draw_vessel(tissue: Tissue, radius: float, wall: float, *, filled: float = 0
         tissue.content += blood * rng.uniform(0.35, 0.95) * (1 + 0.06 * tissue.noise(4))
 
 
-def draw_duct(tissue: Tissue, radius: float, *, collar: float, thick: float = 4.0) -> None:
+def draw_duct(tissue: Tissue, radius: float, *, collar: float) -> None:
     """Draw a duct: a lumen, a row of epithelium, and a collar of fibrous tissue."""
     inside = blob(tissue, radius, stretch=1.7, wobble=0.16)
     around = tissue.carve(inside + collar) - tissue.mask(inside)
     fill_fibrous(tissue, around, dense=0.5)
-    lining = tissue.mask(inside) * tissue.mask(thick - inside)
+    lining = tissue.mask(inside) * tissue.mask(4.0 - inside)
     tissue.epithelium += 0.9 * lining
     tissue.add_nuclei(0.9 * lining, spacing=2.9)
 

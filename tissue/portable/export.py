@@ -146,7 +146,7 @@ def _add_onnx(graph: Graph, backbone: OnnxBackbone, batch: str) -> str:
     layout = [1, 3, 1, 1]
     scaled = graph.op("Mul", batch, backbone.scale.reshape(layout))
     scaled = graph.op("Add", scaled, backbone.offset.reshape(layout))
-    network = backbone.model(OPSET)
+    network = backbone.converted(OPSET)
     if backbone.input.batch is None:
         return _pooled(graph, backbone, network, scaled)
     # It takes a fixed number of images: each is repeated as often.

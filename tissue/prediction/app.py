@@ -57,7 +57,7 @@ class App:
         self._params, self._predictor, self._heat, self._find = params, predictor, heat, find
         self._quick = dataclasses.replace(predictor, draw_heat=None)
 
-    def answer(self, uploads: Sequence[str]) -> Iterator[list[Asked]]:
+    def answer_uploads(self, uploads: Sequence[str]) -> Iterator[list[Asked]]:
         """Yield all answers so far, as `predict` gives them, batch by batch."""
         asked, names = list[Asked](), Counter[str]()
         for upload in uploads:
@@ -88,7 +88,7 @@ class App:
         limits = self._params.fetch.limits
         return list_pictures([upload], limits=limits, closing=closing)
 
-    def explain(self, one: Asked) -> Explained:
+    def explain_answer(self, one: Asked) -> Explained:
         """Return why a picture got its answer; of one that cannot be read, only the heading."""
         heading = answer_line(one.row)
         if "distance" not in one.row:
@@ -132,17 +132,17 @@ def make_page(app: App, folder: Path) -> gr.Blocks:
             answered = event(partial(_answer, app, folder), given, shown, concurrency_id=QUEUE)
             answered.then(partial(_explain_alone, app), asked, why, concurrency_id=QUEUE)
 
-        def explain(event: gr.SelectData, answers: list[Asked]) -> Explained:
+        def explain_row(event: gr.SelectData, answers: list[Asked]) -> Explained:
             # By name: whoever sorts the table moves its rows.
-            return app.explain({one.row["id"]: one for one in answers}[event.row_value[0]])
+            return app.explain_answer({one.row["id"]: one for one in answers}[event.row_value[0]])
 
-        table.select(explain, asked, why, concurrency_id=QUEUE)
+        table.select(explain_row, asked, why, concurrency_id=QUEUE)
     return page
 
 
 def _answer(app: App, folder: Path, uploads: list[str]) -> Iterator[tuple]:
     found: list[Asked] = []
-    for found in app.answer(uploads):
+    for found in app.answer_uploads(uploads):
         rows = [[one.row["id"], answer_text(one.row)] for one in found]
         yield found, f"{len(found)} so far", rows, gr.skip()
     path = Path(tempfile.mkdtemp(dir=folder), "predictions.csv")
@@ -153,4 +153,4 @@ def _answer(app: App, folder: Path, uploads: list[str]) -> Iterator[tuple]:
 
 
 def _explain_alone(app: App, answers: list[Asked]) -> Explained:
-    return app.explain(answers[0]) if len(answers) == 1 else Explained(CHOOSE, None, [])
+    return app.explain_answer(answers[0]) if len(answers) == 1 else Explained(CHOOSE, None, [])

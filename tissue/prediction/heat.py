@@ -46,7 +46,7 @@ def heat_of(path: Path, model: Portable, params: Params, folder: Path) -> DrawHe
     views = Views(int(model.metadata["views"]), params.split.crops.zoom)
     files = FileNames()
 
-    def draw(pictures: list[Picture], probabilities: NDArray[np.float32]) -> None:
+    def draw_heat(pictures: list[Picture], probabilities: NDArray[np.float32]) -> None:
         read = [
             read_image(one.content, params.split, size=params.image_size, mpp=one.mpp)
             for one in pictures
@@ -63,9 +63,9 @@ def heat_of(path: Path, model: Portable, params: Params, folder: Path) -> DrawHe
                 for name, share in zip(names, probabilities[i, pairs[i]], strict=True)
             ]
             text = branch_sentence(*branches[i], *(name.replace("_", " ") for name in names))
-            _draw(images[i], heat[i], titles, text, folder / f"{files.of(picture.id)}.png")
+            _draw(images[i], heat[i], titles, text, folder / f"{files.name_for(picture.id)}.png")
 
-    return draw
+    return draw_heat
 
 
 def _check_prepared(model: Portable, params: Params) -> None:
@@ -101,7 +101,7 @@ class FileNames:
     def __init__(self) -> None:
         self._owners: dict[str, str] = {}
 
-    def of(self, name: str) -> str:
+    def name_for(self, name: str) -> str:
         """Return the name, with `/` for folders, of the file of a picture."""
         parts = [part for part in PurePath(name).as_posix().split("/") if part not in ("", "..")]
         short = "/".join(_cut(part) if len(part.encode()) > LONGEST else part for part in parts)

@@ -56,7 +56,7 @@ class Predictor:
         row["warning"] = scale_warning(picture.field, self.model.field)
         return row, None if row["refused"] else answer.probabilities
 
-    def reading(self, params: Params) -> Params:
+    def reading_params(self, params: Params) -> Params:
         """Return the parameters by which pictures are read as those of training were."""
         field = json.loads(self.model.metadata["prepared"]).get("split.field")
         return params.model_copy(update={"split": params.split.model_copy(update={"field": field})})

@@ -45,7 +45,7 @@ def download_atlas(settings: Hpa, *, seed: int, cache: Path) -> list[tuple[Row, 
     """
     wanted = {"train": settings.train_per_class, "test": settings.test_per_class}
     with open_session(per_second=settings.requests_per_second, contact=settings.contact) as session:
-        server = _Server.of(settings, session, cache)
+        server = _Server.at(settings, session, cache)
         candidates = _divide(_images_of_classes(settings, server), settings, seed)
         chosen = list(_choose(candidates, wanted, server))
     counts = Counter((row["class"], row["split"]) for row, _ in chosen)
@@ -74,7 +74,7 @@ def find_donors(names: set[str], settings: Hpa, *, cache: Path) -> dict[str, set
     with (
         open_session(per_second=settings.requests_per_second, contact=settings.contact) as session,
         # Closed with the progress bar, as soon as no further gene is needed
-        closing(_read_genes(settings, _Server.of(settings, session, cache))) as genes,
+        closing(_read_genes(settings, _Server.at(settings, session, cache))) as genes,
     ):
         for images in genes:
             for image in images:
@@ -117,7 +117,7 @@ class _Server(NamedTuple):
     cache: DownloadCache
 
     @classmethod
-    def of(cls, settings: Hpa, session: requests.Session, cache: Path) -> "_Server":
+    def at(cls, settings: Hpa, session: requests.Session, cache: Path) -> "_Server":
         return cls(
             settings.url.rstrip("/"), session, DownloadCache(cache, settings.url, most=LARGEST)
         )

@@ -55,7 +55,7 @@ def is_exact_split(name: str) -> bool:
     return name.casefold() in ("train", "test")
 
 
-def assign_splits(words: Collection[str]) -> dict[str, str]:
+def name_splits(words: Collection[str]) -> dict[str, str]:
     """Return train, val or test for the name of each folder of a split.
 
     A development set is validation, but where no training set stands beside it, it is what a model

@@ -13,7 +13,7 @@ from tissue.common.names import one_line, printable
 from tissue.config.fetch import Labels
 from tissue.slides.opening import is_slide
 from tissue.sources.file_names import IMAGE_SUFFIXES, check_cells
-from tissue.sources.folder_names import assign_splits, check_spelling
+from tissue.sources.folder_names import check_spelling, name_splits
 from tissue.sources.layout import ImagePath, draw_tree
 
 SEVERAL = -1  # in place of a row number: rows whose names differ in their suffixes only
@@ -197,7 +197,7 @@ def _check_columns(header: Iterable[str], columns: dict[str, str], path: Path) -
 
 def _read_splits(values: set[str], path: Path) -> dict[str, str]:
     """Return train, val, test or an empty text for each value of the column of splits."""
-    splits = assign_splits(values - {""})
+    splits = name_splits(values - {""})
     if wrong := sorted(value for value, split in splits.items() if not split):
         raise InputError(
             f"{path}: expected splits called train, validation or test in the column of "

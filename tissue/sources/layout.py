@@ -14,7 +14,7 @@ from typing import NamedTuple
 from tissue.common.errors import InputError
 from tissue.common.names import printable
 from tissue.sources.file_names import IMAGE_SUFFIXES
-from tissue.sources.folder_names import Parts, assign_splits, check_spelling, mask_folders
+from tissue.sources.folder_names import Parts, check_spelling, mask_folders, name_splits
 from tissue.sources.levels import (
     Folder,
     Images,
@@ -156,7 +156,7 @@ def _parts(folder: str) -> Parts:
 def _places(
     folders: Mapping[str, Folder], levels: Mapping[str, Parts], at: int
 ) -> dict[str, Place]:
-    splits = assign_splits({one.word for one in folders.values() if one.word})
+    splits = name_splits({one.word for one in folders.values() if one.word})
     words = {word.casefold(): split for word, split in splits.items()}
     spelled = Counter(words.values())
     places = {}

@@ -57,16 +57,7 @@ def read_arrays(path: Path, folder: str) -> dict[str, NDArray[Any]]:
         }
 
 
-def classes_of(path: Path) -> list[str]:
-    """Return the names of the classes that a model was saved with, empty for older files."""
-    return _read_json(path, CLASSES, [])
-
-
 def temperature_of(path: Path) -> float:
     """Return the temperature that a model was calibrated by, 1 for older files."""
-    return _read_json(path, TEMPERATURE, 1.0)
-
-
-def _read_json(path: Path, name: str, default: Any) -> Any:
     with reading(path), zipfile.ZipFile(path) as saved:
-        return json.loads(saved.read(name)) if name in saved.namelist() else default
+        return json.loads(saved.read(TEMPERATURE)) if TEMPERATURE in saved.namelist() else 1.0
