@@ -50,10 +50,8 @@ def test_every_package_has_a_licence() -> None:
 
 def test_the_rooms_are_described_where_one_looks() -> None:
     rooms = {path.name for path in (ROOT / "tissue").iterdir() if any(path.glob("*.py"))}
-    contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     package = (ROOT / "tissue/__init__.py").read_text(encoding="utf-8")
     for room in rooms:
-        assert f"| `{room}` |" in contributing, f"CONTRIBUTING.md: add a row for tissue/{room}"
         assert re.search(rf"^    {room} ", package, re.M), f"tissue/__init__.py: describe {room}"
 
 
