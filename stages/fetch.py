@@ -19,11 +19,11 @@ from tissue.config.command import run_command
 from tissue.config.fetch import Fetch
 from tissue.config.loading import check_named_files, load_params
 from tissue.config.schema import Params
+from tissue.sources.layout import SHOWN_CLASSES
 from tissue.sources.opening import names_of, open_source
 from tissue.sources.raw import write_raw
 
 UNWATCHED = "tissue/sources/opening.py"  # fetch.watch, as long as it names nothing but code
-SHOWN_CLASSES = 20
 
 
 def run(params: Params, root: Path = Path(), *, workers: int | None = None) -> None:

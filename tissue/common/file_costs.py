@@ -21,6 +21,7 @@ MOST_PARTS = 200_000  # segments of JPEG, chunks of PNG and WebP, bytes of rubbi
 MOST_SCANS = 64  # of a JPEG file; libjpeg makes 10, optimisers up to 20
 MOST_NUMBERS = 400_000  # in the tags of a TIFF file, such as the places of its tiles
 START_OF_SCAN = b"\xff\xda"  # no compressed data hold it
+TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # in both orders of bytes; + is BigTIFF
 TEXT_TYPES = (1, 2, 6, 7)  # of tags that are kept as bytes
 DIRECTORIES = 2  # of a TIFF file that are read, to see whether there is a second picture
 Part = tuple[bool, int]  # whether it is EXIF data, and its bytes

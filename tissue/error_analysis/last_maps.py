@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.optimize import linear_sum_assignment
 
-BRIGHT_SHARE, DARKEST_SLIDE = 0.99, 190  # of the light of the slide, as where quality is measured
+from tissue.common.stains import BRIGHT_SHARE, DARKEST_SLIDE
+
 LEAST_SIDE = 14  # cells of maps that are fine enough; benchmarks/results/gradcam.md compares
 BLOCK = r"block\d+_relu"  # the output of a block of `build_scratch`
 Parts = tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]

@@ -15,6 +15,7 @@ from tissue.common.names import MODELS, SPLITS
 from tissue.config.schema import Params
 from tissue.data.index import read_classes, read_index
 from tissue.experiments.lock import DIGESTS, LOCK
+from tissue.experiments.revisions import flatten
 from tissue.metrics.calibration import reliability, risk_coverage
 from tissue.metrics.classification import measure_models
 from tissue.metrics.intervals import Sampling
@@ -94,7 +95,7 @@ def derive(params: Params, root: Path) -> Claims:
     )  # fmt: skip
     agree, differ = [], []
     for name in DERIVED:
-        old, new = _flat(claimed[name]), _flat(derived[name])
+        old, new = flatten(claimed[name]), flatten(derived[name])
         wrong = [key for key in sorted({*old, *new}) if not _is_same(old.get(key), new.get(key))]
         agree.append(f"metrics/{name}.json: {len(new) - len(wrong)} numbers")
         differ += [
@@ -165,16 +166,6 @@ def _read(path: Path) -> dict[str, Any]:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: expected metrics in JSON. Received: {error}.") from None
-
-
-def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(values, dict):
-        return {prefix: values}
-    return {
-        name: value
-        for key, item in values.items()
-        for name, value in _flat(item, f"{prefix}.{key}".lstrip(".")).items()
-    }
 
 
 def _is_same(old: Any, new: Any) -> bool:

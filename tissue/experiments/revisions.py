@@ -115,16 +115,19 @@ def _numbers(texts: Mapping[str, str], where: str) -> dict[str, Any]:
                 f"{path}: expected JSON in {where}. Received: {error}. Mend it there, or compare "
                 "with another revision."
             ) from None
-        found |= dict(_flat(Path(path).stem, values))
+        found |= flatten(values, Path(path).stem)
     return found
 
 
-def _flat(key: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from _flat(f"{key}.{name}", inner)
-    else:
-        yield key, value
+def flatten(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Return nested metrics as one object, with keys such as `pretrained.test.accuracy`."""
+    if not isinstance(values, dict):
+        return {prefix: values}
+    return {
+        name: value
+        for key, item in values.items()
+        for name, value in flatten(item, f"{prefix}.{key}".lstrip(".")).items()
+    }
 
 
 def predictions_here() -> dict[str, pd.DataFrame]:

@@ -6,6 +6,8 @@ from typing import Any
 
 from PIL import ExifTags, TiffImagePlugin
 
+from tissue.common.file_costs import TIFF_STARTS
+
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 STARTS = {
     b"GIF8": "a GIF picture",
@@ -26,7 +28,6 @@ STARTS = {
     b"<html": "a web page, perhaps of a login",
     b"version https://git-lfs": "a pointer of Git LFS; run `git lfs pull` in its repository",
 }
-TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 COMPRESSIONS = {
     33003: "JPEG 2000 of Aperio", 33005: "JPEG 2000 of Aperio", 34712: "JPEG 2000",
     34887: "LERC", 34892: "lossy JPEG", 34925: "LZMA", 50000: "Zstandard", 50001: "WebP",

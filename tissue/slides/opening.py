@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, TiffImagePlugin
 
 from tissue.common.errors import InputError
-from tissue.common.file_costs import DAMAGED
+from tissue.common.file_costs import DAMAGED, TIFF_STARTS
 from tissue.slides.scale import MPP_RANGE, ome_scale
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ SINGLE_FILES = frozenset({".svs", ".ndpi", ".scn", ".bif", ".svslide"})
 WITH_OTHERS = frozenset({".mrxs", ".vms", ".vmu", ".dcm", ".dicom"})
 SLIDE_SUFFIXES = SINGLE_FILES | WITH_OTHERS
 TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
-TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 TILE_WIDTH, SUB_DIRECTORIES = 322, 330  # tags of a TIFF file
 LARGE = 100_000_000  # pixels; a tiled TIFF file with more is a slide even without a pyramid
 LEVEL_TOLERANCE = 1.01  # sides are rounded, so that a level is 4.001 times as small
