@@ -18,7 +18,7 @@ import pandas as pd
 
 from stages import embed
 from tissue.backbones.embed_chunks import BATCH
-from tissue.backbones.loading import load_embedder
+from tissue.backbones.embedding import load_embedder
 from tissue.common.files import write_json, write_table
 from tissue.common.names import SPLITS
 from tissue.common.runtime import set_up

@@ -97,7 +97,7 @@ class Cut:
 
     def __init__(self, data: Dataset, params: Params, cache: Path) -> None:
         """Compute the maps below the trained layers, or read them from the file `cache`."""
-        from tissue.backbones.loading import load_embedder
+        from tissue.backbones.embedding import load_embedder
         from tissue.training.fine_tuning import unfreeze
         from tissue.training.frozen_maps import cut_below_trained
 

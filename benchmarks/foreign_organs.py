@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.random import Generator
 
-from tissue.phantom.cellular import voronoi
 from tissue.phantom.core import ARCHITECTURES, draw_jpeg
 from tissue.phantom.layers import Tissue
 from tissue.phantom.plan import Core
-from tissue.phantom.structures import draw_vessel, fill_fibrous
+from tissue.phantom.structures import draw_vessel, fill_fibrous, voronoi
 
 DONORS = 12  # of each organ
 CORES = 3  # of each donor, each on a slide and with an antibody of its own

@@ -73,8 +73,7 @@ def read_known(data: Path, splits: Sequence[str]) -> Images:
 def read_foreign(source: Path | None, params: Params) -> tuple[NDArray[np.float32], list[str]]:
     """Embed the images of a folder or archive, or drawn ones: features and ids."""
     with quiet_import():
-        from tissue.backbones.embedding import embed_batch
-        from tissue.backbones.loading import load_embedder
+        from tissue.backbones.embedding import embed_batch, load_embedder
 
     settings = params.pretrained
     network = load_embedder(settings, image_size=params.image_size, threads=params.threads)

@@ -12,10 +12,10 @@ from tissue.common.names import SYSTEMS
 from tissue.common.stains import empty_slide, scale_stains
 from tissue.data.index import QUALITY, Dataset
 from tissue.images.quality import choose_crops, measure_quality
-from tissue.phantom.cellular import voronoi
 from tissue.phantom.core import ARCHITECTURES, SMALLEST, draw_core
 from tissue.phantom.layers import Tissue
 from tissue.phantom.plan import Core
+from tissue.phantom.structures import voronoi
 
 Picture = NDArray[np.uint8]
 SHARE = 0.05  # of the images, for each kind

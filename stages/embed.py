@@ -22,7 +22,7 @@ from tissue.backbones.embed_chunks import (
     embedding_chunks,
     join_chunks,
 )
-from tissue.backbones.loading import network_files
+from tissue.backbones.embedding import network_files
 from tissue.chunks.running import Work, run_chunks
 from tissue.common.files import atomic_write, file_digest, write_json, write_table
 from tissue.common.names import SPLITS

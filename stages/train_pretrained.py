@@ -21,7 +21,7 @@ from typing import Any
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from tissue.backbones.loading import is_onnx, load_embedder
+from tissue.backbones.embedding import is_onnx, load_embedder
 from tissue.common.files import write_table
 from tissue.common.runtime import set_up, train_on_all_gpus
 from tissue.config.command import run_command

@@ -11,8 +11,7 @@ from tests.report_examples import MIXING, TSNE, VIEWS
 from tissue.common.names import donor_status
 from tissue.report.assembling import render
 from tissue.report.ceiling import ceiling_sentences
-from tissue.report.data_sentences import groups_sentence, shared_sentence
-from tissue.report.data_tables import imbalance_sentence
+from tissue.report.data import groups_sentence, imbalance_sentence, shared_sentence
 from tissue.report.formatting import p_value, percentage_points, rounded
 from tissue.report.reading import Inputs
 from tissue.report.sentences import (

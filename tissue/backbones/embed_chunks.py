@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from tissue.backbones.embedding import embed_batch, prefetch
-from tissue.backbones.loading import Embedder, is_onnx, load_embedder
+from tissue.backbones.embedding import Embedder, embed_batch, is_onnx, load_embedder, prefetch
 from tissue.chunks.files import Files
 from tissue.chunks.running import ROWS, Chunk
 from tissue.common.runtime import set_up

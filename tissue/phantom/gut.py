@@ -6,9 +6,8 @@ The mucosa lies at small v. At larger v follow its muscle (muscularis mucosae) a
 import numpy as np
 from numpy.random import Generator
 
-from tissue.phantom.cellular import Cells, voronoi
 from tissue.phantom.layers import Field, Tissue
-from tissue.phantom.structures import blob, draw_fat
+from tissue.phantom.structures import Cells, blob, draw_fat, voronoi
 
 
 def colon(tissue: Tissue, donor: Generator) -> None:

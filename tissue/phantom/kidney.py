@@ -3,9 +3,8 @@
 import numpy as np
 from numpy.random import Generator
 
-from tissue.phantom.cellular import Cells, voronoi
 from tissue.phantom.layers import Field, Tissue
-from tissue.phantom.structures import Point, draw_vessel, somewhere
+from tissue.phantom.structures import Cells, Point, draw_vessel, somewhere, voronoi
 
 APART = 62  # least distance between the centres of glomeruli, reference pixels
 

@@ -6,7 +6,7 @@ in `core.ARCHITECTURES`. A minimal one:
     def fat(tissue: Tissue, donor: Generator) -> None:
         width = donor.uniform(18, 28)  # the same for all cores of a donor
         tissue.turn_axes()
-        cells = voronoi(tissue, spacing=(width, width))  # of cellular.py
+        cells = voronoi(tissue, spacing=(width, width))  # of structures.py
         wall = tissue.mask(0.9 - cells.edge)
         tissue.epithelium += 0.7 * wall
         tissue.add_nuclei(0.6 * wall, spacing=5)

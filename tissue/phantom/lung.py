@@ -3,9 +3,8 @@
 import numpy as np
 from numpy.random import Generator
 
-from tissue.phantom.cellular import voronoi
 from tissue.phantom.layers import Field, Tissue
-from tissue.phantom.structures import blob, draw_vessel, fill_fibrous
+from tissue.phantom.structures import blob, draw_vessel, fill_fibrous, voronoi
 
 
 def lung(tissue: Tissue, donor: Generator) -> None:

@@ -3,7 +3,6 @@
 import numpy as np
 from numpy.random import Generator
 
-from tissue.phantom.cellular import voronoi
 from tissue.phantom.layers import Field, Tissue
 from tissue.phantom.structures import (
     blob,
@@ -12,6 +11,7 @@ from tissue.phantom.structures import (
     draw_fat_cells,
     draw_vessel,
     fill_fibrous,
+    voronoi,
 )
 
 

@@ -3,10 +3,9 @@
 import numpy as np
 from numpy.random import Generator
 
-from tissue.phantom.cellular import voronoi
 from tissue.phantom.latents import Latent
 from tissue.phantom.layers import Field, Tissue
-from tissue.phantom.structures import blob
+from tissue.phantom.structures import blob, voronoi
 
 
 def skin(tissue: Tissue, donor: Generator, *, anogenital: Latent) -> None:

@@ -3,10 +3,9 @@
 import numpy as np
 from numpy.random import Generator
 
-from tissue.phantom.cellular import Cells, voronoi
 from tissue.phantom.latents import Latent
 from tissue.phantom.layers import Field, Tissue
-from tissue.phantom.structures import draw_vessel
+from tissue.phantom.structures import Cells, draw_vessel, voronoi
 
 
 def endometrium(tissue: Tissue, donor: Generator, *, ages: Latent) -> None:

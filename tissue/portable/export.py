@@ -14,7 +14,7 @@ import tensorflow as tf
 from onnx import TensorProto, helper
 from tf2onnx.handler import tf_op  # type: ignore[import-untyped]
 
-from tissue.backbones.loading import Embedder
+from tissue.backbones.embedding import Embedder
 from tissue.backbones.onnx_file import OnnxBackbone
 from tissue.common.files import atomic_write
 from tissue.portable.graph import OPSET, Graph

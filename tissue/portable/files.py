@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from tissue.backbones.loading import is_onnx, load_embedder
+from tissue.backbones.embedding import is_onnx, load_embedder
 from tissue.common.files import read_json
 from tissue.config.schema import Params, Pretrained
 from tissue.data.features import NETWORK_FILE

@@ -20,8 +20,7 @@ from tissue.figures.curves import (
 )
 from tissue.figures.scatter import scatter_figure
 from tissue.figures.theme import png_bytes
-from tissue.report import audit, ceiling, data_sentences, data_tables, result_tables, sentences, why
-from tissue.report.cards import cards
+from tissue.report import audit, ceiling, data, results, sentences, why
 from tissue.report.formatting import SPLIT_NAMES, count, percent, render_markdown, render_template
 from tissue.report.map import library, map_item
 from tissue.report.reading import Inputs
@@ -48,13 +47,12 @@ def render(inputs: Inputs, views: Mapping[str, int]) -> str:
     return render_template(
         "report.html.j2",
         inputs=inputs,
-        data=data_tables,
-        results=result_tables,
+        data=data,
+        results=results,
         sentences=sentences,
-        data_sentences=data_sentences,
         audit=audit,
         ceiling=ceiling,
-        cards={model: cards(inputs, model) for model in ranked},
+        cards={model: why.cards(inputs, model) for model in ranked},
         why=why,
         summary=summary(inputs),
         views=views,
@@ -106,7 +104,7 @@ def pictures(inputs: Inputs) -> dict[str, Picture]:
 
 def audit_figures(inputs: Inputs) -> dict[str, Figure]:
     """Return the pictures of what the audit measured; none of what it could not."""
-    measured, group = inputs.metrics["audit"], data_sentences.group_word(inputs)
+    measured, group = inputs.metrics["audit"], data.group_word(inputs)
     figures = {}
     if "accuracy" in measured:
         figures["audit"] = audit_figure(inputs.audited, group=group)
@@ -134,7 +132,7 @@ def alts(inputs: Inputs) -> dict[str, str]:
         "tsne_pixels": "t-SNE map of the raw pixels for comparison, coloured by class.",
         "audit": "Bars of cross-validated accuracy. " + " ".join(audit.audit_sentences(inputs)[:2]),
         "learning_curve": "Accuracy against the number of groups to learn from. "
-        + audit.curve_sentence(inputs.metrics["audit"], data_sentences.group_word(inputs)),
+        + audit.curve_sentence(inputs.metrics["audit"], data.group_word(inputs)),
         "penalties": sentences.penalty_sentence(inputs),
         "reliability": "Accuracy against confidence. "
         + " ".join(sentences.calibration_sentence(inputs, model) for model in MODELS),

@@ -5,7 +5,7 @@ from typing import Any
 
 from tissue.common.names import CLUSTERS, POSITIONS, SLIDES
 from tissue.figures.audit import AUDITED
-from tissue.report.data_sentences import WORDS, group_word
+from tissue.report.data import WORDS, group_word
 from tissue.report.formatting import (
     Table,
     count,

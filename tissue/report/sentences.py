@@ -9,7 +9,7 @@ from tissue.common.names import MODEL_NAMES, MODELS, donor_status
 from tissue.metrics.calibration import KEPT, is_calibrated
 from tissue.metrics.overlap import STATISTICS, overlap_direction, two_sided_p_value
 from tissue.metrics.paired import is_beyond_chance
-from tissue.report.data_sentences import group_word, groups_sentence
+from tissue.report.data import group_word, groups_sentence
 from tissue.report.formatting import (
     count,
     interval,

@@ -8,7 +8,7 @@ import pandas as pd
 
 from tissue.common.names import MODEL_NAMES, MODELS
 from tissue.figures.confusion import confusion_counts
-from tissue.report.data_sentences import group_word
+from tissue.report.data import group_word
 from tissue.report.formatting import (
     MEASURES,
     SPLIT_NAMES,

@@ -1,10 +1,13 @@
-"""Tables of the data, and of what the page was made from."""
+"""What the page says of the data: tables, groups, what test shares, and what it was made from."""
 
 import platform
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 import pandas as pd
 
+from tissue.common.names import CLUSTERS, DONORS, POSITIONS, SLIDES, donor_status
 from tissue.data.index import FORMS, unequal_classes
 from tissue.report.formatting import SPLIT_NAMES, Table, count
 from tissue.report.reading import Inputs
@@ -14,6 +17,7 @@ PACKAGES = (
     "opencv-python-headless", "matplotlib", "bokeh",
 )  # fmt: skip
 REJECTED = 10  # reasons in the table of rejected images
+WORDS = {DONORS: "donor", POSITIONS: "array position", CLUSTERS: "cluster", SLIDES: "slide"}
 
 
 def split_table(inputs: Inputs) -> Table:
@@ -130,3 +134,57 @@ def files_table(inputs: Inputs) -> Table:
     rows = [(name, count(size), md5) for name, size, md5 in inputs.digests]
     frame = pd.DataFrame(rows, columns=["File", "Bytes", "MD5"])
     return Table("Files this page was made from", frame, texts=["MD5"])
+
+
+def group_word(inputs: Inputs) -> str:
+    """Return what the rule of `split` keeps together: a donor, array position, cluster or group."""
+    return WORDS.get(inputs.metrics["split"]["group_rule"], "group")
+
+
+def groups_sentence(split: Mapping[str, Any]) -> str:
+    """Return which groups the splits keep together, and what is known of donors.
+
+    Args:
+        split: the content of metrics/split.json.
+    """
+    rule, shared = split["group_rule"], split["groups"]["shared"]
+    groups = {0: "No group is", 1: "One group is"}.get(shared, f"{shared:,} groups are")
+    if donor_status(rule) == "as given":
+        return (
+            f"Images are grouped by split.{rule}, and groups are taken as donors. {groups} in "
+            "several splits."
+        )
+    if rule == DONORS:
+        return f"Images are grouped by donor, as the source names them. {groups} in several splits."
+    if rule != POSITIONS:
+        return (
+            f"Donors are not known. Images are grouped by {rule}, so a donor may be in several "
+            f"splits, and intervals are too narrow. {groups} in several splits."
+        )
+    possible = split["leaks"]["possible"]
+    given = f"of the given test set, up to {possible:,} training images may share a donor"
+    return (
+        f"Donors are not known. Images are grouped by {rule}: those of a class at one position "
+        "stay together, which may join donors but divides none of them between splits that are "
+        f"made here; {given if possible else 'the test set is one of these'}."
+    )
+
+
+def shared_sentence(inputs: Inputs) -> str:
+    """Return how many test images share a slide or antibody with training; empty if not known."""
+    test = inputs.index["test"]
+    fitted = pd.concat([inputs.index["train"], inputs.index["val"]])
+    said, shared = [], False
+    for column, several in (("slide", "slides"), ("antibody", "antibodies")):
+        known = test.loc[test[column] != "", column]
+        if len(known):
+            found = known.isin(fitted[column])
+            shared |= bool(found.any())
+            said.append(
+                f"{count(found.sum())} share their {column} ({count(known[found].nunique())} of "
+                f"{count(known.nunique())} {several}) with training or validation."
+            )
+    if not said:
+        return ""
+    ending = " How the models do on new ones is not measured." if shared else ""
+    return f"Of the {count(len(test))} test images, {' '.join(said)}{ending}"
