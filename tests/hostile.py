@@ -24,7 +24,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from PIL import Image
+from PIL import ExifTags, Image
 
 from tests import source_examples
 from tests.source_examples import PARAMS, as_folder, run_fetch
@@ -394,6 +394,45 @@ def many_numbers(numbers: int) -> bytes:
     return changed + struct.pack("<2I", 300, 1) * numbers
 
 
+def turned_avif(numbers: int) -> bytes:
+    """An AVIF file that is turned, so that Pillow reads all its EXIF data and writes it anew."""
+    tags = Image.Exif()
+    tags[ExifTags.Base.Orientation] = 6
+    tags[ExifTags.Base.MakerNote] = struct.pack("<2I", 300, 1) * numbers
+    content = picture(3, "AVIF", exif=tags)
+    head = partial(struct.pack, ">2HI", ExifTags.Base.MakerNote)
+    assert head(1, 8 * numbers) in content
+    return content.replace(head(1, 8 * numbers), head(5, numbers))  # not bytes but fractions
+
+
+def box(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + len(content), kind) + content
+
+
+def many_items(kind: bytes, count: int) -> bytes:
+    """The start of an AVIF file that lists so many items, or tells where they are."""
+    name = b"\0\0av01\0"
+    tables = {
+        b"iinf": struct.pack(">2I", 1 << 24, count)
+        + b"".join(
+            box(b"infe", struct.pack(">2I", 3 << 24, item) + name) for item in range(1, count + 1)
+        ),
+        b"iloc": struct.pack(">I2BI", 2 << 24, 0x44, 0, count)
+        + b"".join(struct.pack(">I3H", item, 0, 0, 0) for item in range(1, count + 1)),
+    }
+    start = box(b"ftyp", b"avif\0\0\0\0avifmif1miaf")
+    handler = box(b"hdlr", bytes(8) + b"pict" + bytes(13))
+    return start + box(b"meta", bytes(4) + handler + box(kind, tables[kind]))
+
+
+def with_boxes(kind: str, count: int) -> bytes:
+    """A picture with so many empty boxes after the one that names its kind."""
+    content = picture(3, kind)
+    start = content.index(b"ftyp") - 4
+    end = start + int.from_bytes(content[start : start + 4])
+    return content[:end] + box(b"free", b"") * count + content[end:]
+
+
 NO_IMAGE = "not a JPEG, PNG, TIFF, BMP, WebP, JPEG 2000 or AVIF"
 # Name in the source, how to make it, and the reason of its rejection; empty if it is readable.
 IMAGES: dict[str, tuple[Callable[[], bytes], str]] = {
@@ -404,6 +443,8 @@ IMAGES: dict[str, tuple[Callable[[], bytes], str]] = {
     "truncated.webp": (lambda: picture(1, "WEBP")[:-40], "."),
     "truncated.tif": (lambda: picture(1, "TIFF")[:-400], "."),
     "truncated.bmp": (lambda: picture(1, "BMP")[:-400], "truncated"),
+    "truncated.avif": (lambda: picture(1, "AVIF")[:-40], "."),
+    "zeros.avif": (lambda: picture(1, "AVIF").partition(b"mdat")[0] + b"mdat" + bytes(400), "."),
     "header.jpg": (lambda: damaged("JPEG"), "."),
     "header.png": (lambda: damaged("PNG"), NO_IMAGE),
     "header.tif": (lambda: damaged("TIFF"), "."),
@@ -437,6 +478,13 @@ IMAGES: dict[str, tuple[Callable[[], bytes], str]] = {
         "1,200,026 bytes of EXIF",
     ),
     "exif.webp": (lambda: picture(3, "WEBP", exif=exif(1, more=bytes(1_200_000))), "of EXIF"),
+    "exif.avif": (lambda: turned_avif(150_000), "1,200,0[0-9]* bytes of EXIF"),
+    "small exif.avif": (lambda: turned_avif(5_000), ""),
+    "items.avif": (lambda: many_items(b"iinf", 20_000), "bytes of tables or more, over 100,000"),
+    "places.avif": (lambda: many_items(b"iloc", 20_000), "bytes of tables or more, over 100,000"),
+    "boxes.avif": (lambda: with_boxes("AVIF", 250_000), "more than 200,000 parts"),
+    "boxes.jp2": (lambda: with_boxes("JPEG2000", 250_000), "more than 200,000 parts"),
+    "few boxes.jp2": (lambda: with_boxes("JPEG2000", 20), ""),
     "small exif.jpg": (lambda: with_part("JPEG", segments(exif(5_000))), ""),
     "numbers.tif": (lambda: many_numbers(500_000), "500,0[0-9]* numbers in its tags"),
     "parts.jpg": (lambda: with_part("JPEG", b"\xff\xe3\0\2", 250_000), "more than 200,000 parts"),

@@ -23,7 +23,7 @@ from tests.pipeline import ROOT
 from tests.source_examples import PARAMS, as_folder, as_tar, as_zip, run_fetch
 from tissue.common.errors import InputError
 from tissue.common.names import SPLITS
-from tissue.images.decoding import decode
+from tissue.images.decoding import FORMATS, decode
 from tissue.images.kinds import UnreadableImageError
 from tissue.sources.archives import open_archive
 from tissue.sources.local import list_images
@@ -129,7 +129,7 @@ def valid_archive(suffix: str) -> bytes:
 
 
 VALID_ARCHIVES = {suffix: valid_archive(suffix) for suffix in (".zip", ".tar", ".tar.gz")}
-VALID_IMAGES = [picture(5, kind) for kind in ("JPEG", "PNG", "TIFF", "BMP", "WEBP")] + [
+VALID_IMAGES = [picture(5, kind) for kind in FORMATS] + [
     picture(5, "JPEG", progressive=True),
     picture(5, "TIFF", compression="tiff_lzw"),
 ]

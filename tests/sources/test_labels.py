@@ -22,7 +22,7 @@ ROWS = "image_id,dx,fold,patient\n" + "".join(
 def fetched(table: str, folder: Path, source: Path, **columns: Any) -> pd.DataFrame:
     path = folder / "labels.csv"
     path.write_bytes(table.encode("utf-8"))
-    labels = Labels(table=str(path), image="image_id", label="dx", **columns)
+    labels = Labels(**{"table": str(path), "image": "image_id", "label": "dx", **columns})
     return manifest_of(source, folder, labels=labels).set_index("id")
 
 
@@ -79,6 +79,39 @@ def test_what_does_not_match_is_told(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "no image for 2 rows (e.g. 77, 88)" in printed
 
 
+# As in the ground truth of ISIC 2018 and 2019, and as pandas.get_dummies writes them
+@pytest.mark.parametrize(("one", "zero"), [("1.0", "0.0"), ("1", "0"), ("True", "False")])
+def test_a_column_for_each_class(one: str, zero: str, tmp_path: Path) -> None:
+    rows = ["image_id,MEL,NV,UNK"]
+    rows += [f"{n:02},{one if n % 2 else zero},{zero if n % 2 else one},{zero}" for n in range(6)]
+    source, columns = as_folder(FILES, tmp_path / "images"), ["MEL", "NV", "UNK"]
+    found = fetched("\n".join(rows), tmp_path, source, label=columns)
+    assert found["class"].tolist() == ["NV", "MEL"] * 3
+    named = {"MEL": "melanoma", "NV": "nevus", "UNK": "other"}
+    found = fetched("\n".join(rows), tmp_path, source, label=columns, names=named)
+    assert found["class"].tolist() == ["nevus", "melanoma"] * 3
+
+
+@pytest.mark.parametrize(
+    ("row", "received"),
+    [("1,1", "'1', '1'"), ("0,0", "'0', '0'"), ("0.7,0.3", "'0.7', '0.3'"), ("1,", "'1', ''")],
+)
+def test_a_row_with_another_number_of_classes_than_one(
+    row: str, received: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=rf"a 1 in one of the columns.*: {received} in row 3\."):
+        listed(f"image_id,a,b\n00,0,1\n01,{row}\n", tmp_path, FILES, label=["a", "b"])
+
+
+def test_names_of_labels_that_are_numbers(tmp_path: Path) -> None:
+    table = "image_id, label\n" + "".join(f"{n:02}, {n % 2}\n" for n in range(6))
+    source = as_folder(FILES, tmp_path / "images")
+    found = fetched(table, tmp_path, source, label="label", names={0: "normal", 1: "tumour"})
+    assert found["class"].tolist() == ["normal", "tumour"] * 3
+    with pytest.raises(InputError, match=r"labels\.names: expected a name for each.*none for '1'"):
+        fetched(table, tmp_path, source, label="label", names={0: "normal"})
+
+
 @pytest.mark.parametrize(
     ("table", "columns", "message"),
     [
@@ -87,6 +120,7 @@ def test_what_does_not_match_is_told(tmp_path: Path, capsys: pytest.CaptureFixtu
         ("image_id,dx\n00.png,a\n00.jpg,b\n", {"image": "dx"}, "expected the names of the images"),
         ("id,dx\n00,a\n", {}, r"fetch\.labels\.image: .*'image_id'; the columns are 'id', 'dx'"),
         ("image_id,dx,fold\n00,a,0\n01,b,1\n", {"split": "fold"}, r"splits called.*Received: '0'"),
+        ("image_id,a\n00,1\n", {"label": ["a", "b"]}, r"fetch\.labels\.label: .*Received: 'b'"),
         ("image_id,dx\n,\n", {}, r"expected rows with an image and a label.*1 rows"),
         ("image_id,dx\n00,Liver\n01,liver\n", {}, r"one spelling of each class"),
     ],

@@ -1,23 +1,28 @@
 """What opening an image file costs, by a walk over its parts that reads none, and may raise.
 
 A small or sound file can take minutes and gigabytes before its first pixel is known: by EXIF data
-of which every number becomes an object, by a million empty parts, or by thousands of scans of a
-progressive JPEG, each of which goes over all pixels. The limits are far from what devices write.
+of which every number becomes an object, by a million empty parts, by items of an AVIF file, each of
+which is looked for among all, or by thousands of scans of a progressive JPEG, each of which goes
+over all pixels. The limits are far from what devices write.
 """
 
+import io
 import struct
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from PIL import Image
 
-# What Pillow raises for damaged files; the rarer ones come from broken headers of TIFF files.
+# What Pillow raises for damaged files; the rarer ones come from broken headers of TIFF files, and
+# RuntimeError from AVIF files.
 DAMAGED = (
     OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError,
-    struct.error, zlib.error, Image.DecompressionBombError,
+    RuntimeError, struct.error, zlib.error, Image.DecompressionBombError,
 )  # fmt: skip
 MOST_EXIF = 1_000_000  # bytes; cameras write up to 64 kB, since a segment of JPEG holds no more
-MOST_PARTS = 200_000  # segments of JPEG, chunks of PNG and WebP, bytes of rubbish between them
+MOST_PARTS = 200_000  # segments of JPEG, and rubbish between them, chunks of PNG and WebP, boxes
+MOST_TABLES = 100_000  # bytes that list the items of an AVIF or HEIC file, such as tiles: 45 each
 MOST_SCANS = 64  # of a JPEG file; libjpeg makes 10, optimisers up to 20
 MOST_NUMBERS = 400_000  # in the tags of a TIFF file, such as the places of its tiles
 START_OF_SCAN = b"\xff\xda"  # no compressed data hold it
@@ -32,6 +37,8 @@ def find_cost(content: bytes) -> str:
     for start, read_parts in PARTS.items():
         if content.startswith(start) and (reason := _check_parts(read_parts(content))):
             return reason
+    if content[4:8] in (b"ftyp", b"jP  ") and (reason := _check_boxes(content)):
+        return reason
     scans = content.count(START_OF_SCAN) if content.startswith(b"\xff\xd8") else 0
     if scans > MOST_SCANS:
         return f"has {scans:,} scans, more than {MOST_SCANS}; save it as a baseline JPEG"
@@ -89,11 +96,70 @@ def _webp_chunks(content: bytes) -> Iterator[Part]:
         at += 8 + size + size % 2
 
 
+TABLES = (b"iinf", b"iloc", b"iref", b"ipma")
+# Boxes that hold others, and the bytes in front of these
+HOLDING = {b"moov": 0, b"trak": 0, b"meta": 4, b"iprp": 0, b"iinf": 6, b"jp2h": 0, b"res ": 0}
 PARTS: dict[bytes, Callable[[bytes], Iterator[Part]]] = {
     b"\xff\xd8": _jpeg_segments,
     b"\x89PNG\r\n\x1a\n": _png_chunks,
     b"RIFF": _webp_chunks,
 }
+
+
+def _check_boxes(content: bytes) -> str:
+    """Check an AVIF, HEIC or JPEG 2000 file; `iinf` and `iloc` tell what of the former is EXIF."""
+    tables, metadata, sizes = 0, set[int](), Counter[int]()
+    for number, (kind, start, end) in enumerate(_boxes(content)):
+        if number >= MOST_PARTS:
+            return f"has more than {MOST_PARTS:,} parts; save it anew"
+        tables += (end - start) * (kind in TABLES)
+        if tables > MOST_TABLES:
+            return f"has {tables:,} bytes of tables or more, over {MOST_TABLES:,}; save it anew"
+        if kind == b"infe":  # version, number, protection and kind of an item
+            name = start + (6 if content[start : start + 1] == b"\2" else 8)
+            if content.startswith(b"Exif", name + 2):
+                metadata.add(int.from_bytes(content[start + 4 : name]))
+        if kind == b"iloc":
+            sizes.update(_item_sizes(content[start:end]))
+    return describe_exif(sum(sizes[item] for item in metadata))
+
+
+def _boxes(content: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield kind, start and end of the content of each box; those in a box follow it."""
+    at = 0
+    while at + 8 <= len(content):
+        size, kind = struct.unpack_from(">I4s", content, at)
+        start = at + 8
+        if size == 1:  # it is after the kind
+            start, size = at + 16, int.from_bytes(content[start : at + 16])
+        end = min(at + size, len(content)) if size else len(content)
+        if end < start:
+            return
+        yield kind, start, end
+        at = end
+        if kind in HOLDING and start < end:
+            # In front of those in a list of items, it has their number in 2 or 4 bytes.
+            at = start + HOLDING[kind] + 2 * (kind == b"iinf" and content[start] > 0)
+
+
+def _item_sizes(table: bytes) -> Counter[int]:
+    """Return the bytes of each item, by its number, from the content of a box `iloc`."""
+    file = io.BytesIO(table)
+
+    def read(size: int) -> int:
+        return int.from_bytes(file.read(size))
+
+    version, widths = read(4) >> 24, read(2)
+    offset, length, base, index = (widths >> shift & 15 for shift in (12, 8, 4, 0))
+    step = length + offset + (index if version else 0)
+    sizes = Counter[int]()
+    for _ in range(min(read(2 if version < 2 else 4), len(table))):
+        item = read(2 if version < 2 else 4)
+        read((2 if version else 0) + 2 + base)
+        extents = file.read(read(2) * step)
+        ends = range(step, len(extents) + 1, step or 1)
+        sizes[item] += sum(int.from_bytes(extents[end - length : end]) for end in ends)
+    return sizes
 
 
 def _count_numbers(content: bytes) -> int:

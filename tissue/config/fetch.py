@@ -28,13 +28,18 @@ class Limits(Section):
 
 
 class Labels(Section):
-    """A table with a row for each image, and the names of its columns."""
+    """A table with a row for each image, and the names of its columns.
+
+    `label` is the column of the class, or a list of one column for each class, of which each row
+    has a 1 in one and 0 in all others. `names` are those of classes, by what the table calls them.
+    """
 
     table: types.LocalPath
     image: types.Text
-    label: types.Text
+    label: types.Text | Annotated[list[types.Text], Field(min_length=2)]
     split: types.Text | None = None
     group: types.Text | None = None
+    names: dict[str | int, types.Text] | None = None
 
 
 class Hpa(Section):

@@ -18,6 +18,7 @@ from tissue.sources.layout import ImagePath, draw_tree
 
 SEVERAL = -1  # in place of a row number: rows whose names differ in their suffixes only
 EXAMPLES = 3  # names in a message
+ONE_HOT = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
 OME = ".ome"  # before .tif or .tiff
 
 
@@ -136,18 +137,18 @@ def _keys_of(rows: list[Label], path: Path) -> dict[str, int]:
 
 def _read_rows(settings: Labels, path: Path) -> list[Label]:
     """Return the rows that have a label, each once."""
-    columns = settings.model_dump(exclude={"table"}, exclude_none=True)
+    columns = settings.model_dump(include={"image", "split", "group"}, exclude_none=True)
+    labels = [settings.label] if isinstance(settings.label, str) else settings.label
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             header = file.readline()
             file.seek(0)
             # Of comma, semicolon and tab, the one that the header has most often
             table = csv.DictReader(file, delimiter=max(",;\t", key=header.count))
-            _check_columns(table.fieldnames or (), columns, path)
-            found = [
-                {what: (row[column] or "").strip() for what, column in columns.items()}
-                for row in table
-            ]
+            table.fieldnames = [name.strip() for name in table.fieldnames or ()]
+            used = [*columns.items(), *(("label", column) for column in labels)]
+            _check_columns(table.fieldnames, used, path)
+            cells = [{name: (row[name] or "").strip() for _, name in used} for row in table]
     except FileNotFoundError:
         raise InputError(
             f"fetch.labels.table: expected a CSV file. Received: {path}, which does not exist, "
@@ -157,19 +158,46 @@ def _read_rows(settings: Labels, path: Path) -> list[Label]:
         raise InputError(
             f"{path}: expected a CSV file in UTF-8. Received: {error}. Save it as CSV UTF-8."
         ) from None
+    found = [{what: row[column] for what, column in columns.items()} for row in cells]
+    classes = _read_classes([[row[name] for name in labels] for row in cells], settings)
     splits = _read_splits({row.get("split", "") for row in found}, path)
     rows = dict.fromkeys(
         Label(
             _name(row["image"]),
-            one_line(unicodedata.normalize("NFC", row["label"])),
+            one_line(unicodedata.normalize("NFC", class_name)),
             splits[row.get("split", "")],
             one_line(unicodedata.normalize("NFC", row.get("group", ""))),
         )
-        for row in found
-        if row["image"] and row["label"]
+        for row, class_name in zip(found, classes, strict=True)
+        if row["image"] and class_name
     )
     _check_rows(list(rows), path, total=len(found))
     return list(rows)
+
+
+def _read_classes(cells: list[list[str]], settings: Labels) -> list[str]:
+    """Return the class of each row, from its cells in the columns of labels; it may be empty."""
+    if isinstance(settings.label, str):
+        labels = [label for (label,) in cells]
+    else:
+        marked = [[ONE_HOT.get(cell.lower()) for cell in row] for row in cells]
+        for number, (row, marks) in enumerate(zip(cells, marked, strict=True), start=2):
+            if None in marks or marks.count(True) != 1:
+                raise InputError(
+                    f"{settings.table}: expected a 1 in one of the columns of fetch.labels.label, "
+                    f"and 0 in all others. Received: {', '.join(map(repr, row))} in row {number}. "
+                    "Correct it, list all columns of classes, or name one column with the class."
+                )
+        labels = [settings.label[marks.index(True)] for marks in marked]
+    if settings.names is None:
+        return labels
+    names = {"": "", **{str(label): name for label, name in settings.names.items()}}
+    if unnamed := sorted(set(labels) - names.keys()):
+        raise InputError(
+            f"fetch.labels.names: expected a name for each label of {settings.table}. Received: "
+            f"none for {', '.join(map(repr, unnamed[:EXAMPLES]))}. Add it in params.yaml."
+        )
+    return [names[label] for label in labels]
 
 
 def _check_rows(rows: list[Label], path: Path, *, total: int) -> None:
@@ -186,8 +214,8 @@ def _name(value: str) -> str:
     return unicodedata.normalize("NFC", value).replace("\\", "/").removeprefix("./")
 
 
-def _check_columns(header: Iterable[str], columns: dict[str, str], path: Path) -> None:
-    for what, column in columns.items():
+def _check_columns(header: Iterable[str], columns: list[tuple[str, str]], path: Path) -> None:
+    for what, column in columns:
         if column not in header:
             raise InputError(
                 f"fetch.labels.{what}: expected a column of {path}. Received: {column!r}; the "
