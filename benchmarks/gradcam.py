@@ -13,9 +13,7 @@ how many the mean log odds over all views, of which the maps show the places, fa
 by how much either branch moves these log odds, and in how many errors it favours the true class.
 
 With maps that show nothing, the three fall alike and the shares are a half. Expected on the default
-phantom: the hottest fifth lowers the log odds of the pretrained model by about 1.9, the coldest
-raises them by about 1.2; of its 88 errors, the first view gives another class in 12, all views in
-none, and the crops favour the true class in 29. About two minutes on two cores.
+phantom: see benchmarks/results/gradcam.md. Half a minute of processor time.
 """
 
 import argparse
@@ -36,7 +34,7 @@ from tissue.data.features import read_features
 from tissue.data.index import Dataset, locate_rows, read_split
 from tissue.error_analysis.last_maps import tile_slices
 from tissue.error_analysis.table import HEAT_SIDE
-from tissue.metrics.intervals import mean_interval
+from tissue.metrics.intervals import mean_interval, share_interval
 
 if TYPE_CHECKING:
     import keras
@@ -166,16 +164,13 @@ def table_row(name: str, found: dict[str, NDArray[np.float64]], donors: pd.Serie
     """Return the mean falls, and the shares of images in which the hot fifth matters more."""
     row = [name, str(len(donors))]
     for fall in found.values():
-        row.append(_with_interval(fall, donors, "{:+.2f}"))
+        low, high = mean_interval(fall, donors)
+        row.append(f"{fall.mean():+.2f} ({low:+.2f} to {high:+.2f})")
     for other in ("cold", "random"):
         more = (found["hot"] > found[other]).astype(float)
-        row.append(_with_interval(more, donors, "{:.2f}"))
+        low, high = share_interval(more, donors)
+        row.append(f"{more.mean():.2f} ({low:.2f} to {high:.2f})")
     return row
-
-
-def _with_interval(values: NDArray[np.float64], donors: pd.Series, form: str) -> str:
-    low, high = mean_interval(values, donors)
-    return f"{form.format(values.mean())} ({form.format(low)} to {form.format(high)})"
 
 
 def main() -> None:
