@@ -66,7 +66,8 @@ AUDITED = {
 METRICS = [
     Metric("README.md", f"| CNN from scratch | {HEADLINE[0]}", "scratch", HEADLINE[1]),
     Metric("README.md", f"| pretrained model | {HEADLINE[0]}", "pretrained", HEADLINE[1]),
-    Metric("README.md", "~ of the # errors of the pretrained model", "errors", ["pretrained.errors"]),
+    Metric("README.md", "~ of the # errors of the pretrained model", "errors",
+           ["pretrained.errors"]),
     Metric("README.md", "~ cores, # of them for the test", "split", ["images.test"]),
     Metric("README.md", "name the class in # % (# to # %, # images", "audit",
            [*share("accuracy.all_shortcuts"), "images"]),
@@ -134,4 +135,4 @@ def test_the_tables_of_errors_are_those_of_the_default_run() -> None:
     confusions = pd.read_csv(ROOT / "plots/confusions.csv")
     tables = [why.cause_table(summary, MODELS), why.pair_table(confusions, MODELS)]
     missing = [table for table in tables if table not in text]
-    assert not missing, "docs/why-misclassified.md: put what `python -m benchmarks.why` prints there"
+    assert not missing, "put what `python -m benchmarks.why` prints in docs/why-misclassified.md"
