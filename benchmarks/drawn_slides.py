@@ -16,7 +16,7 @@ from tissue.phantom.core import draw_core
 from tissue.phantom.plan import Core, plan_cores
 
 TILE = 256  # pixels
-JPEG, RGB, YCBCR = 7, 2, 6
+JPEG, YCBCR = 7, 6
 GLASS = 243  # grey level
 SHORT, LONG, TEXT, RATIONAL = 3, 4, 2, 5
 Tags = dict[int, tuple[int, list[int] | bytes]]  # type and values by number

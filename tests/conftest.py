@@ -35,7 +35,6 @@ TINY = {
     "tsne": {"perplexity": 10, "random_splits": 120},
     "audit": {"repeats": 1},
 }
-Run = Callable[..., str]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 settings.register_profile("shared", deadline=None)  # other work on the machine is no failure

@@ -21,7 +21,6 @@ import sys
 import tempfile
 import traceback
 from collections import Counter
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,6 @@ from tests.pipeline import ORDER, outputs
 from tissue.config.command import run_command
 
 WAYS = ("missing", "empty", "truncated", "random", "other", "rows", "ids")
-Damage = Callable[[bytes, bytes], bytes]
 
 
 def without_rows(content: bytes, suffix: str) -> bytes:
