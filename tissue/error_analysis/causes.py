@@ -88,7 +88,8 @@ def measure_images(images: pd.DataFrame, quality: Quality, classes: Sequence[str
     Tissue and blur are compared with images of the true class, or with the mean of the true and
     the predicted class where that is less unusual: a liver with little tissue that is mistaken for
     a lung has as much of it as lungs do. Stain is compared with the true class alone: a dark skin
-    is mistaken for a lymph node because it is as dark as one. `images` are those of `explain`.
+    is mistaken for a lymph node because it is as dark as one. `images` are those of
+    `explain_predictions`.
     """
     predicted = pd.Index(classes).get_indexer(images["predicted"])
     own = quality.deviation(images, images["label"].to_numpy(int))

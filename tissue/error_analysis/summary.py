@@ -111,7 +111,7 @@ def describe_confusions(explained: dict[str, pd.DataFrame]) -> Confused:
 
     Args:
         explained: by model, the test images with class, predicted, group, cause, the quality
-            measures and distance, see `explain`.
+            measures and distance, see `explain_predictions`.
 
     Returns:
         Of each cause, how often it is named for errors and for correct predictions, with Wilson's
