@@ -32,8 +32,8 @@ lint: $(VENV)/installed-test ## check code, format and types
 	ruff format --check .
 	mypy
 
-compare: $(VENV)/installed ## table of all experiments since the last commit, with what they changed
-	@dvc exp show --csv | python -m tissue.experiments.columns
+compare: $(VENV)/installed ## table of all experiments since the last commit; with CSV=all.csv also a file of it
+	@dvc exp show --csv | python -m tissue.experiments.columns $(if $(CSV),--csv $(CSV))
 
 changes: $(VENV)/installed ## what changed against a branch: make changes BASE=main
 	@python -m tissue compare --base $(BASE)

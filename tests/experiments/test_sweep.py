@@ -13,7 +13,7 @@ from tests.pipeline import ROOT
 from tests.standins import environment_for_make
 from tissue.commands import sweep
 from tissue.experiments import runs
-from tissue.experiments.columns import readable
+from tissue.experiments.columns import METRIC, draw, readable
 from tissue.experiments.grid import Point
 from tissue.experiments.runs import Experiment, experiment_rows, sweep_table, time_stages
 from tissue.figures.costs import CACHED, cost_figure
@@ -143,16 +143,52 @@ def test_two_experiments(quick: Path, tmp_path: Path) -> None:
     assert set(table["experiment"]) <= set(listed.split())
 
 
-def test_columns_are_metrics_and_what_was_swept() -> None:
-    csv = (
-        "Experiment,rev,typ,Created,scratch.test,pretrained.ece,lr,seed,tissue/common,penalty\n"
-        ",main,baseline,2026-01-31T12:34:56,0.5,0.1,0.001,17,0123abc,\n"
-        "tall-oak,abc1234,branch_base,2026-01-31T12:35:56,0.6,,1e-05,17,4567def,0.3\n"
+SHOWN = (
+    "Experiment,rev,typ,Created,scratch.test,scratch.val,pretrained.ece,lr,seed,tissue/common,"
+    "advanced.pretrained.penalty\n"
+    ",main,baseline,2026-01-31T12:34:56,0.5,0.7,0.1234,0.001,17,0123abc,\n"
+    "tall-oak,abc1234,branch_base,2026-01-31T12:35:56,0.6,0.7,,1e-05,17,4567def,0.3\n"
+)
+
+
+def test_columns_are_what_differs() -> None:
+    table = readable(pd.read_csv(io.StringIO(SHOWN), dtype=str, keep_default_na=False))
+    assert list(table) == ["scratch.test", "pretrained.ece", "lr", "advanced.pretrained.penalty"]
+    assert table.loc["main"].tolist() == ["0.500", "0.123", "0.001", "-"]
+    assert table.loc["  tall-oak"].tolist() == ["0.600", "-", "1e-05", "0.3"]
+
+
+@pytest.mark.parametrize("rows", [[1], [1, 1]])
+def test_rows_that_are_equal_have_metrics(rows: list[int]) -> None:
+    """As those of the working folder and of the last commit, before the first experiment."""
+    lines = SHOWN.splitlines(keepends=True)
+    text = "".join(lines[row] for row in [0, *rows])
+    table = readable(pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False))
+    assert list(table) == ["scratch.test", "scratch.val", "pretrained.ece"]
+
+
+def test_a_table_of_experiments_fits_a_terminal_and_a_file_has_all(
+    quick: Path, tmp_path: Path
+) -> None:
+    """All metrics and nine parameters differ: DVC's own table has over 300 letters in a line."""
+    table = pd.read_csv(
+        io.StringIO(run("dvc", "exp", "show", "--csv", cwd=quick)), dtype=str, keep_default_na=False
     )
-    table = readable(pd.read_csv(io.StringIO(csv), dtype=str, keep_default_na=False))
-    assert list(table) == [
-        ("", "Created"), ("scratch", "test"), ("pretrained", "ece"), ("", "lr"), ("", "penalty"),
-    ]  # fmt: skip
-    assert table[("", "Created")].tolist() == ["01-31T12:34", "01-31T12:35"]
-    assert list(table.index) == ["main", "  tall-oak"]
-    assert table.loc["  tall-oak", ("pretrained", "ece")] == "-"
+    other = table.tail(1).copy()
+    other[["Experiment", "typ"]] = "tall-oak", "branch_base"
+    metrics = [name for name in table if METRIC.fullmatch(name)]
+    assert len(metrics) == 12
+    other[metrics] = "0.1234"
+    keys = [name for name in table if name.startswith(("advanced.scratch.", "tsne", "lr"))]
+    other[keys], other["fetch.source"] = "7", "/very/long" * 20
+    text = draw(readable(pd.concat([table.tail(1), other])), 120)
+    assert len(keys) > 8
+    assert text.count("tall-oak") > 1
+    assert max(map(len, text.splitlines())) <= 120
+    first = text.split("tall-oak")[0]
+    assert all(first.count(f" {name} ") == 2 for name in ("train", "val", "test", "nll", "ece"))
+    make = ("make", "compare", f"CSV={tmp_path}/all.csv", environment_for_make(tmp_path))
+    assert "scratch" in run(*make, cwd=quick)
+    written = pd.read_csv(tmp_path / "all.csv", dtype=str, keep_default_na=False)
+    assert {*metrics, "advanced.scratch.dropout"} < set(written)
+    assert not any("/" in name for name in written)
