@@ -7,12 +7,13 @@ of what lies between is of the first: as in the atlas, the second has the lower 
 """
 
 from collections.abc import Mapping
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtr  # norm.cdf of scipy.stats, which takes a second to import
 
 from tissue.common.names import SYSTEMS
 
@@ -72,6 +73,7 @@ def best_recall(name: str) -> float:
     return float(own[own >= other].sum())
 
 
+@cache
 def _frequencies(name: str) -> NDArray[np.float64]:
     """Return the share of cores in each of CELLS equal parts of 0 to 1, float64 (CELLS,).
 
@@ -79,8 +81,8 @@ def _frequencies(name: str) -> NDArray[np.float64]:
     """
     edges = np.linspace(0, 1, CELLS + 1)
     edges[[0, -1]] = -np.inf, np.inf
-    shares: NDArray[np.float64] = np.diff(norm.cdf(edges, LATENTS[name].mean, LATENTS[name].spread))
-    return shares
+    latent = LATENTS[name]
+    return np.diff(ndtr((edges - latent.mean) / latent.spread))
 
 
 def best_accuracy(counts: Mapping[str, int], joined: Mapping[str, str] | None = None) -> float:
