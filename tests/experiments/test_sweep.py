@@ -13,7 +13,7 @@ from tests.pipeline import ROOT
 from tests.standins import environment_for_make
 from tissue.commands import sweep
 from tissue.experiments import runs
-from tissue.experiments.columns import METRIC, draw, readable
+from tissue.experiments.columns import METRIC, as_text, readable
 from tissue.experiments.grid import Point
 from tissue.experiments.runs import Experiment, experiment_rows, sweep_table, time_stages
 from tissue.figures.costs import CACHED, cost_figure
@@ -181,7 +181,7 @@ def test_a_table_of_experiments_fits_a_terminal_and_a_file_has_all(
     other[metrics] = "0.1234"
     keys = [name for name in table if name.startswith(("advanced.scratch.", "tsne", "lr"))]
     other[keys], other["fetch.source"] = "7", "/very/long" * 20
-    text = draw(readable(pd.concat([table.tail(1), other])), 120)
+    text = as_text(readable(pd.concat([table.tail(1), other])), 120)
     assert len(keys) > 8
     assert text.count("tall-oak") > 1
     assert max(map(len, text.splitlines())) <= 120

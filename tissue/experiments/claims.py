@@ -15,7 +15,7 @@ from tissue.common.names import MODELS, SPLITS
 from tissue.config.schema import Params
 from tissue.data.index import read_classes, read_index
 from tissue.experiments.lock import DIGESTS, LOCK
-from tissue.experiments.revisions import flatten
+from tissue.experiments.revisions import flat_metrics
 from tissue.metrics.calibration import reliability, risk_coverage
 from tissue.metrics.classification import measure_models
 from tissue.metrics.intervals import Sampling
@@ -95,7 +95,7 @@ def derive(params: Params, root: Path) -> Claims:
     )  # fmt: skip
     agree, differ = [], []
     for name in DERIVED:
-        old, new = flatten(claimed[name]), flatten(derived[name])
+        old, new = flat_metrics(claimed[name]), flat_metrics(derived[name])
         wrong = [key for key in sorted({*old, *new}) if not _is_same(old.get(key), new.get(key))]
         agree.append(f"metrics/{name}.json: {len(new) - len(wrong)} numbers")
         differ += [

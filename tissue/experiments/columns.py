@@ -48,7 +48,7 @@ def without_digests(table: pd.DataFrame) -> pd.DataFrame:
     return table[[*first, *(name for name in kept if name not in first)]]
 
 
-def draw(table: pd.DataFrame, width: int) -> str:
+def as_text(table: pd.DataFrame, width: int) -> str:
     """Return the table as text, with a line for each part of a name, as in `pretrained.penalty`.
 
     Columns that do not fit into `width` letters follow below the others; longer texts are cut.
@@ -72,7 +72,7 @@ def main() -> None:
         table = pd.read_csv(sys.stdin, dtype=str, keep_default_na=False)
         if options.csv:
             write_table(without_digests(table), options.csv)
-        print(draw(readable(table), shutil.get_terminal_size((WIDTH, 0)).columns))
+        print(as_text(readable(table), shutil.get_terminal_size((WIDTH, 0)).columns))
 
 
 if __name__ == "__main__":

@@ -115,18 +115,18 @@ def _numbers(texts: Mapping[str, str], where: str) -> dict[str, Any]:
                 f"{path}: expected JSON in {where}. Received: {error}. Mend it there, or compare "
                 "with another revision."
             ) from None
-        found |= flatten(values, Path(path).stem)
+        found |= flat_metrics(values, Path(path).stem)
     return found
 
 
-def flatten(values: Any, prefix: str = "") -> dict[str, Any]:
+def flat_metrics(values: Any, prefix: str = "") -> dict[str, Any]:
     """Return nested metrics as one object, with keys such as `pretrained.test.accuracy`."""
     if not isinstance(values, dict):
         return {prefix: values}
     return {
         name: value
         for key, item in values.items()
-        for name, value in flatten(item, f"{prefix}.{key}".lstrip(".")).items()
+        for name, value in flat_metrics(item, f"{prefix}.{key}".lstrip(".")).items()
     }
 
 
