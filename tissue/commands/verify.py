@@ -132,7 +132,8 @@ def claims(place: str) -> tuple[str, bool]:
     from dvc.exceptions import DvcException
 
     from tissue.commands import pull
-    from tissue.experiments.claims import NEEDED, check_digests, derive
+    from tissue.experiments.claims import check_digests
+    from tissue.metrics.derived import NEEDED, derive
 
     with clone_of(place) as clone, contextlib.chdir(clone):
         if not all(path.exists() for path in NEEDED) and clone != Path(place):
