@@ -59,22 +59,23 @@ def derive(params: Params, root: Path) -> Claims:
         parameters={name: claimed[name].get("parameters", 0) for name in MODELS},
         sampling=Sampling(params.evaluate.bootstrap, params.seed),
     )  # fmt: skip
-    agree, differ = [], []
-    for name in DERIVED:
-        old, new = _flat(claimed[name]), _flat(derived[name])
-        wrong = [key for key in sorted({*old, *new}) if not _is_same(old.get(key), new.get(key))]
-        agree.append(f"metrics/{name}.json: {len(new) - len(wrong)} numbers")
-        differ += [
-            f"metrics/{name}.json, {key}: it says {old.get(key)}, the predictions give "
-            f"{new.get(key)}"
-            for key in wrong
-        ]
-    tests = {name: table[table["split"] == "test"] for name, table in tables.items()}
-    claims = Claims(agree, differ)
+    claims = Claims([], [])
     _add_probabilities(claims, tables)
+    for name in DERIVED:
+        _add_metrics(claims, name, _flat(claimed[name]), _flat(derived[name]))
+    tests = {name: table[table["split"] == "test"] for name, table in tables.items()}
     _add_tables(claims, tests, images["test"], classes, root)
     _add_causes(claims, tests, root)
     return claims
+
+
+def _add_metrics(claims: Claims, name: str, old: dict[str, Any], new: dict[str, Any]) -> None:
+    wrong = [key for key in sorted({*old, *new}) if not _is_same(old.get(key), new.get(key))]
+    claims.agree.append(f"metrics/{name}.json: {len(new) - len(wrong)} numbers")
+    claims.differ.extend(
+        f"metrics/{name}.json, {key}: it says {old.get(key)}, the predictions give {new.get(key)}"
+        for key in wrong
+    )
 
 
 def _add_probabilities(claims: Claims, tables: Mapping[str, pd.DataFrame]) -> None:
