@@ -31,7 +31,9 @@ from tissue.common.runtime import set_up
 from tissue.config.command import run_command
 from tissue.config.loading import load_params
 from tissue.config.schema import Params
+from tissue.data.features import read_network
 from tissue.data.index import Dataset, read_classes, read_split
+from tissue.data.raw import check_listed
 
 
 def run(params: Params, root: Path = Path()) -> None:
@@ -154,5 +156,11 @@ def main() -> None:
     run(load_params())
 
 
+def check() -> None:
+    """Check what takes no long work, where no dvc.lock describes the inputs."""
+    check_listed(Path())
+    read_network(Path("data/embed"))
+
+
 if __name__ == "__main__":
-    run_command(main, name="evaluate", doc=__doc__)
+    run_command(main, name="evaluate", doc=__doc__, check=check)

@@ -17,6 +17,7 @@ from tissue.config.command import run_command
 from tissue.config.loading import load_params
 from tissue.config.schema import Params
 from tissue.report.assembling import render
+from tissue.report.consistency import check_results
 from tissue.report.model_card import write_card
 from tissue.report.reading import read_inputs
 
@@ -47,5 +48,10 @@ def main() -> None:
     run(load_params())
 
 
+def check() -> None:
+    """Check that the results are of one run, where no dvc.lock describes them."""
+    check_results(load_params(), Path())
+
+
 if __name__ == "__main__":
-    run_command(main, name="report", doc=__doc__)
+    run_command(main, name="report", doc=__doc__, check=check)

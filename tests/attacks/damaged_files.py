@@ -120,7 +120,8 @@ def attempt(stage: str) -> tuple[str, str]:
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
         try:
             module = import_module(f"stages.{stage}")
-            run_command(module.main, name=stage, doc=module.__doc__)
+            check = getattr(module, "check", None)
+            run_command(module.main, name=stage, doc=module.__doc__, check=check)
         except SystemExit as end:
             text = str(end.code)
             plain = text.startswith(f"{stage}: ") and "Received" in text

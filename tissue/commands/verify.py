@@ -131,7 +131,8 @@ def claims(place: str) -> tuple[str, bool]:
     from dvc.exceptions import DvcException
 
     from tissue.commands import pull
-    from tissue.experiments.claims import NEEDED, compare_digests, derive
+    from tissue.experiments.claims import compare_digests
+    from tissue.metrics.derived import NEEDED, derive
 
     with clone_of(place) as clone, contextlib.chdir(clone):
         if not all(path.exists() for path in NEEDED) and clone != Path(place):

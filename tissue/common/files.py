@@ -124,6 +124,17 @@ def read_json(path: Path, kind: type = dict) -> Any:
         return value
 
 
+def flat_metrics(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Return nested metrics as one object, with keys such as `pretrained.test.accuracy`."""
+    if not isinstance(values, dict):
+        return {prefix: values}
+    return {
+        name: value
+        for key, item in values.items()
+        for name, value in flat_metrics(item, f"{prefix}.{key}".lstrip(".")).items()
+    }
+
+
 def file_digest(path: Path, algorithm: str = "sha256") -> str:
     """Return the digest of a file, in hexadecimal."""
     with path.open("rb") as file:

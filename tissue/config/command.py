@@ -45,8 +45,14 @@ def check_python(name: str) -> None:
         )
 
 
-def run_command(main: Callable[[], None], *, name: str, doc: str | None) -> None:
-    """Run the main function of a stage, which takes no arguments; errors end it as in `command`."""
+def run_command(
+    main: Callable[[], None], *, name: str, doc: str | None, check: Callable[[], None] | None = None
+) -> None:
+    """Run the main function of a stage, which takes no arguments; errors end it as in `command`.
+
+    `check` comes first where no dvc.lock has told what the inputs are: it compares them with each
+    other.
+    """
     check_python(name)
     parser = parser_of(name, doc, epilog="Parameters are read from params.yaml.")
     parser.prog = f"python -m stages.{name}"
@@ -55,6 +61,8 @@ def run_command(main: Callable[[], None], *, name: str, doc: str | None) -> None
         by_hand = is_by_hand()
         compared = check_inputs(name) if by_hand else IN_DVC in os.environ
         with nullcontext() if compared or name == FIRST else _uncompared():
+            if check and not compared:
+                check()
             main()
         if by_hand:
             note_run(name)

@@ -1,13 +1,13 @@
 """Cached features of images, scaled, and the joint table of training and test for t-SNE."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tissue.common.files import reading
+from tissue.common.files import read_json, reading
 from tissue.data.index import check_rows, locate_rows, read_index, read_split, stratified_sample
 from tissue.data.shards import RowSelection, read_array
 
@@ -15,6 +15,18 @@ STAINED = "train_stained"  # name of the features of restained training images
 NETWORK_FILE = "network.json"  # beside the features: the parameters of `pretrained` they depend on
 RECORDED = ("backbone", "weights", "sha256", "strides", "onnx", "views")
 THUMBNAIL = 28  # about the side of thumbnails, in pixels
+
+
+def read_network(folder: Path) -> dict[str, Any]:
+    """Return the parameters of `pretrained` that the features depend on.
+
+    Raises:
+        InputError: if one is missing.
+    """
+    path = folder / NETWORK_FILE
+    recorded = read_json(path)
+    with reading(path):
+        return {name: recorded[name] for name in RECORDED}
 
 
 def read_features(ids: pd.Series, name: str, folder: Path) -> RowSelection:

@@ -26,8 +26,8 @@ IMAGE, CROPS = 4, 5  # dimensions of the arrays of images and of crops
 MOST_UNEQUAL = 3.0  # training images of the largest class to the smallest; more is reported
 # Names stay text even where they look like numbers.
 TEXT_COLUMNS = (
-    "id", "class", "group", "file", "member", "sha256", "source", "donor", "slide", "antibody",
-    *TILE,
+    "id", "class", "actual", "predicted", "group", "file", "member", "sha256", "source", "donor",
+    "slide", "antibody", *TILE,
 )  # fmt: skip
 
 

@@ -15,9 +15,9 @@ import pandas as pd
 
 from tissue.common.errors import InputError
 from tissue.common.files import reading
-from tissue.common.names import MANIFEST
+from tissue.common.names import MANIFEST, SPLITS
 from tissue.config.schema import Engine
-from tissue.data.index import read_index
+from tissue.data.index import locate_rows, read_index
 
 FETCH_AGAIN = (
     "Put it back, or run `dvc repro --force fetch && dvc repro` to take the source as it is now"
@@ -61,6 +61,18 @@ def read_manifest(raw: Path) -> pd.DataFrame:
     columns = [*MANIFEST, *(IN_PLACE if is_in_place(manifest) else ())]
     with reading(path):
         return manifest[columns]
+
+
+def check_listed(root: Path) -> None:
+    """Check that the manifest has all images of `data/split`.
+
+    Raises:
+        InputError: naming one that it has not.
+    """
+    listed = read_manifest(root / "data/raw")
+    for name in SPLITS:
+        ids = read_index(root / f"data/split/{name}.csv", ["id"])["id"]
+        locate_rows(ids, listed, what="data/raw/manifest.csv")
 
 
 def is_in_place(manifest: pd.DataFrame) -> bool:

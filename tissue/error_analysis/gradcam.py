@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from tissue.common.augmentation import dihedral, undo_dihedral
 from tissue.common.files import read_json, reading
-from tissue.data.features import NETWORK_FILE, read_features
+from tissue.data.features import read_features, read_network
 from tissue.data.index import PREPARATION_FILE, Dataset, locate_rows
 from tissue.data.shards import RowSelection
 from tissue.error_analysis.last_maps import (
@@ -66,9 +66,10 @@ def views_of(split: Path, embed: Path, *, scratch: int) -> dict[str, Views]:
     """Return how each model looks at the images of these folders; `scratch` is its count."""
     with reading(split / PREPARATION_FILE):
         zoom = int(read_json(split / PREPARATION_FILE)["split.crops"]["zoom"])
-    with reading(embed / NETWORK_FILE):
-        count = int(read_json(embed / NETWORK_FILE)["views"])
-    return {"scratch": Views(scratch, zoom), "pretrained": Views(count, zoom)}
+    return {
+        "scratch": Views(scratch, zoom),
+        "pretrained": Views(read_network(embed)["views"], zoom),
+    }
 
 
 def explain_errors(

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from tissue.common.errors import InputError
+from tissue.common.files import flat_metrics
 from tissue.common.names import MODELS
 from tissue.config.loading import load_params
 from tissue.experiments.dvc import call
@@ -117,17 +118,6 @@ def _numbers(texts: Mapping[str, str], where: str) -> dict[str, Any]:
             ) from None
         found |= flat_metrics(values, Path(path).stem)
     return found
-
-
-def flat_metrics(values: Any, prefix: str = "") -> dict[str, Any]:
-    """Return nested metrics as one object, with keys such as `pretrained.test.accuracy`."""
-    if not isinstance(values, dict):
-        return {prefix: values}
-    return {
-        name: value
-        for key, item in values.items()
-        for name, value in flat_metrics(item, f"{prefix}.{key}".lstrip(".")).items()
-    }
 
 
 def predictions_here() -> dict[str, pd.DataFrame]:

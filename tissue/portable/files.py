@@ -13,7 +13,7 @@ import pandas as pd
 from tissue.backbones.embedding import is_onnx, load_embedder
 from tissue.common.files import read_json
 from tissue.config.schema import Params, Pretrained
-from tissue.data.features import NETWORK_FILE
+from tissue.data.features import read_network
 from tissue.data.index import PREPARATION_FILE, read_classes, read_index, stratified_sample
 from tissue.data.raw import find_places, list_originals, open_place, read_original
 from tissue.images.decoding import decode_rgb
@@ -46,7 +46,7 @@ def export_models(
         root: the folder that contains `data`.
     """
     prepared = read_json(root / "data/split" / PREPARATION_FILE)
-    recorded = read_json(root / "data/embed" / NETWORK_FILE)
+    recorded = read_network(root / "data/embed")
     settings = Pretrained.model_validate(params.pretrained.model_dump(mode="json") | recorded)
     how = Prepared.of(prepared)
     path, views = root / "data/models/scratch.onnx", params.scratch.views
