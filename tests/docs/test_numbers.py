@@ -166,6 +166,10 @@ QUOTED: dict[tuple[str, str, float], dict[str, str]] = {
         "appears to be # %": "(a random split) | # % |",
     },
     ("docs/data.md", "in_place", 1): {"of 200 MB write # MB": "| false | ~ (~) | # |"},
+    ("docs/data.md", "padding", 1): {
+        "moves up to # points of accuracy, and # with":
+            "# points of accuracy come and go with the aspect ratio; with reflection # do",
+    },
     ("docs/slides.md", "cores", 1): {"# % of the places": "turned by 5 degrees | ~ | #% |"},
     ("docs/why-misclassified.md", "gradcam", 1): {
         "log odds by # (pretrained)": "| pretrained | # (",
