@@ -11,9 +11,8 @@ the same organ system, and ranks all images by how badly they fit their label. P
 of the top of the ranking that contains four in five planted labels, and size, precision and recall
 of the list of suspects that `evaluate` would write.
 
-Expected on the default phantom: the planted cause is named for 0.78 or more of the misclassified
-images of each kind; the mean precision is 0.87 for labels of any class and 0.13 within organ
-systems. Three drawings, and twenty of labels, take about six minutes on two cores.
+Expected: see benchmarks/results/causes.md. Three drawings, and twenty of labels, take about six
+minutes on two cores.
 """
 
 import argparse
