@@ -36,7 +36,7 @@ from tissue.config.loading import load_params
 from tissue.config.schema import Params
 from tissue.data.index import Dataset, read_split
 from tissue.experiments.grid import parse_grid
-from tissue.metrics.intervals import Sampling, mean_interval
+from tissue.metrics.intervals import Sampling, mean_interval, share_interval
 from tissue.metrics.paired import mean_flip_test
 
 METHODS = (
@@ -143,7 +143,7 @@ def _pairs(right: dict[str, NDArray[np.bool_]], groups: pd.Series) -> Iterator[t
 
 
 def _row(name: str, right: NDArray[np.bool_], seconds: list[float], test: Dataset) -> tuple:
-    low, high = mean_interval(right.mean(0), test.index)
+    low, high = share_interval(right.mean(0), test.index)
     by_seed = right.mean(1)
     spread = by_seed.min(), by_seed.max()
     return name, right.mean(), low, high, *spread, right.shape[1], np.mean(seconds)

@@ -11,9 +11,8 @@ the same organ system, and ranks all images by how badly they fit their label. P
 of the top of the ranking that contains four in five planted labels, and size, precision and recall
 of the list of suspects that `evaluate` would write.
 
-Expected on the default phantom: the planted cause is named for 0.78 or more of the misclassified
-images of each kind; the mean precision is 0.87 for labels of any class and 0.13 within organ
-systems. Three drawings, and twenty of labels, take about six minutes on two cores.
+Expected: see benchmarks/results/causes.md. Three drawings, and twenty of labels, take about six
+minutes on two cores.
 """
 
 import argparse
@@ -43,8 +42,6 @@ if TYPE_CHECKING:
 
 SPLIT, EMBED, MODEL_FOLDER = Path("data/split"), Path("data/embed"), Path("data/models")
 RECALL = 0.8
-DRAWINGS = 3
-LABEL_DRAWINGS = 20
 
 
 def explain_planted(
@@ -74,18 +71,17 @@ def explain_planted(
     crops = None if test.crops is None else test.crops[rows]
     features[rows] = embed_batch(backbone, test.images[rows], crops, views=features.shape[1])
     datasets = datasets | {"test": test}
-    held_out = {name: datasets[name] for name in ("val", "test")}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for source in EMBED.iterdir():
             if source.name != "test.npy":
                 (folder / source.name).symlink_to(source.resolve())
         np.save(folder / "test.npy", features)
-        scratch = predict_splits(networks["scratch"], held_out, views=params.scratch.views)
-        pretrained = predict_embedded_splits(networks["pretrained"], held_out, folder)
+        scratch = predict_splits(networks["scratch"], datasets, views=params.scratch.views)
+        pretrained = predict_embedded_splits(networks["pretrained"], datasets, folder)
         tables = {
-            "scratch": prediction_tables(scratch, held_out, classes=classes),
-            "pretrained": prediction_tables(pretrained, held_out, classes=classes),
+            "scratch": prediction_tables(scratch, datasets, classes=classes),
+            "pretrained": prediction_tables(pretrained, datasets, classes=classes),
         }
         novelty = read_novelty(MODEL_FOLDER / "pretrained.keras")
         analysis = analyse(tables, datasets, folder, novelty, classes=classes, seed=seed)
@@ -138,9 +134,12 @@ def measure_suspects(
 
 def main() -> None:
     """Plant, analyse and print both tables."""
-    argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
+    )
+    parser.add_argument("--drawings", type=int, default=3, help="of causes (%(default)s)")
+    parser.add_argument("--labels", type=int, default=20, help="of wrong labels (%(default)s)")
+    options = parser.parse_args()
     os.environ["TF_CPP_MIN_LOG_LEVEL"], os.environ["KERAS_BACKEND"] = "3", "tensorflow"
     with quiet_import():
         from tissue.common.runtime import set_up
@@ -152,7 +151,8 @@ def main() -> None:
     datasets = {name: read_split(SPLIT, name) for name in SPLITS}
     networks = {name: load_model(MODEL_FOLDER / f"{name}.keras") for name in MODELS}
     errors = [
-        explain_planted(networks, datasets, classes, params, seed=seed) for seed in range(DRAWINGS)
+        explain_planted(networks, datasets, classes, params, seed=seed)
+        for seed in range(options.drawings)
     ]
     table = named_table(pd.concat(errors))
     print(table.to_string(index=False, float_format="{:.2f}".format))
@@ -160,7 +160,7 @@ def main() -> None:
         print(f"{model}: {rows['named'].sum() / rows['errors'].sum():.2f} of all")
     with threadpool_limits(1):
         for near in (False, True):
-            seeds = range(LABEL_DRAWINGS)
+            seeds = range(options.labels)
             rows = [measure_suspects(datasets, classes, seed=seed, near=near) for seed in seeds]
             print(f"wrong labels, {'the same organ system' if near else 'any class'}:")
             summary = pd.DataFrame(rows).describe().loc[["mean", "min", "25%", "max"]]

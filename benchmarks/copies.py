@@ -10,7 +10,8 @@ pairs in one cluster that are no copies (false), the adjusted Rand index, and th
 an image, of key points and of the search. `--table` takes the truth from a CSV (path, group) and
 makes no copies. `--edit` makes copies by one change at a time.
 
-Expected: recall of 0.98 or more, no false pair, less than 40 ms for an image.
+Expected: recall of 0.98 or more, hardly a false pair, less than 40 ms for an image; see
+benchmarks/results/copies.md.
 """
 
 import argparse

@@ -15,8 +15,8 @@ drawing
 A head is fitted to what is left of training, and the errors among the planted images are explained.
 Prints for how many of them each cause is named, and for how many of the correct predictions.
 
-Expected on the default phantom: the planted cause is the most frequent one in each row. Ten
-drawings take about two minutes on two cores.
+Expected on the default phantom: see benchmarks/results/causes.md. Three drawings take about half a
+minute of processor time.
 """
 
 import argparse

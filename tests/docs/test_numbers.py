@@ -165,7 +165,15 @@ QUOTED: dict[tuple[str, str, float], dict[str, str]] = {
         "and # planted leaks": "by copy or donor | # |",
         "appears to be # %": "(a random split) | # % |",
     },
+    ("docs/data.md", "copies", 100): {
+        "compressed, # % of ~ drawn": "--share ~` | ~ | ~ | # (",
+        "and # % of ~ real ones": "gray.zip --copies ~ --share ~` | ~ | ~ | # (",
+    },
     ("docs/data.md", "in_place", 1): {"of 200 MB write # MB": "| false | ~ (~) | # |"},
+    ("docs/data.md", "padding", 1): {
+        "moves up to # points of accuracy, and # with":
+            "# points of accuracy come and go with the aspect ratio; with reflection # do",
+    },
     ("docs/slides.md", "cores", 1): {"# % of the places": "turned by 5 degrees | ~ | #% |"},
     ("docs/why-misclassified.md", "gradcam", 1): {
         "log odds by # (pretrained)": "| pretrained | # (",
