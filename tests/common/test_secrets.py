@@ -105,3 +105,55 @@ def test_a_chain_is_held_to_the_known_hosts(monkeypatch: pytest.MonkeyPatch) -> 
         "simplecache::ssh://host/a": {"ssh": {"known_hosts": (), "port": 2222}, "expiry_time": 60},
         "ssh://host/a": {"known_hosts": (), "port": 2222},
     }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://me:pa/S3CR3T@host/x.zip", "https://me:pa?S3CR3T@host/x.zip",
+        "https://me:pa#S3CR3T@host/x", "https:/me:S3CR3T@host/x", "https:\\\\me:S3CR3T@host\\x",
+        "//me:S3CR3T@host/x", "me:S3CR3T@host:/data", "https:me:S3CR3T@host",
+        "git+https://S3CR3T@host/x", "wss://S3CR3T@host",
+        "https://host/x?%73ig=S3CR3T", "https://host/x?to%6ben=S3CR3T",
+        "https://host/go?to=https%3A%2F%2Fme%3AS3CR3T%40host",
+        "https://host/go?to=https%253A%252F%252Fme%253AS3CR3T%2540host",
+        "https://host/x?rlkey=S3CR3T", "https://host/x?pw=S3CR3T", "https://host/?PHPSESSID=S3CR3T",
+        "https://host/x?hdnts=exp=1~hmac=S3CR3T", "https://host/x?sig = S3CR3T",
+        "https://host/x?token='S3CR3T'", "https://host/x?access token=S3CR3T",
+        "Authorization: Bearer S3CR3T", "X-Auth-Token: S3CR3T", "{'Authorization': 'Basic S3CR3T'}",
+        "{'password': 'S3CR3T'}", '{"x-api-key": "S3CR3T"}', "{'password': b'S3CR3T'}",
+        "password=S3CR3T", "AccountName=a;AccountKey=S3CR3T", "--password=S3CR3T",
+        "AKIAS3CR3TS3CR3TEXAM", "glpat-S3CR3TS3CR3TS3CR3T00", "-----BEGIN PRIVATE KEY-----\nS3CR3T",
+    ],
+)  # fmt: skip
+def test_a_secret_anywhere_else(text: str) -> None:
+    """Where people and libraries put them: by mistake, encoded, in headers and options."""
+    assert has_secret(text)
+    assert "S3CR3T" not in redact(f"expected to read it. Received: {text}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://127.0.0.1:8080/a@b.zip", "http://[::1]:8080/a@b.zip", "s3://bucket: expected it",
+        "'http://host:80', 'x'", "expected parameters, each once, as key=value,value", "C:/a:b@c",
+        "seed: 17", "me@example.org", "git@host:repository", "https://host/100%25.zip?a=b%20c",
+        "fetch.labels: expected keys and values. Received: {'image': 'id'}",
+    ],
+)  # fmt: skip
+def test_messages_without_a_secret_stay(text: str) -> None:
+    assert redact(text) == text
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({"headers": [["Authorization", "Bearer abc"]]}, ["Authorization"]),
+        ({"headers": {"X-H": "Bearer abcdefgh"}}, ["X-H"]),
+        ({"mirrors": ("https://me:pw@host",)}, [f"https://{HIDDEN}@host"]),
+        ({"text": b"password=abc"}, ["text"]),
+        ({"https://me:pw@host": 1}, [f"https://{HIDDEN}@host"]),
+    ],
+)
+def test_options_in_other_forms(options: dict, found: list[str]) -> None:
+    assert list(secret_options(options)) == found

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import shutil
+import stat
 import struct
 import textwrap
 import tokenize
@@ -19,7 +20,7 @@ from tissue.common.errors import InputError
 if TYPE_CHECKING:  # pandas takes half a second to import
     import pandas as pd
 
-
+SMALL = 1_000_000  # bytes of params.yaml or dvc.lock, of which reading YAML takes seconds
 # What readers of CSV, JSON, NumPy, zip and PNG raise for other content
 DAMAGED = (
     ValueError, LookupError, TypeError, ArithmeticError, EOFError, NotImplementedError,
@@ -109,6 +110,21 @@ def reading(path: Path) -> Iterator[None]:
             f"{path}: expected it as a stage wrote it. Received: {why}. It is damaged, or another "
             "file: run `dvc checkout --force` to have what dvc.lock names, or `dvc repro`."
         ) from None
+
+
+def read_small(path: Path, *, most: int = SMALL) -> bytes:
+    """Return the bytes of a file that people write, or that a clone of others holds.
+
+    Raises:
+        InputError: if it is larger, or is no file: reading a pipe or a device need not end.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise InputError(f"{path}: expected a file. Received: a folder, a pipe or a device.")
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise InputError(f"{path}: expected at most {most:,} bytes. Received: more.")
+    return content
 
 
 def read_json(path: Path, kind: type = dict) -> Any:

@@ -3,35 +3,87 @@
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import unquote
 
 # Names of options and of parts of a query. `sig` is Azure's, `Policy` and `Key-Pair-Id` are those
 # of CloudFront, `x-amz-...` and `x-goog-...` those of signed URLs of S3 and GCS.
 NAME = re.compile(
-    r"(?<![a-z])key|(access|account|api|private)[_-]?key|secret|token|passw|passphrase|credential|"
-    r"connection_?string|auth(?!or\b|ors\b)|signature|cookie|policy|session|accessid|x-(amz|goog)-|"
-    r"(?<![a-z])(jwt|pass|pwd|sas|sig)(?![a-z])",
+    r"(?<![a-z])key|key(?![a-z])|(access|account|api|private)[_-]?key|secret|token|passw|"
+    r"passphrase|credential|connection_?string|auth(?!or\b|ors\b)|signature|cookie|policy|session|"
+    r"sessid|accessid|hmac|hdn(ts|ea)|bearer|x-(amz|goog)-|"
+    r"(?<![a-z])(jwt|otp|pass|pw|pwd|sas|sid|sig)(?![a-z])",
     re.IGNORECASE,
 )
 HIDDEN = "***"
-# Who the user of an SSH URL is is no secret. A name before the @ of an HTTP URL is a token.
-_USER = re.compile(
-    r"(?P<start>(?P<scheme>[a-z][a-z0-9+.-]*)://)(?P<user>[^/?#\s]*)@", re.IGNORECASE
+# Who the user of an SSH URL is is no secret. A name before the @ of an HTTP URL is a token. Paths
+# lose one of the two slashes, and people leave the scheme out, or write `\`.
+_START = r"(?P<start>(?P<scheme>[a-z][a-z0-9+.-]+):[/\\]+|(?<![^\s'\"])//)"
+_USER = re.compile(_START + r"(?P<user>[^/\\?#\s]*)@", re.IGNORECASE)
+# A password with a / ? or # in it, which belongs to no URL: what follows the colon is no port.
+_PASSWORD = re.compile(
+    _START + r"(?P<user>[^/\\?#\s:@\[]*:(?!\d*(?:[/\\?#\s'\"),;:\]>}]|$))[^\s@]+)", re.IGNORECASE
 )
-_PAIR = re.compile(r"(?P<start>[?&#;](?P<name>[^=&#;\s?]+)=)(?P<value>[^&#;\s'\"]*[^&#;\s'\":])")
+_WITHOUT_SLASHES = re.compile(r"(?<![^\s'\"(:])[\w.+-]+:(?![/\\])[^\s/@]+(?=@[\w.-])")
+_PAIR = re.compile(
+    r"(?P<start>(?:[?&#;,~]|(?<![^\s'\"{(\[-]))(?P<name>[^=&#;,~\s?'\":]+) ?= ?)"
+    r"(?P<value>[^&#;\s]*[^&#;\s'\":,)\]}])"
+)
+_HEADER = re.compile(
+    r"(?P<start>(?P<quote>['\"])(?P<name>[\w .-]+)(?P=quote): ?|"
+    r"(?<![\w-])(?P<header>(?:proxy-)?authorization|(?:set-)?cookie|x-[\w-]+): ?)"
+    r"(?P<value>b?'[^']*'|\"[^\"]*\"|(?:(?:basic|bearer|digest) +)?[^\s'\"{\[]+)",
+    re.IGNORECASE,
+)
+# What is known by its form: of AWS, GitHub, GitLab, Slack and Hugging Face, a JWT, a private key
+_KNOWN = re.compile(
+    r"\b(?:A[KS]IA[0-9A-Z]{16}|gh[opsur]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{20,}|"
+    r"xox[abprs]-[\w-]{10,}|hf_\w{30,}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*)|"
+    r"(?<=\bBearer )[\w.~+/=-]{6,}|-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*"
+)
+_ENCODED = re.compile(r"[^\s'\"]*%[0-9a-f]{2}[^\s'\"]*", re.IGNORECASE)
 
 
 def redact(text: str) -> str:
-    """Return a text with *** in place of what is secret in the URLs in it."""
-    text = _USER.sub(lambda found: _start(found, _is_secret_user(found)), text)
-    return _PAIR.sub(lambda found: _start(found, bool(NAME.search(found["name"])), ""), text)
+    """Return a text with *** in place of what is secret in the URLs, headers and options in it."""
+    while (hidden := _ENCODED.sub(_decode, _redact_plain(text))) != text:
+        text = hidden
+    return text
 
 
-def _start(found: re.Match[str], is_secret: bool, end: str = "@") -> str:
+def _redact_plain(text: str) -> str:
+    text = _KNOWN.sub(HIDDEN, text)
+    text = _USER.sub(lambda found: _start(found, _is_secret_user(found), "@"), text)
+    text = _PASSWORD.sub(lambda found: _start(found, HIDDEN not in found["user"]), text)
+    text = _WITHOUT_SLASHES.sub(HIDDEN, text)
+    text = _PAIR.sub(lambda found: _start(found, _is_secret_pair(found)), text)
+    return _HEADER.sub(
+        lambda found: _start(found, _is_secret_name(found["name"] or found["header"])), text
+    )
+
+
+def _decode(found: re.Match[str]) -> str:
+    """Return a word as it is, or redacted where only its decoded form shows a secret."""
+    text = unquote(found[0])
+    hidden = redact(text)
+    return found[0] if hidden == text else hidden
+
+
+def _start(found: re.Match[str], is_secret: bool, end: str = "") -> str:
     return f"{found['start']}{HIDDEN}{end}" if is_secret else found[0]
 
 
 def _is_secret_user(found: re.Match[str]) -> bool:
-    return ":" in found["user"] or found["scheme"].lower() in ("http", "https")
+    last = (found["scheme"] or "").lower().rpartition("+")[2]
+    return ":" in found["user"] or last in ("http", "https", "ws", "wss")
+
+
+def _is_secret_pair(found: re.Match[str]) -> bool:
+    # Outside of a URL, `key=value` is how messages describe any pair.
+    return _is_secret_name(found["name"]) and found["start"].strip(" =") != "key"
+
+
+def _is_secret_name(name: str) -> bool:
+    return bool(NAME.search(unquote(name)))
 
 
 def has_secret(text: str) -> bool:
@@ -40,15 +92,31 @@ def has_secret(text: str) -> bool:
 
 
 def secret_options(options: Any) -> Iterator[str]:
-    """Yield the names of options, however nested, that are secret or whose value holds a secret."""
+    """Yield the names of options, however nested, that are secret or whose value holds a secret.
+
+    Raises:
+        RecursionError: if they hold themselves, as by an alias of YAML.
+    """
     if isinstance(options, dict):
         for name, value in options.items():
-            if NAME.search(str(name)) or (isinstance(value, str) and has_secret(value)):
-                yield str(name)
+            if _is_secret_name(str(name)) or _is_secret_text(value) or has_secret(str(name)):
+                yield redact(str(name))
             else:
                 yield from secret_options(value)
-    elif isinstance(options, list):
+    elif isinstance(options, (list, tuple)):
+        # A header may be a pair: its name and its value.
+        if len(options) == 2 and isinstance(options[0], str) and _is_secret_name(options[0]):
+            yield options[0]
+            return
         for value in options:
-            if isinstance(value, str) and has_secret(value):
-                yield redact(value)
+            if _is_secret_text(value):
+                yield redact(_text(value))
             yield from secret_options(value)
+
+
+def _is_secret_text(value: Any) -> bool:
+    return isinstance(value, (str, bytes)) and has_secret(_text(value))
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else value

@@ -1,6 +1,8 @@
 """The one place where params.yaml is read."""
 
 import os
+import reprlib
+import textwrap
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import reduce
@@ -14,10 +16,14 @@ from ruamel.yaml.error import YAMLError
 
 from tissue.common.backbones import packaged_file
 from tissue.common.errors import InputError
-from tissue.common.files import file_digest
+from tissue.common.files import DAMAGED, file_digest, read_small
 from tissue.common.secrets import redact
 from tissue.config.schema import Params, Pretrained
 
+MOST_SHOWN = 300  # letters of a value in a message
+# Writes a few items of nested lists: of aliases in YAML, ten lines can be 10^8 items.
+SHOWN = reprlib.Repr()
+SHOWN.maxstring = SHOWN.maxother = SHOWN.maxlong = MOST_SHOWN
 ADVANCED = "advanced"  # the block of params.yaml with the keys that few users change
 
 
@@ -32,13 +38,10 @@ def load_params(
     Raises:
         InputError: naming each key that is unknown, missing, of the wrong type or out of range.
     """
-    values = _read_yaml(path)
+    values = _read_params(path)
     for key, value in (changes or {}).items():
         *above, last = key.split(".")
-        try:
-            reduce(getitem, above, values)[last] = YAML(typ="safe", pure=True).load(value)
-        except YAMLError:
-            raise InputError(f"{key}: expected a value in YAML. Received: {value}") from None
+        reduce(getitem, above, values)[last] = read_yaml(value, what=key)
     if "ENGINE_KIND" in os.environ and isinstance(values.get("engine"), dict):
         values["engine"]["kind"] = os.environ["ENGINE_KIND"]
     advanced = values.pop(ADVANCED, None) or {}
@@ -62,20 +65,44 @@ def load_params(
     return params
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    """Read a file as YAML 1.2, in which `1e-5` is a number, as DVC reads and writes it."""
+def read_yaml(text: str | bytes, *, what: str, do: str = "Correct it.") -> Any:
+    """Read YAML 1.2, in which `1e-5` is a number, as DVC reads and writes it.
+
+    Raises:
+        InputError: naming `what` it is, and what to `do`, if it is no YAML, or holds a value that
+            is none of its kind, such as the 99th of a month.
+    """
     try:
-        values = YAML(typ="safe", pure=True).load(path)
+        return YAML(typ="safe", pure=True).load(text)
+    except (YAMLError, *DAMAGED) as error:
+        place = (
+            str(error).replace('in "<byte string>", ', "").replace('in "<unicode string>", ', "")
+        )
+        received = textwrap.shorten(place or type(error).__name__, MOST_SHOWN)
+        raise InputError(f"{what}: expected YAML. Received: {received}. {do}") from None
+
+
+def _read_params(path: Path) -> dict[str, Any]:
+    try:
+        text = read_small(path)
     except FileNotFoundError:
         raise InputError(
             f"{path}: expected the parameters in the folder the stage runs in. Received: no such "
             f"file in {Path.cwd()}. Run the stage from the root of the repository."
         ) from None
-    except YAMLError as error:
-        raise InputError(f"{path}: expected YAML. Received: {error}") from None
+    values = read_yaml(text, what=str(path))
     if not isinstance(values, dict):
-        raise InputError(f"{path}: expected keys and values. Received: {values!r}")
+        raise InputError(f"{path}: expected keys and values. Received: {_show(values)}")
     return values
+
+
+def _show(value: Any) -> str:
+    """Return a value of any size as a message shows it, without what is secret in it."""
+    try:
+        text = SHOWN.repr(value)
+    except ValueError:  # an integer of more digits than Python writes
+        text = f"a value of the kind {type(value).__name__}"
+    return textwrap.shorten(redact(text), MOST_SHOWN)
 
 
 def _merge(
@@ -84,8 +111,9 @@ def _merge(
     """Return the values of a section together with those of the block `advanced`."""
     for section, keys in ((values, above), (advanced, (ADVANCED, *above))):
         if not isinstance(section, dict):
-            received = redact(repr(section))
-            raise InputError(f"{'.'.join(keys)}: expected keys and values. Received: {received}")
+            raise InputError(
+                f"{'.'.join(keys)}: expected keys and values. Received: {_show(section)}"
+            )
     merged = dict(values)
     for name, value in advanced.items():
         key = ".".join([*above, str(name)])
@@ -112,7 +140,7 @@ def _explain(
         found = found.get(part)
         siblings, known = known, known.get(part) if isinstance(known, dict) else None
     in_advanced = _has_key(advanced, keys) and not _has_key(values, keys)
-    key = ".".join([ADVANCED, *keys] if in_advanced else keys)
+    key = ".".join([ADVANCED, *keys] if in_advanced else keys) or "keys"
     if problem["type"] == "missing":
         return f"{key}: expected a value. Received: nothing. Add the key."
     if problem["type"] == "extra_forbidden":
@@ -125,7 +153,7 @@ def _explain(
     expected = expected.replace("dictionary or instance of Labels", "keys and values")
     for prefix in ("Input should be ", "a valid ", "Value error, "):
         expected = expected.removeprefix(prefix)
-    return f"{key}: expected {expected}. Received: {redact(repr(found))}"
+    return f"{key}: expected {expected}. Received: {_show(found)}"
 
 
 def _has_key(values: Any, keys: list[str]) -> bool:

@@ -143,7 +143,7 @@ class Engine(Section):
 class Evaluate(Section):
     """The random draws of a test, and the number of errors shown."""
 
-    bootstrap: Annotated[int, Field(ge=100)]
+    bootstrap: Annotated[int, Field(ge=100, le=100_000)]  # 5 s with 360 images
     heat_maps: PositiveInt
 
 
@@ -177,7 +177,7 @@ class Params(Section):
     batch_size: PositiveInt
     class_weights: Literal["none", "balanced", "logit_adjusted"]
     image_size: Annotated[int, Field(ge=32, le=1024)]
-    threads: PositiveInt
+    threads: Annotated[int, Field(ge=1, le=1024)]
     engine: Engine
     fetch: Fetch
     split: Split

@@ -5,10 +5,11 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from tissue.common.backbones import BACKBONES, PACKAGED
+from tissue.common.names import one_line
 from tissue.common.secrets import has_secret, secret_options
 
 
@@ -18,6 +19,26 @@ class Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid", strict=True, frozen=True, allow_inf_nan=False, serialize_by_alias=True
     )
+
+    @field_validator("*")
+    @classmethod
+    def _check_texts(cls, value: Any, info: ValidationInfo) -> Any:
+        # Every text ends in dvc.lock and may be printed. Only a pattern can look like a secret.
+        for text in _texts(value):
+            if one_line(text) != text:
+                raise ValueError("text without control characters")
+            if info.field_name != "group_pattern":
+                _check_url(text)
+        return value
+
+
+def _texts(value: Any) -> list[str]:
+    """Return the texts of a value; options of libraries have a check of their own."""
+    if isinstance(value, dict):
+        return [text for pair in value.items() for text in pair if isinstance(text, str)]
+    return [
+        text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)
+    ]
 
 
 def _check_backbone(value: str | list[str]) -> str | list[str]:
@@ -47,7 +68,7 @@ def _check_strides(value: list[int]) -> list[int]:
 def _check_pattern(value: str) -> str:
     try:
         groups = re.compile(value).groups
-    except re.error as error:
+    except (re.error, RecursionError, OverflowError) as error:
         raise ValueError(f"a regular expression ({error})") from None
     if groups != 1:
         raise ValueError("a regular expression with one group in round brackets")
@@ -56,7 +77,7 @@ def _check_pattern(value: str) -> str:
 
 def _check_url(value: str) -> str:
     if has_secret(value):
-        raise PydanticCustomError("secret", "a URL without credentials in a file that Git tracks")
+        raise PydanticCustomError("secret", "a value without credentials in a file that Git tracks")
     return value
 
 
@@ -65,11 +86,15 @@ def _check_storage(value: str) -> str:
         raise ValueError(
             "a URL that all machines reach; where they share a file system, storage is null"
         )
-    return _check_url(value)
+    return value
 
 
 def _check_options(value: dict[str, Any]) -> dict[str, Any]:
-    for name in secret_options(value):
+    try:
+        found = list(secret_options(value))
+    except RecursionError:
+        raise ValueError("options that do not hold themselves") from None
+    for name in found:
         message = (
             "no credentials in a file that Git tracks; give {name} as the library's environment "
             "variable or in its file"
@@ -94,7 +119,7 @@ Backbone = Annotated[str | list[str], AfterValidator(_check_backbone)]
 Weights = Annotated[str, AfterValidator(_check_weights), expand]
 Strides = Annotated[list[Literal[2, 4, 8, 16, 32]], AfterValidator(_check_strides)]
 Pattern = Annotated[str, AfterValidator(_check_pattern)]
-Url = Annotated[str, AfterValidator(_check_url)]
-Source = Annotated[Text, AfterValidator(_check_url), expand]
+Url = str
+Source = Annotated[Text, expand]
 StorageUrl = Annotated[str, Field(pattern="^[a-z0-9]+://."), AfterValidator(_check_storage)]
 StorageOptions = Annotated[dict[str, Any], AfterValidator(_check_options)]
