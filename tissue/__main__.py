@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-from tissue.config.command import check_python
+from tissue.config.command import check_python, command
 
 COMMANDS = {
     "predict": "name the organ of pictures with a trained model",
@@ -26,7 +26,8 @@ def main() -> None:
     commands = "\n".join(f"  {command:10}{text}" for command, text in COMMANDS.items())
     usage = f"usage: python -m tissue <command> [--help] ...\n\n{__doc__}\n\n{commands}"
     if name in ("-h", "--help"):
-        print(usage)
+        with command("tissue"):
+            print(usage)
     elif name in COMMANDS:
         check_python(name)
         import_module(f"tissue.commands.{name}").main(arguments)

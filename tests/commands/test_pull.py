@@ -1,5 +1,6 @@
 """The command `pull`: what somebody changed in a remote is refused before it is written."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -119,6 +120,45 @@ def test_a_list_that_leads_elsewhere_and_is_the_one_of_dvc_lock(yours: Path) -> 
     lock.write_text(lock.read_text().replace(old, f"{digest}.dir"))
     assert "'../../../escaped'" in invoke("pull", cwd=yours, expect=1)
     assert not (yours.parent / "escaped").exists()
+
+
+def test_a_forged_list_where_dvc_lock_does_not_count_files(yours: Path) -> None:
+    """DVC did not always write `nfiles`, and whether it is there must not matter."""
+    lock = yours / "dvc.lock"
+    lock.write_text("".join(line for line in lock.open() if "nfiles" not in line))
+    rewrite(listing(yours), lambda entries: entries[1].update(relpath="../../../escaped"))
+    assert "Nothing was pulled" in invoke("pull", cwd=yours, expect=1)
+    assert not (yours.parent / "escaped").exists()
+
+
+def test_a_forged_list_in_a_remote_of_one_output_alone(yours: Path) -> None:
+    (yours.parent / "remote").rename(yours.parent / "other")
+    run("dvc", "remote", "add", "--quiet", "other", "../other", cwd=yours)
+    path = yours / "dvc.yaml"
+    path.write_text(path.read_text().replace("[data/out,", "[{data/out: {remote: other}},"))
+    (forged,) = (yours.parent / "other").rglob("*.dir")
+    rewrite(forged, lambda entries: entries[1].update(relpath="../../../escaped"))
+    assert "Nothing was pulled" in invoke("pull", "data/out", cwd=yours, expect=1)
+    assert not (yours.parent / "escaped").exists()
+
+
+@pytest.mark.parametrize("text", ['{"a": 1}', "[1]", '[{"relpath": 1, "md5": 2}]', "[" * 9999])
+def test_a_list_of_another_form(yours: Path, text: str) -> None:
+    there = listing(yours)
+    old, digest = there.parent.name + there.name, hashlib.md5(text.encode()).hexdigest()
+    moved = there.parents[1] / digest[:2] / f"{digest[2:]}.dir"
+    moved.parent.mkdir(exist_ok=True)
+    moved.write_text(text)
+    lock = yours / "dvc.lock"
+    lock.write_text(lock.read_text().replace(old, f"{digest}.dir"))
+    assert "expected a list of files" in invoke("pull", cwd=yours, expect=1)
+
+
+def test_a_remote_whose_library_has_errors_of_its_own(yours: Path) -> None:
+    run("dvc", "remote", "modify", "storage", "url", "ssh://127.0.0.1:9/x", cwd=yours)
+    run("dvc", "remote", "modify", "storage", "keyfile", str(yours / "dvc.lock"), cwd=yours)
+    printed = invoke("pull", cwd=yours, expect=1)
+    assert "expected the remote to answer. Received: KeyImportError" in printed
 
 
 def test_a_file_that_was_changed(yours: Path) -> None:

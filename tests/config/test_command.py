@@ -8,19 +8,20 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 import tensorflow as tf
+from tqdm import tqdm
 
 from tests.conftest import run
 from tests.pipeline import ORDER, ROOT
 from tissue.__main__ import COMMANDS
 from tissue.common.errors import InputError
-from tissue.common.files import write_json
+from tissue.common.files import atomic_write, write_json
 from tissue.common.runtime import quiet_import
 from tissue.config.command import check_output_file, check_output_folder, command, run_command
 
@@ -185,6 +186,54 @@ class TestCommand:
                 env=os.environ | {"PYTHONIOENCODING": encoding},
             )  # fmt: skip
             assert done.stdout.decode(encoding).strip() == printed
+
+    @pytest.mark.parametrize(
+        ("make", "said"),
+        [
+            (lambda path: path.write_text(""), "as a stage writes it"),
+            (lambda path: path.symlink_to("nowhere"), "as a stage writes it"),
+            (lambda path: path.symlink_to("data"), "symbolic links|[Ss]ymlink loop"),
+        ],
+    )
+    def test_something_else_in_place_of_the_outputs(
+        self, make: Callable[[Path], object], said: str, tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        monkeypatch.chdir(tmp_path)
+        make(Path("data"))
+        with pytest.raises(SystemExit, match=rf"^split: expected .*{said}"), command("split"):
+            write_json({}, Path("data/split/classes.json"))
+
+    def test_a_file_in_place_of_a_folder(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        Path("data").mkdir()
+        Path("data/raw").write_text("mine")
+        message = "^fetch: expected data/raw as a stage writes it"
+        with (
+            pytest.raises(SystemExit, match=message), command("fetch"),
+            atomic_write(Path("data/raw")) as partial,
+        ):  # fmt: skip
+            partial.mkdir()
+        assert Path("data/raw").read_text() == "mine"
+
+    def test_names_of_others_never_move_the_cursor(self, capsys: pytest.CaptureFixture) -> None:
+        with command("predict"):
+            print("\x1b[2J\u202eliver\u2028", "colon")
+            tqdm.write("\x9b31m")
+        assert capsys.readouterr().out == "\\x1b[2J\\u202eliver\\u2028 colon\n\\x9b31m\n"
+
+    @pytest.mark.parametrize("name", ["", "doctor"])
+    def test_nobody_reads_what_is_printed(self, name: str) -> None:
+        arguments = [sys.executable, "-m", "tissue", *([name] if name else [])]
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                arguments, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            )
+        assert done.returncode == 1
+        assert "expected space for what it writes" in done.stderr
+        assert "Traceback" not in done.stderr
 
     def test_no_folder_for_temporary_files(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def full(*arguments: object) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import os
 import re
 import sys
 from pathlib import Path
@@ -226,10 +227,73 @@ class TestSecrets:
     )  # fmt: skip
     def test_passwords_in_urls_are_refused_and_not_repeated(self, key: str, url: str) -> None:
         for value in [url, f"[phantom, '{url}']"] if key == "fetch.source" else [url]:
-            with pytest.raises(InputError, match=rf"{key}: expected a URL without cred") as caught:
+            with pytest.raises(
+                InputError, match=rf"{key}: expected a value without cred"
+            ) as caught:
                 load(key, value)
             assert "hunter2" not in str(caught.value)
             assert str(caught.value).count("expected") == 1
+
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            ("fetch.labels", "{table: 'URL', image: a, label: b}"), ("split.metadata", "URL"),
+            ("pretrained.weights", "URL"), ("engine.address", "ray://me:hunter2@host"),
+            ("advanced.fetch.cache", "URL"), ("fetch.hpa.genes", "URL"),
+            ("fetch.hpa.contact", "URL"),
+            ("advanced.pretrained.onnx.output", "URL"), ("fetch.sha256", f"{{'URL': '{DIGEST}'}}"),
+            ("compare.tolerance", "{'URL.a': 0.1}"),
+        ],
+    )  # fmt: skip
+    def test_they_are_refused_where_no_url_belongs(self, key: str, value: str) -> None:
+        with pytest.raises(InputError, match="expected a value without credentials") as caught:
+            load(key, value.replace("URL", "https://me:hunter2@host/a.weights.h5"))
+        assert "hunter2" not in str(caught.value)
+        assert load("split.group_pattern", "donor_key=(.*)").split.group_pattern
+
+    @pytest.mark.parametrize("letter", [r"\0", r"\e", r"\u202e", r"\u2028", r"\r"])
+    def test_control_characters(self, letter: str) -> None:
+        with pytest.raises(InputError, match=r"fetch\.source: expected text without control"):
+            load("fetch.source", f'"a{letter}b"')
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "seed: " + "9" * 5000, "seed: 0x" + "f" * 5000, "seed: !!float a", "seed: !!int a",
+        "seed: !!bool a", "seed: 2020-99-99", "seed: " + "[" * 500, "seed: &a [*a]",
+        "seed: !!python/object/apply:os.getcwd []", "? [a]\n: 1", "null: 1", "seed: *b",
+        "\tseed: 1",
+        "advanced: {fetch: {storage_options: &a {x: *a}}}", "<<: 5", "seed: 1\nseed: 2", "\x01",
+        'split: {group_pattern: "' + "(" * 999 + ")" * 999 + '"}',
+        'split: {group_pattern: "(a{99999999999})"}', "threads: 99999999999999999999",
+        "evaluate: {bootstrap: 1000000000000}",
+    ],
+)  # fmt: skip
+def test_odd_yaml(written: str, tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(written)
+    with pytest.raises(InputError, match=r"expected|Add the key"):
+        load_params(path)
+
+
+def test_aliases_that_are_many_more_items_than_lines(tmp_path: Path) -> None:
+    """Nine lines of YAML stand for 10^8 items, which a message must not write."""
+    lines = [f"k0: &a0 [{','.join(['x'] * 9)}]"]
+    lines += [f"k{n}: &a{n} [{','.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9)]
+    path = tmp_path / "params.yaml"
+    path.write_text("\n".join([*lines, COMMITTED.replace("source: phantom", "source: *a8")]))
+    with pytest.raises(InputError) as caught:
+        load_params(path)
+    assert len(str(caught.value)) < 10_000
+
+
+def test_a_file_that_is_none(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "large").write_text("a" * 2_000_000)
+    for name, received in (("pipe", "a pipe or"), ("large", "Received: more"), ("", "a folder")):
+        with pytest.raises(InputError, match=received):
+            load_params(tmp_path / name)
 
 
 class TestBackbone:
@@ -349,7 +413,7 @@ class TestFile:
             load_params()
 
     def test_a_change_that_is_no_yaml(self) -> None:
-        with pytest.raises(InputError, match=r"lr: expected a value in YAML\. Received: \[1"):
+        with pytest.raises(InputError, match=r"lr: expected YAML\. Received: .*\[1"):
             load("lr", "[1")
 
     def test_the_environment_overrides_the_kind_of_engine(

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -117,7 +118,91 @@ def test_a_url_is_cloned_and_its_predictions_are_pulled(tiny: Path, tmp_path: Pa
     assert "metrics/comparison.json: 11 numbers" in printed
     run("dvc", "remote", "remove", "storage", cwd=mine)
     commit(mine, "no remote")
-    assert "no remote" in invoke("verify", f"file://{mine}", cwd=tmp_path, expect=1)
+    assert "expected a DVC remote" in invoke("verify", f"file://{mine}", cwd=tmp_path, expect=1)
+
+
+def hostile(root: Path) -> dict[str, Callable[[], object]]:
+    """What somebody may put into a clone, by a word that the answer has to have."""
+    scratch, lock = root / "metrics/scratch.json", root / "dvc.lock"
+    classes, split = root / "data/split/classes.json", "path: metrics/split.json"
+
+    def link(path: Path, target: str) -> None:
+        path.unlink()
+        path.symlink_to(target)
+
+    def put(text: str, path: Path = scratch) -> None:
+        path.write_text(text)
+
+    def lead(path: str) -> None:
+        put(lock.read_text().replace(split, f"path: {path}"), lock)
+
+    errors = root / "metrics/errors.json"
+    return {
+        "scratch.json: expected a file of the clone. Received: a link": lambda: link(scratch, "/"),
+        "params.yaml: expected a file of the clone. Received: a link": lambda: link(
+            root / "params.yaml", "/etc/passwd"
+        ),
+        "classes.json: expected a file. Received: a pipe": lambda: link(classes, "/dev/zero"),
+        "/dev/zero: dvc.lock has": lambda: lead("/dev/zero"),
+        "../..: dvc.lock has": lambda: lead("../.."),
+        "dvc.lock: expected what `dvc repro` writes": lambda: put("stages: {a: }", lock),
+        "dvc.lock: expected YAML": lambda: put("stages: " + "[" * 900, lock),
+        "dvc.lock: expected at most": lambda: put("a" * 2_000_000, lock),
+        "metrics/scratch.json: no output in dvc.lock": lambda: put("stages: {}", lock),
+        "scratch.json: expected it as a stage wrote it": lambda: put("[" * 99_999),
+        "a list instead of a dict": lambda: put("[]"),
+        "test.accuracy: it says nan": lambda: set_value_raw(scratch, "NaN"),
+        "test.accuracy: it says 1000": lambda: set_value_raw(scratch, "1" + "0" * 400),
+        "\\\\x1b[2J": lambda: set_value_raw(scratch, '1, "\\u001b[2J\\nverify: agree": 1'),
+        "DIFFERENT: 9": lambda: set_value_raw(
+            scratch, "1" + "".join(f', "k{number}": 1' for number in range(1000))
+        ),
+        "do not belong together": lambda: put("{}", errors),
+        "Those of this clone": lambda: put("a,b\n1,2\n", root / "data/predictions/errors.csv"),
+        "expected tables and metrics": lambda: put(
+            json.dumps(json.loads(classes.read_text())[:1] * 12), classes
+        ),
+    }
+
+
+def set_value_raw(path: Path, written: str) -> None:
+    """Write JSON that no stage writes in place of the accuracy on the test set."""
+    values = json.loads(path.read_text())
+    values["test"]["accuracy"] = "HERE"
+    path.write_text(json.dumps(values).replace('"HERE"', written))
+
+
+def test_a_hostile_clone(clone: Path, tmp_path: Path) -> None:
+    """No traceback, nothing endless, and nothing of it reaches the terminal as it is."""
+    for number, word in enumerate(hostile(clone)):
+        copy = tmp_path / f"{number}"
+        shutil.copytree(clone, copy)
+        hostile(copy)[word]()
+        printed = invoke("verify", str(copy), cwd=tmp_path, expect=1)
+        assert word.replace("\\\\", "\\") in printed, word
+        assert "\x1b" not in printed
+        assert len(printed) < 50_000
+
+
+def test_nothing_of_a_hostile_configuration_is_used(tiny: Path, tmp_path: Path) -> None:
+    """The `configpath` of S3 names a file that names a program, and `cache.dir` a folder."""
+    mine, victim = tmp_path / "mine", tmp_path / "victim"
+    shutil.copytree(tiny, mine, symlinks=True)
+    victim.mkdir()
+    (mine / "aws").write_text(f"[default]\ncredential_process = touch {victim}/ran\n")
+    (mine / ".dvc/config").write_text(
+        f"[core]\nremote = s\nsite_cache_dir = {victim}/a\n[cache]\ndir = {victim}/b\n"
+        "['remote \"s\"']\nurl = s3://bucket/x\nendpointurl = http://127.0.0.1:9\n"
+        "configpath = ../aws\n"
+    )
+    (mine / "x.dvc").write_text(f"outs:\n- {{md5: {'0' * 32}, path: {victim}/c}}\n")
+    commit(mine, "hostile")
+    assert "expected a DVC remote" in invoke("verify", f"file://{mine}", cwd=tmp_path, expect=1)
+    shutil.rmtree(mine / ".dvc")
+    (mine / ".dvc").symlink_to(victim)
+    commit(mine, "a link")
+    assert "no remote there" in invoke("verify", f"file://{mine}", cwd=tmp_path, expect=1)
+    assert not list(victim.iterdir())
 
 
 def test_no_clone(tmp_path: Path) -> None:

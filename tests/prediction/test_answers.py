@@ -40,8 +40,10 @@ class TestRows:
     def test_two_classes_alone_written_twice(self, tmp_path: Path) -> None:
         row = row_of([0.3, 0.7], distance=0.5)
         assert answer_line(row) == "a.jpg: kidney 70.0%, colon 30.0%"
-        append_answers([row], tmp_path / "a.csv")
-        append_answers([row], tmp_path / "a.csv")
+        append_answers([row], tmp_path / "a.csv", new=True)
+        append_answers([row], tmp_path / "a.csv", new=False)
+        with pytest.raises(InputError, match="expected to be the only run that writes"):
+            append_answers([row], tmp_path / "a.csv", new=True)
         table = pd.read_csv(tmp_path / "a.csv")
         assert table["predicted"].tolist() == ["kidney", "kidney"]
         assert table["third"].isna().all()

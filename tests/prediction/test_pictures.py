@@ -13,7 +13,7 @@ from tests.pipeline import ROOT
 from tissue.common.errors import InputError
 from tissue.config.loading import load_params
 from tissue.prediction import inputs
-from tissue.prediction.inputs import arrivals, list_pictures, read_picture_batches
+from tissue.prediction.inputs import arrivals, cases_of, list_pictures, read_picture_batches
 
 PARAMS = load_params(ROOT / "params.yaml")
 
@@ -52,6 +52,22 @@ def test_picture_folder_archive_and_folder_of_archives(tmp_path: Path) -> None:
     write({"overview.jpg": picture()}, tmp_path / "c")
     with pytest.raises(InputError, match=r"Received: both, e\.g\. b\.zip\."):
         listed(tmp_path / "c")
+
+
+@pytest.mark.parametrize("name", ["x\x1b[31m", "=1+1", "+cmd|x", "a\u202eb"])
+def test_names_of_folders_that_no_table_should_hold(name: str, tmp_path: Path) -> None:
+    """They begin the ids of several sources, and are the ids of cases."""
+    folder = write(good(), tmp_path / name)
+    with ExitStack() as closing:
+        found = list_pictures([str(folder)], limits=PARAMS.fetch.limits, closing=closing)
+        flat = [one._replace(name=Path(one.name).name) for one in found]
+        with pytest.raises(InputError, match="expected names"):
+            list(cases_of(flat, str(folder)))
+        if not name.startswith(("=", "+")):  # behind the folders that lead to it
+            with pytest.raises(InputError, match="expected names"):
+                list_pictures(
+                    [str(folder), str(tmp_path)], limits=PARAMS.fetch.limits, closing=closing
+                )
 
 
 def test_pictures_need_no_class(tmp_path: Path) -> None:

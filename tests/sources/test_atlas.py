@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
@@ -22,7 +23,7 @@ from tissue.common.errors import InputError
 from tissue.common.names import MANIFEST
 from tissue.config.fetch import Hpa
 from tissue.sources.atlas import read_gene_ids
-from tissue.sources.atlas_xml import read_gene
+from tissue.sources.atlas_xml import AtlasImage, check_image, read_gene
 
 GENES = ["ENSG00000000001", "ENSG00000000002"]
 TISSUES = ["Colon", "Endometrium 2", "lymph node"]
@@ -126,6 +127,27 @@ class TestXml:
     def test_hostile(self, content: str, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="expected the XML of a gene"):
             self.read(content, tmp_path)
+
+    @pytest.mark.parametrize(
+        ("url", "donor"),
+        [
+            ("file:///etc/passwd", "1"), ("ftp://a.example.org/a.jpg", "1"), ("/a.jpg", "1"),
+            ("https://me:pw@a.example.org/a.jpg", "1"), ("https://a.example.org/a.jpg?sig=x", "1"),
+            ("https://example.com/a.jpg", "1"), ("http://169.254.169.254/a.jpg", "1"),
+            ("https://a.example.org/..", "1"), ("https://a.example.org/", "1"),
+            ("https://a.example.org/a\\..\\b.jpg", "1"), ("http://[::1/a.jpg", "1"),
+            ("https://a.example.org/\u202ea.jpg", "1"), ("https://a.example.org/=a|b.jpg", "1"),
+            (f"https://a.example.org/{'a' * 2000}.jpg", "1"), ("https://a.example.org/a.jpg", "=1"),
+            ("https://a.example.org/a.jpg", "1\x85"),
+        ],
+    )  # fmt: skip
+    def test_names_of_images(self, url: str, donor: str) -> None:
+        """As of an archive: a server that is not the atlas may send any."""
+        fine = AtlasImage("liver", "https://images.example.org/1/2_A_1_1.jpg", "1", "HPA1", "")
+        check_image(fine, "https://www.example.org")
+        with pytest.raises(InputError) as caught:
+            check_image(replace(fine, url=url, donor=donor), "https://www.example.org")
+        assert len(str(caught.value)) < 500
 
 
 class TestChoice:

@@ -193,6 +193,25 @@ def test_links_that_lead_out_of_the_folder(tmp_path: Path) -> None:
         assert len(listing) == 8
 
 
+def test_an_archive_that_is_a_link_out_of_the_folder(tmp_path: Path) -> None:
+    source = tmp_path / "archives"
+    source.mkdir()
+    (source / "a.zip").symlink_to(as_zip(tree(splits=()), tmp_path / "private.zip"))
+    with pytest.raises(InputError, match=r"a\.zip, a link to .*private\.zip"):
+        read(source)
+
+
+def test_a_link_that_leads_to_itself_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    source = as_folder(tree(splits=()), tmp_path / "images")
+    (source / "liver/loop.png").symlink_to("loop.png")
+    (source / "liver/one.png").symlink_to("two.png")
+    (source / "liver/two.png").symlink_to("one.png")
+    assert len(read(source)) == 6
+    assert "left out: 3 x link" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", ["=1+1", "@SUM(A1)", "+cmd|' /C calc'!A0", "-2+3+cmd|'x'!A0"])
 def test_names_that_spreadsheets_would_run(name: str, tmp_path: Path) -> None:
     names = [f"{name}/1.png", "liver/2.png"]

@@ -22,7 +22,7 @@ from tests.source_examples import (
     tree,
 )
 from tissue.common.errors import InputError
-from tissue.sources import web
+from tissue.sources import cache, remote, web
 from tissue.sources.cache import ATTEMPTS, DownloadCache
 
 
@@ -249,3 +249,61 @@ def test_rate_holds_for_redirections_and_further_attempts(site: Site, tmp_path: 
     assert site.paths() == ["/a", "/b"] * 3
     assert min(b - a for a, b in pairwise(times)) >= 1 / 20
     assert "me@example.org" in site.requests[0].headers["User-Agent"]
+
+
+@pytest.mark.parametrize("wait", ["9" * 5000, "Fri, 31 Dec 99999 23:59:59 GMT", "\xb2"])
+def test_a_wait_that_is_no_time(wait: str, site: Site, archive: Path, tmp_path: Path) -> None:
+    site.faults["/a.zip"] = [(503, wait)]
+    assert_same_as_local(f"{site.url}/a.zip", archive, tmp_path)
+
+
+@pytest.mark.parametrize("coding", ["undefined", "idna", "utf-8"])
+def test_a_name_in_a_coding_that_decodes_nothing(
+    coding: str, site: Site, archive: Path, tmp_path: Path
+) -> None:
+    site.files["/files/1"] = archive.read_bytes()
+    site.headers["Content-Disposition"] = f"attachment; filename*={coding}''%ff.zip"
+    fetched(f"{site.url}/files/1", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("written", "number"),
+    [("12", 12), ("9" * 5000, None), ("\xb2", None), ("-1", None), ("", None)],
+)
+def test_sizes_that_a_server_announces(written: str, number: int | None) -> None:
+    assert web._number(written) == number
+
+
+class Endless(dict):
+    """Every folder of this server holds two more."""
+
+    def __contains__(self, path: object) -> bool:
+        return str(path).endswith("/")
+
+    def __getitem__(self, path: str) -> bytes:
+        return b'<a href="a/">a/</a><a href="b/">b/</a>'
+
+
+def test_pages_that_lead_to_pages_for_ever(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "MOST_FOLDERS", 20)
+    site.files = Endless()
+    with pytest.raises(InputError, match="pages that lead to pages for ever"):
+        fetched(f"{site.url}/x/", tmp_path)
+    assert len(site.requests) < 50
+
+
+def test_caches_are_locked_in_one_order(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs that name the same sources in another order would wait for each other."""
+    orders: list[list[str]] = []
+    monkeypatch.setattr(cache, "_lock", lambda root, source: orders[-1].append(source))
+    sources = [f"{site.url}/{name}.zip" for name in "bca"]
+    for order in (sources, sources[::-1]):
+        orders.append([])
+        with pytest.raises(InputError):
+            fetched(order, tmp_path)
+        orders[-1] = orders[-1][:3]
+    assert orders == [sorted(sources)] * 2

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from tissue.common.secrets import redact
 from tissue.config.command import command, parser_of
 from tissue.config.loading import load_params
 from tissue.experiments.dvc import DVC, environment
@@ -167,9 +168,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser_of("doctor", __doc__).parse_args(arguments)
     with command("doctor"):
         findings = list(examine(Path.cwd()))
-    for one in findings:
-        print(f"{one.state:8}{one.what:12}{one.found}")
-        if one.advice:
-            print(f"{'':20}-> {one.advice}")
+        for one in findings:
+            # What a remote answers may hold its address, with all that is in it.
+            print(redact(f"{one.state:8}{one.what:12}{one.found}"))
+            if one.advice:
+                print(f"{'':20}-> {one.advice}")
     if any(one.state == "MISSING" for one in findings):
         sys.exit(1)

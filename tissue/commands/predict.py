@@ -155,8 +155,10 @@ def main(arguments: list[str] | None = None) -> None:
             options.source, model=options.model, watch=options.watch, gradcam=options.gradcam,
             by_folder=options.by_folder,
         )  # fmt: skip
+        new = not options.append
         for rows in batches:
-            append_answers(rows, options.output)
+            append_answers(rows, options.output, new=new)
+            new = False
             refused += sum(bool(row["refused"]) for row in rows)
             unread += sum("distance" not in row for row in rows)
             answered += len(rows)

@@ -10,7 +10,6 @@ lies in the folder is compared once more at the end.
 import hashlib
 import json
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,26 +18,37 @@ from dvc.exceptions import CheckoutError, DvcException
 from dvc.repo import Repo
 
 from tissue.common.errors import InputError
+from tissue.common.files import DAMAGED
 from tissue.config.command import command, parser_of
 from tissue.experiments.lock import LOCK
 
 ENTRY_BYTES = 10_000  # of a list, at most, for each file that dvc.lock counts
+UNKNOWN_FILES = 10_000  # where dvc.lock, as of an old DVC, does not count them
 MD5 = re.compile(r"[0-9a-f]{32}")
 OUTSIDE = re.compile(r"[\\:\0]|^$|^\.{0,2}$")  # of a part of a path
 
 
 class Output(NamedTuple):
-    """An output in DVC's cache: its path, digest and number of files, which is 0 for one file."""
+    """An output in DVC's cache: its path, digest, number of files, and the remote it has alone.
+
+    The number is 0 for one file, and where dvc.lock does not give it.
+    """
 
     path: str
     digest: str
     files: int
+    remote: str | None = None
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the digest is that of a list of files."""
+        return self.digest.endswith(".dir")
 
 
 def outputs(repo: Repo, targets: list[str]) -> list[Output]:
     """Return the outputs in the cache that lie in targets or hold one; all, if there are none."""
     entries = [
-        Output(out.def_path, out.hash_info.value, out.meta.nfiles or 0)
+        Output(out.def_path, out.hash_info.value, out.meta.nfiles or 0, out.remote)
         for out in repo.index.outs
         if out.use_cache and out.hash_info
     ]
@@ -63,10 +73,10 @@ def check_list(repo: Repo, output: Output, remote: str | None) -> dict[str, str]
     """
     local = repo.cache.local
     found = ""
-    for store in (local, repo.cloud.get_remote_odb(remote, "pull")):
+    for store in (local, repo.cloud.get_remote_odb(output.remote or remote, "pull")):
         try:
             with store.fs.open(store.oid_to_path(output.digest), "rb") as file:
-                text = file.read(ENTRY_BYTES * (output.files + 1))
+                text = file.read(ENTRY_BYTES * (output.files or UNKNOWN_FILES))
         except FileNotFoundError:
             continue
         found = hashlib.md5(text, usedforsecurity=False).hexdigest()
@@ -74,7 +84,7 @@ def check_list(repo: Repo, output: Output, remote: str | None) -> dict[str, str]
             if store is not local:
                 # DVC takes the list that it finds in the cache, and asks the remote for no other.
                 local.add_bytes(output.digest, text)
-            return dict(_entries(json.loads(text), output))
+            return _read_list(text, output)
         if store is local:
             local.fs.remove(local.oid_to_path(output.digest))
     if not found:
@@ -86,6 +96,19 @@ def check_list(repo: Repo, output: Output, remote: str | None) -> dict[str, str]
         f"is damaged. Nothing was pulled. Delete files/md5/{digest[:2]}/{digest[2:]} in the remote "
         "and run `dvc push` where the data is."
     )
+
+
+def _read_list(text: bytes, output: Output) -> dict[str, str]:
+    try:
+        return dict(_entries(json.loads(text), output))
+    except InputError:
+        raise
+    except (*DAMAGED, AttributeError) as error:
+        raise InputError(
+            f"{output.path}: expected a list of files, as DVC writes it. Received: another content "
+            f"({type(error).__name__}), in the list that {LOCK} names. Nothing was pulled. Ask who "
+            f"committed {LOCK}."
+        ) from None
 
 
 def _entries(listed: list[dict[str, Any]], output: Output) -> Iterator[tuple[str, str]]:
@@ -136,14 +159,13 @@ def run(targets: list[str], *, remote: str | None) -> str:
 
     Raises:
         InputError: see `check_list` and `check_files`.
-        DvcException: if DVC cannot pull.
+        DvcException: if DVC cannot pull; each kind of remote has further errors of its own.
     """
     with Repo() as repo:
-        name = remote or repo.config["core"].get("remote")
-        known = name in repo.config["remote"]
-    with Repo(config={"remote": {name: {"verify": True}}} if known else None) as repo:
+        verified = {name: {"verify": True} for name in repo.config["remote"]}
+    with Repo(config={"remote": verified}) as repo:
         wanted = outputs(repo, targets)
-        folders = {one: check_list(repo, one, remote) for one in wanted if one.files}
+        folders = {one: check_list(repo, one, remote) for one in wanted if one.is_folder}
         repo.pull(targets or None, remote=remote)
     count = sum(
         check_files(one, folders.get(one, {}), targets) for one in wanted if Path(one.path).exists()
@@ -161,9 +183,16 @@ def main(arguments: list[str] | None = None) -> None:
         try:
             print(f"pull: {run(options.paths, remote=options.remote)}")
         except CheckoutError as error:
-            sys.exit(
-                f"pull: expected all files that {LOCK} leads to. Received: {error}\nOne is missing "
-                "or damaged in the remote: docs/sharing.md says how to repair it."
-            )
+            raise InputError(
+                f"expected all files that {LOCK} leads to. Received: {error}\nOne is missing or "
+                "damaged in the remote: docs/sharing.md says how to repair it."
+            ) from None
         except DvcException as error:
-            sys.exit(f"pull: {error}")
+            raise InputError(str(error)) from None
+        except (InputError, OSError):
+            raise
+        except Exception as error:  # noqa: BLE001  each kind of remote has errors of its own
+            raise InputError(
+                f"expected the remote to answer. Received: {type(error).__name__}: {error}. Check "
+                "its address, and your credentials: docs/sharing.md."
+            ) from None

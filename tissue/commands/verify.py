@@ -11,7 +11,7 @@ With a place, derives what a clone claims from its predictions, in seconds and w
 models or TensorFlow: digests of all outputs that lie there against dvc.lock, then every number,
 interval and test of both models and of their comparison, the confusions, calibration and counts of
 causes. A URL is cloned by Git, and the predictions are pulled from its DVC remote. No code of the
-clone is run.
+clone is run, no link in it is followed, and of its DVC configuration only the address is taken.
 
 The exit status is 1 if something does not agree; for a fresh run also if code, parameters or
 sources differ from the committed one, because it is then another run, or if anything was changed
@@ -20,12 +20,14 @@ after it.
 
 import contextlib
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping
+import textwrap
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from tissue.common.errors import InputError
-from tissue.config.command import command, parser_of
+from tissue.common.errors import InputError, is_disk_full
+from tissue.common.names import one_line
+from tissue.config.command import blaming, command, parser_of
 from tissue.config.loading import load_params
 from tissue.config.processor import FILE, architecture, parse_processors, this_processor
 from tissue.experiments.dvc import call
@@ -40,6 +42,11 @@ from tissue.experiments.lock import (
 from tissue.experiments.revisions import all_metrics, changed_since_run, check_gates
 
 UNKNOWN = "an unknown processor"
+SHOWN, LONGEST = 100, 300  # differences, and letters of a line
+FOREIGN = (
+    "tables and metrics as `split` and `evaluate` write them",
+    "Those of this clone do not belong together: it claims nothing that can be checked.",
+)
 
 
 def run(tolerance: Mapping[str, float], *, base: str) -> tuple[str, bool]:
@@ -105,52 +112,59 @@ def _listed(title: str, paths: Mapping[str, list[str]]) -> str:
     return "\n".join([title, *lines])
 
 
-@contextlib.contextmanager
-def clone_of(place: str) -> Iterator[Path]:
-    """Yield the folder of a clone; that of a URL is temporary and has what `claims` needs.
-
-    Raises:
-        InputError: if there is no clone, or Git cannot get one.
-    """
-    if "://" not in place and not place.startswith("git@"):
-        if not (Path(place) / LOCK).is_file():
-            raise InputError(
-                f"{place}: expected a clone of this project. Received: no {LOCK} in it. Give its "
-                "folder or its URL."
-            )
-        yield Path(place)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        clone = Path(folder) / "clone"
-        call("git", "clone", "--quiet", "--depth", "1", "--", place, str(clone))
-        yield clone
-
-
 def claims(place: str) -> tuple[str, bool]:
     """Return what of a clone's claims agrees and what does not, and whether all of it does."""
-    from dvc.exceptions import DvcException
-
-    from tissue.commands import pull
     from tissue.experiments.claims import compare_digests
-    from tissue.metrics.derived import NEEDED, derive
+    from tissue.experiments.clones import check_files, clone_of
+    from tissue.metrics.derived import NEEDED, READ, TABLES, derive
 
-    with clone_of(place) as clone, contextlib.chdir(clone):
-        if not all(path.exists() for path in NEEDED) and clone != Path(place):
-            try:
-                pull.run([path.as_posix() for path in NEEDED], remote=None)
-            except DvcException as error:
-                raise InputError(
-                    f"{place}: expected a DVC remote with the predictions. Received: {error}. "
-                    "Clone it, run `make pull` there, and give the folder."
-                ) from None
-        digests, numbers = compare_digests(lock_here(), Path()), derive(load_params(), Path())
+    tracked = [Path(LOCK), Path("params.yaml"), *READ]
+    with clone_of(place) as (clone, is_ours):
+        check_files(clone, tracked, [])
+        with contextlib.chdir(clone):
+            lock = lock_here()
+        if is_ours and not all((clone / path).exists() for path in NEEDED):
+            _pull(place, clone, lock)
+        check_files(clone, tracked, TABLES)
+        with contextlib.chdir(clone), blaming(*FOREIGN):
+            digests = compare_digests(lock, Path(), [*TABLES, *READ])
+            numbers = derive(load_params(), Path())
     lines = [
         f"{len(digests.agree)} outputs have the digests of {LOCK}",
         *(f"derived again from the predictions, {line}" for line in numbers.agree),
         "not derived, since these take features: metrics/split.json, tsne.json and audit.json",
-        *(f"DIFFERENT: {line}" for line in (*digests.differ, *numbers.differ)),
     ]
-    return "\n".join(lines), not digests.differ + numbers.differ
+    differ = [*digests.differ, *numbers.differ]
+    lines += [f"DIFFERENT: {line}" for line in differ[:SHOWN]]
+    if len(differ) > SHOWN:
+        lines.append(f"DIFFERENT: {len(differ) - SHOWN} more")
+    # Names and values are the clone's own: none of them may look like a line of this answer.
+    return "\n".join(textwrap.shorten(one_line(line), LONGEST) for line in lines), not differ
+
+
+def _pull(place: str, clone: Path, lock: Mapping[str, Any]) -> None:
+    """Pull what the numbers of a clone are derived from, from the remote that it names.
+
+    Raises:
+        InputError: if there is none, or it does not have them as they should be.
+    """
+    from tissue.commands import pull
+    from tissue.experiments.clones import repository_for
+    from tissue.metrics.derived import NEEDED, PREDICTIONS, SPLIT
+
+    with repository_for(clone, lock, (PREDICTIONS, SPLIT)) as folder, contextlib.chdir(folder):
+        try:
+            pull.run([path.as_posix() for path in NEEDED], remote=None)
+        except InputError:
+            raise
+        except Exception as error:  # each kind of remote has errors of its own
+            if is_disk_full(error):
+                raise
+            raise InputError(
+                f"{place}: expected a DVC remote with the predictions. Received: "
+                f"{type(error).__name__}: {error}. Clone it, run `make pull` there, and give the "
+                "folder."
+            ) from None
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -164,6 +178,6 @@ def main(arguments: list[str] | None = None) -> None:
             description, reproduced = claims(options.place)
         else:
             description, reproduced = run(load_params().compare.tolerance, base=options.base)
-    print(f"verify: {description}")
+        print(f"verify: {description}")
     if not reproduced:
         sys.exit(1)

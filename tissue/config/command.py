@@ -1,38 +1,32 @@
 """How stages and commands run: `--help`, exit statuses, and messages in place of tracebacks."""
 
 import argparse
-import errno
 import io
 import os
-import sqlite3
 import sys
 import textwrap
 import traceback
 from collections.abc import Callable, Iterator
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
+from typing import Any, TextIO, cast
 
 from filelock import FileLock, Timeout
 
-from tissue.common.errors import InputError, is_disk_full
+from tissue.common.errors import InputError
 from tissue.common.names import printable
 from tissue.common.secrets import redact
+from tissue.config.failures import describe
 from tissue.config.inputs import IN_DVC, check_inputs, is_by_hand, note_run
 from tissue.config.processor import note_processor
 
 CODE = Path(__file__).parents[2]
-SPACE = (
-    "expected space for what it writes. Received: {}. Free some and run it again; no file was left "
-    "half-written."
+UNCOMPARED = (
+    "inputs as the stages before it wrote them, which no dvc.lock describes here",
+    "Run `dvc repro`, which makes and compares them; if this comes again, it is a bug, which this "
+    "line helps to find.",
 )
 FIRST = "fetch"  # the stage that reads nothing of another one
-# Of disks and network drives, by their names, since not every system has all
-FAILING = {
-    getattr(errno, name)
-    for name in ("EIO", "ESTALE", "ENODEV", "ENXIO", "EREMOTEIO", "ENOTCONN", "EHOSTDOWN")
-    if hasattr(errno, name)
-}
 
 
 def check_python(name: str) -> None:
@@ -60,7 +54,7 @@ def run_command(
     with command(name), _only_run(name):
         by_hand = is_by_hand()
         compared = check_inputs(name) if by_hand else IN_DVC in os.environ
-        with nullcontext() if compared or name == FIRST else _uncompared():
+        with nullcontext() if compared or name == FIRST else blaming(*UNCOMPARED):
             if check and not compared:
                 check()
             main()
@@ -71,8 +65,12 @@ def run_command(
 
 
 @contextmanager
-def _uncompared() -> Iterator[None]:
-    """Blame the inputs of a stage for what would else be a bug, if nothing has compared them.
+def blaming(expected: str, do: str) -> Iterator[None]:
+    """Blame inputs that nothing has compared for what would else be a bug.
+
+    Args:
+        expected: what the inputs should be.
+        do: what to do about it.
 
     Raises:
         InputError: in place of any error but those that `command` describes.
@@ -80,17 +78,13 @@ def _uncompared() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, InputError) or _describe(error):
+        if isinstance(error, InputError) or describe(error):
             raise
         frames = traceback.extract_tb(error.__traceback__)
         ours = [frame for frame in frames if Path(frame.filename).is_relative_to(CODE)]
         place = f"{Path(ours[-1].filename).relative_to(CODE).as_posix()}:{ours[-1].lineno}"
         received = textwrap.shorten(f"{type(error).__name__}: {error}", 300)
-        raise InputError(
-            "expected inputs as the stages before it wrote them, which no dvc.lock describes here. "
-            f"Received: {received}, at {place}. Run `dvc repro`, which makes and compares them; if "
-            "this comes again, it is a bug, which this line helps to find."
-        ) from None
+        raise InputError(f"expected {expected}. Received: {received}, at {place}. {do}") from None
 
 
 @contextmanager
@@ -142,7 +136,10 @@ def command(name: str) -> Iterator[None]:
     """
     _escape_foreign_letters()
     try:
-        yield
+        # Names of files and classes are those of others, wherever they are printed.
+        with redirect_stdout(cast("TextIO", _Printable(sys.stdout))):
+            yield
+            sys.stdout.flush()  # else a full disk or a closed pipe would be noticed after the end
     except InputError as error:
         # Messages are in logs, and a server may have put a signed address into its answer.
         sys.exit(printable(redact(f"{name}: {error}")))
@@ -154,9 +151,23 @@ def command(name: str) -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)  # as shells report SIGPIPE, which Windows does not have
     except Exception as error:
-        if (message := _describe(error)) is None:
+        if (message := describe(error)) is None:
             raise
         sys.exit(printable(redact(f"{name}: {message}")))
+
+
+class _Printable:
+    """A stream that writes texts as `printable` returns them."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text."""
+        return self._stream.write(printable(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def _escape_foreign_letters() -> None:
@@ -164,61 +175,6 @@ def _escape_foreign_letters() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-
-
-def _describe(error: Exception) -> str | None:
-    """Return the message for an error of the system, or None if it is a bug."""
-    if isinstance(error, OSError):
-        return _describe_system(error)
-    if isinstance(error, sqlite3.OperationalError):  # of tables among the temporary files
-        return SPACE.format(error)
-    # The memory that is short may have ended another process of this stage.
-    short = isinstance(error, MemoryError | BrokenProcessPool)
-    if short or type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's
-        received = textwrap.shorten(f"{type(error).__name__}: {error}".rstrip(": "), 300)
-        return (
-            f"expected memory, and its processes, until it is done. Received: {received}. End "
-            "other programs, or take a larger machine, and run it again."
-        )
-    return None
-
-
-def _describe_system(error: OSError) -> str | None:
-    if isinstance(error, FileNotFoundError) and _is_output(error.filename):
-        return (
-            f"expected {error.filename}, which a stage before this one writes. "
-            "Received: no such file. Run `dvc repro`, or `make pull` for what others have made."
-        )
-    if isinstance(error, PermissionError) or error.errno in (errno.EROFS, errno.ENAMETOOLONG):
-        return (
-            f"expected to use {error.filename or 'what it needs'}. Received: "
-            f"{error.strerror or error}. Change its permissions, or give another place."
-        )
-    if isinstance(error, IsADirectoryError | NotADirectoryError) and _is_output(error.filename):
-        return (
-            f"expected {error.filename} as a stage writes it. Received: {error.strerror}. Move it "
-            "away, and run `dvc repro`."
-        )
-    if error.errno in FAILING:
-        return (
-            f"expected a disk that works. Received: {error}. Check the disk or the network drive, "
-            "and run it again; no file was left half-written."
-        )
-    if is_disk_full(error) or _is_without_temporary(error):
-        return SPACE.format(error)
-    return None
-
-
-def _is_without_temporary(error: OSError) -> bool:
-    # `tempfile` tries several folders, and says of none why it cannot be written to.
-    return isinstance(error, FileNotFoundError) and "temporary directory" in str(error)
-
-
-def _is_output(name: str | None) -> bool:
-    # A stage writes to hidden files first. Processes are given absolute paths.
-    path = Path(name or "")
-    parts = (path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path).parts
-    return parts[:1] == ("data",) and not any(part.startswith(".") for part in parts)
 
 
 def check_output_file(option: str, target: Path) -> None:

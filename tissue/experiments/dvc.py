@@ -19,28 +19,39 @@ def environment(**more: str) -> dict[str, str]:
     return os.environ | {"PATH": path} | more
 
 
-def call(*command: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
+def call(
+    *command: str,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    seconds: float | None = None,
+) -> str:
     """Run `git ...` or `dvc ...` and return its standard output.
 
     It runs in this folder with the variables of `environment`, unless others are given.
 
     Raises:
-        InputError: if it fails, with the error or the last lines that it printed.
+        InputError: if it fails, with the error or the last lines that it printed, or takes longer.
     """
     program = DVC if command[0] == "dvc" else command[:1]
-    done = subprocess.run(
-        [*program, *command[1:]],
-        cwd=cwd,
-        env=environment() if env is None else env,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
+    # Options are left out: a URL among them may hold a secret.
+    name = " ".join(takewhile(lambda word: not word.startswith("-"), command))
+    try:
+        done = subprocess.run(
+            [*program, *command[1:]],
+            cwd=cwd,
+            env=environment() if env is None else env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=seconds,
+        )
+    except subprocess.TimeoutExpired:
+        raise InputError(
+            f"expected `{name}` to work within {seconds:.0f} s. Received: no end of it."
+        ) from None
     if done.returncode:
-        # Options are left out: a URL among them may hold a secret.
-        name = " ".join(takewhile(lambda word: not word.startswith("-"), command))
         lines = (done.stdout + done.stderr).splitlines()
         errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
         reason = "\n".join(errors or lines[-TAIL:])

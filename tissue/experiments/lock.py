@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tissue.common.errors import InputError
+from tissue.common.files import read_small
+from tissue.config.loading import read_yaml
 from tissue.experiments.dvc import call
 
 LOCK = "dvc.lock"
@@ -29,7 +30,7 @@ def lock_here() -> dict[str, Any]:
         InputError: if there is no such file, or it is not YAML.
     """
     try:
-        return _parse(Path(LOCK).read_text(encoding="utf-8"))
+        return _parse(read_small(Path(LOCK)))
     except FileNotFoundError:
         raise InputError(
             f"{LOCK}: expected the run to verify. Received: no such file. Run `dvc repro`."
@@ -52,13 +53,39 @@ def lock_at(base: str) -> dict[str, Any]:
     return _parse(text)
 
 
-def _parse(text: str) -> dict[str, Any]:
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True)
+    path: str
+    md5: str = ""
+    size: int | None = None
+    nfiles: int | None = None
+
+
+class _Stage(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True)
+    cmd: str | list[str] = ""
+    deps: list[_Entry] = []
+    params: dict[str, dict[str, Any]] = {}
+    outs: list[_Entry] = []
+
+
+class _Lock(BaseModel):
+    """The form of dvc.lock, which anyone can commit."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+    stages: dict[str, _Stage] = {}
+
+
+def _parse(text: str | bytes) -> dict[str, Any]:
+    do = f"After a merge, take one side, as with `git checkout --ours {LOCK}`, and run `dvc repro`."
+    lock = read_yaml(text, what=LOCK, do=do) or {}
     try:
-        lock = YAML(typ="safe", pure=True).load(text) or {}
-    except YAMLError as error:
+        _Lock.model_validate(lock)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
         raise InputError(
-            f"{LOCK}: expected YAML, as `dvc repro` writes it. Received: {error}. After a merge, "
-            f"take one side, as with `git checkout --ours {LOCK}`, and run `dvc repro`."
+            f"{LOCK}: expected what `dvc repro` writes. Received: {place}: {first['msg']}. {do}"
         ) from None
     return lock.get("stages", {})
 

@@ -1,6 +1,5 @@
 """Derive the numbers of a run again from its predictions, without images, models or TensorFlow."""
 
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tissue.common.errors import InputError
-from tissue.common.files import flat_metrics, write_table
+from tissue.common.files import flat_metrics, read_json, write_table
 from tissue.common.names import MODELS, SPLITS
 from tissue.config.schema import Params
 from tissue.data.index import read_classes, read_index
@@ -25,8 +24,16 @@ SPLIT = Path("data/split")
 NEEDED = [PREDICTIONS, *(SPLIT / f"{name}.csv" for name in SPLITS), SPLIT / "classes.json"]
 ERRORS = Path("metrics/errors.json")
 DERIVED = ("comparison", *MODELS)  # files of metrics
+PLOTTED = ("reliability", "risk_coverage", "ranking")  # tables of each model
+# Files in Git and tables of DVC that are read
+READ = [
+    ERRORS, *(Path(f"metrics/{name}.json") for name in DERIVED), Path("plots/confusions.csv"),
+    *(Path(f"plots/{kind}_{name}.csv") for kind in PLOTTED for name in MODELS),
+]  # fmt: skip
+TABLES = [*NEEDED[1:], *(PREDICTIONS / f"{name}.csv" for name in (*MODELS, "errors"))]
 # Metrics have four decimals, and probabilities in tables six digits.
 ROUNDING = 2e-4
+LARGEST = 1e300
 
 
 class Claims(NamedTuple):
@@ -71,7 +78,7 @@ def derive(params: Params, root: Path) -> Claims:
 
 def _add_metrics(claims: Claims, name: str, old: dict[str, Any], new: dict[str, Any]) -> None:
     wrong = [key for key in sorted({*old, *new}) if not _is_same(old.get(key), new.get(key))]
-    claims.agree.append(f"metrics/{name}.json: {len(new) - len(wrong)} numbers")
+    claims.agree.append(f"metrics/{name}.json: {len(new.keys() - set(wrong))} numbers")
     claims.differ.extend(
         f"metrics/{name}.json, {key}: it says {old.get(key)}, the predictions give {new.get(key)}"
         for key in wrong
@@ -155,12 +162,13 @@ def _check_rows(table: pd.DataFrame, images: Mapping[str, pd.DataFrame], path: P
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return read_json(path)
+    except OSError as error:
         raise InputError(f"{path}: expected metrics in JSON. Received: {error}.") from None
 
 
 def _is_same(old: Any, new: Any) -> bool:
     if isinstance(old, (int, float)) and isinstance(new, (int, float)):
-        return abs(old - new) <= ROUNDING
+        # From an integer of any length, as JSON may hold, no difference to a float need exist.
+        return abs(old) < LARGEST and abs(old - new) <= ROUNDING
     return old == new

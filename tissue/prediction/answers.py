@@ -136,9 +136,22 @@ def check_answers(path: Path, *, append: bool) -> None:
         )
 
 
-def append_answers(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Add answers to a CSV, with a header if it is new; the classes of a refused one stay empty."""
+def append_answers(rows: Sequence[dict[str, Any]], path: Path, *, new: bool) -> None:
+    """Add answers to a CSV, with a header if it is new; the classes of a refused one stay empty.
+
+    Raises:
+        InputError: if it should be `new`, and another run has made it in the meantime.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = not path.exists()
     table = pd.DataFrame(rows, columns=COLUMNS)
-    table.to_csv(path, mode="a", header=new, index=False, float_format="%.6g", lineterminator="\n")
+    try:
+        with path.open("x" if new else "a", encoding="utf-8", newline="") as file:
+            text = table.to_csv(
+                header=not file.tell(), index=False, float_format="%.6g", lineterminator="\n"
+            )
+            file.write(text)  # at once: another run may add its rows
+    except FileExistsError:
+        raise InputError(
+            f"--output: expected to be the only run that writes {path}. Received: one that another "
+            "run has made in the meantime. Give another name."
+        ) from None

@@ -146,7 +146,7 @@ def _answer(app: App, folder: Path, uploads: list[str]) -> Iterator[tuple]:
         rows = [[one.row["id"], answer_text(one.row)] for one in found]
         yield found, f"{len(found)} so far", rows, gr.skip()
     path = Path(tempfile.mkdtemp(dir=folder), "predictions.csv")
-    append_answers([one.row for one in found], path)
+    append_answers([one.row for one in found], path, new=True)
     refused = sum(bool(one.row["refused"]) for one in found)
     done = f"answered {len(found) - refused}, refused {refused}"
     yield found, done, gr.skip(), gr.update(value=path, interactive=True)

@@ -25,7 +25,7 @@ from tissue.images.kinds import UnreadableImageError
 from tissue.slides.opening import is_slide
 from tissue.slides.scale import read_scale
 from tissue.sources.archives import Member, is_archive, open_archive
-from tissue.sources.file_names import check_text, is_image
+from tissue.sources.file_names import check_cells, check_text, is_image
 from tissue.sources.local import find_archives, open_folder, read_file
 
 BATCH, BATCH_BYTES = 32, 400_000_000  # pictures in memory, and about their bytes
@@ -65,6 +65,8 @@ def list_pictures(sources: Sequence[str], *, limits: Limits, closing: ExitStack)
     paths = list(dict.fromkeys(path for source in sources for path in _expand(source)))
     if len(paths) == 1:
         return _list_source(paths[0], limits, closing)
+    for path in paths:
+        check_text(path.as_posix(), source=str(path))
     named = [
         member._replace(
             name=path.as_posix() if _is_file(path) else f"{path.as_posix()}/{member.name}"
@@ -123,7 +125,10 @@ def cases_of(members: Sequence[Member], source: str) -> Iterator[tuple[str, list
         return PurePosixPath(member.name).parent.as_posix()
 
     for name, inside in groupby(sorted(members, key=folder), folder):
-        yield (Path(source).name if name == "." else name), list(inside)
+        case = Path(source).resolve().name if name == "." else name
+        check_text(case, source=source)
+        check_cells([case], source=source)
+        yield case, list(inside)
 
 
 def arrivals(

@@ -23,7 +23,7 @@ from tissue.common.errors import InputError
 from tissue.common.holdout import group_holdout
 from tissue.common.names import TISSUES, atlas_name
 from tissue.config.fetch import Hpa
-from tissue.sources.atlas_xml import AtlasImage, read_gene
+from tissue.sources.atlas_xml import AtlasImage, check_image, read_gene
 from tissue.sources.cache import DownloadCache
 from tissue.sources.raw import Row
 from tissue.sources.web import download, open_session
@@ -161,10 +161,13 @@ def _read_genes(settings: Hpa, server: _Server) -> Generator[list[AtlasImage]]:
                 f"{settings.url} does not know. Take it out of {settings.genes}."
             )
         try:
-            yield read_gene(path)
+            images = read_gene(path)
+            for image in images:
+                check_image(image, server.url)
         except InputError:
             path.unlink()  # or the next run would read the same file
             raise
+        yield images
 
 
 def _divide(images: list[AtlasImage], settings: Hpa, seed: int) -> pd.DataFrame:

@@ -11,8 +11,11 @@ from defusedxml import DefusedXmlException, ElementTree
 
 from tissue.common.errors import InputError
 from tissue.common.names import slide_of
+from tissue.common.secrets import has_secret, redact
+from tissue.sources.file_names import check_text
 from tissue.sources.raw import Row
 
+MOST = 200  # letters of an address in a message
 CREDIT = "Image credit: Human Protein Atlas"
 
 
@@ -46,6 +49,36 @@ class AtlasImage:
             "release": self.release,
             "credit": f"{CREDIT}, {self.url}",
         }
+
+
+def check_image(image: AtlasImage, server: str) -> None:
+    """Check what a server says of an image as if it stood in an archive of others.
+
+    Its address has to be of the domain of the `server`, and its name that of one file.
+
+    Raises:
+        InputError: if it is not.
+    """
+    try:
+        parts, own = urlsplit(image.url), urlsplit(server)
+        is_near = _domain(parts.hostname or "") == _domain(own.hostname or "")
+        wrong = not is_near or parts.scheme not in ("http", "https") or has_secret(image.url)
+        name = image.file_name
+    except ValueError:  # no address at all
+        wrong, name = True, ""
+    if wrong or name in ("", ".", "..") or "\\" in name:
+        raise InputError(
+            f"{server}: expected images at addresses of its own domain. Received: "
+            f"{redact(image.url[:MOST])!r}. The server is not the atlas, or was tampered with."
+        )
+    check_text(name, source=server)
+    for text in filter(None, (image.donor, image.antibody, image.release)):
+        check_text(text, source=server)
+
+
+def _domain(host: str) -> str:
+    """Return the last two labels of a host, which the servers of one owner share."""
+    return host if host.replace(".", "").isdigit() else ".".join(host.split(".")[-2:])
 
 
 def read_gene(path: Path) -> list[AtlasImage]:

@@ -45,13 +45,15 @@ def list_images(
             an unknown layout; or if two different images would have one id.
     """
     table = None if labels is None else LabelTable(labels)  # read before large archives
-    paths = [path for source in sources for path in _folder_or_archives(source)]
+    paths = []
+    for source in sources:
+        if source.is_dir() and not outside_links:
+            _check_links(source)
+        paths += _folder_or_archives(source)
     _check_digests_of(paths, sha256)
     label = " + ".join(map(str, paths))
     listing, left_out = Listing(closing), LeftOut()
     for path in paths:
-        if path.is_dir() and not outside_links:
-            _check_links(path)
         members, find = _open(path, limits, closing)
         listing.add(path, _images(members, left_out, label), find)
     _report_left_out(left_out, listing, label)
@@ -174,14 +176,15 @@ def _open(path: Path, limits: Limits, closing: ExitStack) -> tuple[Iterable[Memb
 
 def _check_links(folder: Path) -> None:
     """Refuse a folder with links that lead out of it: DVC would share what they lead to."""
-    root = folder.resolve()
+    root = Path(os.path.realpath(folder))  # `Path.resolve` of Python 3.11 ends on such a link
     for name in _names_below(folder):
         path = folder / name
-        if path.is_symlink() and is_image(name) and not path.resolve().is_relative_to(root):
+        target = Path(os.path.realpath(path)) if path.is_symlink() else root
+        if not target.is_relative_to(root) and (is_image(name) or is_archive(path)):
             raise InputError(
                 f"{folder}: expected images in this folder. Received: {printable(name)}, a link to "
-                f"{printable(str(path.resolve()))}. What it leads to would be in data/raw and be "
-                "pushed with it: take it out, or set advanced.fetch.outside_links to true."
+                f"{printable(str(target))}. What it leads to would be in data/raw and be pushed "
+                "with it: take it out, or set advanced.fetch.outside_links to true."
             )
 
 

@@ -27,6 +27,7 @@ VERSIONS = (
     "ETag", "etag", "md5Hash", "content_md5",
     "LastModified", "last_modified", "updated", "mtime", "created",
 )  # fmt: skip
+DEEPEST, MOST_FOLDERS = 30, 1000  # folders in folders, and all folders, of a web server
 CONCURRENT = 8  # downloads
 CHUNK = 1 << 22  # bytes
 Info = Mapping[str, Any]
@@ -47,6 +48,9 @@ def download_sources(sources: Sequence[str], settings: Fetch) -> list[Path]:
             f"server, which alone use them. Received: {', '.join(settings.storage_options)}, with "
             f"{', '.join(sources)}. Take them out of params.yaml."
         )
+    # In one order, or two runs with the same sources would each wait for the other one for ever.
+    for source in sorted({one for one in sources if "://" in one or one.startswith(GDRIVE)}):
+        DownloadCache(Path(settings.cache), source, most=0)
     paths: list[Path] = []
     for source in sources:
         if source.startswith(GDRIVE):
@@ -166,10 +170,13 @@ def list_files(fs: AbstractFileSystem, root: str, *, url: str) -> dict[str, Info
     """Return what is known of the file `root`, or of all files below it, by relative path.
 
     Raises:
-        InputError: if there is none, or it cannot be listed.
+        InputError: if there is none, it cannot be listed, or a web server has too many folders.
     """
     try:
-        found = fs.find(root, detail=True)
+        # Pages can lead to further pages for ever, other listings cannot.
+        found = _walk(fs, root, url) if url.startswith(WEB) else fs.find(root, detail=True)
+    except InputError:
+        raise
     except Exception as error:  # each library has errors of its own
         raise read_error(url, error) from error
     if not found:
@@ -180,6 +187,18 @@ def list_files(fs: AbstractFileSystem, root: str, *, url: str) -> dict[str, Info
         for path, info in sorted(found.items())
         if info.get("type", "file") == "file"
     }
+
+
+def _walk(fs: AbstractFileSystem, root: str, url: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for number, (_, folders, files) in enumerate(fs.walk(root, detail=True, maxdepth=DEEPEST)):
+        found |= {info["name"]: info for info in files.values()}
+        if number + len(folders) > MOST_FOLDERS:
+            raise InputError(
+                f"{url}: expected at most {MOST_FOLDERS:,} folders. Received: more, or pages that "
+                "lead to pages for ever. Give the address of the folder with the images."
+            )
+    return found or fs.find(root, maxdepth=1, detail=True)
 
 
 def download_all(

@@ -4,6 +4,7 @@ The `Retry` of urllib3 cannot do this: it does not see that a body is cut, its s
 at once, it shortens a long Retry-After, and its attempts would pass by the rate limit.
 """
 
+import re
 import time
 from collections.abc import Iterator
 from email.message import Message
@@ -114,7 +115,11 @@ def archive_name(session: requests.Session, url: str) -> str:
                     break
     except (IncompleteError, requests.RequestException):
         return ""  # downloading or listing it says what is wrong
-    name = PurePosixPath((header.get_filename() or "").replace("\\", "/")).name
+    try:
+        given = header.get_filename() or ""
+    except ValueError:  # a coding that decodes nothing
+        given = ""
+    name = PurePosixPath(given.replace("\\", "/")).name
     if name and is_archive(Path(name)):
         return name
     suffix = next((one for magic, one in ARCHIVE_STARTS.items() if start.startswith(magic)), "")
@@ -165,7 +170,7 @@ def _check_status(response: requests.Response, url: str) -> None:
     if response.status_code in BUSY:
         try:
             wait = Retry().parse_retry_after(response.headers.get("Retry-After", "0"))
-        except InvalidHeader:  # neither seconds nor a date
+        except (InvalidHeader, ValueError, OverflowError):  # neither seconds nor a date
             wait = 0.0
         raise IncompleteError(f"HTTP status {response.status_code}", wait)
     if response.status_code not in (200, 206, 416):
@@ -199,4 +204,5 @@ def _version(response: requests.Response) -> str:
 
 
 def _number(text: str) -> int | None:
-    return int(text) if text.isdigit() else None
+    # Longer ones are no sizes, and Python reads no number of over 4,300 digits.
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
