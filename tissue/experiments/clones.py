@@ -109,11 +109,11 @@ def repository_for(clone: Path, lock: Mapping[str, Any], outputs: Sequence[Path]
         yield root
         for path in outputs:
             target = clone / path
-            if target.is_dir():
-                shutil.rmtree(target)
-            else:
-                target.unlink(missing_ok=True)
-            target.parent.mkdir(parents=True, exist_ok=True)
+            for place in (target.parent, target):
+                if place.is_file():  # what Git made of a link
+                    place.unlink()
+            shutil.rmtree(target, ignore_errors=True)
+            target.parent.mkdir(exist_ok=True)
             shutil.move(root / path, target)
 
 
