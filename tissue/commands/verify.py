@@ -20,7 +20,6 @@ after it.
 
 import contextlib
 import sys
-import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -139,7 +138,7 @@ def claims(place: str) -> tuple[str, bool]:
     if len(differ) > SHOWN:
         lines.append(f"DIFFERENT: {len(differ) - SHOWN} more")
     # Names and values are the clone's own: none of them may look like a line of this answer.
-    return "\n".join(textwrap.shorten(one_line(line), LONGEST) for line in lines), not differ
+    return "\n".join(one_line(line[:LONGEST]) for line in lines), not differ
 
 
 def _pull(place: str, clone: Path, lock: Mapping[str, Any]) -> None:
