@@ -37,16 +37,10 @@ def call(
     name = " ".join(takewhile(lambda word: not word.startswith("-"), command))
     try:
         done = subprocess.run(
-            [*program, *command[1:]],
-            cwd=cwd,
-            env=environment() if env is None else env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=seconds,
-        )
+            [*program, *command[1:]], cwd=cwd, env=environment() if env is None else env,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+            check=False, timeout=seconds,
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise InputError(
             f"expected `{name}` to work within {seconds:.0f} s. Received: no end of it."

@@ -45,11 +45,10 @@ def list_images(
             an unknown layout; or if two different images would have one id.
     """
     table = None if labels is None else LabelTable(labels)  # read before large archives
-    paths = []
-    for source in sources:
-        if source.is_dir() and not outside_links:
-            _check_links(source)
-        paths += _folder_or_archives(source)
+    sources = list(sources)
+    for source in () if outside_links else filter(Path.is_dir, sources):
+        _check_links(source)
+    paths = [path for source in sources for path in _folder_or_archives(source)]
     _check_digests_of(paths, sha256)
     label = " + ".join(map(str, paths))
     listing, left_out = Listing(closing), LeftOut()
