@@ -44,8 +44,7 @@ def run_command(
 ) -> None:
     """Run the main function of a stage, which takes no arguments; errors end it as in `command`.
 
-    `check` comes first where no dvc.lock has told what the inputs are: it compares them with each
-    other.
+    `check` comes first where no dvc.lock tells what the inputs are: it compares them.
     """
     check_python(name)
     parser = parser_of(name, doc, epilog="Parameters are read from params.yaml.")
