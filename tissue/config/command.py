@@ -50,8 +50,7 @@ def run_command(
 ) -> None:
     """Run the main function of a stage, which takes no arguments; errors end it as in `command`.
 
-    `check` comes first where no dvc.lock has told what the inputs are: it compares them with each
-    other.
+    `check` compares its inputs with each other before, where no dvc.lock has told what they are.
     """
     check_python(name)
     parser = parser_of(name, doc, epilog="Parameters are read from params.yaml.")

@@ -66,10 +66,8 @@ def views_of(split: Path, embed: Path, *, scratch: int) -> dict[str, Views]:
     """Return how each model looks at the images of these folders; `scratch` is its count."""
     with reading(split / PREPARATION_FILE):
         zoom = int(read_json(split / PREPARATION_FILE)["split.crops"]["zoom"])
-    return {
-        "scratch": Views(scratch, zoom),
-        "pretrained": Views(read_network(embed)["views"], zoom),
-    }
+    pretrained = Views(read_network(embed)["views"], zoom)
+    return {"scratch": Views(scratch, zoom), "pretrained": pretrained}
 
 
 def explain_errors(
