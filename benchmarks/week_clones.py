@@ -27,9 +27,10 @@ class Person:
     experiments: list[str] = field(default_factory=list)
     pushed: list[str] = field(default_factory=list)
 
-    def run(self, *command: str) -> str:
-        """Run a command of Git or DVC in the clone."""
-        return call(*command, cwd=self.home, env=environment(DVC_NO_ANALYTICS="1"))
+    def run(self, *command: str, seconds: float | None = None) -> str:
+        """Run a command of Git or DVC in the clone; it is killed after so many seconds."""
+        variables = environment(DVC_NO_ANALYTICS="1")
+        return call(*command, cwd=self.home, env=variables, seconds=seconds)
 
 
 def settle(project: Path, folder: Path) -> list[Person]:

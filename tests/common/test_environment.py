@@ -30,9 +30,14 @@ def python(code: str, *, cwd: Path = ROOT, **variables: str) -> str:
     ).stdout
 
 
-def test_a_backend_of_jupyter_is_not_used() -> None:
-    code = "import tissue, matplotlib, os; print(matplotlib.get_backend(), os.environ.get({!r}))"
-    printed = python(code.format("KERAS_MAX_EPOCHS"), **FOREIGN)
+@pytest.mark.parametrize("package", ["tissue", "stages.report"])
+@pytest.mark.parametrize("backend", [FOREIGN["MPLBACKEND"], "module://no.such_backend"])
+def test_a_backend_of_jupyter_is_not_used(package: str, backend: str) -> None:
+    code = (
+        f"import {package}, matplotlib, os; from tissue.figures import theme; "
+        "print(matplotlib.get_backend(), os.environ.get('KERAS_MAX_EPOCHS'))"
+    )
+    printed = python(code, **FOREIGN | {"MPLBACKEND": backend})
     assert printed.lower().split() == ["agg", "none"]
 
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from tissue.common.errors import InputError
+from tissue.experiments.dvc import call
 from tissue.experiments.lock import changed_stages, foreign_inputs
 
 STAGES: dict[str, Any] = {
@@ -64,3 +66,8 @@ def test_another_source_is_another_run_wherever_it_lies(name: str) -> None:
 def test_a_stage_that_is_gone_differs() -> None:
     found = changed_stages(STAGES, {"split": STAGES["split"]})
     assert foreign_inputs(found)["train"] == ["data/split/train.npy", "cmd"]
+
+
+def test_a_command_that_does_not_end_is_killed() -> None:
+    with pytest.raises(InputError, match=r"`sleep 60` to end within 0\.1 s\. Received: no end"):
+        call("sleep", "60", seconds=0.1)

@@ -10,6 +10,7 @@ from pathlib import Path
 from tissue.common.errors import InputError
 
 DVC = (sys.executable, "-m", "dvc")
+LATE = "to end within"  # in the message on a command that was killed
 TAIL = 15  # lines shown of a command that failed
 
 
@@ -30,27 +31,39 @@ def call(
     It runs in this folder with the variables of `environment`, unless others are given.
 
     Raises:
-        InputError: if it fails, with the error or the last lines that it printed, or takes longer.
+        InputError: if it fails, with the error or the last lines that it printed; or if it has not
+            ended after so many seconds, when it is killed.
     """
     program = DVC if command[0] == "dvc" else command[:1]
     # Options are left out: a URL among them may hold a secret.
     name = " ".join(takewhile(lambda word: not word.startswith("-"), command))
     try:
         done = subprocess.run(
-            [*program, *command[1:]], cwd=cwd, env=environment() if env is None else env,
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
-            check=False, timeout=seconds,
-        )  # fmt: skip
+            [*program, *command[1:]],
+            cwd=cwd,
+            env=environment() if env is None else env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=seconds,
+        )
     except subprocess.TimeoutExpired:
         raise InputError(
-            f"expected `{name}` to work within {seconds:.0f} s. Received: no end of it."
+            f"expected `{name}` {LATE} {seconds:g} s. Received: no end, so it was killed. Run it "
+            "again."
         ) from None
     if done.returncode:
-        lines = (done.stdout + done.stderr).splitlines()
-        errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-        reason = "\n".join(errors or lines[-TAIL:])
         raise InputError(
-            f"expected `{name}` to work. Received the status {done.returncode}: {reason}\n"
-            "Correct what it names and run this again."
+            f"expected `{name}` to work. Received the status {done.returncode}: "
+            f"{_reason(done.stdout + done.stderr)}\nCorrect what it names and run this again."
         )
     return done.stdout
+
+
+def _reason(printed: str) -> str:
+    """Return the errors that a command printed, or its last lines."""
+    lines = printed.splitlines()
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    return "\n".join(errors or lines[-TAIL:])
