@@ -52,7 +52,7 @@ def test_changes_are_absolute_and_relative() -> None:
     text = markdown.metrics_section(metrics, paired, [])
     assert "| 0.5 | 0.6 | +0.1000 | +20.0 % | +0.1000 (+0.0500 to +0.1500) | <0.001 |" in text
     assert "**gain**" in text
-    assert text.endswith("1 metrics are the same.")
+    assert text.endswith("1 metric is the same.")
 
 
 def test_classes_that_end_as_bounds_do_are_shown() -> None:
@@ -61,7 +61,7 @@ def test_classes_that_end_as_bounds_do_are_shown() -> None:
     metrics = [Change(key, *pair) for key, pair in zip(keys, values, strict=True)]
     text = markdown.metrics_section(metrics, {}, [])
     assert "| `m.test.recall.dysplasia_high` | 0.95 | 0.1 |" in text
-    assert "| `m.parameters` | 446061 | 446073 |" in text
+    assert "| `m.parameters` | 446,061 | 446,073 |" in text
     assert "accuracy_high" not in text
 
 
@@ -84,3 +84,18 @@ def test_a_terminal_shows_aligned_columns_and_no_marks() -> None:
         "Compared with main\n\nMetric           After\na                  0.5\n"
         "a longer | name     12\n\nmore\n\nx\n"
     )
+
+
+def test_a_terminal_is_told_the_number_of_folded_metrics_only() -> None:
+    metrics = [Change("m.test.accuracy", 0.5, 0.6), Change("audit.low", 0.01, -0.03)]
+    text = markdown.metrics_section(metrics, {}, [])
+    assert "| `audit.low` | 0.01 | \N{MINUS SIGN}0.03 | \N{MINUS SIGN}0.0400 |  |" in text
+    printed = markdown.plain(text)
+    assert "1 more metric that differs: --output writes them to a file.\n" in printed
+    assert "audit.low" not in printed
+    assert "m.test.accuracy" in printed
+
+
+def test_counts_change_by_whole_numbers() -> None:
+    text = markdown.metrics_section([Change("split.images.test", 1000, 2100)], {}, [])
+    assert "| 1,000 | 2,100 | +1,100 |  |" in text

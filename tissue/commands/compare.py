@@ -14,7 +14,7 @@ the report says so. No stage depends on it. About 5 s with the default data.
 import argparse
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tissue.common.errors import InputError
@@ -24,10 +24,10 @@ from tissue.config.command import check_output_file, command, parser_of
 from tissue.config.loading import load_params
 from tissue.config.schema import Params
 from tissue.data.index import read_index
-from tissue.experiments import markdown, revisions
+from tissue.experiments import answers, markdown, revisions
 from tissue.experiments.lock import lock_at, lock_here
 from tissue.experiments.pairing import Pairs, find_flips, pair_predictions, paired_metrics
-from tissue.experiments.revisions import NoPredictionsError, check_gates
+from tissue.experiments.revisions import Check, NoPredictionsError, check_gates
 from tissue.metrics.intervals import Sampling
 
 TEST_TABLE = Path("data/split/test.csv")
@@ -40,12 +40,13 @@ def run(params: Params, *, base: str, pictures: list[str]) -> tuple[str, list[st
     """
     metrics = revisions.all_metrics(base)
     checks = check_gates(metrics, params.compare.tolerance)
+    locks = lock_at(base), lock_here()
     changed = revisions.changed_since_run()
     stale = sorted(changed)
     try:
         pairs = _pair(base, changed)
         notes = markdown.basis(pairs[MODELS[0]])
-        if lock_at(base)["fetch"]["outs"] != lock_here()["fetch"]["outs"]:
+        if locks[0]["fetch"]["outs"] != locks[1]["fetch"]["outs"]:
             notes += f" **Other images than in {base}**: one name need not be one picture."
     except NoPredictionsError as reason:
         pairs, notes = {}, f"No paired test: {reason}."
@@ -58,13 +59,20 @@ def run(params: Params, *, base: str, pictures: list[str]) -> tuple[str, list[st
     flips = {model: find_flips(both) for model, both in pairs.items()}
     sections = {
         "State": markdown.state_section(stale),
+        "Is it better?": answers.answer_section(pairs, paired),
         "Gate": markdown.gate_section(checks, metrics, stale),
         "Parameters": markdown.params_section(revisions.changed_params(base)),
+        "Code and data": answers.inputs_section(*locks),
         "Metrics": f"{markdown.metrics_section(metrics, paired, checks)}\n\n{notes}",
         "Images that changed sides": markdown.flips_section(flips),
         "Confusion matrices": markdown.figures_section(*pictures) if pictures else "",
     }
     body = [f"## {title}\n\n{text}\n" for title, text in sections.items() if text]
+    return "\n".join([f"# Compared with {base}\n", *body]), _reasons(checks, stale)
+
+
+def _reasons(checks: Sequence[Check], stale: Sequence[str]) -> list[str]:
+    """Return why a gate fails."""
     failed = [
         f"{check.key} fell by more than compare.tolerance allows"
         for check in checks
@@ -72,7 +80,7 @@ def run(params: Params, *, base: str, pictures: list[str]) -> tuple[str, list[st
     ]
     if stale:
         failed.append(f"the results are not of this code: run `dvc repro` ({', '.join(stale)})")
-    return "\n".join([f"# Compared with {base}\n", *body]), failed
+    return failed
 
 
 def _pair(base: str, changed: Mapping[str, list[str]]) -> dict[str, Pairs]:

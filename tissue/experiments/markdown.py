@@ -11,6 +11,7 @@ from tissue.experiments.revisions import Change, Check
 
 IMAGES_SHOWN = 15  # of each model and direction
 FIGURES = ("confusion_scratch", "confusion_pretrained")
+FOLDED = "more metrics? that differs?"  # of which a terminal is only told the number
 SAME_DATA = ("split.source", "split.classes", "split.images.test")
 MINUS = "\N{MINUS SIGN}"
 METRIC_COLUMNS = (
@@ -24,7 +25,7 @@ def code(text: Any) -> str:
     return f"`{plain}`" if plain else ""
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int = 1) -> str:
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int = 1) -> str:
     """Return a table whose first `texts` columns are aligned left and the others right."""
     marks = [":--" if column < texts else "--:" for column in range(len(head))]
     return "\n".join(f"| {' | '.join(line)} |" for line in [head, marks, *rows])
@@ -35,12 +36,14 @@ def _details(summary: str, content: str) -> str:
 
 
 def _signed(value: float, digits: int = 4, unit: str = "") -> str:
-    return f"{value:+.{digits}f}{unit}".replace("-", MINUS)
+    text = f"{value:+,}" if isinstance(value, int) else f"{value:+.{digits}f}"
+    return f"{text}{unit}".replace("-", MINUS)
 
 
 def _value(value: Any) -> str:
     if isinstance(value, int | float):
-        return f"{value:.4g}" if isinstance(value, float) else f"{value}"
+        text = f"{value:.4g}" if isinstance(value, float) else f"{value:,}"
+        return text.replace("-", MINUS)
     return "none" if value is None else code(value)
 
 
@@ -74,7 +77,9 @@ def gate_section(checks: Sequence[Check], metrics: Sequence[Change], stale: Sequ
         ]
         for check in checks
     ]
-    return f"{verdict}\n\n" + _table(["Metric", "Before", "After", "May fall by", "Gate"], rows)
+    return f"{verdict}\n\n" + markdown_table(
+        ["Metric", "Before", "After", "May fall by", "Gate"], rows
+    )
 
 
 def state_section(stale: Sequence[str]) -> str:
@@ -95,7 +100,7 @@ def params_section(changes: Sequence[Change]) -> str:
         [code(key), *("none" if value is None else code(value) for value in values)]
         for key, *values in changes
     ]
-    return _table(["Parameter", "Before", "After"], rows)
+    return markdown_table(["Parameter", "Before", "After"], rows)
 
 
 def metrics_section(
@@ -124,9 +129,12 @@ def metrics_section(
     others = [one for one in shown if one not in leading and one.old != one.new]
     sections = [_metric_table(leading, paired)] if leading else []
     if others:
-        title = f"{len(others)} more metrics that differ"
+        number = len(others)
+        title = f"{number} more {'metric that differs' if number == 1 else 'metrics that differ'}"
         sections.append(_details(title, _metric_table(others, paired)))
-    sections.append(f"{len(shown) - len(leading) - len(others)} metrics are the same.")
+    same = len(shown) - len(leading) - len(others)
+    if same:
+        sections.append(f"{same} {'metric is' if same == 1 else 'metrics are'} the same.")
     return "\n\n".join(sections)
 
 
@@ -136,10 +144,12 @@ def _metric_table(changes: Sequence[Change], paired: Mapping[str, Difference]) -
         change = relative = ""
         if isinstance(old, int | float) and isinstance(new, int | float):
             change = _signed(new - old)
-            relative = _signed(100 * (new - old) / abs(old), 1, " %") if old else ""
+            # Of a difference or a p-value, which may be nearly 0, a relative change means nothing.
+            if old and ".test." in key and not key.startswith("comparison."):
+                relative = _signed(float(100 * (new - old) / abs(old)), 1, " %")
         difference = _paired(paired[key]) if key in paired else ("", "", "")
         rows.append([code(key), _value(old), _value(new), change, relative, *difference])
-    return _table(METRIC_COLUMNS, rows)
+    return markdown_table(METRIC_COLUMNS, rows)
 
 
 def _paired(found: Difference) -> tuple[str, str, str]:
@@ -178,7 +188,7 @@ def flips_section(flips: Mapping[str, tuple[list[Flip], list[Flip]]]) -> str:
                 sections.append(f"{title}.")
                 continue
             rows = [[code(value) for value in image] for image in images[:IMAGES_SHOWN]]
-            content = _table(["Image", "Class", "Before", "After"], rows, texts=4)
+            content = markdown_table(["Image", "Class", "Before", "After"], rows, texts=4)
             if more := len(images) - len(rows):
                 content += f"\n\nand {more} more."
             sections.append(_details(title, content))
@@ -194,11 +204,16 @@ def figures_section(before: str, after: str) -> str:
         ]
         for name in FIGURES
     ]
-    return _table(["Before", "After"], rows, texts=2)
+    return markdown_table(["Before", "After"], rows, texts=2)
 
 
 def plain(report: str) -> str:
-    """Return a report for a terminal: aligned columns, and no marks of Markdown or HTML."""
+    """Return a report for a terminal: aligned columns, and no marks of Markdown or HTML.
+
+    Hundreds of folded metrics would push all else off the screen, so their table is left out.
+    """
+    folded = rf"<details><summary>(\d+ {FOLDED})</summary>.*?</details>"
+    report = re.sub(folded, r"\1: --output writes them to a file.", report, flags=re.DOTALL)
     text = re.sub(r"</?(details|summary)>|\*\*", "", re.sub("<summary>", "\n", report))
     text = re.sub(r"(?<!`)`([^`]*)`", r"\1", text)
     lines: list[str] = []
