@@ -67,10 +67,19 @@ def _sentence(measured: dict[str, Any]) -> str:
             f"expected two classes with two groups (donors) or more in training and validation. "
             f"Received: {measured['classes']}, so nothing was measured"
         )
-    shown = ("careless", "honest", "all_shortcuts")
-    found = ", ".join(f"{name} {measured['accuracy'][name]['accuracy']:.3f}" for name in shown)
+    shown = {
+        "careless": "divided by image",
+        "honest": "divided by group",
+        "all_shortcuts": "by colour, tissue and blur alone",
+    }
+    found = ", ".join(
+        f"{measured['accuracy'][name]['accuracy']:.1%} {how}" for name, how in shown.items()
+    )
     curve = "" if "learning_curve" in measured else "; too few groups for a learning curve"
-    return f"{measured['images']} images of {measured['groups']} groups: {found}{curve}"
+    return (
+        f"cross-validated accuracy on {measured['images']} images of {measured['groups']} groups: "
+        f"{found}{curve}"
+    )
 
 
 def main() -> None:

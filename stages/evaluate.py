@@ -138,7 +138,7 @@ def _sentence(test: dict[str, float]) -> str:
     if "cases" in test:
         by_case = f", by case {test['case_accuracy']:.1%} (n = {test['cases']})"
     return (
-        f"test accuracy {test['accuracy']:.1%} (n = {test['n']}, 95 % interval "
+        f"test accuracy {test['accuracy']:.1%} (n = {test['n']}, 95% interval "
         f"{test['accuracy_low']:.1%} to {test['accuracy_high']:.1%}), "
         f"macro-F1 {test['macro_f1']:.3f}{by_case}"
     )
@@ -146,8 +146,8 @@ def _sentence(test: dict[str, float]) -> str:
 
 def _refused_sentence(refused: dict[str, float]) -> str:
     return (
-        f"unlike training, so that predict refuses them: {refused['refused']} of {refused['n']} "
-        f"test images (95 % interval {refused['low']:.1%} to {refused['high']:.1%})"
+        f"evaluate: of {refused['n']} test images, predict would refuse {refused['refused']} as "
+        f"unlike training (95% interval {refused['low']:.1%} to {refused['high']:.1%})"
     )
 
 

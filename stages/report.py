@@ -40,7 +40,7 @@ def run(params: Params, root: Path = Path()) -> None:
         partial.write_bytes(page)
     trained_with = {"seed": params.seed, "lr": params.lr, **dict(params.pretrained)}
     write_card(inputs, trained_with, root)
-    print(f"report: {out}, {len(page) / 1e6:.1f} MB")
+    print(f"report: open {out} in a browser ({len(page) / 1e6:.1f} MB)")
 
 
 def main() -> None:

@@ -77,14 +77,20 @@ def _check_perplexity(perplexity: float, images: int) -> None:
 
 
 def _sentence(measured: dict[str, Any]) -> str:
-    from tissue.metrics.overlap import STATISTICS, two_sided_p_value
+    from tissue.metrics.overlap import STATISTICS, overlap_direction, two_sided_p_value
 
+    verdicts = {
+        "apart": "the test images differ from training more than in random splits",
+        "closer": "the test images are closer to training than in random splits",
+        "same": "the test images are not shown to differ from training more than in random splits",
+        "unknown": "no class has groups in training and test that could be exchanged",
+    }
     text = "{} {real:.2f} (random splits {random_low:.2f} to {random_high:.2f})"
     compared = [text.format(name, **measured[name]["features"]) for name in STATISTICS]
     # Of either direction, as in the report
-    p = two_sided_p_value({name: measured[name]["features"] for name in STATISTICS})
+    features = {name: measured[name]["features"] for name in STATISTICS}
     return (
-        f"training and test compared with random splits by group, p = {p:.3f}: "
+        f"{verdicts[overlap_direction(features)]}, p = {two_sided_p_value(features):.3f}: "
         f"{', '.join(compared)}"
     )
 

@@ -62,7 +62,7 @@ class TestAllModules:
     ) -> None:
         text = (ROOT / "params.yaml").read_text().replace("\nlr: ", "\nlr: fast #")
         (tmp_path / "params.yaml").write_text(text)
-        message = "params.yaml:\n  lr: expected number. Received: 'fast'"
+        message = "params.yaml:\n  lr: expected a number. Received: 'fast'"
         ended, imported = run_all(ORDER, tmp_path)
         assert ended == {stage: f"{stage}: {message}" for stage in ORDER}
         assert imported == []

@@ -32,8 +32,11 @@ PRINTED = [
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("lr=0.001,-1", r"lr: expected greater than 0\. Received: -1"),
-        ("scratch.progressive=[0.5],[2]", r"advanced\.scratch\.progressive: expected less than or"),
+        ("lr=0.001,-1", r"lr: expected a number greater than 0\. Received: -1"),
+        (
+            "scratch.progressive=[0.5],[2]",
+            r"advanced\.scratch\.progressive: expected a number less than or",
+        ),
         (
             "pretrained.penalty=[1",
             r"advanced\.pretrained\.penalty: expected a value in YAML\. Received: \[1",

@@ -290,7 +290,7 @@ class TestGivenValidation:
         assert division.leaked["test_id"].tolist() == ["val/12.jpg"]
         assert division_metrics(division, 0)["leaks"]["images"] == 1
         said = " ".join(describe_division(division, 0, DEFAULT))
-        assert "1 training images share a copy or a donor with the test or validation set" in said
+        assert "1 training image shares a copy or a donor with the test or validation set" in said
 
     def test_training_is_needed(self) -> None:
         rows = [row for row in self.ROWS if row[0] != "train"]

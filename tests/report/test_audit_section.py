@@ -62,12 +62,12 @@ def test_crops() -> None:
     ("known", "said"),
     [
         ({"more_groups": 20, "more_groups_low": 11, "more_groups_high": 40},
-         "About 20 more would give 5 more points (95% interval 11 to 40)"),
+         "5 points would take about 20 more of each (95% interval 11 to 40)."),
         ({"more_groups": 20, "more_groups_low": 11},
-         "About 20 more would give 5 more points (95% interval 11 to more than 48)"),
+         "5 points would take about 20 more of each (95% interval 11 to more than 48)."),
         ({"more_groups_low": 17},
-         "5 more points would take more than 48 more (95% interval from 17 up)"),
-        ({}, "5 more points would take more than 48 more, by"),
+         "5 points would take more than 48 more of each (95% interval: from 17 up)."),
+        ({}, "5 points would take more than 48 more of each."),
     ],
 )  # fmt: skip
 def test_the_price_of_five_points(known: dict[str, int], said: str) -> None:

@@ -33,7 +33,7 @@ def test_the_verdict_says_what_was_measured(inputs: Inputs) -> None:
     assert f"% of 360 test images of {groups} donors correctly (" in accuracy
     assert "This is statistically significant (sign flips by donor, p" in accuracy
     assert "skin_1 with skin_2" in confusions
-    assert overlap.startswith("No difference between test and training images was found")
+    assert overlap.startswith("The test images are not shown to differ from the training images")
     paired = inputs.metrics["comparison"]["test"]
     before = dict(paired)
     for change in ({"p_value": 0.41}, {"difference_low": -0.01}):
@@ -73,12 +73,12 @@ def test_probabilities_are_called_calibrated_only_where_chance_explains_the_erro
 @pytest.mark.parametrize(
     ("actual", "predicted", "expected"),
     [
-        ("bcd", "acd", "The net makes one error: it confuses a with b."),
+        ("bcd", "acd", "The net makes one error: it takes b for a."),
         ("abc", "bca", "The net makes 3 errors, each between a different pair of classes."),
         (
             "aba",
             "bab",
-            "The net makes 3 errors. It most often confuses a with b (3), together 3 of the 3.",
+            "The net makes 3 errors. It most often confuses a with b (3 of 3).",
         ),
     ],
 )
@@ -120,8 +120,8 @@ def test_overlap_verdict_tells_apart_from_close() -> None:
         split = {"leaks": {"images": copies}, "duplicates": {"across_splits": 0}}
         return overlap_verdict(tsne, split).replace("\N{NO-BREAK SPACE}", " ")
 
-    same = "No difference between test and training images was found beyond that of random splits"
-    same += " (p = "
+    same = "The test images are not shown to differ from the training images more than in random "
+    same += "splits (p = "
     assert verdict(0.98, 0.31) == f"{same}1.00)."
     assert verdict(0.40, 0.005).startswith("The test images differ from the training images more")
     assert verdict(1.10, 1.0).startswith("The test images are closer to the training images")

@@ -144,14 +144,17 @@ def test_table_that_is_missing_or_no_text(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"fetch\.labels\.table: .*nowhere\.csv, which does not"):
         manifest_of(source, tmp_path, labels=labels)
     (tmp_path / "nowhere.csv").write_bytes("image_id,dx\n00,Ä\n".encode("cp1252"))
-    with pytest.raises(InputError, match=r"expected a CSV file in UTF-8.*Save it as CSV UTF-8"):
+    with pytest.raises(
+        InputError, match=r"expected a CSV file in UTF-8.*In Excel, save it as 'CSV UTF-8'"
+    ):
         manifest_of(source, tmp_path, labels=labels)
 
 
 def test_a_flat_source_beside_a_table_leads_to_the_parameter(tmp_path: Path) -> None:
     source = as_folder({**FILES, "train.csv": ROWS.encode()}, tmp_path / "images")
     with pytest.raises(
-        InputError, match=r"two classes or more.*Tables .*: train\.csv\. .*fetch\.labels"
+        InputError,
+        match=r"two classes or more.*Tables .*: train\.csv\. .*-S 'fetch\.labels={table: ",
     ):
         manifest_of(source, tmp_path)
     both = as_folder({"test_images/9.png": picture(9)}, source)

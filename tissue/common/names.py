@@ -65,6 +65,11 @@ def position_of(path: str) -> str:
     return atlas_name(path, 2)
 
 
+def numbered(number: int, noun: str) -> str:
+    """Return `1 donor` or `1,080 donors`."""
+    return f"{int(number):,} {noun}{'' if number == 1 else 's'}"
+
+
 def donor_status(rule: str) -> str:
     """Return whether groups by this rule are donors: known, as given (by the user), not known."""
     given = {METADATA: "as given", PATTERN: "as given", DONORS: "known"}

@@ -1,6 +1,7 @@
 """The one place where params.yaml is read."""
 
 import os
+import re
 import reprlib
 import textwrap
 from collections.abc import Mapping
@@ -150,9 +151,13 @@ def _explain(
     if problem["type"] == "secret":
         return f"{key}: expected {problem['msg']}. Received: one that has them. Take them out."
     expected = problem["msg"].replace("String should match pattern", "text that matches")
-    expected = expected.replace("dictionary or instance of Labels", "keys and values")
-    for prefix in ("Input should be ", "a valid ", "Value error, "):
+    for prefix in ("Input should be ", "Value error, "):
         expected = expected.removeprefix(prefix)
+    expected = re.sub(
+        "^a valid dictionary( or instance of [A-Za-z]+)?", "keys and values", expected
+    )
+    expected = re.sub("^a valid (?=[aeiou])", "an ", expected).replace("a valid ", "a ")
+    expected = re.sub("^(?=greater than|less than)", "a number ", expected)
     return f"{key}: expected {expected}. Received: {_show(found)}"
 
 

@@ -5,13 +5,14 @@ from typing import Any
 
 import pandas as pd
 
-from tissue.common.names import POSITIONS, donor_status, position_of
+from tissue.common.names import POSITIONS, donor_status, numbered, position_of
 from tissue.config.schema import Split
 from tissue.data.index import unequal_classes
 from tissue.images.division import Division, has_detail
 from tissue.images.duplicates import describe_joined
 from tissue.images.quality import BLANK
 
+FEW_GROUPS = 10  # in the test set: an interval by group then spans tens of points
 NOTICED = 0.05  # difference of a share from the one that was asked for
 
 
@@ -20,7 +21,14 @@ def describe_division(division: Division, rejected: int, settings: Split) -> lis
     sizes = ", ".join(f"{len(rows)} {name}" for name, rows in division.splits.items())
     known = donor_status(division.rule) != "not known"
     rule = division.rule if known else f"{division.rule}, donors are not known"
-    lines = [f"{sizes}; groups by {rule}; {rejected} rejected"]
+    groups = ", ".join(str(rows["group"].nunique()) for rows in division.splits.values())
+    why = ": data/split/rejected.csv says why" if rejected else ""
+    lines = [f"{sizes}; in {groups} groups by {rule}; {rejected} rejected{why}"]
+    if (tested := division.splits["test"]["group"].nunique()) < FEW_GROUPS:
+        lines.append(
+            f"the test set has {numbered(tested, 'group')}, so its accuracy will be uncertain; "
+            "more groups help, more images of the same ones hardly do"
+        )
     for name, missing in division.missing.items():
         if missing:
             lines.append(f"no {name} image of {', '.join(missing)}")
@@ -30,10 +38,13 @@ def describe_division(division: Division, rejected: int, settings: Split) -> lis
     if leaking := division.leaks["images"]:
         outcome = "dropped" if division.leaks["dropped"] else "kept (split.on_leak: report)"
         held_out = "test or validation set" if division.has_given_val else "test set"
-        shared = f"training images share a copy or a donor with the {held_out}"
-        lines.append(f"{leaking} {shared}; {outcome}")
+        shared = f"{'shares' if leaking == 1 else 'share'} a copy or a donor with the {held_out}"
+        lines.append(f"{numbered(leaking, 'training image')} {shared}; {outcome}")
     if blank := _count_blank(division.kept):
-        lines.append(f"{blank} images show nearly no tissue; `predict` would refuse them")
+        verb, them = ("shows", "it") if blank == 1 else ("show", "them")
+        lines.append(
+            f"{numbered(blank, 'image')} {verb} nearly no tissue; `predict` would refuse {them}"
+        )
     if division.rule == POSITIONS:
         lines += _describe_positions(division.kept, division.leaks["possible"], settings)
     if division.joined:

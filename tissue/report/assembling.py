@@ -9,7 +9,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from tissue.common.names import MODEL_NAMES, MODELS
+from tissue.common.names import MODEL_NAMES, MODELS, numbered
 from tissue.figures.audit import audit_figure, learning_curve_figure
 from tissue.figures.curves import (
     history_figure,
@@ -23,6 +23,7 @@ from tissue.figures.theme import png_bytes
 from tissue.report import audit, ceiling, data, results, sentences, why
 from tissue.report.formatting import SPLIT_NAMES, count, percent, render_markdown, render_template
 from tissue.report.map import library, map_item
+from tissue.report.next_steps import next_steps
 from tissue.report.reading import Inputs
 from tissue.report.records import as_json, cause_names, omitted_sentence, records
 
@@ -55,6 +56,8 @@ def render(inputs: Inputs, views: Mapping[str, int]) -> str:
         cards={model: why.cards(inputs, model) for model in ranked},
         why=why,
         summary=summary(inputs),
+        numbered=numbered,
+        steps=next_steps(inputs),
         views=views,
         paper=render_markdown(PAPER.read_text(encoding="utf-8")),
         ranked_models=[(model, MODEL_NAMES[model]) for model in ranked],

@@ -101,18 +101,19 @@ def curve_sentence(audit: Mapping[str, Any], group: str) -> str:
     if curve is None:
         return f"Too few {group}s for a learning curve: it needs two classes with six or more."
     beyond = f"more than {count((curve['reach'] - 1) * curve['groups'])}"
-    gain, law = f"{100 * curve['gain']:.0f} more points", "by the fitted power law"
+    gain = f"{100 * curve['gain']:.0f} points"
     low, high = (curve.get(f"more_groups_{end}", beyond) for end in ("low", "high"))
     if "more_groups" in curve:
-        more = f"about {curve['more_groups']} more would give {gain} (95% interval {low} to {high})"
+        about = f"about {curve['more_groups']} more of each"
+        more = f"{gain} would take {about} (95% interval {low} to {high})"
     else:
-        more = f"{gain} would take {beyond} more"
-        more += f" (95% interval from {low} up)" if "more_groups_low" in curve else ""
+        more = f"{gain} would take {beyond} more of each"
+        more += f" (95% interval: from {low} up)" if "more_groups_low" in curve else ""
     doubled = interval(curve["doubled_low"], curve["doubled_high"], percentage_points)
     return (
-        f"With {curve['groups']} {group}s of each of {curve['classes']} classes, twice as many "
-        f"would bring {percentage_points(curve['doubled'])} points (95% interval {doubled}). "
-        f"{more[0].upper()}{more[1:]}, {law}."
+        f"The learning curve has up to {curve['groups']} {group}s of each of {curve['classes']} "
+        f"classes. By its fitted power law, twice as many would bring "
+        f"{percentage_points(curve['doubled'])} points (95% interval {doubled}); {more}."
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tissue.common.names import MODEL_NAMES, MODELS
+from tissue.common.names import MODEL_NAMES, MODELS, numbered
 from tissue.figures.confusion import confusion_counts
 from tissue.report.data import group_word
 from tissue.report.formatting import (
@@ -57,8 +57,8 @@ def results_table(inputs: Inputs) -> Table:
         head += [MODEL_NAMES[model], "95% interval"]
     images, groups = tests[0]["n"], inputs.metrics["comparison"]["test"]["donors"]
     caption = (
-        f"Both models, on the {count(images)} test images of {count(groups)} {group_word(inputs)}s "
-        "unless the row says otherwise"
+        f"Both models, on the {numbered(images, 'test image')} of "
+        f"{numbered(groups, group_word(inputs))} unless the row says otherwise"
     )
     return Table(caption, pd.DataFrame(rows, columns=head))
 
@@ -147,7 +147,7 @@ def causes_table(inputs: Inputs) -> Table:
         errors = inputs.metrics["errors"][model]["errors"]
         correct = inputs.metrics["errors"][model]["images"] - errors
         head += [
-            f"{MODEL_NAMES[model]}, of {count(errors)} errors (95% interval)",
+            f"{MODEL_NAMES[model]}, of {numbered(errors, 'error')} (95% interval)",
             f"of {count(correct)} correct", "difference, points",
         ]  # fmt: skip
     for cause, name in cause_names(inputs).items():

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from tissue.common.names import MODEL_NAMES, MODELS, donor_status
+from tissue.common.names import MODEL_NAMES, MODELS, donor_status, numbered
 from tissue.metrics.calibration import KEPT, is_calibrated
 from tissue.metrics.overlap import STATISTICS, overlap_direction, two_sided_p_value
 from tissue.metrics.paired import is_beyond_chance
@@ -25,7 +25,8 @@ from tissue.report.reading import Inputs
 VERDICTS = {
     "apart": "The test images differ from the training images more than in random splits",
     "closer": "The test images are closer to the training images than in random splits",
-    "same": "No difference between test and training images was found beyond that of random splits",
+    "same": "The test images are not shown to differ from the training images more than in random "
+    "splits",
     "unknown": "Whether the test images differ from the training images more than in a random "
     "split is unknown, since no class has donors in both that could be exchanged",
 }
@@ -56,6 +57,7 @@ def verdict_sentences(inputs: Inputs) -> list[str]:
     unknown = donor_status(split["group_rule"]) == "not known"
     return [
         f"{accuracy_sentence(inputs)} {difference_sentence(inputs)}",
+        *baseline_sentences(inputs),
         confusion_sentence(inputs.tested(best), MODEL_NAMES[best]),
         overlap_verdict(inputs.metrics["tsne"], split),
         *([groups_sentence(split)] if unknown else []),
@@ -68,11 +70,29 @@ def accuracy_sentence(inputs: Inputs) -> str:
     first, second = (inputs.metrics[model]["test"] for model in (best, other))
     groups = inputs.metrics["comparison"]["test"]["donors"]
     return (
-        f"The {MODEL_NAMES[best]} classifies {percent(first['accuracy'])} of {count(first['n'])} "
-        f"test images of {count(groups)} {group_word(inputs)}s correctly (95% interval "
-        f"{_accuracy_interval(first)}). The {MODEL_NAMES[other]} reaches "
+        f"The {MODEL_NAMES[best]} classifies {percent(first['accuracy'])} of "
+        f"{numbered(first['n'], 'test image')} of {numbered(groups, group_word(inputs))} "
+        f"correctly (95% interval {_accuracy_interval(first)}). The {MODEL_NAMES[other]} reaches "
         f"{percent(second['accuracy'])} ({_accuracy_interval(second)})."
     )
+
+
+def baseline_sentences(inputs: Inputs) -> list[str]:
+    """Return a warning for the models not shown to beat the most frequent class, else nothing."""
+    test = inputs.index["test"]["class"]
+    baseline = test.value_counts().max() / len(test)
+    weak = [
+        f"the {MODEL_NAMES[model]}"
+        for model in models_by_accuracy(inputs)
+        if inputs.metrics[model]["test"]["accuracy_low"] <= baseline
+    ]
+    if not weak:
+        return []
+    names = join_words(weak)
+    return [
+        f"{names[0].upper()}{names[1:]} {'is' if len(weak) == 1 else 'are'} not shown to be better "
+        f"than always answering the most frequent class ({percent(baseline)})."
+    ]
 
 
 def _accuracy_interval(test: Mapping[str, Any]) -> str:
@@ -111,9 +131,16 @@ def confusion_sentence(tested: pd.DataFrame, name: str) -> str:
     if not errors:
         return f"The {name} makes no errors."
     if errors == 1:
-        return f"The {name} makes one error: it confuses {pairs[0][0]} with {pairs[0][1]}."
+        wrong = tested[tested["class"] != tested["predicted"]].iloc[0]
+        return f"The {name} makes one error: it takes {wrong['class']} for {wrong['predicted']}."
     if not leading:
         return f"The {name} makes {errors:,} errors, each between a different pair of classes."
+    if len(leading) == 1:
+        one, two, number = leading[0]
+        return (
+            f"The {name} makes {errors:,} errors. It most often confuses {one} with {two} "
+            f"({number:,} of {errors:,})."
+        )
     named = join_words([f"{one} with {two} ({number})" for one, two, number in leading])
     together = sum(number for *_, number in leading)
     return (
@@ -178,7 +205,7 @@ def calibration_sentence(inputs: Inputs, model: str) -> str:
         f"The {MODEL_NAMES[model]}'s confidences miss its accuracy by {points(test['ece'])} points "
         f"on average over bins (ECE, n = {count(test['n'])}). By chance, a calibrated model would "
         f"miss it by {points(test['ece_chance'])} points (95% of the time by {by_chance}). "
-        f"{judged} ({p_value(test['ece_p_value'])}). Without the part of chance the error is "
+        f"{judged} ({p_value(test['ece_p_value'])}). Corrected for chance, the error is "
         f"{points(error)} points (root mean square; 95% interval "
         f"{interval(low, high, points)})."
     )

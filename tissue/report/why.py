@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from tissue.common.names import MODEL_NAMES, MODELS
+from tissue.common.names import MODEL_NAMES, MODELS, numbered
 from tissue.data.index import FORMS
 from tissue.error_analysis.table import CAUSES, NONE_FOUND, is_more_frequent
 from tissue.figures.theme import CLASS_COLOURS
@@ -76,9 +76,12 @@ def why_sentence(inputs: Inputs, model: str) -> str:
     frequent = [CAUSE_NAMES[cause] for cause in _frequent(errors)]
     ending = "" if frequent else ", none shown to be more frequent than among correct predictions"
     said = f"{count(found)} of {number} errors have a measured cause{ending}."
-    if frequent:
+    if errors["errors"] == 1:
+        cause = next((CAUSE_NAMES[one] for one in CAUSES if errors["causes"][one]["errors"]), "")
+        said = f"The cause of the one error: {cause or CAUSE_NAMES[NONE_FOUND]}."
+    elif frequent:
         said += f" More frequent than among correct predictions: {join_words(_few(frequent))}."
-    if within := errors.get("within_systems"):
+    if errors["errors"] > 1 and (within := errors.get("within_systems")):
         said = f"{count(within['errors'])} of {number} errors are within one organ system. {said}"
     return f"{said} {_main_confusion(inputs, model)}".rstrip()
 
@@ -105,10 +108,16 @@ def _main_confusion(inputs: Inputs, model: str) -> str:
         return ""
     index = inputs.index["test"].set_index("id")["group"]
     nearest = shown["neighbour_1"].map(inputs.index["train"].set_index("id")["class"])
+    groups, same = index.loc[shown["id"]].nunique(), int((nearest == worst["predicted"]).sum())
+    if len(shown) == 1:
+        return (
+            f"One {worst['actual']} is called {worst['predicted']}; the training image nearest to "
+            f"it is {nearest.iloc[0]}."
+        )
     return (
-        f"{count(len(shown))} {worst['actual']} of {count(index.loc[shown['id']].nunique())} "
-        f"{group_word(inputs)}s are called {worst['predicted']}. The nearest training image of "
-        f"{count((nearest == worst['predicted']).sum())} of them is {worst['predicted']}."
+        f"{count(len(shown))} {worst['actual']} of {numbered(groups, group_word(inputs))} are "
+        f"called {worst['predicted']}. The nearest training image of {count(same)} of them is "
+        f"{worst['predicted']}."
     )
 
 
@@ -166,9 +175,8 @@ def _card(inputs: Inputs, model: str, actual: str, predicted: str) -> Card:
     tested = inputs.tested(model)
     named = tested[(tested["class"] == actual) & (tested["predicted"] == predicted)]
     groups = inputs.index["test"].set_index("id")["group"].loc[named["id"]].nunique()
-    title = (
-        f"{count(len(named))} {actual} of {count(groups)} {group_word(inputs)}s, called {predicted}"
-    )
+    where = numbered(groups, group_word(inputs))
+    title = f"{count(len(named))} {actual} of {where}, called {predicted}"
     return Card(
         model, actual, predicted, title, _causes_table(causes, actual, predicted, model),
         _differences(measures),

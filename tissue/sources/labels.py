@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from tissue.common.errors import InputError
-from tissue.common.names import one_line, printable
+from tissue.common.names import numbered, one_line, printable
 from tissue.config.fetch import Labels
 from tissue.slides.opening import is_slide
 from tissue.sources.file_names import IMAGE_SUFFIXES, check_cells
@@ -85,10 +85,10 @@ class LabelTable:
         counts = Counter((self._rows[row].split, self._rows[row].class_name) for row in used)
         lines = draw_tree(counts, f"<image> with a row in {self.path}", {})
         if without:
-            lines.append(f"  left out: {_number(without, 'images')} without a row")
+            lines.append(f"  left out: {_number(without, 'image')} without a row")
         missing = [label.name for row, label in enumerate(self._rows) if row not in used]
         if missing:
-            lines.append(f"  no image for {_number(missing, 'rows')}")
+            lines.append(f"  no image for {_number(missing, 'row')}")
         return lines
 
     def _find(self, name: str) -> int | None:
@@ -156,7 +156,8 @@ def _read_rows(settings: Labels, path: Path) -> list[Label]:
         ) from None
     except (UnicodeDecodeError, csv.Error, OSError) as error:
         raise InputError(
-            f"{path}: expected a CSV file in UTF-8. Received: {error}. Save it as CSV UTF-8."
+            f"{path}: expected a CSV file in UTF-8. Received: {error}. In Excel, save it as "
+            "'CSV UTF-8'."
         ) from None
     found = [{what: row[column] for what, column in columns.items()} for row in cells]
     classes = _read_classes([[row[name] for name in labels] for row in cells], settings)
@@ -237,4 +238,4 @@ def _read_splits(values: set[str], path: Path) -> dict[str, str]:
 
 def _number(names: list[str], what: str) -> str:
     shown = ", ".join(map(printable, sorted(names)[:EXAMPLES]))
-    return f"{len(names):,} {what} (e.g. {shown})"
+    return f"{numbered(len(names), what)} (e.g. {shown})"

@@ -79,8 +79,9 @@ def _parse_folders(
 ) -> Parse:
     tables = ", ".join(map(printable, left_out.get(TABLE, (0, []))[1]))
     hint = (
-        f"Tables beside the images: {tables}. If one has their labels, set fetch.labels, as in "
-        "docs/data-sources.md."
+        f"Tables beside the images: {tables}. If one has their labels, name it and its columns, as "
+        "in -S 'fetch.labels={table: ../images/labels.csv, image: file, label: diagnosis}' "
+        "(docs/data-sources.md)."
     )
     try:
         layout = read_layout(listing.names(), source=label, class_level=class_level)
