@@ -1,5 +1,6 @@
 """Probabilities of images and of their cached features."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -22,3 +23,14 @@ def test_each_view_is_predicted_from_images_as_from_features() -> None:
     assert from_features.shape == (35, 3, 4)
     assert np.allclose(from_features, expected, atol=1e-6)
     assert np.allclose(from_features, from_images, atol=1e-5)
+
+
+def test_a_network_of_any_name_takes_images() -> None:
+    """Whoever writes an own network in place of `build_scratch` need not know a name."""
+    images, _ = four_classes(6)
+    inputs = keras.Input((None, None, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(inputs))
+    network = keras.Model(inputs, keras.layers.Dense(4, activation="softmax")(pooled))
+    found = predict_batch(network, images, None, views=2)
+    expected = np.stack([network.predict_on_batch(dihedral(images, view)) for view in (0, 1)], 1)
+    assert np.allclose(found, expected, atol=1e-6)

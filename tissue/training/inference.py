@@ -45,7 +45,7 @@ def predict_batch(
 
     A backbone sees each crop once, not once for every view of the whole image.
     """
-    if model.name == "scratch":
+    if all(layer.name != "backbone" for layer in model.layers):
         return embed_batch(model, images, None, views=views)
     features = embed_batch(model.get_layer("backbone"), images, crops, views=views)
     return predict_features(head_of(model), features)
