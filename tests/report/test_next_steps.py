@@ -50,6 +50,16 @@ def test_a_wide_interval_asks_for_more_donors(fine: Inputs) -> None:
     assert "reaches 80.0% (76.0% to 84.0%)." in said
 
 
+def test_clusters_of_copies_are_images_to_whoever_collects_them(fine: Inputs) -> None:
+    fine.metrics["split"]["group_rule"] = "near-duplicate cluster"
+    fine.metrics["pretrained"]["test"].update(accuracy_low=0.3, accuracy_high=0.9)
+    fine.metrics["comparison"]["test"]["donors"] = 340
+    _, said = next_steps(fine)
+    assert said.startswith("Test on more images: the 360 of the test set leave the accuracy of")
+    assert "over the 720 images of training and validation" in said
+    assert "cluster" not in said
+
+
 def test_shortcuts_that_do_as_well_are_a_warning(fine: Inputs) -> None:
     fine.metrics["audit"]["difference"]["all_shortcuts"]["high"] = 0.01
     said = _step(fine, "Check whether the classes were stained, scanned or cut in different ways.")

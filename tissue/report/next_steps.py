@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tissue.common.names import MODEL_NAMES, donor_status
+from tissue.common.names import CLUSTERS, MODEL_NAMES, SINGLES, donor_status
 from tissue.data.index import unequal_classes
 from tissue.error_analysis.table import CAUSES, is_more_frequent
 from tissue.report.data import group_word
@@ -13,6 +13,7 @@ from tissue.report.sentences import models_by_accuracy
 from tissue.report.why import HELP
 
 WIDE = 0.2  # an interval of the test accuracy as wide as this says little
+IMAGE = "image"
 FULL = 0.995  # where more donors or fewer errors of one cause cannot help
 
 
@@ -20,6 +21,12 @@ def next_steps(inputs: Inputs) -> list[str]:
     """Return what would help most, what makes the numbers doubtful first."""
     found = (step(inputs) for step in STEPS)
     return [one for one in found if one]
+
+
+def _noun(inputs: Inputs) -> str:
+    """Return what to collect more of: the groups, or images where nobody knows their donors."""
+    unknown = inputs.metrics["split"]["group_rule"] in (CLUSTERS, SINGLES)
+    return IMAGE if unknown else group_word(inputs)
 
 
 def _name_donors(inputs: Inputs) -> str:
@@ -36,17 +43,20 @@ def _test_more_donors(inputs: Inputs) -> str:
     test, audit = inputs.metrics[best]["test"], inputs.metrics["audit"]
     if test["accuracy_high"] - test["accuracy_low"] < WIDE:
         return ""
-    donors, group = inputs.metrics["comparison"]["test"]["donors"], group_word(inputs)
+    noun = _noun(inputs)
+    number = test["n"] if noun == IMAGE else inputs.metrics["comparison"]["test"]["donors"]
     said = (
-        f"Test on more {group}s: the {count(donors)} of the test set leave the accuracy of the "
+        f"Test on more {noun}s: the {count(number)} of the test set leave the accuracy of the "
         f"{MODEL_NAMES[best]} between {percent(test['accuracy_low'])} and "
-        f"{percent(test['accuracy_high'])}. More images of the same {group}s help less."
+        f"{percent(test['accuracy_high'])}."
     )
+    if noun != IMAGE:
+        said += f" More images of the same {noun}s help less."
     if honest := audit.get("accuracy", {}).get("honest"):
         said += (
             f" Until then, a second opinion is the cross-validation over the "
-            f"{count(audit['groups'])} {group}s of training and validation, in which a linear "
-            f"classifier reaches {percent(honest['accuracy'])} "
+            f"{count(audit['images' if noun == IMAGE else 'groups'])} {noun}s of training and "
+            f"validation, in which a linear classifier reaches {percent(honest['accuracy'])} "
             f"({interval(honest['low'], honest['high'])})."
         )
     return said
@@ -113,7 +123,7 @@ def _train_on_more_donors(inputs: Inputs) -> str:
     if curve is None or curve["doubled_low"] <= 0 or best > FULL:
         return ""
     return (
-        f"Train on more {group_word(inputs)}s: twice as many of each class would bring about "
+        f"Train on more {_noun(inputs)}s: twice as many of each class would bring about "
         f"{percentage_points(curve['doubled'])} points (95% interval "
         f"{interval(curve['doubled_low'], curve['doubled_high'], percentage_points)}), by the "
         "learning curve of the audit."

@@ -69,10 +69,11 @@ def accuracy_sentence(inputs: Inputs) -> str:
     best, other = models_by_accuracy(inputs)
     first, second = (inputs.metrics[model]["test"] for model in (best, other))
     groups = inputs.metrics["comparison"]["test"]["donors"]
+    of_groups = f" of {numbered(groups, group_word(inputs))}" if groups < first["n"] else ""
     return (
         f"The {MODEL_NAMES[best]} classifies {percent(first['accuracy'])} of "
-        f"{numbered(first['n'], 'test image')} of {numbered(groups, group_word(inputs))} "
-        f"correctly (95% interval {_accuracy_interval(first)}). The {MODEL_NAMES[other]} reaches "
+        f"{numbered(first['n'], 'test image')}{of_groups} correctly "
+        f"(95% interval {_accuracy_interval(first)}). The {MODEL_NAMES[other]} reaches "
         f"{percent(second['accuracy'])} ({_accuracy_interval(second)})."
     )
 
@@ -143,10 +144,8 @@ def confusion_sentence(tested: pd.DataFrame, name: str) -> str:
         )
     named = join_words([f"{one} with {two} ({number})" for one, two, number in leading])
     together = sum(number for *_, number in leading)
-    return (
-        f"The {name} makes {errors:,} errors. It most often confuses {named}, together "
-        f"{together:,} of the {errors:,}."
-    )
+    rest = "" if together == errors else f", together {together:,} of the {errors:,}"
+    return f"The {name} makes {errors:,} errors. It most often confuses {named}{rest}."
 
 
 def overlap_of(tsne: Mapping[str, Any], space: str) -> dict[str, dict[str, float]]:

@@ -67,11 +67,11 @@ def predict_stainings(
 def calibrate(
     classifier: keras.Model, probabilities: NDArray[np.floating], labels: NDArray[np.int64]
 ) -> float:
-    """Divide the logits of a classifier, whose last layer is `probabilities`, by the temperature.
+    """Divide the logits of a classifier, whose last layer is Dense, by the temperature.
 
     See `temperature` for its probabilities and their labels. Returns the temperature.
     """
-    layer, divisor = classifier.get_layer("probabilities"), temperature(probabilities, labels)
+    layer, divisor = classifier.layers[-1], temperature(probabilities, labels)
     layer.set_weights([weights / divisor for weights in layer.get_weights()])
     return divisor
 

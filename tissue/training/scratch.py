@@ -9,6 +9,7 @@ from keras import layers, ops
 from keras.utils import to_categorical
 
 from tissue.common.augmentation import augment, shrink
+from tissue.common.errors import InputError
 from tissue.config.schema import Params, Scratch
 from tissue.data.index import Dataset
 from tissue.training.averaging import update_bn
@@ -45,6 +46,7 @@ def train_network(
     """
     settings = params.scratch
     small = build_scratch(settings, image_size=None, classes=classes, synchronized=several_gpus)
+    check_network(small)
     fit_settings = FitSettings(
         lr=params.lr * settings.lr_factor, average=settings.average, warm_up=settings.warm_up,
         label_smoothing=settings.label_smoothing,
@@ -58,6 +60,22 @@ def train_network(
     # since the network shrinks images itself and thereby makes them less sharp.
     update_bn(network, _augmented(params, train, classes=classes, zoom=0.0))
     return network, history
+
+
+def check_network(network: keras.Model) -> None:
+    """Raise an `InputError`, before it is trained, if a later stage cannot use a network."""
+    pooling = (layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D)
+    last = network.layers[-1]
+    if not isinstance(last, layers.Dense) or last.activation is not keras.activations.softmax:
+        raise InputError(
+            "build_scratch: expected Dense with softmax as the last layer, which calibration "
+            f"scales. Received: {type(last).__name__} {last.name}."
+        )
+    if not any(isinstance(layer, pooling) for layer in network.layers):
+        raise InputError(
+            "build_scratch: expected GlobalAveragePooling2D or GlobalMaxPooling2D, before which "
+            "Grad-CAM looks. Received: a network without."
+        )
 
 
 def _progressive_phases(
