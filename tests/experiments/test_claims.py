@@ -1,6 +1,7 @@
 """`verify` of a clone: what it claims is derived again from its predictions alone."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -55,6 +56,7 @@ def test_all_of_it_agrees_without_images_models_or_tensorflow(clone: Path) -> No
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "DIFFERENT" not in done.stdout
+    assert done.stdout.startswith("verify: all that is claimed and could be compared agrees\n")
     assert "metrics/comparison.json: 11 numbers" in done.stdout
 
 
@@ -85,6 +87,7 @@ def test_predictions_that_were_changed(clone: Path) -> None:
     table["predicted"] = table["class"]
     write_table(table, path)
     printed = invoke("verify", str(clone), cwd=clone.parent, expect=1)
+    assert re.match(r"verify: \d+ of the claims DIFFER, see below\n", printed)
     assert "DIFFERENT: data/predictions: dvc.lock has" in printed
     assert "DIFFERENT: metrics/scratch.json, test.accuracy: it says" in printed
     assert "DIFFERENT: plots/confusions.csv" in printed

@@ -118,6 +118,22 @@ def test_the_network_from_scratch(tmp_path: Path) -> None:
     assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
 
 
+def test_an_own_network_from_scratch_shrinks_by_a_layer_of_any_name(tmp_path: Path) -> None:
+    keras.utils.set_random_seed(5)
+    own = keras.Sequential([
+        keras.Input((SIDE, SIDE, 3)), keras.layers.Resizing(SIDE // 2, SIDE // 2, antialias=True),
+        keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(4, 3),
+        keras.layers.GlobalAveragePooling2D(),
+        keras.layers.Dense(4, activation="softmax"),
+    ])  # fmt: skip
+    model = keras.Model(own.inputs, own.outputs)
+    picture, images, _ = expected_of(model, HOW)
+    export_scratch(model, tmp_path / "a.onnx", HOW, count=8, metadata=ABOUT)
+    expected = predict_batch(model, images, None, views=8)[0].mean(axis=0)
+    found, _ = asked(tmp_path / "a.onnx", picture)
+    assert np.abs(found - expected).max() < 1e-4
+
+
 @pytest.mark.usefixtures("small_mobilenet")
 @pytest.mark.parametrize("tuned", [False, True])
 @pytest.mark.parametrize("crops", [0, 2, 4])

@@ -128,12 +128,15 @@ def claims(place: str) -> tuple[str, bool]:
         with contextlib.chdir(clone), blaming(*FOREIGN):
             digests = compare_digests(lock, Path(), [*TABLES, *READ])
             numbers = derive(load_params(), Path())
+    differ = [*digests.differ, *numbers.differ]
     lines = [
+        f"{len(differ)} of the claims DIFFER, see below"
+        if differ
+        else "all that is claimed and could be compared agrees",
         f"{len(digests.agree)} outputs have the digests of {LOCK}",
         *(f"derived again from the predictions, {line}" for line in numbers.agree),
         "not derived, since these take features: metrics/split.json, tsne.json and audit.json",
     ]
-    differ = [*digests.differ, *numbers.differ]
     lines += [f"DIFFERENT: {line}" for line in differ[:SHOWN]]
     if len(differ) > SHOWN:
         lines.append(f"DIFFERENT: {len(differ) - SHOWN} more")

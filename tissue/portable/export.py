@@ -47,7 +47,7 @@ def export_scratch(
     batch = _as_float(graph, views(graph, image, count))
     start = model.input
     for layer in model.layers:
-        if layer.name == "shrink":
+        if isinstance(layer, keras.layers.Resizing):  # ONNX has no operator for it
             start = layer.output
             batch = graph.op(
                 "Resize", batch, None, None, [layer.height, layer.width], mode="linear",
