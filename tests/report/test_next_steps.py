@@ -93,6 +93,8 @@ def test_a_frequent_cause_says_what_helps(fine: Inputs) -> None:
         fine, f"What may help with 7 of the {number} errors of the pretrained net: sharper"
     )
     assert "is \N{LEFT DOUBLE QUOTATION MARK}blur\N{RIGHT DOUBLE QUOTATION MARK}" in said
+    errors["causes"]["blur"]["errors"] = 4
+    assert next_steps(fine) == []
 
 
 def test_more_training_donors_only_if_the_curve_still_rises(fine: Inputs) -> None:

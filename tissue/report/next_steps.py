@@ -14,6 +14,7 @@ from tissue.report.why import HELP
 
 WIDE = 0.2  # an interval of the test accuracy as wide as this says little
 IMAGE = "image"
+FEW_ERRORS = 5  # of one cause; fewer are looked at one by one, as confusions of fewer have no card
 FULL = 0.995  # where more donors or fewer errors of one cause cannot help
 
 
@@ -109,8 +110,11 @@ def _mend_causes(inputs: Inputs) -> str:
     if not more:
         return ""
     cause = max(more, key=lambda one: errors["causes"][one]["errors"])
+    number = errors["causes"][cause]["errors"]
+    if number < FEW_ERRORS:
+        return ""
     return (
-        f"What may help with {count(errors['causes'][cause]['errors'])} of the "
+        f"What may help with {count(number)} of the "
         f"{count(errors['errors'])} errors of the {MODEL_NAMES[best]}: {HELP[cause]}. Their cause "
         f"is \N{LEFT DOUBLE QUOTATION MARK}{CAUSE_NAMES[cause]}\N{RIGHT DOUBLE QUOTATION MARK}, "
         "which is rarer among correct predictions."

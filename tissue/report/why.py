@@ -134,7 +134,7 @@ def _cause_sentence(errors: Mapping[str, Any], model: str, names: Mapping[str, s
     if frequent:
         said = f"{whose[0].upper()}{whose[1:]}: {join_words(_few(frequent))}"
     within = errors.get("within_systems")
-    if not within or not errors["errors"]:
+    if not within or errors["errors"] < 2:
         return f"{said}."
     return (
         f"{said}. {within['errors']:,} of its {errors['errors']:,} errors are within one organ "
