@@ -164,7 +164,7 @@ def main(arguments: list[str] | None = None) -> None:
             answered += len(rows)
             for row in rows:
                 tqdm.write(describe(row))
-    report = f"predict: answered {answered - refused}, refused {refused}; {options.output}"
+    report = f"predict: answered {answered - refused}, refused {refused}, in {options.output}"
     print(report, file=sys.stderr if options.json else sys.stdout)
     if unread == answered:
         sys.exit("predict: none of the pictures could be read")
