@@ -95,6 +95,15 @@ def test_a_base_without_results(clone: Path) -> None:
     assert re.search(r"^pretrained\.test\.accuracy +new +", printed, re.M)
 
 
+def test_a_base_without_a_run(clone: Path) -> None:
+    run("git", "rm", "-q", "dvc.lock", cwd=clone)
+    commit(clone, "no run yet")
+    run("git", "checkout", "-q", "HEAD~1", "--", "dvc.lock", cwd=clone)
+    commit(clone, "a run")
+    printed = invoke("compare", "--base", "HEAD~1", cwd=clone)
+    assert "Not known, since HEAD~1 has no dvc.lock that can be read." in printed
+
+
 def test_predictions_of_another_run_are_not_paired(quick: Path, tmp_path: Path) -> None:
     clone = shutil.copytree(quick, tmp_path / "clone", symlinks=True)
     table = clone / "data/predictions/scratch.csv"

@@ -40,13 +40,12 @@ def run(params: Params, *, base: str, pictures: list[str]) -> tuple[str, list[st
     """
     metrics = revisions.all_metrics(base)
     checks = check_gates(metrics, params.compare.tolerance)
-    locks = lock_at(base), lock_here()
     changed = revisions.changed_since_run()
     stale = sorted(changed)
     try:
         pairs = _pair(base, changed)
         notes = markdown.basis(pairs[MODELS[0]])
-        if locks[0]["fetch"]["outs"] != locks[1]["fetch"]["outs"]:
+        if lock_at(base)["fetch"]["outs"] != lock_here()["fetch"]["outs"]:
             notes += f" **Other images than in {base}**: one name need not be one picture."
     except NoPredictionsError as reason:
         pairs, notes = {}, f"No paired test: {reason}."
@@ -62,13 +61,22 @@ def run(params: Params, *, base: str, pictures: list[str]) -> tuple[str, list[st
         "Is it better?": answers.answer_section(pairs, paired),
         "Gate": markdown.gate_section(checks, metrics, stale),
         "Parameters": markdown.params_section(revisions.changed_params(base)),
-        "Code and data": answers.inputs_section(*locks),
+        "Code and data": _changed_inputs(base),
         "Metrics": f"{markdown.metrics_section(metrics, paired, checks)}\n\n{notes}",
         "Images that changed sides": markdown.flips_section(flips),
         "Confusion matrices": markdown.figures_section(*pictures) if pictures else "",
     }
     body = [f"## {title}\n\n{text}\n" for title, text in sections.items() if text]
     return "\n".join([f"# Compared with {base}\n", *body]), _reasons(checks, stale)
+
+
+def _changed_inputs(base: str) -> str:
+    """Return the code and sources that changed, if there was a run at a revision."""
+    try:
+        before = lock_at(base)
+    except InputError:
+        return f"Not known, since {base} has no dvc.lock that can be read."
+    return answers.inputs_section(before, lock_here())
 
 
 def _reasons(checks: Sequence[Check], stale: Sequence[str]) -> list[str]:
