@@ -99,8 +99,8 @@ def test_a_frequent_cause_says_what_helps(fine: Inputs) -> None:
 
 def test_more_training_donors_only_if_the_curve_still_rises(fine: Inputs) -> None:
     fine.metrics["audit"]["learning_curve"]["doubled_low"] = 0.02
-    said = _step(fine, "Train on more donors: twice as many of each class would bring about +3.4")
-    assert "(95% interval +2.0 to +5.0)" in said
+    said = _step(fine, "Train on more donors. By the learning curve of the audit, twice as many")
+    assert "would bring +3.4 points (95% interval +2.0 to +5.0)" in said
 
 
 def test_a_model_no_better_than_the_most_frequent_class_is_named(inputs: Inputs) -> None:

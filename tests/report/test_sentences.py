@@ -33,7 +33,7 @@ def test_the_verdict_says_what_was_measured(inputs: Inputs) -> None:
     assert f"% of 360 test images of {groups} donors correctly (" in accuracy
     assert "This is statistically significant (sign flips by donor, p" in accuracy
     assert "skin_1 with skin_2" in confusions
-    assert overlap.startswith("The test images are not shown to differ from the training images")
+    assert overlap.startswith("The test images are not shown to differ from training more")
     paired = inputs.metrics["comparison"]["test"]
     before = dict(paired)
     for change in ({"p_value": 0.41}, {"difference_low": -0.01}):
@@ -120,8 +120,8 @@ def test_overlap_verdict_tells_apart_from_close() -> None:
         split = {"leaks": {"images": copies}, "duplicates": {"across_splits": 0}}
         return overlap_verdict(tsne, split).replace("\N{NO-BREAK SPACE}", " ")
 
-    same = "The test images are not shown to differ from the training images more than in random "
-    same += "splits (p = "
+    same = "The test images are not shown to differ from training more than in random splits"
+    same += " (p = "
     assert verdict(0.98, 0.31) == f"{same}1.00)."
     assert verdict(0.40, 0.005).startswith("The test images differ from the training images more")
     assert verdict(1.10, 1.0).startswith("The test images are closer to the training images")

@@ -113,7 +113,7 @@ def curve_sentence(audit: Mapping[str, Any], group: str) -> str:
     return (
         f"The learning curve has up to {curve['groups']} {group}s of each of {curve['classes']} "
         f"classes. By its fitted power law, twice as many would bring "
-        f"{percentage_points(curve['doubled'])} points (95% interval {doubled}); {more}."
+        f"{percentage_points(curve['doubled'])} points (95% interval {doubled}). {more}."
     )
 
 

@@ -57,7 +57,7 @@ def _test_more_donors(inputs: Inputs) -> str:
         said += (
             f" Until then, a second opinion is the cross-validation over the "
             f"{count(audit['images' if noun == IMAGE else 'groups'])} {noun}s of training and "
-            f"validation, in which a linear classifier reaches {percent(honest['accuracy'])} "
+            f"validation. There, a linear classifier reaches {percent(honest['accuracy'])} "
             f"({interval(honest['low'], honest['high'])})."
         )
     return said
@@ -71,7 +71,7 @@ def _check_shortcuts(inputs: Inputs) -> str:
     return (
         "Check whether the classes were stained, scanned or cut in different ways. Colour, share "
         f"of tissue, blur and size alone give {percent(accuracy['all_shortcuts']['accuracy'])} in "
-        f"cross-validation, which is not shown to be less than the "
+        "cross-validation. That is not shown to be less than the "
         f"{percent(accuracy['honest']['accuracy'])} of the features."
     )
 
@@ -127,10 +127,9 @@ def _train_on_more_donors(inputs: Inputs) -> str:
     if curve is None or curve["doubled_low"] <= 0 or best > FULL:
         return ""
     return (
-        f"Train on more {_noun(inputs)}s: twice as many of each class would bring about "
-        f"{percentage_points(curve['doubled'])} points (95% interval "
-        f"{interval(curve['doubled_low'], curve['doubled_high'], percentage_points)}), by the "
-        "learning curve of the audit."
+        f"Train on more {_noun(inputs)}s. By the learning curve of the audit, twice as many "
+        f"of each class would bring {percentage_points(curve['doubled'])} points (95% interval "
+        f"{interval(curve['doubled_low'], curve['doubled_high'], percentage_points)})."
     )
 
 

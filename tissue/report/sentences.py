@@ -25,8 +25,7 @@ from tissue.report.reading import Inputs
 VERDICTS = {
     "apart": "The test images differ from the training images more than in random splits",
     "closer": "The test images are closer to the training images than in random splits",
-    "same": "The test images are not shown to differ from the training images more than in random "
-    "splits",
+    "same": "The test images are not shown to differ from training more than in random splits",
     "unknown": "Whether the test images differ from the training images more than in a random "
     "split is unknown, since no class has donors in both that could be exchanged",
 }
