@@ -156,7 +156,7 @@ def main() -> None:
     run(load_params())
 
 
-def check() -> None:
+def check(params: Params) -> None:
     """Check what takes no long work, where no dvc.lock describes the inputs."""
     check_listed(Path())
     read_network(Path("data/embed"))

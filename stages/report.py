@@ -48,9 +48,9 @@ def main() -> None:
     run(load_params())
 
 
-def check() -> None:
+def check(params: Params) -> None:
     """Check that the results are of one run, where no dvc.lock describes them."""
-    check_results(load_params(), Path())
+    check_results(params, Path())
 
 
 if __name__ == "__main__":

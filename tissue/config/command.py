@@ -18,7 +18,9 @@ from tissue.common.names import printable
 from tissue.common.secrets import redact
 from tissue.config.failures import describe
 from tissue.config.inputs import IN_DVC, check_inputs, is_by_hand, note_run
+from tissue.config.loading import load_params
 from tissue.config.processor import note_processor
+from tissue.config.schema import Params
 
 CODE = Path(__file__).parents[2]
 UNCOMPARED = (
@@ -40,7 +42,11 @@ def check_python(name: str) -> None:
 
 
 def run_command(
-    main: Callable[[], None], *, name: str, doc: str | None, check: Callable[[], None] | None = None
+    main: Callable[[], None],
+    *,
+    name: str,
+    doc: str | None,
+    check: Callable[[Params], None] | None = None,
 ) -> None:
     """Run the main function of a stage, which takes no arguments; errors end it as in `command`.
 
@@ -55,7 +61,7 @@ def run_command(
         compared = check_inputs(name) if by_hand else IN_DVC in os.environ
         with nullcontext() if compared or name == FIRST else blaming(*UNCOMPARED):
             if check and not compared:
-                check()
+                check(load_params())
             main()
         if by_hand:
             note_run(name)
