@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy.special import ndtri, stdtrit  # scipy.stats, which has them too, takes a second
 
 CONFIDENCE = 0.95
 SIGNIFICANT = 0.05
@@ -159,7 +159,7 @@ def statistic_interval(
     clusters = clusters_of(images)
     spread = spread_of(values, clusters, statistic)
     value = float(statistic(values.sum(axis=0)))
-    quantile = float(stats.t.ppf(TAIL, spread.freedom))
+    quantile = float(stdtrit(spread.freedom, TAIL))
     if bounds is None:
         margin = quantile * spread.variance**0.5
         return Interval(value - margin, value + margin)
@@ -171,14 +171,14 @@ def statistic_interval(
     # Donors that are all alike are as many trials.
     trials = product / variance if variance > NONE and product > NONE else donors
     # Korn and Graubard 1998: fewer trials where the variance is known less well.
-    trials *= float(stats.t.ppf(TAIL, max(1, len(values) - 1)) / quantile) ** 2
+    trials *= float(stdtrit(max(1, len(values) - 1), TAIL) / quantile) ** 2
     wilson = Interval(*(low + (high - low) * bound for bound in _wilson(share, trials)))
     # A difference of nothing anywhere may have either sign elsewhere.
     return Interval(-wilson.high, wilson.high) if low > bounds[0] and value == 0 else wilson
 
 
 def _wilson(share: float, trials: float) -> tuple[float, float]:
-    square = float(stats.norm.ppf(TAIL)) ** 2
+    square = float(ndtri(TAIL)) ** 2
     centre = (share + square / trials / 2) / (1 + square / trials)
     margin = (square * (share * (1 - share) / trials + square / trials**2 / 4)) ** 0.5
     margin /= 1 + square / trials

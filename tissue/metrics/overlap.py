@@ -11,9 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import rankdata
-from sklearn.model_selection import GroupKFold
-from sklearn.neighbors import NearestNeighbors
 
 from tissue.metrics.intervals import SIGNIFICANT
 
@@ -50,6 +47,9 @@ def measure_overlap(
         For each statistic: its value for the real split; mean, 2.5 % and 97.5 % quantile over
         random splits; and the one-sided permutation p-values of lying as far apart, and as close.
     """
+    # Imported here, since the report needs only the names above, and these take a second.
+    from sklearn.neighbors import NearestNeighbors
+
     donors, _ = pd.factorize(index["group"], sort=True)
     is_test = (index["split"] == "test").to_numpy()
     splits = np.array([is_test, *_random_splits(index, count=random_splits, seed=seed)])
@@ -194,6 +194,8 @@ def two_sample_auc(
 
     `points` are (N, K), `donors` their int numbers (N,), and `splits` (R, N) True for the test.
     """
+    from sklearn.model_selection import GroupKFold
+
     labels = np.where(splits, 1.0, -1.0).T
     labels -= labels.mean(axis=0)
     centred = np.asarray(points, np.float64) - points.mean(axis=0)
@@ -211,6 +213,8 @@ def two_sample_auc(
 
 def _area(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the area under the ROC curve of each column, from the Mann-Whitney rank sum."""
+    from scipy.stats import rankdata
+
     ranks = rankdata(scores, axis=0)
     count = positive.sum(axis=0)
     sums = (ranks * positive).sum(axis=0) - count * (count + 1) / 2

@@ -5,8 +5,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.signal import convolve
-from scipy.stats import binom, binomtest
 
 from tissue.metrics.intervals import (
     SIGNIFICANT,
@@ -34,6 +32,8 @@ def paired_comparison(
     The p-value is that of sign flips by donor, see `sign_flip_test`. McNemar's exact test beside it
     treats images as independent: its p-values are too small if a donor has several images.
     """
+    from scipy.stats import binomtest  # takes a second, which the report does not need
+
     clusters = clusters_of(images)
     a = (first["class"] == first["predicted"]).to_numpy()
     b = (second["class"] == second["predicted"]).to_numpy()
@@ -81,6 +81,9 @@ def mean_flip_test(
 
 def _exact_flips(sums: NDArray[np.int64]) -> float:
     """Return the share of all ways to flip the signs of whole sums that are as extreme."""
+    from scipy.signal import convolve
+    from scipy.stats import binom
+
     distribution = np.ones(1)  # of the total, from its lowest value to its highest, in steps of one
     for size, count in zip(*np.unique(np.abs(sums[sums != 0]), return_counts=True), strict=True):
         # Of `count` donors with this sum, a binomial number keep their sign.

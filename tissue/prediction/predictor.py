@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tissue.common.errors import InputError
 from tissue.common.runtime import quiet_import
 from tissue.config.schema import Params
+from tissue.metrics.predictions import pool_cases
 from tissue.portable.running import Answer, Portable
 from tissue.prediction.answers import answer_row, case_row, ranked, scale_warning
 from tissue.prediction.inputs import Picture
@@ -37,8 +38,6 @@ class Predictor:
 
     def answer_case(self, name: str, pictures: Iterable[Picture]) -> dict[str, Any]:
         """Return one row for all pictures of a case, by the mean of their log-probabilities."""
-        from tissue.metrics.predictions import pool_cases  # scipy.stats takes half a second
-
         found = [self._answer(picture) for picture in pictures]
         shares = [each for _, each in found if each is not None]
         answer = {}
