@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 MAX_SECONDS = 10  # of one of them; without such an end, a test would hang
 USUAL = 100
 MUTATIONS = int(os.environ.get("MUTATIONS", USUAL))
+WEEKLY = MUTATIONS > USUAL  # then also what takes long and has a shorter test beside it
 FUZZ = settings(
     max_examples=MUTATIONS, deadline=MAX_SECONDS * 1000, database=None,
-    derandomize=MUTATIONS <= USUAL,  # then the same ones on each machine
+    derandomize=not WEEKLY,  # then the same ones on each machine
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )  # fmt: skip
 

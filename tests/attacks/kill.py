@@ -18,8 +18,9 @@ import time
 from pathlib import Path
 
 from tests.conftest import run
+from tests.killing import start
 from tests.pipeline import ORDER
-from tests.stages.test_killed import assert_as_before, clone_of, forget, start
+from tests.stages.test_killed import assert_as_before, clone_of, forget
 
 MOMENTS = 20
 

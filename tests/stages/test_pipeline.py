@@ -12,6 +12,7 @@ from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 from tests.conftest import commit, run, update_params
+from tests.killing import kill_at_a_write
 from tests.pipeline import CONFIG, ORDER, PARAMS, PIPELINE, ROOT, STAGES, outputs, rooms_of
 from tissue.data.shards import Shards, read_array
 
@@ -130,11 +131,12 @@ def copy(paths: Iterable[str], source: Path, to: Path) -> None:
         (shutil.copytree if (source / path).is_dir() else shutil.copy2)(source / path, to / path)
 
 
-def test_stages_need_only_what_they_declare_and_many_shards_change_no_result(
+def test_stages_need_only_what_they_declare_and_neither_shards_nor_a_kill_change_a_result(
     tiny: Path, tmp_path: Path
 ) -> None:
     """Run each stage in a folder that holds only its deps, with other values for all parameters
-    that it does not declare, on arrays in several files: the results are those of `tiny`.
+    that it does not declare, on arrays in several files, after a run that was killed: the results
+    are those of `tiny`.
 
     Only this test proves that DVC knows everything that a result depends on.
     """
@@ -149,7 +151,9 @@ def test_stages_need_only_what_they_declare_and_many_shards_change_no_result(
             values = yaml.load(here / "params.yaml")
             change_undeclared(values, STAGES[stage].get("params", []))
             yaml.dump(values, here / "params.yaml")
-        run("python", "-m", f"stages.{stage}", cwd=here)
+        command = ("python", "-m", f"stages.{stage}")
+        kill_at_a_write(stage, here, tmp_path / f"kill_{stage}", *command)
+        run(*command, cwd=here)
         made = outputs(stage)
         declared = {*digests(here, [*deps, *made, CONFIG]), "params.yaml"}
         written = {path.relative_to(here).as_posix() for path in here.rglob("*") if path.is_file()}
