@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import psutil
@@ -17,6 +18,7 @@ from stages import embed, split
 from tests.clusters import KEYS, Cluster, Node, cluster
 from tests.conftest import copy_project, run, update_params
 from tests.guides import blocks, execute
+from tests.mutations import WEEKLY
 from tests.pipeline import ROOT, outputs
 from tests.sources.test_buckets import needs_s3
 from tests.stages.test_pipeline import digests
@@ -33,7 +35,10 @@ SETTINGS = {
     "split": {"crops": {"count": 1}},
     "pretrained": {"views": 2, "stainings": 1},
 }
-RESULTS = [*outputs("split"), *outputs("embed")]
+# What runs, and what its nodes share; in CI weekly each on both.
+CASES: list[Any] = [("split", "folder"), pytest.param("embed", "bucket", marks=needs_s3)]
+if WEEKLY:
+    CASES += [("embed", "folder"), pytest.param("split", "bucket", marks=needs_s3)]
 # Keeps the experiments of a stage running until the test deletes the file.
 WAIT = """
 import time
@@ -44,92 +49,89 @@ while Path({hold!r}).exists():
 
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with cluster(4, tmp_path_factory.mktemp("nodes")) as started:
+    """Two nodes, and one for each case to kill."""
+    with cluster(2 + len(CASES), tmp_path_factory.mktemp("nodes")) as started:
         yield started
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone with what `fetch` writes."""
+    """A clone with what `fetch` writes, and what `split` and `embed` write on one machine."""
     clone = copy_project(tmp_path_factory.mktemp("project") / "clone")
     update_params(clone / "params.yaml", SETTINGS)
     make_small(clone / "data/raw", COUNT, side=SIDE)
+    params = load_params(clone / "params.yaml")
+    split.run(params, clone)
+    embed.run(params, clone)
     return clone
 
 
-@pytest.fixture(scope="module")
-def expected(project: Path) -> dict[str, str]:
-    """Digests of what one machine writes."""
-    params = load_params(project / "params.yaml")
-    split.run(params, project)
-    embed.run(params, project)
-    return digests(project, RESULTS)
-
-
-def fresh_clone(project: Path, to: Path, engine: dict) -> Path:
-    """A copy of the project without results."""
-    ignored = [Path(path).name for path in RESULTS]
-    shutil.copytree(project, to, symlinks=True, ignore=shutil.ignore_patterns(*ignored))
-    update_params(to / "params.yaml", {"engine": engine})
-    return to
-
-
-def test_a_node_killed_in_the_middle_changes_no_byte(
-    nodes: Cluster, project: Path, expected: dict[str, str], tmp_path: Path
-) -> None:
-    """The only test that results are those of one machine although machines of a cluster die."""
-    clone = fresh_clone(project, tmp_path / "clone", {"kind": "ray", "address": nodes.address})
-    for stage, dies in (("split", nodes.nodes[3]), ("embed", nodes.nodes[2])):
-        process = nodes.run("python", "-m", f"stages.{stage}", cwd=clone)
-        while not (done := list(clone.glob(f"data/.{stage}.chunks/*/[!.]*"))):
-            assert process.poll() is None, process.communicate()[0]
-            time.sleep(0.02)
-        dies.kill()
-        assert len(done) < COUNT // ROWS
-        printed, _ = process.communicate()
-        assert process.returncode == 0, printed
-        assert not list(clone.glob("data/.*.chunks"))
-    assert digests(clone, RESULTS) == expected
-
-
-@needs_s3
-def test_nodes_that_share_a_bucket_and_no_folder(
-    nodes: Cluster,
-    project: Path,
-    expected: dict[str, str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The only test that inputs and results pass through a storage, from the inside of Ray."""
+@pytest.fixture
+def bucket(nodes: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A bucket that all nodes reach."""
     import boto3
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="0.0.0.0", port=0, verbose=False)
     server.start()
-    url = f"http://{nodes.host}:{server.get_host_and_port()[1]}"
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
-    bucket = boto3.resource("s3", endpoint_url=url, region_name="us-east-1").Bucket("chunks")
-    bucket.create()
-    engine = {
-        "kind": "ray", "address": nodes.address,
-        "storage": "s3://chunks/here", "storage_options": {"endpoint_url": url},
-    }  # fmt: skip
-    clone = fresh_clone(project, tmp_path / "clone", engine)
-    process = nodes.run("python", "-m", "stages.split", cwd=clone)
-    seen: set[str] = set()
-    while process.poll() is None:
-        seen |= {found.key for found in bucket.objects.all()}
-        time.sleep(0.2)
-    assert process.returncode == 0, process.communicate()[0]
-    assert any(key.endswith("/inputs/images-000.zip") for key in seen)
-    assert any(key.endswith("/0000000.npy") for key in seen)
-    assert not list(bucket.objects.all())
-    process = nodes.run("python", "-m", "stages.embed", cwd=clone)
+    url = f"http://{nodes.host}:{server.get_host_and_port()[1]}"
+    made = boto3.resource("s3", endpoint_url=url, region_name="us-east-1").Bucket("chunks")
+    made.create()
+    yield made
+    server.stop()
+
+
+def fresh_clone(project: Path, to: Path, stage: str, address: str, bucket: Any) -> Path:
+    """A copy of the project without what a stage wrote, which a cluster is to write."""
+    ignored = [Path(path).name for path in outputs(stage)]
+    shutil.copytree(project, to, symlinks=True, ignore=shutil.ignore_patterns(*ignored))
+    engine: dict[str, Any] = {"kind": "ray", "address": address}
+    if bucket:
+        url = bucket.meta.client.meta.endpoint_url
+        engine |= {"storage": "s3://chunks/here", "storage_options": {"endpoint_url": url}}
+    update_params(to / "params.yaml", {"engine": engine})
+    return to
+
+
+def chunks_done(clone: Path, stage: str, bucket: Any) -> list[str]:
+    """Names of the chunks of a stage that are done."""
+    if not bucket:
+        return [path.name for path in clone.glob(f"data/.{stage}.chunks/*/[!.]*")]
+    time.sleep(0.2)  # to list a bucket is work
+    keys = [found.key for found in bucket.objects.all()]
+    return [key for key in keys if key.endswith(".npy") and "/inputs/" not in key]
+
+
+@pytest.mark.parametrize(("stage", "shared"), CASES)
+def test_a_node_killed_in_the_middle_changes_no_byte(
+    stage: str,
+    shared: str,
+    nodes: Cluster,
+    project: Path,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    """The only test that results are those of one machine although machines of a cluster die, and
+    that inputs and results pass through a storage, from the inside of Ray.
+    """
+    bucket = request.getfixturevalue("bucket") if shared == "bucket" else None
+    clone = fresh_clone(project, tmp_path / "clone", stage, nodes.address, bucket)
+    process = nodes.run("python", "-m", f"stages.{stage}", cwd=clone)
+    while not (done := chunks_done(clone, stage, bucket)):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.02)
+    if bucket:
+        assert any("/inputs/" in found.key for found in bucket.objects.all())
+    nodes.nodes.pop().kill()
+    assert len(done) < COUNT // ROWS
     printed, _ = process.communicate()
     assert process.returncode == 0, printed
-    assert digests(clone, RESULTS) == expected
-    server.stop()
+    assert not list(clone.glob("data/.*.chunks"))
+    assert not bucket or not list(bucket.objects.all())
+    made = outputs(stage)
+    assert digests(clone, made) == digests(project, made)
 
 
 def test_machines_with_too_few_cores(nodes: Cluster) -> None:
