@@ -95,17 +95,6 @@ def make_bucket(server: str) -> None:
     )
 
 
-@test_buckets.needs_s3
-def test_a_bucket(quick: Path, tmp_path: Path, server: str) -> None:
-    """Alone protects the commands for S3, whose secrets stay out of Git."""
-    make_bucket(server)
-    names = {"https://s3.example.org": server, "$KEY_ID": "tester", "$SECRET": SECRET}
-    mine, yours = start(quick, tmp_path, GUIDE["A bucket"][0], names)
-    hand_over(mine, yours)
-    assert SECRET in (mine / ".dvc/config.local").read_text()
-    run("git", "check-ignore", ".dvc/config.local", cwd=mine)
-
-
 def test_results_of_a_changed_parameter_are_pulled_and_not_computed(
     pair: tuple[Path, Path],
 ) -> None:
@@ -218,22 +207,24 @@ def gate(host: str, port: int) -> Iterator[tuple[int, dict[str, int]]]:
 
 
 @test_buckets.needs_s3
-def test_a_remote_that_dies_in_the_middle_loses_nothing(
+def test_a_bucket_that_dies_in_the_middle_loses_nothing(
     quick: Path, tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Alone protects that an interrupted push or pull is completed by the same command later."""
+    """Alone protects the commands for S3, whose secrets stay out of Git, and that an interrupted
+    push or pull is completed by the same command later.
+    """
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     host, _, port = server.removeprefix("http://").partition(":")
     make_bucket(server)
-    _, set_up = GUIDE["A bucket"][0].split("\n", 1)  # without `pip install`
     with gate(host, int(port)) as (entrance, left):
         names = {
             "https://s3.example.org": f"http://127.0.0.1:{entrance}",
-            "s3://lab-tissue/dvc": "s3://lab-tissue/dying",
             "$KEY_ID": "tester",
             "$SECRET": SECRET,
         }
-        mine, yours = start(quick, tmp_path, set_up, names)
+        mine, yours = start(quick, tmp_path, GUIDE["A bucket"][0], names)
+        assert SECRET in (mine / ".dvc/config.local").read_text()
+        run("git", "check-ignore", ".dvc/config.local", cwd=mine)
 
         def cut_off(command: str, cwd: Path) -> None:
             left["bytes"] = 300_000
