@@ -25,13 +25,13 @@ TINY = {
         "input_size": 32,
         "progressive": [0.5, 1.0],
         "width": 4,
-        "blocks": 2,
+        "blocks": 1,
         "epochs": 3,
         "epoch_images": 0,
         "views": 2,
     },
     "pretrained": {"views": 2},
-    "evaluate": {"bootstrap": 100},
+    "evaluate": {"bootstrap": 100, "heat_maps": 6},
     "tsne": {"perplexity": 10, "random_splits": 120},
     "audit": {"repeats": 1},
 }
@@ -107,6 +107,7 @@ LONGEST = (
     "test_predict.py",
     "test_report_browser.py",
     "test_benchmarks.py",
+    "test_slides_to_report.py",
 )
 
 
