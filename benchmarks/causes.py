@@ -90,7 +90,8 @@ def explain_planted(
 
 def named_table(errors: pd.DataFrame) -> pd.DataFrame:
     """Return for each model and planted cause the number of errors, and how many name it."""
-    hits = errors[errors["planted"] != ""].assign(hit=errors["planted"] == errors["cause"])
+    hits = errors[errors["planted"] != ""]
+    hits = hits.assign(hit=hits["planted"] == hits["cause"])
     by_cause = hits.groupby(["model", "planted"])["hit"]
     return by_cause.agg(errors="size", named="sum", share="mean").reset_index()
 

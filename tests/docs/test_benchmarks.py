@@ -14,6 +14,7 @@ from benchmarks import (
     accuracy,
     baselines,
     calibration,
+    causes,
     ceiling,
     embed,
     features,
@@ -258,6 +259,17 @@ def test_ceiling_of_the_phantom() -> None:
     (right,) = ceiling.right_rows(table, blind)
     assert right[1].startswith("100% (")
     assert right[3].startswith("50% (")
+
+
+def test_planted_causes_of_several_drawings_are_counted() -> None:
+    rows = {
+        "model": "net",
+        "planted": ["blur", "blur", ""],
+        "cause": ["blur", "none_found", "blur"],
+    }
+    drawing = pd.DataFrame(rows)
+    table = causes.named_table(pd.concat([drawing, drawing]))
+    assert table.to_numpy().tolist() == [["net", "blur", 4, 2, 0.5]]
 
 
 class TestFeatures:
