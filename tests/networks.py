@@ -75,7 +75,6 @@ def write_split(folder: Path, order: np.random.Generator | None = None) -> None:
     prepared = {
         "image_size": SIDE,
         "split.crops": {"count": 0, "zoom": 2},
-        "split.padding": "white",
     }
     write_json(prepared, folder / "images.json")
     for seed, (split, n) in enumerate({"train": 24, "val": 8, "test": 12}.items()):

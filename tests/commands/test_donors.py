@@ -30,8 +30,8 @@ def site() -> Iterator[Site]:
     images: dict[str, Images] = defaultdict(lambda: defaultdict(list))
     for core in PLAN:
         tissue = core.class_name.replace("_", " ").capitalize()
-        images[core.slide][tissue].append((core.donor, f"http://x/1/{name_of(core)}"))
-    images["none"]["Testis"].append(("7", "http://x/1/1_A_1_1.jpg"))
+        images[core.slide][tissue].append((core.donor, f"http://127.0.0.1/1/{name_of(core)}"))
+    images["none"]["Testis"].append(("7", "http://127.0.0.1/1/1_A_1_1.jpg"))
     with serving(Site({})) as served:
         for number, of_gene in enumerate(images.values()):
             gene = f"ENSG{number:011}"
@@ -81,7 +81,7 @@ def test_images_that_are_not_found_are_named(site: Site, settings: Fetch, images
         (images / name).write_bytes(b"jpeg")
     (images / PLAN[0].id).rename(images / PLAN[0].id.replace(".jpg", " (1).jpg"))
     first = next(path for path in site.files if name_of(PLAN[1]) in site.files[path].decode())
-    other = gene_xml(first[1:-4], {"Colon": [("0", f"http://x/2/{name_of(PLAN[1])}")]})
+    other = gene_xml(first[1:-4], {"Colon": [("0", f"http://127.0.0.1/2/{name_of(PLAN[1])}")]})
     site.files[list(site.files)[-1]] = other.encode()
     table, missing = run(settings, [images])
     assert [line.partition(": ")[::2] for line in missing] == [

@@ -39,7 +39,7 @@ def test_the_guide(quick: Path, tmp_path: Path) -> None:
     table, shown = GUIDE["Compare"]
     printed = execute(table, clone, {"make compare": f"make --silent compare {venv}"})
     (slower,) = [line for line in printed.splitlines() if "slower" in line]
-    assert slower.split().count("0.8") == 4
+    assert slower.split().count("0.800") == 4
     assert "0.0001" in slower.split()
     assert max(map(len, printed.splitlines())) <= 160
     assert "pretrained" in printed

@@ -171,8 +171,7 @@ QUOTED: dict[tuple[str, str, float], dict[str, str]] = {
     },
     ("docs/data.md", "in_place", 1): {"of 200 MB write # MB": "| false | ~ (~) | # |"},
     ("docs/data.md", "padding", 1): {
-        "moves up to # points of accuracy, and # with":
-            "# points of accuracy come and go with the aspect ratio; with reflection # do",
+        "moves up to # points of accuracy": "# points of accuracy come and go with the aspect",
     },
     ("docs/slides.md", "cores", 1): {"# % of the places": "turned by 5 degrees | ~ | #% |"},
     ("docs/why-misclassified.md", "gradcam", 1): {

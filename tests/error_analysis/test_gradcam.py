@@ -14,6 +14,7 @@ from tissue.common.augmentation import VIEWS, dihedral, undo_dihedral
 from tissue.common.files import write_json
 from tissue.common.names import MODELS
 from tissue.config.loading import load_params
+from tissue.data.features import RECORDED
 from tissue.data.index import Dataset
 from tissue.error_analysis import gradcam
 from tissue.error_analysis.gradcam import (
@@ -264,7 +265,7 @@ def test_heat_of_a_fine_tuned_network_needs_no_cached_features(tmp_path: Path) -
 
 def test_views_are_those_that_were_averaged(tmp_path: Path) -> None:
     write_json({"split.crops": {"count": 4, "zoom": 3}}, tmp_path / "images.json")
-    write_json({"views": 5}, tmp_path / "network.json")
+    write_json(dict.fromkeys(RECORDED) | {"views": 5}, tmp_path / "network.json")
     views = views_of(tmp_path, tmp_path, scratch=2)
     assert views == {"scratch": Views(2, 3), "pretrained": Views(5, 3)}
 

@@ -103,7 +103,7 @@ def test_marks_of_a_merge(clone: Path) -> None:
     lock = (clone / "dvc.lock").read_text()
     (clone / "dvc.lock").write_text(f"<<<<<<< HEAD\n{lock}=======\n{lock}>>>>>>> theirs\n")
     printed = invoke("verify", cwd=clone, expect=1)
-    assert printed.startswith("verify: dvc.lock: expected YAML, as `dvc repro` writes it.")
+    assert printed.startswith("verify: dvc.lock: expected YAML. Received: mapping values")
 
 
 def test_a_folder_without_a_run(tmp_path: Path) -> None:

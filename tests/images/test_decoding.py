@@ -336,20 +336,6 @@ class TestGeometry:
         expected[content_box(*shown, 56)] = 0
         assert (result == expected).all()
 
-    @pytest.mark.parametrize(("width", "height"), [(60, 56), (56, 40), (10, 56), (56, 1), (56, 56)])
-    def test_padding_by_reflection_leaves_no_white(self, width: int, height: int) -> None:
-        image = smooth(width, height)
-        mirrored = LIMITS.model_copy(update={"padding": "reflect"})
-        content = encode(image, "PNG")
-        (result,), *_ = decode(content, mirrored, sizes=(56,))
-        (white,), *_ = decode(content, LIMITS, sizes=(56,))
-        rows, columns = content_box(width, height, 56)
-        inside = white[rows, columns]
-        assert (result[rows, columns] == inside).all()
-        assert set(map(tuple, result.reshape(-1, 3))) == set(map(tuple, inside.reshape(-1, 3)))
-        if 56 > columns.start > 0:  # its first column left of the image mirrors the second inside
-            assert (result[:, columns.start - 1] == result[:, columns.start + 1]).all()
-
     @given(st.integers(1, 400), st.integers(1, 400), st.integers(1, 64))
     def test_content_box_is_scaled_and_centred(self, width: int, height: int, size: int) -> None:
         scale = size / max(width, height)

@@ -79,13 +79,12 @@ class TestChecks:
 class TestField:
     def test_the_middle_is_cut_and_what_is_missing_is_padded(self) -> None:
         grey = Image.fromarray(np.full((40, 100, 3), 90, np.uint8))
-        cut = np.asarray(to_field(grey, 60, "white"))
+        cut = np.asarray(to_field(grey, 60))
         assert cut.shape == (60, 60, 3)
         assert (cut[10:50] == 90).all()
         assert (cut[:10] == 255).all()
         assert (cut[50:] == 255).all()
-        assert (np.asarray(to_field(grey, 60, "reflect")) == 90).all()
-        assert np.array_equal(to_field(grey, 31, "white"), np.full((31, 31, 3), 90))
+        assert np.array_equal(to_field(grey, 31), np.full((31, 31, 3), 90))
 
     @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
     def test_one_scene_at_two_scales_looks_the_same(self, kind: str) -> None:

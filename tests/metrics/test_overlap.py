@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tissue.metrics.intervals import holm
 from tissue.metrics.overlap import (
     frechet_distances,
-    holm,
     joint_p_value,
     measure_classes,
     measure_overlap,

@@ -26,7 +26,7 @@ from tissue.training.inference import predict_batch
 from tissue.training.novelty import Novelty
 
 ABOUT = {"classes": '["blue", "dark", "red", "white"]'}
-HOW = Prepared(SIDE, 2, 2, "white")
+HOW = Prepared(SIDE, 2, 2)
 
 
 def tissue(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
@@ -54,22 +54,17 @@ def prepared(picture: NDArray[np.uint8], how: Prepared) -> list[NDArray]:
     return onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"picture": picture})
 
 
-@pytest.mark.parametrize("padding", ["white", "reflect"])
 @pytest.mark.parametrize("crops", [0, 2, 5, 9])
 @pytest.mark.parametrize(
     ("height", "width"), [(96, 96), (150, 61), (40, 130), (21, 200), (500, 407)]
 )
-def test_pictures_are_prepared_as_by_the_pipeline(
-    height: int, width: int, crops: int, padding: str
-) -> None:
-    how = Prepared(32, crops, 3, padding)
+def test_pictures_are_prepared_as_by_the_pipeline(height: int, width: int, crops: int) -> None:
+    how = Prepared(32, crops, 3)
     picture = tissue(height, width, seed=crops)
     content = io.BytesIO()
     Image.fromarray(picture).save(content, "PNG")
     cut = PARAMS.split.crops.model_copy(update={"count": crops, "zoom": 3})
-    settings = PARAMS.split.model_copy(
-        update={"crops": cut, "padding": padding, "max_aspect": 20.0}
-    )
+    settings = PARAMS.split.model_copy(update={"crops": cut, "max_aspect": 20.0})
     expected = read_image(content.getvalue(), settings, size=32)
     image, share, *rest = prepared(picture, how)
     # Of pictures four times as large, Pillow first takes the mean of blocks.

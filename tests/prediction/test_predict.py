@@ -145,7 +145,7 @@ def test_an_interruption_keeps_the_answers(
     sent: signal.Signals, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Predictor:
-        def reading(self, params: Params) -> Params:
+        def reading_params(self, params: Params) -> Params:
             return params
 
         def answer(self, batch: list[Picture]) -> list[dict[str, Any]]:

@@ -158,7 +158,7 @@ SETS = {
         {"class_level": 1}, {"/benign": 12, "/malignant": 12}, r"/(SOB_._[^/]+)/", 6,
     ),
     "PatchCamelyon of Kaggle": DataSet(
-        pcam(), r"sample_submission\.csv, train_labels\.csv\. If one .*set fetch\.labels",
+        pcam(), r"sample_submission\.csv, train_labels\.csv\. If one .*-S .fetch\.labels=",
         {"labels": {"table": "train_labels.csv", "image": "id", "label": "label"}},
         {"/0": 3, "/1": 3},
     ),
@@ -197,7 +197,7 @@ SETS = {
         again(idc(), "IDC_regular_ps50_idx5"), r"24 in IDC_regular_ps50_idx5 that also", {}, {}
     ),
     "MHIST": DataSet(
-        mhist(), r"two classes or more.*annotations\.csv\. If one .*set fetch\.labels",
+        mhist(), r"two classes or more.*annotations\.csv\. If one .*-S .fetch\.labels=",
         {"labels": {
             "table": "annotations.csv", "image": "Image Name", "label": "Majority Vote Label",
             "split": "Partition",

@@ -40,7 +40,6 @@ class Split(Section):
     max_pixels: PositiveInt
     min_side: PositiveInt
     max_aspect: Annotated[float, Field(ge=1)]
-    padding: Literal["white", "reflect"]
     field: types.FieldOfView | None
     shard_size: PositiveInt
     crops: Crops

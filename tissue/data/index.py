@@ -52,7 +52,6 @@ def preparation(params: Params) -> dict[str, Any]:
     return {
         "image_size": params.image_size,
         "split.crops": params.split.crops.model_dump(),
-        "split.padding": params.split.padding,
         "split.field": params.split.field,
     }
 

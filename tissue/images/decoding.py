@@ -59,7 +59,7 @@ def decode(
             grey, RGB, palette or CMYK, 8 or 16 bits per channel. Grey may also have 12 bits, fewer
             bits than its 16 if the file says so, or be floating-point up to 1, 255 or 65535.
             Colours are converted to sRGB where the file has an ICC profile.
-        settings: `max_pixels`, `min_side`, `max_aspect`, `padding` and `field` are used.
+        settings: `max_pixels`, `min_side`, `max_aspect` and `field` are used.
         sizes: sides of the results, in pixels; each is shrunk from the decoded image.
         mpp: micrometres per pixel of the image, which `field` needs.
 
@@ -74,7 +74,7 @@ def decode(
     def shrunk(bare: bytes) -> tuple[list[NDArray[np.uint8]], int, int]:
         rgb, width, height = _load(bare, settings, 2 * max(sizes), mpp)
         boxes = [content_box(width, height, size) for size in sizes]
-        return [_shrink(rgb, box, settings.padding) for box in boxes], width, height
+        return [_shrink(rgb, box) for box in boxes], width, height
 
     return _reported(shrunk, content)
 
@@ -126,7 +126,7 @@ def _load(
             side = math.ceil(side * max(1, max(width, height) / square))
         rgb = _load_upright(image, side, deep=deep)
         cut = round(square * max(rgb.size) / max(width, height))
-        return to_field(rgb, cut, settings.padding), square, square
+        return to_field(rgb, cut), square, square
 
 
 @cache
@@ -232,12 +232,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return to_srgb(image if image.mode in ("L", "CMYK") else image.convert("RGB"), profile)
 
 
-def _shrink(image: Image.Image, box: tuple[slice, slice], padding: str) -> NDArray[np.uint8]:
+def _shrink(image: Image.Image, box: tuple[slice, slice]) -> NDArray[np.uint8]:
     rows, columns = box
     shape = (columns.stop - columns.start, rows.stop - rows.start)
     shrunk = np.asarray(image.resize(shape, Image.Resampling.BICUBIC, reducing_gap=2.0))
     size = max(shape)  # since one side of the image is as long as the square
     around = [(inside.start, size - inside.stop) for inside in box] + [(0, 0)]
-    if padding == "reflect":
-        return np.pad(shrunk, around, mode="reflect")
     return np.pad(shrunk, around, constant_values=255)

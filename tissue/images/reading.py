@@ -25,7 +25,7 @@ from tissue.images.kinds import UnreadableImageError
 from tissue.images.quality import choose_crops, measure_quality
 
 LONGEST_REASON = 300  # characters
-USED_SETTINGS = {"crops", "max_pixels", "min_side", "max_aspect", "padding", "field"}
+USED_SETTINGS = {"crops", "max_pixels", "min_side", "max_aspect", "field"}
 
 
 class ReadImage(NamedTuple):

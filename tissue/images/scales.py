@@ -106,7 +106,7 @@ def field_pixels(settings: Split, mpp: float | None) -> int | None:
     return side
 
 
-def to_field(image: Image.Image, side: int, padding: str) -> Image.Image:
+def to_field(image: Image.Image, side: int) -> Image.Image:
     """Return the square of a side in pixels around the middle of an image, padded if need be."""
     left, top = ((length - side) // 2 for length in image.size)
     box = (max(0, left), max(0, top), min(image.width, left + side), min(image.height, top + side))
@@ -116,6 +116,4 @@ def to_field(image: Image.Image, side: int, padding: str) -> Image.Image:
         (first, side - first - length)
         for first, length in zip(before, inside.shape[:2], strict=True)
     ]
-    if padding == "reflect":
-        return Image.fromarray(np.pad(inside, [*around, (0, 0)], mode="reflect"))
     return Image.fromarray(np.pad(inside, [*around, (0, 0)], constant_values=255))

@@ -10,7 +10,7 @@ donors less classes, as in surveys (Korn and Graubard 1998). Estimated degrees o
 which misses recalls near 1.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -205,3 +205,12 @@ def mean_interval(
 def share_interval(hits: ArrayLike, images: pd.DataFrame | ArrayLike | Clusters) -> Interval:
     """Return Wilson's interval of the share of ones among hits (N,), which are 1 or 0."""
     return mean_interval(hits, images, bounds=(0.0, 1.0))
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """Return p-values corrected for their number (Holm 1979, Scand J Stat 6, 65-70)."""
+    corrected, highest = {}, 0.0
+    for rank, (name, p_value) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_value))
+        corrected[name] = highest
+    return corrected

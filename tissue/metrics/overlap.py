@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tissue.metrics.intervals import SIGNIFICANT
+from tissue.metrics.intervals import SIGNIFICANT, holm
 
 P_VALUES = ("p_value", "p_value_closer")  # of lying as far apart, and as close
 STATISTICS = ("mixing", "two_sample", "frechet")
@@ -47,15 +47,10 @@ def measure_overlap(
         For each statistic: its value for the real split; mean, 2.5 % and 97.5 % quantile over
         random splits; and the one-sided permutation p-values of lying as far apart, and as close.
     """
-    # Imported here, since the report needs only the names above, and these take a second.
-    from sklearn.neighbors import NearestNeighbors
-
     donors, _ = pd.factorize(index["group"], sort=True)
     is_test = (index["split"] == "test").to_numpy()
     splits = np.array([is_test, *_random_splits(index, count=random_splits, seed=seed)])
-    near = NearestNeighbors(n_neighbors=min(neighbours, len(points) - 1)).fit(points)
-    rows = near.kneighbors(return_distance=False)
-    mixing = np.array([_mixing(rows, split) for split in splits])
+    mixing = _mixing(points, splits, neighbours)
     distances = {
         "two_sample": two_sample_auc(points, donors, splits),
         "frechet": frechet_distances(points, splits),
@@ -114,15 +109,6 @@ def joint_p_value(measured: Mapping[str, Mapping[str, float]], key: str = "p_val
     return min(1.0, len(STATISTICS) * min(measured[name][key] for name in STATISTICS))
 
 
-def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Return p-values corrected for their number (Holm 1979, Scand J Stat 6, 65-70)."""
-    corrected, highest = {}, 0.0
-    for rank, (name, p_value) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_value))
-        corrected[name] = highest
-    return corrected
-
-
 def overlap_direction(measured: dict[str, dict[str, float]]) -> str:
     """Return whether training and test lie `apart`, `closer` or the `same` as random splits do.
 
@@ -176,9 +162,16 @@ def _random_splits(index: pd.DataFrame, *, count: int, seed: int) -> Iterator[ND
         yield is_test[codes]
 
 
-def _mixing(near: NDArray[np.int64], is_test: NDArray[np.bool_]) -> float:
-    chance = (~is_test).sum() / (len(is_test) - 1)
-    return float((~is_test[near[is_test]]).mean() / chance)
+def _mixing(
+    points: NDArray[np.float32], splits: NDArray[np.bool_], neighbours: int
+) -> NDArray[np.float64]:
+    # Imported here, since the report needs only the names above, and this takes a second.
+    from sklearn.neighbors import NearestNeighbors
+
+    near = NearestNeighbors(n_neighbors=min(neighbours, len(points) - 1)).fit(points)
+    rows = near.kneighbors(return_distance=False)
+    shares = [(~is_test[rows[is_test]]).mean() for is_test in splits]
+    return np.array(shares) / ((~splits).sum(axis=1) / (splits.shape[1] - 1))
 
 
 def two_sample_auc(

@@ -28,19 +28,17 @@ class Prepared(NamedTuple):
         size: side S of the image that a network sees, in pixels.
         crops: how many; 0 for none.
         zoom: their magnification.
-        padding: white or reflect.
     """
 
     size: int
     crops: int
     zoom: int
-    padding: str
 
     @classmethod
     def of(cls, recorded: Mapping[str, Any]) -> "Prepared":
         """Return what `images.json` says; see `preparation`."""
         crops = recorded["split.crops"]
-        return cls(recorded["image_size"], crops["count"], crops["zoom"], recorded["split.padding"])
+        return cls(recorded["image_size"], crops["count"], crops["zoom"])
 
 
 class Square(NamedTuple):
@@ -60,15 +58,15 @@ def prepare(graph: Graph, picture: str, how: Prepared) -> tuple[str, str, str | 
         of the crops uint8 (C, 3, S, S), or None for no crops.
     """
     planes = graph.op("Unsqueeze", graph.op("Transpose", picture, perm=[2, 0, 1]), [0])
-    image = _square(graph, planes, how.size, how.padding)
+    image = _square(graph, planes, how.size)
     share = graph.op("ReduceMean", _tissue(graph, image.inside), keepdims=0)
     if not how.crops:
         return image.padded, share, None
-    larger = _square(graph, planes, how.size * how.zoom, how.padding)
+    larger = _square(graph, planes, how.size * how.zoom)
     return image.padded, share, _crops(graph, larger, how)
 
 
-def _square(graph: Graph, planes: str, size: int, padding: str) -> Square:
+def _square(graph: Graph, planes: str, size: int) -> Square:
     sides = graph.op("Shape", planes, start=2)
     longest = graph.op("Cast", graph.op("ReduceMax", sides), to=DOUBLE)
     scale = graph.op("Div", np.float64(size), longest)
@@ -81,25 +79,10 @@ def _square(graph: Graph, planes: str, size: int, padding: str) -> Square:
     )  # fmt: skip
     before = graph.op("Div", graph.op("Sub", [size, size], shown), [2])
     top, left = graph.ops("Split", before, outputs=2, num_outputs=2)
-    if padding == "white":
-        after = graph.op("Sub", graph.op("Sub", [size, size], shown), before)
-        around = graph.op("Concat", before, after, axis=0)
-        padded = graph.op("Pad", inside, around, np.uint8(255), [2, 3])
-        return Square(padded, inside, top, left)
-    padded = inside
-    heights = graph.ops("Split", shown, outputs=2, num_outputs=2)
-    for axis, side, first in zip((2, 3), heights, (top, left), strict=True):
-        rows = _reflected(graph, size, side, first)
-        padded = graph.op("Gather", padded, rows, axis=axis)
+    after = graph.op("Sub", graph.op("Sub", [size, size], shown), before)
+    around = graph.op("Concat", before, after, axis=0)
+    padded = graph.op("Pad", inside, around, np.uint8(255), [2, 3])
     return Square(padded, inside, top, left)
-
-
-def _reflected(graph: Graph, size: int, side: str, first: str) -> str:
-    """Return the rows of a picture that fill `size` rows when it is reflected at its edges."""
-    last = graph.op("Sub", side, [1])
-    period = graph.op("Max", graph.op("Mul", last, [2]), [1])
-    row = graph.op("Mod", graph.op("Sub", np.arange(size), first), period)
-    return graph.op("Min", row, graph.op("Sub", period, row))
 
 
 def _tissue(graph: Graph, image: str) -> str:

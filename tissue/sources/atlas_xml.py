@@ -17,6 +17,7 @@ from tissue.sources.raw import Row
 
 MOST = 200  # letters of an address in a message
 CREDIT = "Image credit: Human Protein Atlas"
+ATLAS = "proteinatlas.org"  # which the files of a mirror still name
 
 
 @dataclass(frozen=True)
@@ -54,21 +55,22 @@ class AtlasImage:
 def check_image(image: AtlasImage, server: str) -> None:
     """Check what a server says of an image as if it stood in an archive of others.
 
-    Its address has to be of the domain of the `server`, and its name that of one file.
+    Its address has to be of the domain of the `server` or of the atlas, and its name that of one
+    file.
 
     Raises:
         InputError: if it is not.
     """
     try:
         parts, own = urlsplit(image.url), urlsplit(server)
-        is_near = _domain(parts.hostname or "") == _domain(own.hostname or "")
+        is_near = _domain(parts.hostname or "") in (_domain(own.hostname or ""), ATLAS)
         wrong = not is_near or parts.scheme not in ("http", "https") or has_secret(image.url)
         name = image.file_name
     except ValueError:  # no address at all
         wrong, name = True, ""
     if wrong or name in ("", ".", "..") or "\\" in name:
         raise InputError(
-            f"{server}: expected images at addresses of its own domain. Received: "
+            f"{server}: expected images at addresses of its own domain or of {ATLAS}. Received: "
             f"{redact(image.url[:MOST])!r}. The server is not the atlas, or was tampered with."
         )
     check_text(name, source=server)

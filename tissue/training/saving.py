@@ -113,7 +113,7 @@ def of_pictures(network: keras.Model, split: Path, *, views: int) -> keras.Model
 
     It pads and shrinks them and cuts the crops as `split` does, within one grey level, and averages
     the probabilities of the dihedral views. The network itself is returned if Keras' layers cannot
-    prepare its input: the features of an ONNX backbone, crops that are chosen, reflected padding.
+    prepare its input: the features of an ONNX backbone, crops that are chosen.
 
     Args:
         network: as it was trained.
@@ -121,10 +121,10 @@ def of_pictures(network: keras.Model, split: Path, *, views: int) -> keras.Model
         views: number of dihedral views.
     """
     prepared = read_json(split / PREPARATION_FILE)
-    side, padding = prepared["image_size"], prepared["split.padding"]
+    side = prepared["image_size"]
     count, zoom = (prepared["split.crops"][name] for name in ("count", "zoom"))
     has_crops = len(network.inputs) > 1
-    if network.name == "head" or padding != "white" or (has_crops and count != zoom**2):
+    if network.name == "head" or (has_crops and count != zoom**2):
         return network
     picture = keras.Input((None, None, 3), name="picture")
     image = _shrink(picture, side)
