@@ -147,7 +147,7 @@ def main(arguments: list[str] | None = None) -> None:
         _check_options(options.base, options.output)
         report, failed = run(load_params(), base=options.base, pictures=options.pictures)
         if options.output:
-            write_text(report, options.output)
+            write_text(markdown.shortened(report), options.output)
         else:
             print(markdown.plain(report), end="")
     if options.gate and failed:

@@ -9,7 +9,10 @@ import numpy as np
 from tissue.experiments.pairing import Difference, Flip, Pairs
 from tissue.experiments.revisions import Change, Check
 
+# A comment on GitHub may have 65,536 letters: names and values have at most `LONGEST`.
+LETTERS, LONGEST = 65_000, 80
 IMAGES_SHOWN = 15  # of each model and direction
+METRICS_SHOWN = 250  # besides those with a tolerance or a paired test
 FIGURES = ("confusion_scratch", "confusion_pretrained")
 FOLDED = "more metrics? that differs?"  # of which a terminal is only told the number
 SAME_DATA = ("split.source", "split.classes", "split.images.test")
@@ -21,7 +24,10 @@ METRIC_COLUMNS = (
 
 def code(text: Any) -> str:
     """Return text as inline code, so that nothing in it is Markdown, HTML, a link or a mention."""
-    plain = re.sub(r"[\s`]+", " ", str(text)).replace("|", "\\|").strip()
+    plain = re.sub(r"[\s`]+", " ", str(text)).strip()
+    if len(plain) > LONGEST:  # names of images differ at their end, classes at their start
+        plain = f"{plain[: LONGEST // 2]} ... {plain[-LONGEST // 2 :]}"
+    plain = plain.replace("|", "\\|")
     return f"`{plain}`" if plain else ""
 
 
@@ -131,7 +137,10 @@ def metrics_section(
     if others:
         number = len(others)
         title = f"{number} more {'metric that differs' if number == 1 else 'metrics that differ'}"
-        sections.append(_details(title, _metric_table(others, paired)))
+        table = _metric_table(others[:METRICS_SHOWN], paired)
+        if number > METRICS_SHOWN:
+            table += f"\n\nand {number - METRICS_SHOWN} more."
+        sections.append(_details(title, table))
     same = len(shown) - len(leading) - len(others)
     if same:
         sections.append(f"{same} {'metric is' if same == 1 else 'metrics are'} the same.")
@@ -205,6 +214,14 @@ def figures_section(before: str, after: str) -> str:
         for name in FIGURES
     ]
     return markdown_table(["Before", "After"], rows, texts=2)
+
+
+def shortened(report: str) -> str:
+    """Return a report that a comment can hold: its last lines are left out if it is too long."""
+    if len(report) <= LETTERS:
+        return report
+    kept = report[:LETTERS].rpartition("\n")[0]
+    return f"{kept}\n\nThe rest is left out: it has {len(report) - len(kept):,} letters.\n"
 
 
 def plain(report: str) -> str:
