@@ -2,6 +2,7 @@
 
 import pytest
 
+from tissue.commands.compare import shortened
 from tissue.common.errors import InputError
 from tissue.common.names import MODELS
 from tissue.experiments import markdown
@@ -60,13 +61,13 @@ def test_a_report_fits_into_a_comment() -> None:
     metric_part = markdown.metrics_section(metrics, {}, [])
     assert "150 more" in metric_part
     whole = f"{metric_part}\n\n{markdown.flips_section(flips)}"
-    short = markdown.shortened(whole)
+    short = shortened(whole)
     assert len(short) < 65_536
     assert short == whole or short.endswith(" letters.\n")
-    cut = markdown.shortened("word\n" * 20_000)
+    cut = shortened("word\n" * 20_000)
     assert cut.endswith("word\n\nThe rest is left out: it has 35,001 letters.\n")
     assert len(cut) < 65_536
-    assert markdown.shortened("short") == "short"
+    assert shortened("short") == "short"
 
 
 def test_changes_are_absolute_and_relative() -> None:

@@ -9,8 +9,7 @@ import numpy as np
 from tissue.experiments.pairing import Difference, Flip, Pairs
 from tissue.experiments.revisions import Change, Check
 
-# A comment on GitHub may have 65,536 letters: names and values have at most `LONGEST`.
-LETTERS, LONGEST = 65_000, 80
+LONGEST = 80  # letters of a name or value
 IMAGES_SHOWN = 15  # of each model and direction
 METRICS_SHOWN = 250  # besides those with a tolerance or a paired test
 FIGURES = ("confusion_scratch", "confusion_pretrained")
@@ -214,14 +213,6 @@ def figures_section(before: str, after: str) -> str:
         for name in FIGURES
     ]
     return markdown_table(["Before", "After"], rows, texts=2)
-
-
-def shortened(report: str) -> str:
-    """Return a report that a comment can hold: its last lines are left out if it is too long."""
-    if len(report) <= LETTERS:
-        return report
-    kept = report[:LETTERS].rpartition("\n")[0]
-    return f"{kept}\n\nThe rest is left out: it has {len(report) - len(kept):,} letters.\n"
 
 
 def plain(report: str) -> str:

@@ -56,9 +56,7 @@ class _Punctual:
             late.set()
             self.sock.shutdown(socket.SHUT_RDWR)
 
-        timer = Timer(HEAD, give_up)
-        timer.daemon = True
-        timer.start()
+        (timer := Timer(HEAD, give_up)).start()
         try:
             # A connection that ends within the headers looks like a response without a body.
             return super().getresponse()  # type: ignore[misc]
@@ -75,7 +73,8 @@ class PunctualAdapter(HTTPAdapter):
         """Return the connections of a host, or of the proxy that leads to it."""
         pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
         if not issubclass(pool.ConnectionCls, _Punctual):
-            pool.ConnectionCls = type("Punctual", (_Punctual, pool.ConnectionCls), {})
+            name = pool.ConnectionCls.__name__  # which messages show
+            pool.ConnectionCls = type(name, (_Punctual, pool.ConnectionCls), {})
         return pool
 
 
