@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import requests
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
@@ -18,6 +19,7 @@ from tests.invoke import invoke
 from tissue.commands import app
 from tissue.common.errors import InputError
 from tissue.config.loading import load_params
+from tissue.prediction.predictor import Predictor
 
 needs_gradio = pytest.mark.skipif(
     not importlib.util.find_spec("gradio"),
@@ -137,6 +139,27 @@ def test_one_picture_explains_itself_and_other_files_are_refused(
     assert found["bad.zip"].startswith("refused: bad.zip: expected")
     assert "%" in found["two.jpg"]
     assert why.input_value() == "Choose a row of the table."
+
+
+@needs_gradio
+def test_other_sites_and_files_outside(address: str, tiny: Path) -> None:
+    """A name of another site that leads here, and paths that a request may name."""
+    assert requests.get(address, timeout=10).ok
+    assert requests.get(address, headers={"Host": "x.org"}, timeout=10).status_code == 400
+    for path in (tiny / "params.yaml", "/etc/passwd"):
+        assert requests.get(f"{address}gradio_api/file={path}", timeout=10).status_code == 403
+
+
+@needs_gradio
+def test_the_name_of_a_refused_file_is_no_formula(tmp_path: Path) -> None:
+    from tissue.prediction.app import App
+
+    (tmp_path / "=1+1\u202e.zip").write_bytes(b"nothing")
+    nobody: Any = None
+    page = App(load_params(), Predictor(nobody, nobody), tmp_path, nobody)
+    ((one,),) = page.answer_uploads([str(tmp_path / "=1+1\u202e.zip")])
+    assert one.row["id"] == "./=1+1\\u202e.zip"
+    assert one.row["refused"].startswith("./=1+1\\u202e.zip: expected")
 
 
 def test_without_gradio_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,10 @@ import pytest
 
 from tests.conftest import commit, run
 from tests.invoke import invoke
+from tests.pipeline import ROOT
+from tests.servers import Site, serving
+from tissue.common.errors import InputError
+from tissue.experiments.dvc import call
 
 STAGE = """
 stages:
@@ -192,6 +196,21 @@ def test_files_that_no_list_names(yours: Path) -> None:
     printed = invoke("pull", cwd=yours, expect=1)
     assert (yours / "data/c").read_text() == (yours / "data/out/new").read_text() == "mine\n"
     assert "data" in printed
+
+
+def test_secrets_in_the_address_of_a_remote(yours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As DVC logs them, and Git or DVC print them where `compare` quotes them."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    with serving(Site({})) as site:
+        url = f"{site.url.replace('http://', 'http://me:S3CR3T@')}/x?sig=S3CR3T"
+        run("dvc", "remote", "modify", "storage", "url", url, cwd=yours.parent / "mine")
+        printed = run("python", "-m", "tissue", "push", cwd=yours.parent / "mine", expect=1)
+    assert "sig=***" in printed
+    assert "S3CR3T" not in printed
+    with pytest.raises(InputError, match=r"sig=\*\*\*") as caught:
+        call("git", "clone", "http://127.0.0.1:1/x?sig=S3CR3T", cwd=yours)
+    assert "Received the status" in str(caught.value)
+    assert "S3CR3T" not in str(caught.value).partition("Received")[2]
 
 
 def test_no_remote(yours: Path) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,21 @@ class TestAtomicWrite:
                 assert partial.parent == path.parent  # the same disk, so that it can be moved
             assert path.read_text() == content
         assert listing(path.parent) == ["a.txt"]
+
+    def test_two_processes_that_write_one_file_at_once(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As two `predict --gradcam` into one folder do."""
+        path = tmp_path / "a.png"
+        with atomic_write(path, shared=True) as mine:
+            mine.write_text("mine")
+            monkeypatch.setattr(os, "getpid", lambda: 0)
+            with atomic_write(path, shared=True) as other:
+                other.write_text("other")
+            assert path.read_text() == "other"
+            monkeypatch.undo()
+        assert path.read_text() == "mine"
+        assert listing(tmp_path) == ["a.png"]
 
     def test_a_folder_replaces_a_folder_and_all_that_was_in_it(self, tmp_path: Path) -> None:
         path = tmp_path / "out"

@@ -83,6 +83,12 @@ def test_options(options: dict, found: list[str]) -> None:
     assert list(secret_options(options)) == found
 
 
+@pytest.mark.parametrize("text", ["?a=", "?sig=", "a= ", "x", "-", "a:", "%41"])
+def test_a_long_text_takes_no_long_time(text: str) -> None:
+    """Minutes, where a pattern is searched from each letter to the end."""
+    assert redact(text * 20_000)
+
+
 def test_messages_of_commands_hide_secrets() -> None:
     with pytest.raises(SystemExit) as caught, command("fetch"):
         raise InputError("https://host/a.zip?X-Amz-Signature=abc: expected it. Received: 403")
@@ -122,6 +128,11 @@ def test_a_chain_is_held_to_the_known_hosts(monkeypatch: pytest.MonkeyPatch) -> 
         "https://host/x?token='S3CR3T'", "https://host/x?access token=S3CR3T",
         "Authorization: Bearer S3CR3T", "X-Auth-Token: S3CR3T", "{'Authorization': 'Basic S3CR3T'}",
         "{'password': 'S3CR3T'}", '{"x-api-key": "S3CR3T"}', "{'password': b'S3CR3T'}",
+        "403, message='Forbidden', url='https://host/x?sig=S3CR3T&a=b'",
+        "url=https://host?sig=S3CR3T",
+        "https://host/x?a:b?token:S3CR3T", "https://host/x?token:S3CR3T",
+        "ftp://S3CR3Tabcdefghijklmnop@host/x",
+        "hf://S3CR3Tabcdefghijklmnop@datasets/x",
         "password=S3CR3T", "AccountName=a;AccountKey=S3CR3T", "--password=S3CR3T",
         "AKIAS3CR3TS3CR3TEXAM", "glpat-S3CR3TS3CR3TS3CR3T00", "-----BEGIN PRIVATE KEY-----\nS3CR3T",
     ],
@@ -137,6 +148,8 @@ def test_a_secret_anywhere_else(text: str) -> None:
     [
         "http://127.0.0.1:8080/a@b.zip", "http://[::1]:8080/a@b.zip", "s3://bucket: expected it",
         "'http://host:80', 'x'", "expected parameters, each once, as key=value,value", "C:/a:b@c",
+        "ftp://anonymous@host/x.zip", "hf://datasets/me/images@main/x.zip",
+        "ssh://svc-pathology-images-01@host/x", "https://host/x?at=10:30", "unexpected token: x",
         "seed: 17", "me@example.org", "git@host:repository", "https://host/100%25.zip?a=b%20c",
         "fetch.labels: expected keys and values. Received: {'image': 'id'}",
     ],

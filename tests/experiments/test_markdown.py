@@ -2,9 +2,11 @@
 
 import pytest
 
+from tissue.commands.compare import shortened
 from tissue.common.errors import InputError
+from tissue.common.names import MODELS
 from tissue.experiments import markdown
-from tissue.experiments.pairing import Difference
+from tissue.experiments.pairing import Difference, Flip
 from tissue.experiments.revisions import Change, check_gates
 
 
@@ -44,6 +46,28 @@ class TestGate:
 
 def test_names_cannot_break_out_of_a_table() -> None:
     assert markdown.code("a|b`@all\n<img src=x>") == "`a\\|b @all <img src=x>`"
+
+
+def test_a_report_fits_into_a_comment() -> None:
+    names = [f"{kind}{'|' * 200}{kind}" for kind in map(str, range(100))]
+    metrics = [
+        Change(f"{model}.{split}.{key}.{name}", 0.51234, 0.61234)
+        for model in MODELS
+        for split in ("val", "test")
+        for key in ("recall", "recall_low", "recall_high")
+        for name in names
+    ]
+    flips = {model: ([Flip(name, *names[:3]) for name in names],) * 2 for model in MODELS}
+    metric_part = markdown.metrics_section(metrics, {}, [])
+    assert "150 more" in metric_part
+    whole = f"{metric_part}\n\n{markdown.flips_section(flips)}"
+    short = shortened(whole)
+    assert len(short) < 65_536
+    assert short == whole or short.endswith(" letters.\n")
+    cut = shortened("word\n" * 20_000)
+    assert cut.endswith("word\n\nThe rest is left out: it has 35,001 letters.\n")
+    assert len(cut) < 65_536
+    assert shortened("short") == "short"
 
 
 def test_changes_are_absolute_and_relative() -> None:

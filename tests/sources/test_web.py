@@ -2,13 +2,17 @@
 
 import gzip
 import hashlib
+import socket
 import time
+from contextlib import suppress
 from email.utils import formatdate
 from itertools import pairwise
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
+import requests
 
 from tests.servers import Site, serving
 from tests.source_examples import (
@@ -22,7 +26,7 @@ from tests.source_examples import (
     tree,
 )
 from tissue.common.errors import InputError
-from tissue.sources import cache, remote, web
+from tissue.sources import cache, remote_folders, web
 from tissue.sources.cache import ATTEMPTS, DownloadCache
 
 
@@ -287,11 +291,56 @@ class Endless(dict):
 def test_pages_that_lead_to_pages_for_ever(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "MOST_FOLDERS", 20)
+    monkeypatch.setattr(remote_folders, "MOST_FOLDERS", 20)
     site.files = Endless()
     with pytest.raises(InputError, match="pages that lead to pages for ever"):
         fetched(f"{site.url}/x/", tmp_path)
     assert len(site.requests) < 50
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_page_without_end(
+    packed: bool, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_folders, "PAGE", 100_000)
+    page = b" " * 200_000
+    site.files["/x/"] = gzip.compress(page) if packed else page
+    site.headers = {"Content-Encoding": "gzip"} if packed else {}
+    with pytest.raises(InputError, match="a folder of at most 100,000 bytes"):
+        fetched(f"{site.url}/x/", tmp_path)
+
+
+@pytest.mark.parametrize("page", ["<a" + " " * 50_000, "<a " * 50_000, "<a" + 9_000 * "\n  b"])
+def test_a_page_on_which_finding_links_takes_hours(page: str, site: Site, tmp_path: Path) -> None:
+    local = as_zip(tree(), tmp_path / "made/a.zip")
+    site.files["/x/"] = f'{page}<A class="b"\n href="a.zip">'.encode()
+    site.files["/x/a.zip"] = local.read_bytes()
+    assert_same_as_local(f"{site.url}/x/", local.parent, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["drip", "in time"])
+def test_headers_that_come_byte_by_byte(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web, "HEAD", 0.3 if kind == "drip" else 30)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection, suppress(OSError):  # the other side has had enough
+                connection.recv(10_000)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+                for _ in range(100 if kind == "drip" else 10):
+                    connection.sendall(b"x")
+                    time.sleep(0.02)
+                connection.sendall(b"\r\nContent-Length: 0\r\n\r\n")
+
+        Thread(target=answer, daemon=True).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        with web.open_session() as session:
+            if kind == "drip":
+                with pytest.raises(requests.ReadTimeout):
+                    session.get(url, timeout=5)
+            else:
+                assert session.get(url, timeout=5).headers["X"] == "x" * 10
 
 
 def test_caches_are_locked_in_one_order(

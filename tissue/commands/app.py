@@ -47,17 +47,23 @@ def opened(
         folder = Path(name)
         heat = folder / "heat"
         predictor = load_predictor(params, model=model, gradcam=heat, data=data)
+        from starlette.middleware import Middleware
+        from starlette.middleware.trustedhost import TrustedHostMiddleware
+
         from tissue.prediction.app import App, make_page
         from tissue.prediction.neighbours import neighbours_in
 
         find = neighbours_in(data, seed=params.seed)
         app = App(predictor.reading_params(params), predictor, heat, find)
         page = make_page(app, folder)
+        # A site whose name leads to this machine would be of one origin with the page, and read it.
+        own = Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
         try:
             page.launch(
                 server_name=HOST, server_port=port, inbrowser=browser, share=False, quiet=True,
                 prevent_thread_lock=True, footer_links=[], ssr_mode=False, mcp_server=False,
-                show_error=True, max_file_size=params.fetch.limits.archive_bytes,
+                app_kwargs={"middleware": [own]}, show_error=True,
+                max_file_size=params.fetch.limits.archive_bytes,
             )  # fmt: skip
         except OSError as error:
             raise InputError(

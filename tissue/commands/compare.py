@@ -30,6 +30,7 @@ from tissue.experiments.pairing import Pairs, find_flips, pair_predictions, pair
 from tissue.experiments.revisions import Check, NoPredictionsError, check_gates
 from tissue.metrics.intervals import Sampling
 
+LETTERS = 65_000  # of a report; a comment on GitHub may have 65,536
 TEST_TABLE = Path("data/split/test.csv")
 
 
@@ -68,6 +69,14 @@ def run(params: Params, *, base: str, pictures: list[str]) -> tuple[str, list[st
     }
     body = [f"## {title}\n\n{text}\n" for title, text in sections.items() if text]
     return "\n".join([f"# Compared with {base}\n", *body]), _reasons(checks, stale)
+
+
+def shortened(report: str) -> str:
+    """Return a report that a comment can hold: its last lines are left out if it is too long."""
+    if len(report) <= LETTERS:
+        return report
+    kept = report[:LETTERS].rpartition("\n")[0]
+    return f"{kept}\n\nThe rest is left out: it has {len(report) - len(kept):,} letters.\n"
 
 
 def _changed_inputs(base: str) -> str:
@@ -147,7 +156,7 @@ def main(arguments: list[str] | None = None) -> None:
         _check_options(options.base, options.output)
         report, failed = run(load_params(), base=options.base, pictures=options.pictures)
         if options.output:
-            write_text(report, options.output)
+            write_text(shortened(report), options.output)
         else:
             print(markdown.plain(report), end="")
     if options.gate and failed:

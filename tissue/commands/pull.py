@@ -20,6 +20,7 @@ from dvc.repo import Repo
 from tissue.common.errors import InputError
 from tissue.common.files import DAMAGED
 from tissue.config.command import command, parser_of
+from tissue.experiments.dvc import hide_secrets
 from tissue.experiments.lock import LOCK
 
 ENTRY_BYTES = 10_000  # of a list, at most, for each file that dvc.lock counts
@@ -161,6 +162,7 @@ def run(targets: list[str], *, remote: str | None) -> str:
         InputError: see `check_list` and `check_files`.
         DvcException: if DVC cannot pull; each kind of remote has further errors of its own.
     """
+    hide_secrets()
     with Repo() as repo:
         verified = {name: {"verify": True} for name in repo.config["remote"]}
     with Repo(config={"remote": verified}) as repo:

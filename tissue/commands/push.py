@@ -13,7 +13,9 @@ from dvc.cli import main as dvc
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
+from tissue.common.secrets import redact
 from tissue.config.command import parser_of
+from tissue.experiments.dvc import hide_secrets
 
 
 def push_from_git() -> int:
@@ -45,10 +47,11 @@ def push_from_git() -> int:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command with these arguments, or those of the process."""
     parser_of("push", __doc__).parse_args(arguments)
+    hide_secrets()
     # DVC's command line describes errors of every kind of remote.
     if status := dvc(["push", "--run-cache"]):
         sys.exit(status)
     try:
         print(f"push: {push_from_git()} metrics and plots of runs pushed")
     except DvcException as error:
-        sys.exit(f"push: {error}")
+        sys.exit(redact(f"push: {error}"))

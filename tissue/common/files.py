@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import os
 import shutil
 import stat
 import struct
@@ -29,13 +30,15 @@ DAMAGED = (
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path, *, shared: bool = False) -> Iterator[Path]:
     """Yield a path beside `path` to write a file or folder to; it is moved to `path` on success.
 
     A folder is replaced by a folder only, never by a file. After an error, `path` is unchanged and
-    nothing is left beside it. Leftovers of a killed run are removed by the next one.
+    nothing is left beside it. Leftovers of a killed run are removed by the next one, unless the
+    path is `shared` with other processes, which may write it at the same time: the last one wins.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    owner = f".{os.getpid()}" if shared else ""
+    partial = path.with_name(f".{path.name}{owner}.partial")
     previous = path.with_name(f".{path.name}.previous")
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove(partial)

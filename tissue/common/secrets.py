@@ -16,31 +16,37 @@ NAME = re.compile(
 )
 HIDDEN = "***"
 # Who the user of an SSH URL is is no secret. A name before the @ of an HTTP URL is a token. Paths
-# lose one of the two slashes, and people leave the scheme out, or write `\`.
-_START = r"(?P<start>(?P<scheme>[a-z][a-z0-9+.-]+):[/\\]+|(?<![^\s'\"])//)"
+# lose one of the two slashes, and people leave the scheme out, or write `\`. Numbers of letters are
+# bounded where a search starts anew at each letter of a word.
+_START = r"(?P<start>(?P<scheme>[a-z][a-z0-9+.-]{1,30}):[/\\]+|(?<![^\s'\"])//)"
 _USER = re.compile(_START + r"(?P<user>[^/\\?#\s]*)@", re.IGNORECASE)
 # A password with a / ? or # in it, which belongs to no URL: what follows the colon is no port.
 _PASSWORD = re.compile(
     _START + r"(?P<user>[^/\\?#\s:@\[]*:(?!\d*(?:[/\\?#\s'\"),;:\]>}]|$))[^\s@]+)", re.IGNORECASE
 )
-_WITHOUT_SLASHES = re.compile(r"(?<![^\s'\"(:])[\w.+-]+:(?![/\\])[^\s/@]+(?=@[\w.-])")
+_WITHOUT_SLASHES = re.compile(r"(?<![^\s'\"(:])[\w.+-]+:(?![/\\])[^\s/@]{1,1000}(?=@[\w.-])")
+# Up to its value, which may be a URL with further pairs. People write `:` in a query, too.
 _PAIR = re.compile(
-    r"(?P<start>(?:[?&#;,~]|(?<![^\s'\"{(\[-]))(?P<name>[^=&#;,~\s?'\":]+) ?= ?)"
-    r"(?P<value>[^&#;\s]*[^&#;\s'\":,)\]}])"
+    r"(?:[?&#;,~]|(?<![^\s'\"{(\[-]))(?P<name>[^=&#;,~\s?'\":]{1,200}) ?= ?|"
+    r"[?&](?P<query>[^=&#;,~\s?'\":]+):"
 )
+_VALUE = re.compile(r"[^&#;\s]*[^&#;\s'\":,)\]}]")
 _HEADER = re.compile(
     r"(?P<start>(?P<quote>['\"])(?P<name>[\w .-]+)(?P=quote): ?|"
     r"(?<![\w-])(?P<header>(?:proxy-)?authorization|(?:set-)?cookie|x-[\w-]+): ?)"
     r"(?P<value>b?'[^']*'|\"[^\"]*\"|(?:(?:basic|bearer|digest) +)?[^\s'\"{\[]+)",
     re.IGNORECASE,
 )
+# A name before the @ of an FTP or Hugging Face URL that is no name of a person
+_TOKEN = re.compile(r"(?=\D*\d)(?=[\d_-]*[a-z])[\w-]{20,}", re.IGNORECASE)
 # What is known by its form: of AWS, GitHub, GitLab, Slack and Hugging Face, a JWT, a private key
 _KNOWN = re.compile(
     r"\b(?:A[KS]IA[0-9A-Z]{16}|gh[opsur]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{20,}|"
     r"xox[abprs]-[\w-]{10,}|hf_\w{30,}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*)|"
     r"(?<=\bBearer )[\w.~+/=-]{6,}|-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*"
 )
-_ENCODED = re.compile(r"[^\s'\"]*%[0-9a-f]{2}[^\s'\"]*", re.IGNORECASE)
+# From the start of a word, or a long one would be searched from each of its letters
+_ENCODED = re.compile(r"(?<![^\s'\"])[^\s'\"]*%[0-9a-f]{2}[^\s'\"]*", re.IGNORECASE)
 
 
 def redact(text: str) -> str:
@@ -55,10 +61,19 @@ def _redact_plain(text: str) -> str:
     text = _USER.sub(lambda found: _start(found, _is_secret_user(found), "@"), text)
     text = _PASSWORD.sub(lambda found: _start(found, HIDDEN not in found["user"]), text)
     text = _WITHOUT_SLASHES.sub(HIDDEN, text)
-    text = _PAIR.sub(lambda found: _start(found, _is_secret_pair(found)), text)
+    text = _redact_pairs(text)
     return _HEADER.sub(
         lambda found: _start(found, _is_secret_name(found["name"] or found["header"])), text
     )
+
+
+def _redact_pairs(text: str) -> str:
+    parts, at = list[str](), 0
+    while found := _PAIR.search(text, at):
+        value = _VALUE.match(text, found.end()) if _is_secret_pair(found) else None
+        parts += [text[at : found.end()], HIDDEN if value else ""]
+        at = value.end() if value else found.end()
+    return "".join([*parts, text[at:]])
 
 
 def _decode(found: re.Match[str]) -> str:
@@ -74,12 +89,14 @@ def _start(found: re.Match[str], is_secret: bool, end: str = "") -> str:
 
 def _is_secret_user(found: re.Match[str]) -> bool:
     last = (found["scheme"] or "").lower().rpartition("+")[2]
+    if last in ("ftp", "ftps", "hf") and _TOKEN.fullmatch(found["user"]):
+        return True
     return ":" in found["user"] or last in ("http", "https", "ws", "wss")
 
 
 def _is_secret_pair(found: re.Match[str]) -> bool:
     # Outside of a URL, `key=value` is how messages describe any pair.
-    return _is_secret_name(found["name"]) and found["start"].strip(" =") != "key"
+    return _is_secret_name(found["name"] or found["query"]) and found[0].strip(" =") != "key"
 
 
 def _is_secret_name(name: str) -> bool:

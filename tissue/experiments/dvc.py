@@ -1,5 +1,6 @@
 """Run Git and DVC, the latter with the Python of this process, whatever PATH says."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -8,7 +9,9 @@ from itertools import takewhile
 from pathlib import Path
 
 from tissue.common.errors import InputError
+from tissue.common.secrets import redact
 
+LOGGERS = ("dvc", "dvc_objects", "dvc_data")
 DVC = (sys.executable, "-m", "dvc")
 LATE = "to end within"  # in the message on a command that was killed
 TAIL = 15  # lines shown of a command that failed
@@ -63,7 +66,31 @@ def call(
 
 
 def _reason(printed: str) -> str:
-    """Return the errors that a command printed, or its last lines."""
+    """Return the errors that a command printed, or its last lines, without secrets of a remote.
+
+    `compare` writes them into a report that others read.
+    """
     lines = printed.splitlines()
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-    return "\n".join(errors or lines[-TAIL:])
+    return redact("\n".join(errors or lines[-TAIL:]))
+
+
+class _Redacted(logging.Formatter):
+    """Formats records as another formatter does, and hides the secrets in them."""
+
+    def __init__(self, inner: logging.Formatter) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the text of a record."""
+        return redact(self._inner.format(record))
+
+
+def hide_secrets() -> None:
+    """Hide what is secret in the address of a remote from what DVC logs in this process."""
+    import dvc.logger  # noqa: F401  adds the handlers
+
+    for handler in [one for name in LOGGERS for one in logging.getLogger(name).handlers]:
+        if handler.formatter and not isinstance(handler.formatter, _Redacted):
+            handler.setFormatter(_Redacted(handler.formatter))

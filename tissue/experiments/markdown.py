@@ -9,7 +9,9 @@ import numpy as np
 from tissue.experiments.pairing import Difference, Flip, Pairs
 from tissue.experiments.revisions import Change, Check
 
+LONGEST = 80  # letters of a name or value
 IMAGES_SHOWN = 15  # of each model and direction
+METRICS_SHOWN = 250  # besides those with a tolerance or a paired test
 FIGURES = ("confusion_scratch", "confusion_pretrained")
 FOLDED = "more metrics? that differs?"  # of which a terminal is only told the number
 SAME_DATA = ("split.source", "split.classes", "split.images.test")
@@ -21,7 +23,10 @@ METRIC_COLUMNS = (
 
 def code(text: Any) -> str:
     """Return text as inline code, so that nothing in it is Markdown, HTML, a link or a mention."""
-    plain = re.sub(r"[\s`]+", " ", str(text)).replace("|", "\\|").strip()
+    plain = re.sub(r"[\s`]+", " ", str(text)).strip()
+    if len(plain) > LONGEST:  # names of images differ at their end, classes at their start
+        plain = f"{plain[: LONGEST // 2]} ... {plain[-LONGEST // 2 :]}"
+    plain = plain.replace("|", "\\|")
     return f"`{plain}`" if plain else ""
 
 
@@ -131,7 +136,10 @@ def metrics_section(
     if others:
         number = len(others)
         title = f"{number} more {'metric that differs' if number == 1 else 'metrics that differ'}"
-        sections.append(_details(title, _metric_table(others, paired)))
+        table = _metric_table(others[:METRICS_SHOWN], paired)
+        if number > METRICS_SHOWN:
+            table += f"\n\nand {number - METRICS_SHOWN} more."
+        sections.append(_details(title, table))
     same = len(shown) - len(leading) - len(others)
     if same:
         sections.append(f"{same} {'metric is' if same == 1 else 'metrics are'} the same.")

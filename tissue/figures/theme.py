@@ -84,7 +84,7 @@ def png_bytes(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def save_png(figure: Figure, path: Path) -> None:
-    """Write the figure as PNG, atomically."""
-    with atomic_write(path) as partial:
+def save_png(figure: Figure, path: Path, *, shared: bool = False) -> None:
+    """Write the figure as PNG, atomically; see `atomic_write` for `shared`."""
+    with atomic_write(path, shared=shared) as partial:
         partial.write_bytes(png_bytes(figure))

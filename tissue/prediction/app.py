@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tissue.common.errors import InputError
+from tissue.common.names import one_line
 from tissue.config.schema import Params
 from tissue.prediction.answers import answer_line, answer_text, append_answers
 from tissue.prediction.inputs import list_pictures, read_picture_batches
 from tissue.prediction.neighbours import FindNeighbours
 from tissue.prediction.predictor import Predictor
 from tissue.sources.archives import Member, is_archive
+from tissue.sources.file_names import FORMULA
 
 TITLE = "Which organ is this?"
 HEADING = f"""# {TITLE}
@@ -77,8 +79,10 @@ class App:
             try:
                 members = self._members(upload, closing)
             except InputError as error:
-                reason = str(error).replace(path.parent.as_posix() + "/", "")
-                yield [Asked(upload, "", {"id": path.name, "refused": reason})]
+                # Nothing has checked this name, and both begin a cell of the table.
+                name = one_line(f"./{path.name}" if FORMULA.match(path.name) else path.name)
+                reason = one_line(str(error).replace(path.as_posix(), name))
+                yield [Asked(upload, "", {"id": name, "refused": reason})]
                 return
             for batch in read_picture_batches(members, self._params):
                 rows = self._quick.answer(batch)

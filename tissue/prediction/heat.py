@@ -136,4 +136,4 @@ def _draw(
         for axis, warmth in zip(axes[1:], heat, strict=True):
             smooth = np.asarray(Image.fromarray(warmth).resize(image.shape[1::-1])) / 255.0
             axis.imshow(smooth, cmap="inferno", vmin=0, vmax=1, alpha=0.75 * smooth)
-        save_png(figure, path)
+        save_png(figure, path, shared=True)  # with another run into this folder

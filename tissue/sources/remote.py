@@ -1,6 +1,6 @@
 """Sources elsewhere, downloaded to this machine: from then on they are folders and archives."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -17,9 +17,9 @@ from tissue.sources.archives import is_archive
 from tissue.sources.cache import CachedFile, DownloadCache, retry
 from tissue.sources.file_names import is_hidden, is_image
 from tissue.sources.local import check_digests
+from tissue.sources.remote_folders import WEB, Info, list_files, open_pages
 from tissue.sources.web import TIMEOUT, archive_name, download, open_session
 
-WEB = ("http://", "https://")
 GDRIVE = "gdrive:"
 GDRIVE_RETRIES = 5
 # What file systems call the version of a file, surest first.
@@ -27,10 +27,8 @@ VERSIONS = (
     "ETag", "etag", "md5Hash", "content_md5",
     "LastModified", "last_modified", "updated", "mtime", "created",
 )  # fmt: skip
-DEEPEST, MOST_FOLDERS = 30, 1000  # folders in folders, and all folders, of a web server
 CONCURRENT = 8  # downloads
 CHUNK = 1 << 22  # bytes
-Info = Mapping[str, Any]
 
 
 def download_sources(sources: Sequence[str], settings: Fetch) -> list[Path]:
@@ -87,7 +85,7 @@ def _download_url(url: str, settings: Fetch) -> Path:
     if on_web and is_archive(Path(name)):
         _download_from_web([({"name": url}, cache.file(name))])
         return cache.files / name
-    fs, root = connect(url, {} if on_web else settings.storage_options)
+    fs, root = connect(url, {"get_client": open_pages} if on_web else settings.storage_options)
     files: list[tuple[Info, CachedFile]] = []
     for path, info in list_files(fs, root, url=url).items():
         if is_image(f"{name}/{path}") or (is_archive(Path(path)) and not is_hidden(path)):
@@ -164,41 +162,6 @@ def _archives_or_folder(source: str, shared: Path) -> list[Path]:
             f"{source}: expected a folder or an archive (.zip, .tar, .tar.gz). Received: {names}."
         )
     return found
-
-
-def list_files(fs: AbstractFileSystem, root: str, *, url: str) -> dict[str, Info]:
-    """Return what is known of the file `root`, or of all files below it, by relative path.
-
-    Raises:
-        InputError: if there is none, it cannot be listed, or a web server has too many folders.
-    """
-    try:
-        # Pages can lead to further pages for ever, other listings cannot.
-        found = _walk(fs, root, url) if url.startswith(WEB) else fs.find(root, detail=True)
-    except InputError:
-        raise
-    except Exception as error:  # each library has errors of its own
-        raise read_error(url, error) from error
-    if not found:
-        raise InputError(f"{url}: expected a file or a folder with files. Received: none there.")
-    start = root.rstrip("/")
-    return {
-        path.removeprefix(start).lstrip("/") or path.rpartition("/")[2]: {**info, "name": path}
-        for path, info in sorted(found.items())
-        if info.get("type", "file") == "file"
-    }
-
-
-def _walk(fs: AbstractFileSystem, root: str, url: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for number, (_, folders, files) in enumerate(fs.walk(root, detail=True, maxdepth=DEEPEST)):
-        found |= {info["name"]: info for info in files.values()}
-        if number + len(folders) > MOST_FOLDERS:
-            raise InputError(
-                f"{url}: expected at most {MOST_FOLDERS:,} folders. Received: more, or pages that "
-                "lead to pages for ever. Give the address of the folder with the images."
-            )
-    return found or fs.find(root, maxdepth=1, detail=True)
 
 
 def download_all(

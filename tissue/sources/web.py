@@ -5,12 +5,14 @@ at once, it shortens a long Retry-After, and its attempts would pass by the rate
 """
 
 import re
+import socket
 import time
 from collections.abc import Iterator
 from email.message import Message
 from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
+from threading import Event, Timer
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,6 +27,7 @@ from tissue.sources.archives import is_archive
 from tissue.sources.cache import MAX_WAIT, CachedFile, IncompleteError, retry
 
 TIMEOUT = (15, 60)  # seconds until connected, and between two chunks of the body
+HEAD = 120.0  # seconds until all headers of a response have come
 CHUNK = 1 << 18  # bytes
 WRONG_ADDRESS = (InvalidSchema, InvalidURL, MissingSchema, SSLError)
 BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -36,7 +39,46 @@ FIRST_CHUNKS = 8  # of a body that are waited for to see what it is
 USER_AGENT = "tissue-of-origin"
 
 
-class RateLimitedAdapter(HTTPAdapter):
+class _Punctual:
+    """A connection whose server may not send the headers of a response byte by byte for days."""
+
+    sock: socket.socket
+
+    def getresponse(self) -> Any:
+        """Return the response.
+
+        Raises:
+            TimeoutError: if its headers are not complete in time.
+        """
+        late = Event()
+
+        def give_up() -> None:
+            late.set()
+            self.sock.shutdown(socket.SHUT_RDWR)
+
+        (timer := Timer(HEAD, give_up)).start()
+        try:
+            # A connection that ends within the headers looks like a response without a body.
+            return super().getresponse()  # type: ignore[misc]
+        finally:
+            timer.cancel()
+            if late.is_set():
+                raise TimeoutError("headers of a response without end")
+
+
+class PunctualAdapter(HTTPAdapter):
+    """Waits for the headers of a response no longer than `HEAD`."""
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the connections of a host, or of the proxy that leads to it."""
+        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
+        if not issubclass(pool.ConnectionCls, _Punctual):
+            name = pool.ConnectionCls.__name__  # which messages show
+            pool.ConnectionCls = type(name, (_Punctual, pool.ConnectionCls), {})
+        return pool
+
+
+class RateLimitedAdapter(PunctualAdapter):
     """Sends no more requests than a rate allows, redirections and further attempts included.
 
     The interval runs from the end of one request to the start of the next. It starts with a pause,
@@ -65,10 +107,9 @@ def open_session(*, per_second: float | None = None, contact: str = "") -> reque
         contact: e-mail or web address of the user, sent to the server; may be empty.
     """
     session = requests.Session()
-    if per_second is not None:
-        adapter = RateLimitedAdapter(per_second)
-        session.mount("http://", adapter)
-        session.mount("https://", adapter)
+    adapter = PunctualAdapter() if per_second is None else RateLimitedAdapter(per_second)
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
     agent = f"{USER_AGENT} ({contact})" if contact else USER_AGENT
     session.headers["User-Agent"] = f"{agent} {requests.utils.default_user_agent()}"
     # A compressed body has another size than the announced one.
