@@ -62,7 +62,8 @@ $(VENV)/installed-test: requirements/test.txt requirements/test.lock $(VENV)/ins
 	python -m pip install --quiet $(call from_lock,requirements/test)
 	touch $@
 
-compile = $(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+# The same versions on every supported Python, as far as there are wheels: so are the bytes.
+compile = $(VENV)-lock/bin/uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \
 	--no-annotate --custom-compile-command "make lock" requirements.txt
 
 lock: ## resolve requirements.txt and the extras of LOCKED again into locks, with digests

@@ -121,6 +121,19 @@ def test_numbers_that_dvc_writes_are_numbers(value: float, tmp_path: Path) -> No
     assert (params.lr, params.pretrained.penalty) == (value, value)
 
 
+def test_dvc_reads_the_urls_that_it_writes(tmp_path: Path) -> None:
+    """With the C parser of ruamel.yaml.clib it does not, in lists and mappings on one line."""
+    from dvc.utils.serialize import load_yaml, modify_yaml
+
+    path, url = tmp_path / "params.yaml", "https://lab.example.org/me"
+    path.write_text(f"source: [{url}, s3://bucket/images]\n{COMMITTED}", encoding="utf-8")
+    with modify_yaml(str(path)) as values:
+        values["fetch"]["hpa"]["contact"] = url
+    read = load_yaml(str(path))
+    assert read["fetch"]["hpa"]["contact"] == url
+    assert read["source"] == [url, "s3://bucket/images"]
+
+
 @pytest.mark.parametrize(
     ("key", "written"),
     [
