@@ -47,30 +47,34 @@ def opened(
         folder = Path(name)
         heat = folder / "heat"
         predictor = load_predictor(params, model=model, gradcam=heat, data=data)
-        from starlette.middleware import Middleware
-        from starlette.middleware.trustedhost import TrustedHostMiddleware
-
         from tissue.prediction.app import App, make_page
         from tissue.prediction.neighbours import neighbours_in
 
         find = neighbours_in(data, seed=params.seed)
         app = App(predictor.reading_params(params), predictor, heat, find)
         page = make_page(app, folder)
-        # A site whose name leads to this machine would be of one origin with the page, and read it.
-        own = Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
-        try:
-            page.launch(
-                server_name=HOST, server_port=port, inbrowser=browser, share=False, quiet=True,
-                prevent_thread_lock=True, footer_links=[], ssr_mode=False, mcp_server=False,
-                app_kwargs={"middleware": [own]}, show_error=True,
-                max_file_size=params.fetch.limits.archive_bytes,
-            )  # fmt: skip
-        except OSError as error:
-            raise InputError(
-                f"--port: expected a free port of {HOST}. Received: {error}. Give another one."
-            ) from None
+        _launch(page, port=port, browser=browser, largest=params.fetch.limits.archive_bytes)
         yield page
         page.close(verbose=False)
+
+
+def _launch(page: Any, *, port: int | None, browser: bool, largest: int) -> None:
+    """Serve a page to this machine alone; files of at most `largest` bytes can be dropped on it."""
+    from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    # A site whose name leads to this machine would be of one origin with the page, and read it.
+    own = Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
+    try:
+        page.launch(
+            server_name=HOST, server_port=port, inbrowser=browser, share=False, quiet=True,
+            prevent_thread_lock=True, footer_links=[], ssr_mode=False, mcp_server=False,
+            app_kwargs={"middleware": [own]}, show_error=True, max_file_size=largest,
+        )  # fmt: skip
+    except OSError as error:
+        raise InputError(
+            f"--port: expected a free port of {HOST}. Received: {error}. Give another one."
+        ) from None
 
 
 def _import_gradio(folder: str) -> None:
