@@ -111,17 +111,21 @@ def test_a_forged_list_in_the_cache_gives_way_to_the_true_one(yours: Path) -> No
     assert not (yours.parent / "escaped").exists()
 
 
-def test_a_list_that_leads_elsewhere_and_is_the_one_of_dvc_lock(yours: Path) -> None:
-    """Whoever commits may change dvc.lock, too."""
-    there = listing(yours)
-    rewrite(there, lambda entries: entries[1].update(relpath="../../../escaped"))
-    digest = run("md5sum", str(there), cwd=yours).split()[0]
-    old = there.parent.name + there.name
+def name_in_lock(yours: Path, there: Path) -> None:
+    """Name a list of files that was changed in dvc.lock, as who commits it can."""
+    digest = hashlib.md5(there.read_bytes()).hexdigest()
     moved = there.parents[1] / digest[:2] / f"{digest[2:]}.dir"
     moved.parent.mkdir(exist_ok=True)
     there.rename(moved)
     lock = yours / "dvc.lock"
-    lock.write_text(lock.read_text().replace(old, f"{digest}.dir"))
+    lock.write_text(lock.read_text().replace(there.parent.name + there.name, f"{digest}.dir"))
+
+
+def test_a_list_that_leads_elsewhere_and_is_the_one_of_dvc_lock(yours: Path) -> None:
+    """Whoever commits may change dvc.lock, too."""
+    there = listing(yours)
+    rewrite(there, lambda entries: entries[1].update(relpath="../../../escaped"))
+    name_in_lock(yours, there)
     assert "'../../../escaped'" in invoke("pull", cwd=yours, expect=1)
     assert not (yours.parent / "escaped").exists()
 
@@ -149,12 +153,8 @@ def test_a_forged_list_in_a_remote_of_one_output_alone(yours: Path) -> None:
 @pytest.mark.parametrize("text", ['{"a": 1}', "[1]", '[{"relpath": 1, "md5": 2}]', "[" * 9999])
 def test_a_list_of_another_form(yours: Path, text: str) -> None:
     there = listing(yours)
-    old, digest = there.parent.name + there.name, hashlib.md5(text.encode()).hexdigest()
-    moved = there.parents[1] / digest[:2] / f"{digest[2:]}.dir"
-    moved.parent.mkdir(exist_ok=True)
-    moved.write_text(text)
-    lock = yours / "dvc.lock"
-    lock.write_text(lock.read_text().replace(old, f"{digest}.dir"))
+    there.write_text(text)
+    name_in_lock(yours, there)
     assert "expected a list of files" in invoke("pull", cwd=yours, expect=1)
 
 

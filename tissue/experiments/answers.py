@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tissue.experiments.lock import changed_stages, foreign_inputs
-from tissue.experiments.markdown import MINUS, code, markdown_table
+from tissue.experiments.markdown import code, markdown_table, signed
 from tissue.experiments.pairing import Difference, Pairs
 
 VERDICTS = {
@@ -30,21 +30,21 @@ def answer_section(pairs: Mapping[str, Pairs], paired: Mapping[str, Difference])
     for model, both in pairs.items():
         before, after = ((one["class"] == one["predicted"]).mean() for one in (both.old, both.new))
         found = paired[f"{model}.test.accuracy"]
-        said = f"- {model}: {VERDICTS[found.verdict]}. Accuracy {after:.1%}, before {before:.1%}"
+        said = f"- {model}: {VERDICTS[found.verdict]}. Accuracy {100 * after:.1f} %"
+        said += f", before {100 * before:.1f} %"
         if found.verdict != "same":
-            low, high, value = (_points(one) for one in (found.low, found.high, found.value))
+            low, high, value = (
+                signed(100 * one, 1) for one in (found.low, found.high, found.value)
+            )
             p = "p < 0.001" if found.p_value < 0.001 else f"p = {found.p_value:.3f}"
             said += f": {value} points (95 % interval {low} to {high}, {p})"
-        lines.append(f"{said}.".replace("%", " %").replace("  %", " %"))
+        lines.append(f"{said}.")
     labels = next(iter(pairs.values())).new["class"]
+    most = labels.value_counts(normalize=True).max()
     return "\n".join(lines) + (
         f"\n\nOf the {len(labels)} test images in both versions, always answering the most "
-        f"frequent class would get {labels.value_counts(normalize=True).max():.1%} right."
-    ).replace("%", " %")
-
-
-def _points(value: float) -> str:
-    return f"{100 * value:+.1f}".replace("-", MINUS)
+        f"frequent class would get {100 * most:.1f} % right."
+    )
 
 
 def inputs_section(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

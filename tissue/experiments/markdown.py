@@ -40,7 +40,8 @@ def _details(summary: str, content: str) -> str:
     return f"<details><summary>{summary}</summary>\n\n{content}\n\n</details>"
 
 
-def _signed(value: float, digits: int = 4, unit: str = "") -> str:
+def signed(value: float, digits: int = 4, unit: str = "") -> str:
+    """Write a difference with its sign, which is a real minus sign."""
     text = f"{value:+,}" if isinstance(value, int) else f"{value:+.{digits}f}"
     return f"{text}{unit}".replace("-", MINUS)
 
@@ -151,20 +152,20 @@ def _metric_table(changes: Sequence[Change], paired: Mapping[str, Difference]) -
     for key, old, new in changes:
         change = relative = ""
         if isinstance(old, int | float) and isinstance(new, int | float):
-            change = _signed(new - old)
+            change = signed(new - old)
             # Of a difference or a p-value, which may be nearly 0, a relative change means nothing.
             if old and ".test." in key and not key.startswith("comparison."):
-                relative = _signed(float(100 * (new - old) / abs(old)), 1, " %")
+                relative = signed(float(100 * (new - old) / abs(old)), 1, " %")
         difference = _paired(paired[key]) if key in paired else ("", "", "")
         rows.append([code(key), _value(old), _value(new), change, relative, *difference])
     return markdown_table(METRIC_COLUMNS, rows)
 
 
 def _paired(found: Difference) -> tuple[str, str, str]:
-    interval = f"{_signed(found.low)} to {_signed(found.high)}"
+    interval = f"{signed(found.low)} to {signed(found.high)}"
     p = "<0.001" if found.p_value < 0.001 else f"{found.p_value:.3f}"
     reading = found.verdict if found.verdict in ("noise", "same") else f"**{found.verdict}**"
-    return f"{_signed(found.value)} ({interval})", p, reading
+    return f"{signed(found.value)} ({interval})", p, reading
 
 
 def basis(pairs: Pairs) -> str:
